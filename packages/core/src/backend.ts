@@ -1,0 +1,43 @@
+// The contract that every backend fulfils, and the whole of it: prepare a plan once, then write, run and read.
+import type { TensorData } from '@duobit/format';
+import type { ExecutionPlan } from './plan.ts';
+
+export interface PrepareOptions {
+  /** KV cache positions allocated; a run may not go past it. */
+  readonly capacity: number;
+  /** Most rows (tokens) in one run. */
+  readonly maxRows: number;
+}
+
+/** Gives each weight when `prepare` asks for it, one at a time, so that no two copies of a model are in memory. */
+export type WeightReader = (name: string) => Promise<TensorData>;
+
+export interface RunRequest {
+  /** Tokens in this run, 1 to `maxRows`. */
+  readonly rows: number;
+  /** Position of the first row in the KV cache; cached positions from here on are overwritten. */
+  readonly position: number;
+  /** Which rows the `logits` operation computes. */
+  readonly logits: 'none' | 'last' | 'all';
+}
+
+/** A plan compiled for one device with its weights in place. Calls must not overlap. */
+export interface Program {
+  /** Packed weight bytes held on the device, for accounting. */
+  readonly weightBytes: number;
+  /** Fills the first rows of a slot ('tokens': Int32Array; others: Float32Array, row-major). */
+  write(slot: string, values: Float32Array | Int32Array): Promise<void>;
+  run(request: RunRequest): Promise<void>;
+  /** Copies a slot's rows of the latest run out: rows * width values ('stat': width; 'a4': decoded values x^). */
+  read(slot: string): Promise<Float32Array>;
+  dispose(): Promise<void>;
+}
+
+export interface Backend {
+  /** 'reference', 'wasm', … */
+  readonly name: string;
+  /** Threads it really uses. */
+  readonly threads: number;
+  prepare(plan: ExecutionPlan, weights: WeightReader, options: PrepareOptions): Promise<Program>;
+  dispose(): Promise<void>;
+}

@@ -1,0 +1,164 @@
+// What a container says about itself, as plain frozen objects. These types are the public face of the header;
+// no generated FlatBuffers accessor leaves this package. See docs/format.md for the bytes behind them.
+
+/** RoPE frequency scaling (Llama 3: "llama3"; position interpolation: "linear"). */
+export type RopeScaling =
+  | {
+      readonly kind: 'llama3';
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalContextLength: number;
+    }
+  | { readonly kind: 'linear'; readonly factor: number };
+
+/** Typed hyperparameters of a decoder-only transformer; names follow GGUF where it has one. */
+export interface Architecture {
+  /** Model family that decides the plan: 'llama' covers Llama, SmolLM2; 'mistral' adds a sliding window. */
+  readonly family: 'llama' | 'mistral';
+  readonly vocabularySize: number;
+  /** Width of the residual stream. */
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly blockCount: number;
+  readonly headCount: number;
+  readonly kvHeadCount: number;
+  readonly headSize: number;
+  readonly contextLength: number;
+  readonly normEpsilon: number;
+  readonly ropeTheta: number;
+  readonly ropeScaling: RopeScaling | null;
+  /** Attention sees at most this many latest positions; null means all. */
+  readonly slidingWindow: number | null;
+  /** The output head is the embedding; it is stored once. */
+  readonly tiedHead: boolean;
+}
+
+/** How a tensor's values are written in its planes. Bit-exact definitions: docs/format.md, "Encodings". */
+export type Encoding =
+  | { readonly kind: 'f32' | 'f16' | 'bf16' }
+  /** Grouped symmetric integers: w = scale * code; planes 'codes' and 'scale' (f16 per row and group). */
+  | { readonly kind: 'int8' | 'int4'; readonly groupSize: number }
+  /**
+   * W(1+1): planes 'sign', 'bitmap', 'alpha' and, when `offsets`, 'mu' (f16, [N, groups, 2], index m last).
+   * w = mu[m] + alpha[m] * (2 s - 1)
+   */
+  | { readonly kind: 'w11'; readonly groupSize: number; readonly offsets: boolean }
+  /** An encoding this reader does not know: it can be listed and skipped, never decoded. */
+  | { readonly kind: 'unknown'; readonly id: number };
+
+export type PlaneRole = 'dense' | 'codes' | 'scale' | 'sign' | 'bitmap' | 'alpha' | 'mu';
+
+/** One contiguous run of bytes of a tensor, inside a segment. */
+export interface Plane {
+  readonly role: PlaneRole;
+  /** Index in `Manifest.segments`. */
+  readonly segment: number;
+  /** From the start of the segment, a multiple of 256. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Dynamic 4-bit quantizer of a linear layer's input: lo = clipLow * min(x), hi = clipHigh * max(x). */
+export interface ActivationQuantizer {
+  readonly bits: 4;
+  readonly clipLow: number;
+  readonly clipHigh: number;
+}
+
+export interface TensorInfo {
+  /** Hugging Face name, for example `model.layers.0.self_attn.q_proj.weight`. */
+  readonly name: string;
+  /** Row-major; a linear weight is [N out, K in]. */
+  readonly shape: readonly number[];
+  readonly encoding: Encoding;
+  readonly planes: readonly Plane[];
+  /** Set on linear weights that run on quantized activations. */
+  readonly activation: ActivationQuantizer | null;
+}
+
+export interface Segment {
+  /** For people: 'assets', 'embedding', 'block.0', …, 'head'. */
+  readonly name: string;
+  /** Absolute offset in the file, a multiple of 16,384. */
+  readonly offset: number;
+  readonly length: number;
+  /** SHA-256 of each 4 MiB chunk, lower-case hex; the last chunk may be short. */
+  readonly chunkHashes: readonly string[];
+}
+
+export type AssetRole = 'tokenizer' | 'tokenizer-config' | 'chat-template' | 'generation-config' | 'license';
+
+/** A file carried along, byte for byte, such as tokenizer.json. */
+export interface Asset {
+  readonly role: AssetRole;
+  readonly mediaType: string;
+  readonly segment: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface SpecialTokens {
+  readonly bos: number | null;
+  /** Any of these ends generation. */
+  readonly eos: readonly number[];
+  readonly pad: number | null;
+  /** Whether a prompt is encoded with a leading BOS. */
+  readonly addBos: boolean;
+}
+
+/** Where the weights came from and how they were made. Free of timestamps: the same input gives the same bytes. */
+export interface Provenance {
+  /** For example 'duobit 0.1.0'. */
+  readonly producer: string;
+  /** Folder or file name of the checkpoint, without its path. */
+  readonly sourceName: string;
+  /** SHA-256 over the checkpoint's weight bytes, hex; see docs/format.md. */
+  readonly sourceSha256: string;
+  /** Canonical JSON of the options that made this file. */
+  readonly recipe: string;
+  /** SHA-256 of the calibration text, hex; null without calibration. */
+  readonly calibrationSha256: string | null;
+}
+
+/** A container's header, decoded, validated and frozen. */
+export interface Manifest {
+  readonly formatVersion: { readonly major: number; readonly minor: number };
+  readonly fileLength: number;
+  readonly headerLength: number;
+  /** The model's identity: SHA-256 of the header with its own hash field zeroed, hex. */
+  readonly headerSha256: string;
+  readonly architecture: Architecture;
+  readonly specialTokens: SpecialTokens;
+  readonly assets: readonly Asset[];
+  /** Sorted by name (code units), unique. */
+  readonly tensors: readonly TensorInfo[];
+  /** In file order, which is order of first use. */
+  readonly segments: readonly Segment[];
+  readonly provenance: Provenance;
+  /** Free text pairs, sorted by key. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** The bytes of one tensor's planes. Each array owns its buffer. */
+export interface TensorData {
+  readonly info: Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation'>;
+  readonly planes: Readonly<Partial<Record<PlaneRole, Uint8Array<ArrayBuffer>>>>;
+}
+
+/**
+ * Whatever a model can be run from: an opened container, or a full-precision checkpoint (whose tensors
+ * are all 'f32', 'f16' or 'bf16' with one 'dense' plane, little-endian).
+ */
+export interface ModelSource {
+  readonly name: string;
+  readonly architecture: Architecture;
+  readonly specialTokens: SpecialTokens;
+  /** Names in the order of first use. */
+  readonly tensorNames: readonly string[];
+  tensorInfo(name: string): Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation'>;
+  readTensor(name: string): Promise<TensorData>;
+  /** Bytes of an asset or null when the model has none of that role. */
+  readAsset(role: AssetRole): Promise<Uint8Array<ArrayBuffer> | null>;
+  close(): Promise<void>;
+}
