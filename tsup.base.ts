@@ -8,7 +8,9 @@ export function library(entry: Record<string, string>) {
     format: ['esm'],
     target: 'node20',
     platform: 'neutral',
-    dts: true,
+    // Declarations are made against the built types of the other packages, as a consumer sees them, not against
+    // their sources; turbo builds dependencies first.
+    dts: { compilerOptions: { customConditions: [] } },
     clean: true,
     sourcemap: true,
     splitting: true,
