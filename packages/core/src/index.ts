@@ -1,2 +1,27 @@
-export * from './backend.ts';
-export * from './plan.ts';
+// Public face of @duobit/core.
+export type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from './backend.ts';
+export { createReferenceBackend } from './backends/reference/backend.ts';
+export {
+  buildPlan,
+  listPlanWeights,
+  type PlanOptions,
+  type PlanSection,
+  type PlanSource,
+} from './build-plan.ts';
+export type { ChatMessage, ChatTemplateOptions } from './chat-template.ts';
+export type { FinishReason, GenerateOptions, GenerationEvent, Timings } from './generation.ts';
+export {
+  createModel,
+  type ForwardOptions,
+  type Model,
+  type ModelOptions,
+  type Prompt,
+} from './model.ts';
+export type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
+export { createRandom } from './random.ts';
+export { ropeFrequencies } from './rope.ts';
+export { type SamplerOptions, sampleToken } from './sampler.ts';
+export { SLOTS, statisticsSlot } from './slots.ts';
+export type { StreamDecoder } from './stream-decoder.ts';
+export { type BlockWeights, blockWeights, LLAMA, listTensors, type TensorSpec } from './tensor-names.ts';
+export { createTokenizer, type DecodeOptions, type EncodeOptions, type Tokenizer } from './tokenizer.ts';

@@ -1,0 +1,210 @@
+// Checks that every backend makes: of a plan and its weights when it is prepared, of a request when it runs. A plan that
+// passed here needs no further checks inside the kernels.
+import { DuobitError, type TensorData } from '@duobit/format';
+import type { PrepareOptions, RunRequest } from '../backend.ts';
+import type { ExecutionPlan, Operation, Slot } from '../plan.ts';
+
+type WeightFacts = Pick<TensorData['info'], 'shape' | 'encoding'>;
+
+function planInvalid(message: string, where: string): DuobitError {
+  return new DuobitError('PLAN_INVALID', message, { where, remedy: 'Build the plan with buildPlan' });
+}
+
+function runInvalid(message: string, where: string, remedy: string): DuobitError {
+  return new DuobitError('RUN_INVALID', message, { where, remedy });
+}
+
+/** @throws DuobitError `PLAN_INVALID` when capacity or maxRows is not a positive integer. */
+export function checkPrepareOptions(options: PrepareOptions): void {
+  for (const field of ['capacity', 'maxRows'] as const) {
+    const value = options[field];
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw planInvalid(`${field} is ${value}; it must be a positive integer`, field);
+  }
+}
+
+/**
+ * Checks slots, kinds and widths of all operations, and the shapes and encodings of their weights.
+ * @param weightOf facts of a weight; called once an operation that has one.
+ * @throws DuobitError `PLAN_INVALID`
+ */
+export function checkPlan(plan: ExecutionPlan, weightOf: (name: string) => WeightFacts): void {
+  for (const [name, slot] of Object.entries(plan.slots))
+    if (!Number.isSafeInteger(slot.width) || slot.width < 1 || (slot.kind === 'tokens' && slot.width !== 1))
+      throw planInvalid(`slot "${name}" of kind '${slot.kind}' has width ${slot.width}`, name);
+  for (const operation of plan.operations) checkOperation(plan, operation, weightOf);
+}
+
+function checkOperation(
+  plan: ExecutionPlan,
+  operation: Operation,
+  weightOf: (name: string) => WeightFacts,
+): void {
+  const { op } = operation;
+  const width = (name: string, kinds: readonly Slot['kind'][], expected?: number): number => {
+    const slot = Object.hasOwn(plan.slots, name) ? plan.slots[name] : undefined;
+    if (!slot) throw planInvalid(`${op} uses slot "${name}", which the plan does not declare`, name);
+    if (!kinds.includes(slot.kind))
+      throw planInvalid(
+        `${op} needs slot "${name}" to be '${kinds.join("' or '")}'; it is '${slot.kind}'`,
+        name,
+      );
+    if (expected !== undefined && slot.width !== expected)
+      throw planInvalid(`${op} needs slot "${name}" ${expected} wide; it is ${slot.width} wide`, name);
+    return slot.width;
+  };
+  const weight = (name: string, kinds: readonly string[], expected: readonly number[]): void => {
+    const { shape, encoding } = weightOf(name);
+    if (shape.length !== expected.length || shape.some((size, axis) => size !== expected[axis]))
+      throw planInvalid(
+        `${op} needs "${name}" of shape [${expected.join(', ')}]; it is [${shape.join(', ')}]`,
+        name,
+      );
+    if (!kinds.includes(encoding.kind))
+      throw planInvalid(`${op} cannot use "${name}", which is encoded as "${encoding.kind}"`, name);
+  };
+  switch (operation.op) {
+    case 'embed': {
+      width(operation.input, ['tokens']);
+      const { shape } = weightOf(operation.weight);
+      weight(operation.weight, MATRICES, [shape[0] ?? 0, width(operation.out, ['f32'])]);
+      break;
+    }
+    case 'rmsNorm': {
+      const size = width(operation.input, ['f32']);
+      weight(operation.weight, DENSE, [width(operation.out, ['f32'], size)]);
+      break;
+    }
+    case 'quantizeActivations': {
+      const { bits, clipLow, clipHigh } = operation.quantizer;
+      if (bits !== 4 || !Number.isFinite(clipLow) || !Number.isFinite(clipHigh))
+        throw planInvalid(
+          `activation quantizer has ${bits} bits, clips ${clipLow} and ${clipHigh}`,
+          operation.out,
+        );
+      width(operation.out, ['a4'], width(operation.input, ['f32']));
+      break;
+    }
+    case 'w11MatMul':
+      weight(operation.weight, W11, [width(operation.out, ['f32']), width(operation.input, ['a4', 'f32'])]);
+      break;
+    case 'denseMatMul':
+    case 'logits':
+      weight(operation.weight, MATRICES, [width(operation.out, ['f32']), width(operation.input, ['f32'])]);
+      break;
+    case 'rope': {
+      const { headCount, headSize } = operation;
+      width(operation.target, ['f32'], headCount * headSize);
+      if (plan.ropeFrequencies.length * 2 !== headSize)
+        throw planInvalid(
+          `rope turns heads of ${headSize}; the plan has ${plan.ropeFrequencies.length} frequencies`,
+          operation.target,
+        );
+      break;
+    }
+    case 'attention': {
+      const { headCount, kvHeadCount, headSize } = operation.heads;
+      width(operation.query, ['f32'], headCount * headSize);
+      width(operation.key, ['f32'], kvHeadCount * headSize);
+      width(operation.value, ['f32'], kvHeadCount * headSize);
+      width(operation.out, ['f32'], headCount * headSize);
+      if (
+        headCount % kvHeadCount !== 0 ||
+        kvHeadCount !== plan.heads.kvHeadCount ||
+        headSize !== plan.heads.headSize
+      )
+        throw planInvalid(`attention has heads that do not fit the plan's cache`, operation.out);
+      if (!(Number.isInteger(operation.layer) && operation.layer >= 0 && operation.layer < plan.cacheLayers))
+        throw planInvalid(`attention uses layer ${operation.layer} of ${plan.cacheLayers}`, operation.out);
+      if (operation.window !== null && !(Number.isInteger(operation.window) && operation.window > 0))
+        throw planInvalid(`attention window is ${operation.window}`, operation.out);
+      break;
+    }
+    case 'siluMul': {
+      const size = width(operation.out, ['f32']);
+      width(operation.gate, ['f32'], size);
+      width(operation.up, ['f32'], size);
+      break;
+    }
+    case 'add':
+      width(operation.input, ['f32'], width(operation.out, ['f32']));
+      break;
+    case 'accumulateSquares':
+      width(operation.input, ['f32'], width(operation.out, ['stat']));
+      break;
+    default:
+      throw planInvalid(`operation "${op}" is not known`, op);
+  }
+}
+
+const DENSE = ['f32', 'f16', 'bf16'];
+const MATRICES = [...DENSE, 'int8', 'int4'];
+const W11 = ['w11'];
+
+/** @throws DuobitError `RUN_INVALID` when the request does not fit what was prepared. */
+export function checkRun(request: RunRequest, options: PrepareOptions): void {
+  const { rows, position } = request;
+  const { maxRows, capacity } = options;
+  if (!Number.isInteger(rows) || rows < 1 || rows > maxRows)
+    throw runInvalid(
+      `a run of ${rows} rows was asked for; 1 to ${maxRows} were prepared`,
+      'rows',
+      'Run fewer rows',
+    );
+  if (!Number.isInteger(position) || position < 0 || position + rows > capacity)
+    throw runInvalid(
+      `positions ${position} to ${position + rows - 1} were asked for; the cache holds 0 to ${capacity - 1}`,
+      'position',
+      'Prepare a larger capacity, or run fewer tokens',
+    );
+}
+
+/**
+ * Checks values to be written to a slot.
+ * @returns the slot
+ * @throws DuobitError `RUN_INVALID`
+ */
+export function checkWrite(
+  plan: ExecutionPlan,
+  name: string,
+  values: Float32Array | Int32Array,
+  options: PrepareOptions,
+): Slot {
+  const slot = checkSlot(plan, name);
+  const wanted = slot.kind === 'tokens' ? Int32Array : Float32Array;
+  if (slot.kind === 'a4' || slot.kind === 'stat')
+    throw runInvalid(`slot "${name}" of kind '${slot.kind}' cannot be written`, name, "Write an 'f32' slot");
+  if (!(values instanceof wanted))
+    throw runInvalid(`slot "${name}" takes a ${wanted.name}`, name, `Pass a ${wanted.name}`);
+  const most = options.maxRows * slot.width;
+  if (values.length === 0 || values.length % slot.width !== 0 || values.length > most)
+    throw runInvalid(
+      `${values.length} values do not fill whole rows of slot "${name}" (${slot.width} wide, at most ${options.maxRows} rows)`,
+      name,
+      'Write whole rows',
+    );
+  return slot;
+}
+
+/** @throws DuobitError `RUN_INVALID` when the plan has no such slot. */
+export function checkSlot(plan: ExecutionPlan, name: string): Slot {
+  const slot = Object.hasOwn(plan.slots, name) ? plan.slots[name] : undefined;
+  if (!slot)
+    throw runInvalid(
+      `the plan has no slot "${name}"`,
+      name,
+      `Use one of: ${Object.keys(plan.slots).join(', ')}`,
+    );
+  return slot;
+}
+
+/** @throws DuobitError `RUN_INVALID` naming the first token id outside 0 … vocabularySize - 1. */
+export function checkTokens(tokens: Int32Array, vocabularySize: number): void {
+  for (let row = 0; row < tokens.length; row++)
+    if (tokens[row]! < 0 || tokens[row]! >= vocabularySize)
+      throw runInvalid(
+        `token ${tokens[row]} in row ${row} is outside the vocabulary of ${vocabularySize}`,
+        'tokens',
+        "Use the model's own tokenizer",
+      );
+}

@@ -1,0 +1,299 @@
+// Turns an architecture and its tensors' encodings into an ExecutionPlan: the Llama family (Touvron et al. 2023), that is
+// Llama, SmolLM2 and Mistral (Jiang et al. 2023). A plan is the whole model or one section of it.
+import {
+  type ActivationQuantizer,
+  type Architecture,
+  DuobitError,
+  type ModelSource,
+  type TensorInfo,
+} from '@duobit/format';
+import type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
+import { ropeFrequencies } from './rope.ts';
+import { SLOTS, statisticsSlot } from './slots.ts';
+import { blockWeights, LLAMA, listBlockTensors, listTensors, type TensorSpec } from './tensor-names.ts';
+
+/**
+ * Part of a model. 'embedding' goes from slot 'tokens' to 'residual', a block from 'residual' to 'residual' (with a
+ * KV cache of one layer), 'head' from 'residual' to 'logits'; 'model' is all of them.
+ */
+export type PlanSection = 'model' | 'embedding' | { readonly block: number } | 'head';
+
+export interface PlanOptions {
+  /**
+   * 'a4' (default): a W(1+1) weight that has an activation quantizer runs on 4-bit codes, one without on f32.
+   * 'f16': every W(1+1) weight runs on unquantized activations, W(1+1)A16; the CPU backends keep them in f32.
+   * Dense, int8 and int4 weights always read f32 slots.
+   */
+  readonly activations?: 'a4' | 'f16' | undefined;
+  /** Replaces the quantizer a tensor carries; null means unquantized input. Asked for W(1+1) weights under 'a4' only. */
+  readonly quantizers?: ((weight: string) => ActivationQuantizer | null) | undefined;
+  readonly section?: PlanSection | undefined;
+  /** Adds `accumulateSquares` on the (unquantized) input of every linear weight; see `statisticsSlot`. */
+  readonly statistics?: boolean | undefined;
+}
+
+/** What planning needs of a model: no weights are read. */
+export type PlanSource = Pick<ModelSource, 'name' | 'architecture' | 'tensorNames' | 'tensorInfo'>;
+
+/**
+ * Builds the plan of a model or of a section of it.
+ * @throws DuobitError `PLAN_TENSOR_MISSING`, `PLAN_SHAPE_MISMATCH`, `PLAN_ENCODING_UNSUPPORTED`,
+ * `PLAN_TENSOR_UNSUPPORTED`, `PLAN_ARCHITECTURE_INVALID`, `PLAN_SECTION_UNKNOWN`.
+ */
+export function buildPlan(source: PlanSource, options: PlanOptions = {}): ExecutionPlan {
+  const { architecture } = source;
+  const section = options.section ?? 'model';
+  checkArchitecture(architecture, source.name);
+  const builder = new PlanBuilder(source, options, listSectionTensors(source, section));
+
+  if (section === 'model' || section === 'embedding') builder.embed();
+  if (section === 'model')
+    for (let block = 0; block < architecture.blockCount; block++) builder.block(block, block);
+  if (typeof section === 'object') builder.block(section.block, 0);
+  if (section === 'model' || section === 'head') builder.head();
+
+  return {
+    slots: builder.slots,
+    operations: builder.operations,
+    cacheLayers: section === 'model' ? architecture.blockCount : typeof section === 'object' ? 1 : 0,
+    heads: builder.heads,
+    ropeFrequencies: ropeFrequencies(architecture),
+  };
+}
+
+/** The weights a plan reads, each once, in order of first use. */
+export function listPlanWeights(plan: ExecutionPlan): string[] {
+  const names = new Set<string>();
+  for (const operation of plan.operations) if ('weight' in operation) names.add(operation.weight);
+  return [...names];
+}
+
+function listSectionTensors(source: PlanSource, section: PlanSection): TensorSpec[] {
+  const { architecture } = source;
+  const all = listTensors(architecture);
+  if (section === 'model') return all;
+  if (section === 'embedding') return all.slice(0, 1);
+  if (section === 'head') {
+    // A tied head reads the embedding's tensor, so the embedding's spec stands for it.
+    const head = architecture.tiedHead ? LLAMA.embedding : LLAMA.head;
+    return all.filter((spec) => spec.name === LLAMA.finalNorm || spec.name === head);
+  }
+  const { block } = section;
+  if (!Number.isInteger(block) || block < 0 || block >= architecture.blockCount)
+    throw new DuobitError(
+      'PLAN_SECTION_UNKNOWN',
+      `block ${block} was asked for; the model has ${architecture.blockCount} blocks, counted from 0`,
+      { source: source.name, where: 'section', remedy: 'Name a block of the model' },
+    );
+  return listBlockTensors(architecture, block);
+}
+
+function checkArchitecture(architecture: Architecture, source: string): void {
+  const invalid = (message: string, where: string): DuobitError =>
+    new DuobitError('PLAN_ARCHITECTURE_INVALID', message, {
+      source,
+      where,
+      remedy: "Check the model's configuration",
+    });
+  // Types do not bind data that came from a file.
+  const family: string = architecture.family;
+  if (family !== 'llama' && family !== 'mistral')
+    throw invalid(`model family "${family}" has no plan; known are "llama" and "mistral"`, 'family');
+  const counts = [
+    'vocabularySize',
+    'hiddenSize',
+    'intermediateSize',
+    'blockCount',
+    'headCount',
+    'kvHeadCount',
+    'headSize',
+    'contextLength',
+  ] as const;
+  for (const field of counts) {
+    const value = architecture[field];
+    if (!Number.isInteger(value) || value < 1)
+      throw invalid(`${field} is ${value}; it must be a positive integer`, field);
+  }
+  const { headCount, kvHeadCount, slidingWindow, normEpsilon } = architecture;
+  if (headCount % kvHeadCount !== 0)
+    throw invalid(`${headCount} heads cannot share ${kvHeadCount} key/value heads evenly`, 'kvHeadCount');
+  if (slidingWindow !== null && (!Number.isInteger(slidingWindow) || slidingWindow < 1))
+    throw invalid(`sliding window is ${slidingWindow}; it must be a positive integer`, 'slidingWindow');
+  if (!(normEpsilon >= 0 && Number.isFinite(normEpsilon)))
+    throw invalid(`norm epsilon is ${normEpsilon}; it must be zero or more`, 'normEpsilon');
+}
+
+type TensorFacts = Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation'>;
+
+class PlanBuilder {
+  readonly slots: Record<string, Slot> = {};
+  readonly operations: Operation[] = [];
+  readonly heads: HeadLayout;
+  readonly #source: PlanSource;
+  readonly #options: PlanOptions;
+  readonly #tensors = new Map<string, TensorFacts>();
+  /** 'a4' slots that hold the codes of what an f32 slot holds now: slot -> quantizer -> 'a4' slot. */
+  readonly #codes = new Map<string, Map<string, string>>();
+  /** Statistics slots that have their operation already: weights with a common input share one. */
+  readonly #counted = new Set<string>();
+
+  constructor(source: PlanSource, options: PlanOptions, specs: readonly TensorSpec[]) {
+    this.#source = source;
+    this.#options = options;
+    const { headCount, kvHeadCount, headSize } = source.architecture;
+    this.heads = { headCount, kvHeadCount, headSize };
+    const present = new Set(source.tensorNames);
+    for (const spec of specs) this.#tensors.set(spec.name, checkTensor(source, present, spec));
+  }
+
+  embed(): void {
+    const { hiddenSize } = this.#source.architecture;
+    const input = this.#slot(SLOTS.tokens, 1, 'tokens');
+    const out = this.#written(SLOTS.residual, hiddenSize);
+    this.operations.push({ op: 'embed', input, weight: LLAMA.embedding, out });
+  }
+
+  block(block: number, layer: number): void {
+    const { hiddenSize, intermediateSize, slidingWindow } = this.#source.architecture;
+    const { headCount, kvHeadCount, headSize } = this.heads;
+    const weights = blockWeights(block);
+    const residual = this.#slot(SLOTS.residual, hiddenSize);
+
+    let normed = this.#norm(residual, weights.inputNorm);
+    const query = this.#linear(normed, weights.q, SLOTS.query, headCount * headSize);
+    const key = this.#linear(normed, weights.k, SLOTS.key, kvHeadCount * headSize);
+    const value = this.#linear(normed, weights.v, SLOTS.value, kvHeadCount * headSize);
+    this.operations.push({ op: 'rope', target: query, headCount, headSize });
+    this.operations.push({ op: 'rope', target: key, headCount: kvHeadCount, headSize });
+    const attended = this.#written(SLOTS.attended, headCount * headSize);
+    this.operations.push({
+      op: 'attention',
+      query,
+      key,
+      value,
+      out: attended,
+      layer,
+      heads: this.heads,
+      window: slidingWindow,
+    });
+    this.#add(this.#linear(attended, weights.o, SLOTS.branch, hiddenSize), residual);
+
+    normed = this.#norm(residual, weights.postNorm);
+    const gate = this.#linear(normed, weights.gate, SLOTS.gate, intermediateSize);
+    const up = this.#linear(normed, weights.up, SLOTS.up, intermediateSize);
+    const activated = this.#written(SLOTS.activated, intermediateSize);
+    this.operations.push({ op: 'siluMul', gate, up, out: activated });
+    this.#add(this.#linear(activated, weights.down, SLOTS.branch, hiddenSize), residual);
+  }
+
+  head(): void {
+    const { hiddenSize, vocabularySize, tiedHead } = this.#source.architecture;
+    const weight = tiedHead ? LLAMA.embedding : LLAMA.head;
+    const normed = this.#norm(this.#slot(SLOTS.residual, hiddenSize), LLAMA.finalNorm);
+    this.#count(normed, statisticsSlot(LLAMA.head), hiddenSize);
+    const out = this.#written(SLOTS.logits, vocabularySize);
+    this.operations.push({ op: 'logits', input: normed, weight, out });
+  }
+
+  #norm(input: string, weight: string): string {
+    const { hiddenSize, normEpsilon } = this.#source.architecture;
+    const out = this.#written(SLOTS.normed, hiddenSize);
+    this.operations.push({ op: 'rmsNorm', input, weight, epsilon: normEpsilon, out });
+    return out;
+  }
+
+  /** out = input W^T, on codes or on f32 as the weight's encoding and the options say. */
+  #linear(input: string, weight: string, outName: string, width: number): string {
+    const tensor = this.#tensors.get(weight)!;
+    this.#count(input, statisticsSlot(weight), tensor.shape[1]!);
+    if (tensor.encoding.kind !== 'w11') {
+      const out = this.#written(outName, width);
+      this.operations.push({ op: 'denseMatMul', input, weight, out });
+      return out;
+    }
+    const quantizer = this.#quantizer(tensor);
+    const operand = quantizer === null ? input : this.#quantize(input, quantizer, tensor.shape[1]!);
+    const out = this.#written(outName, width);
+    this.operations.push({ op: 'w11MatMul', input: operand, weight, out });
+    return out;
+  }
+
+  #quantizer(tensor: TensorFacts): ActivationQuantizer | null {
+    const { activations = 'a4', quantizers } = this.#options;
+    if (activations === 'f16') return null;
+    return quantizers ? quantizers(tensor.name) : tensor.activation;
+  }
+
+  #quantize(input: string, quantizer: ActivationQuantizer, width: number): string {
+    const { bits, clipLow, clipHigh } = quantizer;
+    const key = `${bits} ${clipLow} ${clipHigh}`;
+    const known = this.#codes.get(input) ?? new Map<string, string>();
+    this.#codes.set(input, known);
+    const existing = known.get(key);
+    if (existing !== undefined) return existing;
+    const out = this.#slot(known.size === 0 ? `${input}.a4` : `${input}.a4.${known.size}`, width, 'a4');
+    this.operations.push({ op: 'quantizeActivations', input, quantizer, out });
+    known.set(key, out);
+    return out;
+  }
+
+  #count(input: string, out: string, width: number): void {
+    if (!this.#options.statistics || this.#counted.has(out)) return;
+    this.#counted.add(out);
+    this.operations.push({ op: 'accumulateSquares', input, out: this.#slot(out, width, 'stat') });
+  }
+
+  #add(input: string, out: string): void {
+    this.operations.push({ op: 'add', input, out });
+    this.#codes.delete(out);
+  }
+
+  #slot(name: string, width: number, kind: Slot['kind'] = 'f32'): string {
+    this.slots[name] ??= { kind, width };
+    return name;
+  }
+
+  /** Declares a slot that the next operation overwrites, so that codes made from its old contents are not reused. */
+  #written(name: string, width: number): string {
+    this.#codes.delete(name);
+    return this.#slot(name, width);
+  }
+}
+
+function checkTensor(source: PlanSource, present: ReadonlySet<string>, spec: TensorSpec): TensorFacts {
+  const facts = { source: source.name, where: spec.name };
+  if (!present.has(spec.name))
+    throw new DuobitError(
+      'PLAN_TENSOR_MISSING',
+      `tensor "${spec.name}" of shape [${spec.shape.join(', ')}] is not in the model`,
+      { ...facts, remedy: 'Use a complete checkpoint of a supported architecture' },
+    );
+  const bias = spec.name.replace(/\.weight$/, '.bias');
+  if (present.has(bias))
+    throw new DuobitError('PLAN_TENSOR_UNSUPPORTED', `tensor "${bias}" would have to be ignored`, {
+      source: source.name,
+      where: bias,
+      remedy: 'Use a model without biases; layers with biases are not supported',
+    });
+  const tensor = source.tensorInfo(spec.name);
+  const { shape, encoding } = tensor;
+  if (shape.length !== spec.shape.length || shape.some((size, axis) => size !== spec.shape[axis]))
+    throw new DuobitError(
+      'PLAN_SHAPE_MISMATCH',
+      `tensor "${spec.name}" has shape [${shape.join(', ')}]; the architecture needs [${spec.shape.join(', ')}]`,
+      { ...facts, remedy: "Check that the model's configuration belongs to its weights" },
+    );
+  const { kind } = encoding;
+  const dense = kind === 'f32' || kind === 'f16' || kind === 'bf16';
+  const supported =
+    dense ||
+    (spec.kind !== 'norm' && (kind === 'int8' || kind === 'int4')) ||
+    (spec.kind === 'linear' && kind === 'w11');
+  if (!supported)
+    throw new DuobitError(
+      'PLAN_ENCODING_UNSUPPORTED',
+      `tensor "${spec.name}" (${spec.kind}) is encoded as "${kind}", which cannot be used there`,
+      { ...facts, remedy: 'Quantize the model again, or use a newer version of this library' },
+    );
+  return tensor;
+}

@@ -1,0 +1,300 @@
+// A model ready to run: its plan prepared on a backend, with tokenizer and generation on top.
+import { type Architecture, DuobitError, type ModelSource, type SpecialTokens } from '@duobit/format';
+import type { Backend, Program } from './backend.ts';
+import { buildPlan, listPlanWeights } from './build-plan.ts';
+import type { ChatMessage } from './chat-template.ts';
+import {
+  checkGenerateOptions,
+  type GenerateOptions,
+  type GenerationEvent,
+  generateTokens,
+} from './generation.ts';
+import type { ExecutionPlan } from './plan.ts';
+import { SLOTS } from './slots.ts';
+import { createTokenizer, missingTokenizer, type Tokenizer } from './tokenizer.ts';
+
+export interface ModelOptions {
+  /** KV cache positions. Default: the model's context length, at most 2048. */
+  readonly contextLength?: number | undefined;
+  /** 'a4' (default): quantized activations where the model has quantizers; 'f16': none. See `PlanOptions`. */
+  readonly activations?: 'a4' | 'f16' | undefined;
+  /** Tokens run at once in a prompt. Default 64. */
+  readonly maxRows?: number | undefined;
+  /** Ends loading with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each tensor. */
+  readonly onLoad?: ((loaded: number, total: number) => void) | undefined;
+}
+
+export interface ForwardOptions {
+  /** KV cache position of the first token; earlier positions must have been run. Default 0. */
+  readonly position?: number | undefined;
+  /** Which tokens' logits to return. Default 'last'. */
+  readonly logits?: 'none' | 'last' | 'all' | undefined;
+}
+
+/** A text, a conversation (goes through the chat template), or token ids as they are. */
+export type Prompt = string | readonly ChatMessage[] | { readonly tokens: readonly number[] };
+
+/**
+ * A loaded model. It does one thing at a time: `generate` or `forward` while another runs throws `MODEL_BUSY`. An
+ * iteration over `generate` counts as running until it has ended or was left (`break` in `for await` leaves it).
+ */
+export interface Model {
+  readonly name: string;
+  readonly architecture: Architecture;
+  readonly specialTokens: SpecialTokens;
+  readonly contextLength: number;
+  readonly backendName: string;
+  readonly threads: number;
+  /** Packed weight bytes on the device. */
+  readonly weightBytes: number;
+  readonly plan: ExecutionPlan;
+  /** @throws DuobitError `TOKENIZER_MISSING` when the model carries none. */
+  readonly tokenizer: Tokenizer;
+  /**
+   * Generates after a prompt, from an empty cache. Errors surface on the first step of the iteration, those about
+   * options at once.
+   * @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION`, `SAMPLER_LOGITS_INVALID`, `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`,
+   * `TOKENIZER_MISSING`, `CHAT_TEMPLATE_MISSING`, `CHAT_TEMPLATE_FAILED`, `MODEL_BUSY`, `MODEL_DISPOSED`
+   */
+  generate(prompt: Prompt, options?: GenerateOptions): AsyncIterable<GenerationEvent>;
+  /**
+   * Runs tokens and returns their logits: [tokens, vocabulary] for 'all', [1, vocabulary] for 'last', none for 'none'.
+   * @throws DuobitError `CONTEXT_TOO_LONG`, `PROMPT_EMPTY`, `MODEL_BUSY`, `MODEL_DISPOSED`, `RUN_INVALID`
+   */
+  forward(tokens: ArrayLike<number>, options?: ForwardOptions): Promise<Float32Array>;
+  /** Frees what the model holds on the backend. Backend and source belong to the caller. */
+  dispose(): Promise<void>;
+}
+
+const DEFAULT_CONTEXT = 2048;
+const DEFAULT_ROWS = 64;
+
+/**
+ * Loads a model onto a backend, one tensor at a time.
+ * @throws DuobitError `MODEL_OPTION`, `ABORTED`, `TOKENIZER_INVALID`; what `buildPlan`, the source and the backend throw.
+ */
+export async function createModel(
+  source: ModelSource,
+  backend: Backend,
+  options: ModelOptions = {},
+): Promise<Model> {
+  const { signal, onLoad, activations } = options;
+  const longest = source.architecture.contextLength;
+  const capacity = options.contextLength ?? Math.min(longest, DEFAULT_CONTEXT);
+  checkCount('contextLength', capacity, longest);
+  const maxRows = Math.min(options.maxRows ?? DEFAULT_ROWS, capacity);
+  checkCount('maxRows', maxRows, capacity);
+
+  const plan = buildPlan(source, { activations });
+  const tokenizer = (await source.readAsset('tokenizer')) === null ? null : await createTokenizer(source);
+  const total = listPlanWeights(plan).length;
+  let loaded = 0;
+  const program = await backend.prepare(
+    plan,
+    async (name) => {
+      if (signal?.aborted)
+        throw new DuobitError('ABORTED', `loading was stopped after ${loaded} of ${total} tensors`, {
+          source: source.name,
+          remedy: 'Load the model again',
+        });
+      const data = await source.readTensor(name);
+      onLoad?.(++loaded, total);
+      return data;
+    },
+    { capacity, maxRows },
+  );
+  return new LoadedModel(source, backend, program, plan, tokenizer, capacity, maxRows);
+}
+
+function checkCount(name: string, value: number, most: number): void {
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw new DuobitError(
+      'MODEL_OPTION',
+      `${name} is ${value}; it must be a whole number from 1 to ${most}`,
+      {
+        where: name,
+        remedy: 'Choose a value the model allows',
+      },
+    );
+}
+
+class LoadedModel implements Model {
+  readonly name: string;
+  readonly architecture: Architecture;
+  readonly specialTokens: SpecialTokens;
+  readonly contextLength: number;
+  readonly backendName: string;
+  readonly threads: number;
+  readonly weightBytes: number;
+  readonly plan: ExecutionPlan;
+  readonly #program: Program;
+  readonly #tokenizer: Tokenizer | null;
+  readonly #maxRows: number;
+  #busy: 'generate' | 'forward' | null = null;
+  #disposed = false;
+  #yielded = 0;
+
+  constructor(
+    source: ModelSource,
+    backend: Backend,
+    program: Program,
+    plan: ExecutionPlan,
+    tokenizer: Tokenizer | null,
+    contextLength: number,
+    maxRows: number,
+  ) {
+    this.name = source.name;
+    this.architecture = source.architecture;
+    this.specialTokens = source.specialTokens;
+    this.contextLength = contextLength;
+    this.backendName = backend.name;
+    this.threads = backend.threads;
+    this.weightBytes = program.weightBytes;
+    this.plan = plan;
+    this.#program = program;
+    this.#tokenizer = tokenizer;
+    this.#maxRows = maxRows;
+  }
+
+  get tokenizer(): Tokenizer {
+    if (this.#tokenizer === null) throw missingTokenizer(this.name);
+    return this.#tokenizer;
+  }
+
+  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncIterable<GenerationEvent> {
+    checkGenerateOptions(options, this.#tokenizer !== null);
+    return this.#generate(prompt, options);
+  }
+
+  async *#generate(
+    prompt: Prompt,
+    options: GenerateOptions,
+  ): AsyncGenerator<GenerationEvent, void, undefined> {
+    this.#acquire('generate');
+    try {
+      yield* generateTokens(
+        {
+          step: (tokens, position, signal) => this.#step(tokens, position, signal),
+          contextLength: this.contextLength,
+          specialTokens: this.specialTokens,
+          tokenizer: this.#tokenizer,
+        },
+        this.#encode(prompt),
+        options,
+      );
+    } finally {
+      this.#busy = null;
+    }
+  }
+
+  async forward(tokens: ArrayLike<number>, options: ForwardOptions = {}): Promise<Float32Array> {
+    const { position = 0, logits = 'last' } = options;
+    this.#acquire('forward');
+    try {
+      if (tokens.length === 0)
+        throw new DuobitError('PROMPT_EMPTY', 'forward was given no tokens', { remedy: 'Give at least one' });
+      if (!Number.isInteger(position) || position < 0 || position + tokens.length > this.contextLength)
+        throw new DuobitError(
+          'CONTEXT_TOO_LONG',
+          `${tokens.length} tokens from position ${position} do not fit the context of ${this.contextLength}`,
+          {
+            source: this.name,
+            where: 'tokens',
+            remedy: 'Run fewer tokens, or load with a larger context length',
+          },
+        );
+      const { vocabularySize } = this.architecture;
+      const count = logits === 'all' ? tokens.length : logits === 'last' ? 1 : 0;
+      const out = new Float32Array(count * vocabularySize);
+      let filled = 0;
+      for await (const chunk of this.#runChunks(tokens, position, logits, undefined)) {
+        out.set(chunk, filled);
+        filled += chunk.length;
+      }
+      return out;
+    } finally {
+      this.#busy = null;
+    }
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    await this.#program.dispose();
+  }
+
+  #encode(prompt: Prompt): readonly number[] {
+    if (typeof prompt === 'string') return this.tokenizer.encode(prompt);
+    if ('tokens' in prompt) return prompt.tokens;
+    // The template writes BOS itself where the model wants one.
+    return this.tokenizer.encode(this.tokenizer.applyChatTemplate(prompt), { bos: false });
+  }
+
+  async #step(
+    tokens: readonly number[],
+    position: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Float32Array | null> {
+    let last: Float32Array | null = null;
+    for await (const chunk of this.#runChunks(tokens, position, 'last', signal)) last = chunk;
+    return last;
+  }
+
+  /** Runs tokens in chunks of at most `maxRows`, yielding the logits each gives; yields none once aborted. */
+  async *#runChunks(
+    tokens: ArrayLike<number>,
+    position: number,
+    logits: 'none' | 'last' | 'all',
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Float32Array, void, undefined> {
+    for (let start = 0; start < tokens.length; start += this.#maxRows) {
+      await this.#letOthersRun();
+      if (signal?.aborted) return;
+      if (this.#disposed) throw this.#disposedError();
+      const rows = Math.min(this.#maxRows, tokens.length - start);
+      const ids = Int32Array.from({ length: rows }, (_, i) => tokens[start + i]!);
+      const isEnd = start + rows === tokens.length;
+      const wanted = logits === 'last' && !isEnd ? 'none' : logits;
+      await this.#program.write(SLOTS.tokens, ids);
+      await this.#program.run({ rows, position: position + start, logits: wanted });
+      if (wanted !== 'none') yield await this.#program.read(SLOTS.logits);
+    }
+  }
+
+  /**
+   * A CPU backend never leaves the microtask queue, so timers, input and an abort would wait for the whole text; this
+   * lets them in, at most every few milliseconds.
+   */
+  async #letOthersRun(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#yielded < 10) return;
+    await new Promise<void>((resolve) => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(null);
+    });
+    this.#yielded = performance.now();
+  }
+
+  #acquire(what: 'generate' | 'forward'): void {
+    if (this.#disposed) throw this.#disposedError();
+    if (this.#busy !== null)
+      throw new DuobitError('MODEL_BUSY', `${what} was called while ${this.#busy} is running`, {
+        source: this.name,
+        remedy: 'Wait for it to end (or leave its loop), or load the model a second time',
+      });
+    this.#busy = what;
+  }
+
+  #disposedError(): DuobitError {
+    return new DuobitError('MODEL_DISPOSED', 'the model was used after dispose()', {
+      source: this.name,
+      remedy: 'Load it again',
+    });
+  }
+}

@@ -1,0 +1,165 @@
+// Chooses the next token from logits. The steps and their order are those of Hugging Face transformers: repetition
+// penalty, temperature, top-k, top-p, min-p, draw; each filter sees the distribution that the one before left.
+import { DuobitError } from '@duobit/format';
+
+export interface SamplerOptions {
+  /** 0 (default) takes the most likely token; above, logits are divided by it. */
+  readonly temperature?: number | undefined;
+  /** Keeps the k most likely tokens; 0 (default) keeps all. */
+  readonly topK?: number | undefined;
+  /** Keeps the fewest most likely tokens that together reach this probability; 1 (default) keeps all. Holtzman et al. 2020. */
+  readonly topP?: number | undefined;
+  /** Keeps tokens at least this fraction as likely as the most likely one; 0 (default) keeps all. Nguyen et al. 2024. */
+  readonly minP?: number | undefined;
+  /** Divides the positive and multiplies the negative logits of tokens seen before; 1 (default) is off. Keskar et al. 2019. */
+  readonly repetitionPenalty?: number | undefined;
+  /** Seed of the random numbers, a safe integer. Default 0. The same seed gives the same tokens. */
+  readonly seed?: number | undefined;
+}
+
+type Scores = Float32Array | Float64Array;
+
+export type SamplerSettings = { readonly [K in keyof SamplerOptions]-?: number };
+
+/**
+ * Fills in defaults and checks ranges.
+ * @throws DuobitError `SAMPLER_OPTION` naming the option, its value and its range.
+ */
+export function resolveSampler(options: SamplerOptions): SamplerSettings {
+  const { temperature = 0, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = 0 } = options;
+  const check = (name: string, value: number, valid: boolean, range: string): void => {
+    if (!valid)
+      throw new DuobitError('SAMPLER_OPTION', `${name} is ${value}; it must be ${range}`, {
+        where: name,
+        remedy: `Choose ${name} in its range`,
+      });
+  };
+  check('temperature', temperature, temperature >= 0 && Number.isFinite(temperature), 'zero or more');
+  check('topK', topK, Number.isInteger(topK) && topK >= 0, 'a whole number, zero or more');
+  check('topP', topP, topP >= 0 && topP <= 1, 'from 0 to 1');
+  check('minP', minP, minP >= 0 && minP <= 1, 'from 0 to 1');
+  check(
+    'repetitionPenalty',
+    repetitionPenalty,
+    repetitionPenalty > 0 && Number.isFinite(repetitionPenalty),
+    'more than zero',
+  );
+  check('seed', seed, Number.isSafeInteger(seed), 'a whole number below 2^53');
+  return { temperature, topK, topP, minP, repetitionPenalty, seed };
+}
+
+/**
+ * The next token. Pure but for `random`, which is called once when temperature is above zero and never otherwise.
+ * Of equally likely tokens the lower id comes first, everywhere.
+ * @param logits one value a token; -Infinity excludes a token. Not changed.
+ * @param history tokens before this one (prompt included), for the repetition penalty
+ * @param random uniform in [0, 1), as from `createRandom(seed)`
+ * @throws DuobitError `SAMPLER_OPTION`, and `SAMPLER_LOGITS_INVALID` when a logit is NaN or Infinity or none is finite.
+ */
+export function sampleToken(
+  logits: Float32Array,
+  history: Iterable<number>,
+  options: SamplerOptions,
+  random: () => number,
+): number {
+  const { temperature, topK, topP, minP, repetitionPenalty } = resolveSampler(options);
+  const best = findBest(logits);
+  const scores = repetitionPenalty === 1 ? logits : penalize(logits, history, repetitionPenalty);
+  const top = scores === logits ? best : findBest(scores);
+  if (temperature === 0) return top;
+
+  // Probabilities up to a common factor; the best has weight 1.
+  const highest = scores[top]!;
+  const weights = Float64Array.from(scores, (score) => Math.exp((score - highest) / temperature));
+  let candidates = topK > 0 && topK < weights.length ? keepTopK(scores, topK) : null;
+  if (topP < 1) candidates = keepTopP(scores, weights, candidates, topP);
+  if (minP > 0) candidates = (candidates ?? [...weights.keys()]).filter((token) => weights[token]! >= minP);
+  return draw(weights, candidates ?? weights.keys(), random(), top);
+}
+
+function findBest(scores: Scores): number {
+  let best = 0;
+  for (let token = 0; token < scores.length; token++) {
+    const score = scores[token]!;
+    if (Number.isNaN(score) || score === Number.POSITIVE_INFINITY)
+      throw invalidLogits(`the logit of token ${token} is ${score}`);
+    if (score > scores[best]!) best = token;
+  }
+  if (scores.length === 0 || scores[best] === Number.NEGATIVE_INFINITY)
+    throw invalidLogits(`none of ${scores.length} logits is finite`);
+  return best;
+}
+
+function invalidLogits(message: string): DuobitError {
+  return new DuobitError('SAMPLER_LOGITS_INVALID', message, {
+    where: 'logits',
+    remedy: 'Validate the model file; its weights or the activations they give are broken',
+  });
+}
+
+function penalize(logits: Float32Array, history: Iterable<number>, penalty: number): Float64Array {
+  const scores = Float64Array.from(logits);
+  for (const token of new Set(history)) {
+    const score = scores[token];
+    if (score !== undefined) scores[token] = score > 0 ? score / penalty : score * penalty;
+  }
+  return scores;
+}
+
+/** The k most likely tokens, best first. Compares scores, as weights that differ little or underflow are equal. */
+function keepTopK(scores: Scores, k: number): number[] {
+  const threshold = scores.slice().sort()[scores.length - k]!;
+  const above: number[] = [];
+  const equal: number[] = [];
+  for (let token = 0; token < scores.length; token++) {
+    if (scores[token]! > threshold) above.push(token);
+    else if (scores[token]! === threshold) equal.push(token);
+  }
+  return [...sortByScore(above, scores), ...equal.slice(0, k - above.length)];
+}
+
+/** The shortest run of most likely tokens whose share of the total weight reaches `share`; never empty. */
+function keepTopP(
+  scores: Scores,
+  weights: Float64Array,
+  candidates: number[] | null,
+  share: number,
+): number[] {
+  let total = 0;
+  for (const token of candidates ?? weights.keys()) total += weights[token]!;
+  let sorted = candidates;
+  if (sorted === null) {
+    // Tokens lighter than this sum to less than (1 - share) * total, so the run ends before them: sorting the rest is
+    // enough, and there are few of them. Halved, against rounding.
+    const floor = (0.5 * (1 - share) * total) / weights.length;
+    const heavy: number[] = [];
+    for (let token = 0; token < weights.length; token++) if (weights[token]! >= floor) heavy.push(token);
+    sorted = sortByScore(heavy, scores);
+  }
+  let reached = 0;
+  let count = 0;
+  while (count < sorted.length && (count === 0 || reached < share * total))
+    reached += weights[sorted[count++]!]!;
+  return sorted.slice(0, count);
+}
+
+function sortByScore(tokens: number[], scores: Scores): number[] {
+  return tokens.sort((a, b) => scores[b]! - scores[a]! || a - b);
+}
+
+function draw(weights: Float64Array, candidates: Iterable<number>, random: number, fallback: number): number {
+  const tokens = [...candidates];
+  let total = 0;
+  for (const token of tokens) total += weights[token]!;
+  let left = random * total;
+  let last = fallback;
+  for (const token of tokens) {
+    const weight = weights[token]!;
+    if (weight === 0) continue;
+    if (left < weight) return token;
+    left -= weight;
+    last = token;
+  }
+  // Rounding can leave a little over; it belongs to the last token that has any weight.
+  return last;
+}

@@ -1,0 +1,188 @@
+// A model's tokenizer: the library that reads tokenizer.json, with the rules of this project about special tokens,
+// streaming and chat templates around it.
+import { DuobitError, type ModelSource } from '@duobit/format';
+import { Tokenizer as TokenizerLibrary } from '@huggingface/tokenizers';
+import {
+  type ChatMessage,
+  type ChatTemplateOptions,
+  compileChatTemplate,
+  type RenderChat,
+} from './chat-template.ts';
+import { createStreamDecoder, type StreamDecoder } from './stream-decoder.ts';
+
+export interface DecodeOptions {
+  /** Keep the text of special tokens such as `<|im_end|>`. Default false. */
+  readonly special?: boolean | undefined;
+}
+
+export interface EncodeOptions {
+  /** Begin with BOS. Default: what the model's special tokens say. A text that begins with BOS gets no second one. */
+  readonly bos?: boolean | undefined;
+}
+
+export interface Tokenizer {
+  /** Number of ids that have a text; the model's vocabulary may be padded beyond it. */
+  readonly vocabularySize: number;
+  readonly hasChatTemplate: boolean;
+  /** Token ids of a text. Special tokens written out in the text become their ids; none is added but BOS. */
+  encode(text: string, options?: EncodeOptions): number[];
+  /** Text of token ids, spaces as they are (no clean-up). Ids without a text have none. */
+  decode(tokens: readonly number[], options?: DecodeOptions): string;
+  createStreamDecoder(options?: DecodeOptions): StreamDecoder;
+  /**
+   * The prompt for a conversation, BOS included when the template writes it.
+   * @throws DuobitError `CHAT_TEMPLATE_MISSING`, `CHAT_TEMPLATE_INVALID`, `CHAT_TEMPLATE_FAILED`
+   */
+  applyChatTemplate(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;
+}
+
+type TokenizerSource = Pick<ModelSource, 'name' | 'specialTokens' | 'readAsset'>;
+
+/**
+ * Reads the assets 'tokenizer', 'tokenizer-config' and 'chat-template' of a model.
+ * @throws DuobitError `TOKENIZER_MISSING` without a tokenizer, `TOKENIZER_INVALID` when it cannot be used.
+ */
+export async function createTokenizer(source: TokenizerSource): Promise<Tokenizer> {
+  const bytes = await source.readAsset('tokenizer');
+  if (bytes === null) throw missingTokenizer(source.name);
+  const definition = parseObject(bytes, source.name, 'tokenizer.json');
+  const configBytes = await source.readAsset('tokenizer-config');
+  const config = configBytes === null ? {} : parseObject(configBytes, source.name, 'tokenizer_config.json');
+  const templateBytes = await source.readAsset('chat-template');
+  const template = templateBytes === null ? templateOf(config) : new TextDecoder().decode(templateBytes);
+
+  let library: TokenizerLibrary;
+  try {
+    library = new TokenizerLibrary(definition, config);
+    library.encode('a', { add_special_tokens: false });
+  } catch (cause) {
+    throw invalid(
+      `the tokenizer cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
+      source.name,
+      'tokenizer.json',
+      cause,
+    );
+  }
+  return new LibraryTokenizer(library, source, template, config);
+}
+
+/** @internal shared with the model, which reports the same on first use. */
+export function missingTokenizer(source: string): DuobitError {
+  return new DuobitError('TOKENIZER_MISSING', 'the model carries no tokenizer', {
+    source,
+    where: 'tokenizer',
+    remedy: 'Pass token ids instead of text, or use a model that includes tokenizer.json',
+  });
+}
+
+class LibraryTokenizer implements Tokenizer {
+  readonly vocabularySize: number;
+  readonly hasChatTemplate: boolean;
+  readonly #library: TokenizerLibrary;
+  readonly #source: TokenizerSource;
+  readonly #special: ReadonlySet<number>;
+  readonly #template: string | null;
+  readonly #config: Readonly<Record<string, unknown>>;
+  #render: RenderChat | null = null;
+
+  constructor(
+    library: TokenizerLibrary,
+    source: TokenizerSource,
+    template: string | null,
+    config: Readonly<Record<string, unknown>>,
+  ) {
+    this.#library = library;
+    this.#source = source;
+    this.#template = template;
+    this.#config = config;
+    this.vocabularySize = library.get_vocab().size;
+    this.hasChatTemplate = template !== null;
+    const special = new Set<number>();
+    for (const [id, token] of library.get_added_tokens_decoder()) if (token.special) special.add(id);
+    this.#special = special;
+  }
+
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    const { bos, addBos } = this.#source.specialTokens;
+    // The library would add what the post-processor says; only the model's own special tokens decide here.
+    const ids = this.#library.encode(text, { add_special_tokens: false }).ids;
+    if (!(options.bos ?? addBos) || bos === null || ids[0] === bos) return ids;
+    return [bos, ...ids];
+  }
+
+  decode(tokens: readonly number[], options: DecodeOptions = {}): string {
+    const known = tokens.filter((token) => !this.#isSilent(token, options));
+    if (known.length === 0) return '';
+    return this.#library.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  }
+
+  createStreamDecoder(options: DecodeOptions = {}): StreamDecoder {
+    return createStreamDecoder(
+      (tokens) => this.decode(tokens, options),
+      (token) => this.#isSilent(token, options),
+    );
+  }
+
+  applyChatTemplate(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
+    if (this.#template === null)
+      throw new DuobitError('CHAT_TEMPLATE_MISSING', 'the model has no chat template', {
+        source: this.#source.name,
+        where: 'chat template',
+        remedy: 'Prompt it with plain text, or use an instruction-tuned model',
+      });
+    this.#render ??= compileChatTemplate(this.#template, this.#templateTokens(), this.#source.name);
+    return this.#render(messages, options);
+  }
+
+  #isSilent(token: number, options: DecodeOptions): boolean {
+    return (!options.special && this.#special.has(token)) || this.#library.id_to_token(token) === undefined;
+  }
+
+  /** Special tokens by their names in the configuration; BOS and EOS also when only their ids are known. */
+  #templateTokens(): Record<string, string> {
+    const { bos, eos } = this.#source.specialTokens;
+    const tokens: Record<string, string> = {
+      bos_token: (bos !== null && this.#library.id_to_token(bos)) || '',
+      eos_token: (eos[0] !== undefined && this.#library.id_to_token(eos[0])) || '',
+    };
+    for (const [name, value] of Object.entries(this.#config)) {
+      const text = typeof value === 'string' ? value : isRecord(value) ? value.content : undefined;
+      if (name.endsWith('_token') && typeof text === 'string') tokens[name] = text;
+    }
+    return tokens;
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** `chat_template` is a text, or several named ones of which 'default' is meant for conversation. */
+function templateOf(config: Readonly<Record<string, unknown>>): string | null {
+  const { chat_template: template } = config;
+  if (typeof template === 'string') return template;
+  if (!Array.isArray(template)) return null;
+  const named = template.filter(isRecord);
+  const chosen = named.find((entry) => entry.name === 'default') ?? named[0];
+  return typeof chosen?.template === 'string' ? chosen.template : null;
+}
+
+function parseObject(bytes: Uint8Array, source: string, where: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw invalid(`${where} (${bytes.length} bytes) is not JSON text`, source, where, cause);
+  }
+  if (!isRecord(value)) throw invalid(`${where} is not a JSON object`, source, where, undefined);
+  return value;
+}
+
+function invalid(message: string, source: string, where: string, cause: unknown): DuobitError {
+  return new DuobitError('TOKENIZER_INVALID', message, {
+    source,
+    where,
+    remedy: "Take the model's tokenizer from its publisher again",
+    cause,
+  });
+}
