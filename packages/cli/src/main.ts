@@ -1,1 +1,80 @@
-export {};
+// The `duobit` command line: builds the program, runs one command in-process, turns failures into exit codes.
+import { createRequire } from 'node:module';
+import { Command } from 'commander';
+import { addBenchCommand } from './commands/bench.ts';
+import { addEvalCommand } from './commands/eval.ts';
+import { addInspectCommand } from './commands/inspect.ts';
+import { addQuantizeCommand } from './commands/quantize.ts';
+import { addRunCommand } from './commands/run.ts';
+import { addValidateCommand } from './commands/validate.ts';
+import type { Context } from './context.ts';
+import { describeFailure, EXIT } from './failure.ts';
+import { type Io, processIo } from './io.ts';
+
+export { type Io, processIo } from './io.ts';
+
+const { version }: { version: string } = createRequire(import.meta.url)('../package.json');
+
+/** All commands. Exported so that the documentation can be checked against them. */
+export function createProgram(context: Context): Command {
+  const program = new Command('duobit')
+    .description('Quantize, validate, inspect, run, evaluate and bench two-bit language models.')
+    .version(version)
+    .showHelpAfterError(false);
+  // Set before the subcommands are made: they inherit it.
+  program.exitOverride();
+  program.configureOutput({
+    writeOut: (text) => context.io.stdout.write(text),
+    writeErr: (text) => context.io.stderr.write(text),
+    // Usage errors are printed by `main`, in the form of all other errors.
+    outputError: () => undefined,
+  });
+  addQuantizeCommand(program, context);
+  addValidateCommand(program, context);
+  addInspectCommand(program, context);
+  addRunCommand(program, context);
+  addEvalCommand(program, context);
+  addBenchCommand(program, context);
+  program.addHelpText(
+    'after',
+    '\nExit codes: 0 ok, 1 the input is bad, 2 usage, 130 stopped by Ctrl-C. Errors: docs/errors.md\n',
+  );
+  return program;
+}
+
+/**
+ * Runs one command line (without node and script) and gives its exit code:
+ * 0 ok, 1 the input is bad, 2 usage, 130 interrupted. Never throws, never exits the process.
+ */
+export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
+  const pipe = watchPipe(io);
+  const signal = AbortSignal.any([io.signal, pipe]);
+  const context: Context = { io, signal, exitCode: EXIT.ok };
+  try {
+    await createProgram(context).parseAsync([...argv], { from: 'user' });
+    return io.signal.aborted ? EXIT.interrupted : context.exitCode;
+  } catch (thrown) {
+    // Whoever read our output has left (`duobit … | head`): nothing is wrong and nobody is there to be told.
+    if (pipe.aborted) return EXIT.ok;
+    const failure = describeFailure(thrown, io.signal.aborted);
+    if (failure === null) return EXIT.ok;
+    io.stderr.write(`error ${failure.line}\n`);
+    if (io.env.DUOBIT_DEBUG === '1' && thrown instanceof Error) io.stderr.write(`${thrown.stack}\n`);
+    if (argv.includes('--json')) io.stdout.write(`${JSON.stringify({ error: failure.error }, null, 2)}\n`);
+    return failure.exitCode;
+  }
+}
+
+/**
+ * Turns EPIPE on stdout into an abort. Without a listener it would end the process with a stack trace. The
+ * listener stays, because EPIPE may arrive after the command has ended.
+ */
+function watchPipe(io: Io): AbortSignal {
+  const controller = new AbortController();
+  io.stdout.on('error', (error: Error) => {
+    if (!('code' in error) || error.code !== 'EPIPE')
+      io.stderr.write(`error FILE_IO: ${error.message} (stdout)\n`);
+    controller.abort();
+  });
+  return controller.signal;
+}

@@ -1,0 +1,24 @@
+// What a command may touch of its process: three streams' worth of text, a signal and the environment. Tests
+// hand in their own, so that every command runs in-process.
+
+export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
+
+export interface Io {
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** The io of this process. The first Ctrl-C asks the command to stop and clean up; a second one stops at once. */
+export function processIo(): Io {
+  const controller = new AbortController();
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort();
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  return { stdout: process.stdout, stderr: process.stderr, signal: controller.signal, env: process.env };
+}

@@ -1,0 +1,68 @@
+// Options that several commands share, and the parsers that turn an option's text into a checked number.
+import { type Command, InvalidArgumentError, Option } from 'commander';
+
+/** Parser for whole numbers from `minimum` to `maximum`; anything else is a usage error. */
+export function integer(minimum: number, maximum = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = /^[+-]?\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
+    if (!Number.isSafeInteger(value) || value < minimum || value > maximum) {
+      const range = maximum === Number.MAX_SAFE_INTEGER ? `${minimum} or more` : `${minimum} to ${maximum}`;
+      throw new InvalidArgumentError(`Give a whole number, ${range}.`);
+    }
+    return value;
+  };
+}
+
+/** Parser for finite numbers from `minimum` to `maximum`. */
+export function decimal(minimum: number, maximum = Number.POSITIVE_INFINITY): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === '' ? Number.NaN : Number(text);
+    if (!Number.isFinite(value) || value < minimum || value > maximum) {
+      const range = maximum === Number.POSITIVE_INFINITY ? `${minimum} or more` : `${minimum} to ${maximum}`;
+      throw new InvalidArgumentError(`Give a number, ${range}.`);
+    }
+    return value;
+  };
+}
+
+/** Parser for options that may be given several times. */
+export function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
+  return [...(previous ?? []), value];
+}
+
+export interface BackendOptions {
+  readonly backend: 'wasm' | 'reference';
+  readonly threads: number;
+  readonly activations: 'a4' | 'f16';
+}
+
+/** `--backend`, `--threads` and `--activations` of the commands that run a model. */
+export function addBackendOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--backend <name>', 'wasm: SIMD kernels; reference: slow, scalar, double precision')
+        .choices(['wasm', 'reference'])
+        .default('wasm'),
+    )
+    .addOption(
+      new Option('--threads <count>', 'threads asked of the backend').argParser(integer(1, 1024)).default(1),
+    )
+    .addOption(
+      new Option(
+        '--activations <kind>',
+        'inputs of quantized layers: a4 (4-bit codes) or f16 (not quantized, for measuring the weights alone)',
+      )
+        .choices(['a4', 'f16'])
+        .default('a4'),
+    );
+}
+
+/** `--json`, which every command has. */
+export function addJsonOption(command: Command): Command {
+  return command.option('--json', 'print one JSON object on stdout; everything else goes to stderr', false);
+}
+
+export function addExamples(command: Command, ...lines: readonly string[]): Command {
+  const title = lines.length === 1 ? 'Example:' : 'Examples:';
+  return command.addHelpText('after', `\n${title}\n${lines.map((line) => `  $ ${line}`).join('\n')}\n`);
+}

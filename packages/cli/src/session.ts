@@ -1,0 +1,108 @@
+// Opens whatever a command was pointed at - container, Hugging Face folder or GGUF - as a model on a backend.
+import { createModel, type Model } from '@duobit/core';
+import { DuobitError, type ModelSource, openContainer } from '@duobit/format';
+import { createFileSource } from '@duobit/format/node';
+import { openCheckpoint } from '@duobit/quantizer';
+import { createBackend } from '@duobit/runtime-node';
+import { type Context, note } from './context.ts';
+import { detectModelKind, type ModelKind } from './files.ts';
+import type { BackendOptions } from './options.ts';
+import { createProgress } from './progress.ts';
+import { plural } from './text.ts';
+
+export interface Session {
+  readonly kind: ModelKind;
+  readonly source: ModelSource;
+  readonly model: Model;
+  /** SHA-256 that identifies the model: of a container its header, of a checkpoint its weights. */
+  hash(): Promise<{ readonly of: 'header' | 'weights'; readonly sha256: string }>;
+  close(): Promise<void>;
+}
+
+interface OpenedSource {
+  readonly kind: ModelKind;
+  readonly source: ModelSource;
+  readonly hash: Session['hash'];
+}
+
+async function openSource(path: string, signal: AbortSignal): Promise<OpenedSource> {
+  if ((await detectModelKind(path)) === 'checkpoint') {
+    const source = await openCheckpoint(path);
+    return {
+      kind: 'checkpoint',
+      source,
+      hash: async () => ({ of: 'weights', sha256: await source.weightsSha256(signal) }),
+    };
+  }
+  const file = await createFileSource(path);
+  try {
+    const source = await openContainer(file);
+    return {
+      kind: 'container',
+      source,
+      hash: async () => ({ of: 'header', sha256: source.manifest.headerSha256 }),
+    };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** `contextLength`: KV cache positions; absent takes the model's own, up to what core allows by default. */
+export async function openSession(
+  context: Context,
+  path: string,
+  options: BackendOptions,
+  contextLength?: number,
+): Promise<Session> {
+  const { kind, source, hash } = await openSource(path, context.signal);
+  const closers = [() => source.close()];
+  const progress = createProgress(context.io, { lines: { load: 0 } });
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const backend = await createBackend(options.backend, { threads: options.threads });
+    closers.push(() => backend.dispose());
+    const model = await createModel(source, backend, {
+      activations: options.activations,
+      signal: context.signal,
+      onLoad: (loaded, total) => progress.update('load', loaded, total),
+      ...(contextLength === undefined ? {} : { contextLength }),
+    });
+    closers.push(() => model.dispose());
+    progress.stop();
+    if (model.threads < options.threads) {
+      note(
+        context,
+        `note: asked for ${plural(options.threads, 'thread')}; the ${model.backendName} backend runs ${plural(model.threads, 'thread')}`,
+      );
+    }
+    return { kind, source, model, hash, close };
+  } catch (error) {
+    progress.stop();
+    await close();
+    throw error;
+  }
+}
+
+/** Runs `work` on an opened model and closes everything, whatever happens. */
+export async function withSession<T>(
+  context: Context,
+  path: string,
+  options: BackendOptions,
+  contextLength: number | undefined,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const session = await openSession(context, path, options, contextLength);
+  try {
+    return await work(session);
+  } finally {
+    await session.close();
+  }
+}
+
+/** @throws DuobitError `ABORTED` when the user has asked to stop. */
+export function checkAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw new DuobitError('ABORTED', 'stopped by the user');
+}

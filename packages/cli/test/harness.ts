@@ -1,0 +1,90 @@
+// Runs the command line in-process with captured streams, and gives each test file a folder and, when it asks, a
+// container made once from the embedded checkpoint.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll } from 'vitest';
+import { main } from '../src/main.ts';
+
+export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+export const CHECKPOINT = join(ROOT, 'fixtures/tinystories-656k');
+export const HELDOUT = join(ROOT, 'fixtures/stories/heldout.txt');
+export const PROMPT = 'Once upon a time';
+
+export class Capture extends Writable {
+  text = '';
+  readonly isTTY: boolean;
+  /** Called after each write, to interrupt a command in the middle. */
+  readonly #onWrite: (text: string) => void;
+
+  constructor(isTTY = false, onWrite: (text: string) => void = () => undefined) {
+    super();
+    this.isTTY = isTTY;
+    this.#onWrite = onWrite;
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error) => void): void {
+    const text = chunk.toString('utf8');
+    this.text += text;
+    try {
+      this.#onWrite(text);
+      done();
+    } catch (error) {
+      done(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+}
+
+export interface CliOptions {
+  readonly tty?: boolean;
+  readonly signal?: AbortSignal;
+  readonly env?: Record<string, string>;
+  readonly onStdout?: (text: string) => void;
+  readonly onStderr?: (text: string) => void;
+}
+
+export interface CliResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export async function runCli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  const stdout = new Capture(options.tty, options.onStdout);
+  const stderr = new Capture(options.tty, options.onStderr);
+  const signal = options.signal ?? new AbortController().signal;
+  const code = await main(argv, { stdout, stderr, signal, env: options.env ?? {} });
+  return { code, stdout: stdout.text, stderr: stderr.text };
+}
+
+/** Runs with `--json` and parses all of stdout, which must be one object. */
+export async function runJson(
+  argv: readonly string[],
+  options: CliOptions = {},
+): Promise<CliResult & { readonly json: Record<string, unknown> }> {
+  const result = await runCli([...argv, '--json'], options);
+  return { ...result, json: JSON.parse(result.stdout) };
+}
+
+/** A temporary folder for a test file, removed at its end. */
+export function useFolder(): { path(name: string): string } {
+  let folder = '';
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'duobit-cli-'));
+  });
+  afterAll(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+  return { path: (name) => join(folder, name) };
+}
+
+/** The embedded checkpoint as a container in `folder`, made once for the test file. */
+export function useContainer(folder: { path(name: string): string }): { path(): string } {
+  beforeAll(async () => {
+    const { code, stderr } = await runCli(['quantize', CHECKPOINT, '-o', folder.path('tiny.duo')]);
+    if (code !== 0) throw new Error(`the test container cannot be made: ${stderr}`);
+  });
+  return { path: () => folder.path('tiny.duo') };
+}
