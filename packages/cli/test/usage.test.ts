@@ -14,7 +14,7 @@ describe('usage errors', () => {
     { argv: ['frobnicate'], says: "unknown command 'frobnicate'" },
     { argv: ['--frobnicate'], says: "unknown option '--frobnicate'" },
     { argv: ['eval'], says: 'a command is missing' },
-    { argv: ['quantize'], says: "missing required argument 'checkpoint'" },
+    { argv: ['quantize', '-o', 'x.duo'], says: "missing required argument 'checkpoint'" },
     { argv: ['quantize', 'folder'], says: "required option '-o, --output <file>' not specified" },
     {
       argv: ['quantize', 'folder', '-o', 'x.duo', '--group', '48'],

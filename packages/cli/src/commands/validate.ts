@@ -7,7 +7,7 @@ import { EXIT } from '../failure.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { checkAborted } from '../session.ts';
-import { formatBytes, plural } from '../text.ts';
+import { formatBytes, formatCount, plural } from '../text.ts';
 
 interface Options {
   readonly shallow: boolean;
@@ -43,6 +43,8 @@ async function runValidate(context: Context, path: string, options: Options): Pr
     progress.stop();
     await source.close();
   }
+  // The validator turns what `onProgress` throws into a problem of the file; a stop is none.
+  checkAborted(context.signal);
   if (!report.ok) context.exitCode = EXIT.badInput;
   const result = {
     ok: report.ok,
@@ -51,6 +53,7 @@ async function runValidate(context: Context, path: string, options: Options): Pr
     header_sha256: report.manifest?.headerSha256 ?? null,
     deep: !options.shallow,
     problems: report.problems.map(({ code, where, message, remedy }) => ({ code, where, message, remedy })),
+    problems_not_listed: report.dropped,
   };
   emit(context, options.json, result, () => {
     if (report.ok) {
@@ -60,6 +63,7 @@ async function runValidate(context: Context, path: string, options: Options): Pr
     const lines = report.problems.map(
       ({ code, where, message, remedy }) => `  ${code}: ${message} (${where}). ${remedy}\n`,
     );
-    return `not ok: ${path}, ${plural(report.problems.length, 'problem')}\n${lines.join('')}`;
+    if (report.dropped > 0) lines.push(`  and ${formatCount(report.dropped)} more\n`);
+    return `not ok: ${path}, ${plural(report.problems.length + report.dropped, 'problem')}\n${lines.join('')}`;
   });
 }
