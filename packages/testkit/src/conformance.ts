@@ -1,0 +1,48 @@
+// The one suite that every backend runs: single operations, exact integer sums, whole models, the contract. It depends on
+// no test runner; `registerConformance` hands the cases to whichever there is.
+import type { Backend } from '@duobit/core';
+import { contractCases } from './contract-cases.ts';
+import { exactCases } from './exact-cases.ts';
+import { modelCases } from './model-cases.ts';
+import { operationCases } from './operation-cases.ts';
+
+export interface ConformanceCase {
+  readonly name: string;
+  /** @throws Error that says which values are off, and by how much */
+  readonly run: (backend: Backend) => Promise<void>;
+}
+
+export interface BackendEntry {
+  readonly name: string;
+  readonly create: () => Backend | Promise<Backend>;
+  /** Why this machine does not have the backend; null when it does. */
+  readonly absent?: string | null;
+}
+
+/** What the suite needs of a test runner; vitest's `describe` and `it` fit. */
+export interface TestRunner {
+  readonly describe: (name: string, register: () => void) => unknown;
+  readonly it: ((name: string, run: () => Promise<void>) => unknown) & {
+    readonly skip: (name: string, run: () => Promise<void>) => unknown;
+  };
+}
+
+export function conformanceCases(): ConformanceCase[] {
+  return [...operationCases(), ...exactCases(), ...modelCases(), ...contractCases()];
+}
+
+/** Registers the suite for one backend; an absent one is reported as skipped, by name and reason. */
+export function registerConformance({ describe, it }: TestRunner, entry: BackendEntry): void {
+  describe(`conformance of ${entry.name}`, () => {
+    if (entry.absent) {
+      it.skip(`${entry.name} is absent: ${entry.absent}`, async () => {});
+      return;
+    }
+    let backend: Promise<Backend> | null = null;
+    for (const { name, run } of conformanceCases())
+      it(name, async () => {
+        backend ??= Promise.resolve(entry.create());
+        await run(await backend);
+      });
+  });
+}

@@ -1,0 +1,197 @@
+// What each operation must give, in double precision, with the error allowed to it. Plain functions that share no code
+// with any backend or decoder.
+import type { ActivationQuantizer } from '@duobit/format';
+import type { Expectation } from './compare.ts';
+import type { MadeTensor } from './tensors.ts';
+import {
+  attentionBound,
+  dotBound,
+  gamma,
+  gateBound,
+  integerDotBound,
+  normBound,
+  rotationBound,
+  squaresBound,
+  w11Bound,
+  w11CodedBound,
+} from './tolerance.ts';
+
+/** One row of codes as docs/numerics.md defines them; every step an f32 operation. */
+export interface ExpectedCodes {
+  readonly codes: readonly number[];
+  readonly lo: number;
+  readonly step: number;
+  /** lo + step * code in f32, what reading an 'a4' slot gives. */
+  readonly decoded: readonly number[];
+}
+
+export function expectCodes(x: Float32Array, quantizer: ActivationQuantizer): ExpectedCodes {
+  const f = Math.fround;
+  const least = x.reduce((a, b) => Math.min(a, b));
+  const most = x.reduce((a, b) => Math.max(a, b));
+  let lo = f(f(quantizer.clipLow) * least);
+  const range = f(f(f(quantizer.clipHigh) * most) - lo);
+  let step = range > 0 ? f(range / 15) : 0;
+  if (!Number.isFinite(range)) lo = step = Number.NaN;
+  const codes = Array.from(x, (value) => {
+    if (!(step > 0)) return 0;
+    const t = f(f(value - lo) / step);
+    // Ties to even by hand: of the two nearest integers take the even one.
+    const down = Math.floor(t);
+    const up = down + 1;
+    const nearest = t - down < up - t ? down : t - down > up - t ? up : down % 2 === 0 ? down : up;
+    return Math.max(0, Math.min(15, nearest));
+  });
+  return { codes, lo, step, decoded: codes.map((code) => f(lo + f(step * code))) };
+}
+
+/** x W^T for weights that are not W(1+1). */
+export function expectDense(x: Float32Array, tensor: MadeTensor): Expectation[] {
+  const { rows, columns, weights, groupSize } = tensor;
+  const isInteger = tensor.data.info.encoding.kind.startsWith('int');
+  const groups = Math.ceil(columns / groupSize);
+  return Array.from({ length: rows }, (_, n) => {
+    let value = 0;
+    let absolute = 0;
+    let slack = 0;
+    for (let g = 0; g < groups; g++) {
+      let largest = 0;
+      let sum = 0;
+      for (let k = g * groupSize; k < Math.min(columns, (g + 1) * groupSize); k++) {
+        const weight = weights[n * columns + k]!;
+        value += weight * x[k]!;
+        absolute += Math.abs(weight * x[k]!);
+        sum += Math.abs(weight);
+        largest = Math.max(largest, Math.abs(x[k]!));
+      }
+      slack += largest * sum;
+    }
+    const allowed = isInteger ? integerDotBound(columns, absolute, slack) : dotBound(columns, absolute);
+    return { value, allowed };
+  });
+}
+
+/** x W^T with W(1+1) weights on f32 activations. */
+export function expectW11(x: Float32Array, tensor: MadeTensor): Expectation[] {
+  const { rows, columns, weights, magnitudes, groupSize } = tensor;
+  return Array.from({ length: rows }, (_, n) => {
+    let value = 0;
+    let absolute = 0;
+    for (let k = 0; k < columns; k++) {
+      value += weights[n * columns + k]! * x[k]!;
+      absolute += magnitudes[n * columns + k]! * Math.abs(x[k]!);
+    }
+    return { value, allowed: w11Bound(columns, Math.ceil(columns / groupSize), absolute) };
+  });
+}
+
+/** x^ W^T with W(1+1) weights on codes: x^ = lo + step * code, exact. */
+export function expectW11Coded(row: ExpectedCodes, tensor: MadeTensor): Expectation[] {
+  const { rows, columns, weights, magnitudes, groupSize } = tensor;
+  const { codes, lo, step } = row;
+  return Array.from({ length: rows }, (_, n) => {
+    let value = 0;
+    let coded = 0;
+    let constant = 0;
+    for (let k = 0; k < columns; k++) {
+      const at = n * columns + k;
+      value += weights[at]! * (lo + step * codes[k]!);
+      coded += magnitudes[at]! * step * codes[k]!;
+      constant += magnitudes[at]! * Math.abs(lo);
+    }
+    return { value, allowed: w11CodedBound(Math.ceil(columns / groupSize), coded, constant) };
+  });
+}
+
+export function expectNorm(x: Float32Array, weight: Float64Array, epsilon: number): Expectation[] {
+  let sum = 0;
+  for (const value of x) sum += value ** 2;
+  const root = Math.sqrt(sum / x.length + epsilon);
+  return Array.from(x, (input, i) => {
+    const value = (input / root) * weight[i]!;
+    return { value, allowed: normBound(x.length, value) };
+  });
+}
+
+/** Heads of size 2 * frequencies.length, turned by position. */
+export function expectRotation(x: Float32Array, position: number, frequencies: Float64Array): Expectation[] {
+  const half = frequencies.length;
+  return Array.from(x, (_, at) => {
+    const i = at % half;
+    const isFirst = at % (2 * half) < half;
+    const angle = position * frequencies[i]!;
+    const [own, other] = [x[at]!, isFirst ? -x[at + half]! : x[at - half]!];
+    return { value: own * Math.cos(angle) + other * Math.sin(angle), allowed: rotationBound(own, other) };
+  });
+}
+
+/**
+ * Attention of one query row at position `keys.length - 1`.
+ * @param keys one row of kvHeadCount * headSize values a position, from position 0 on
+ */
+export function expectAttention(
+  query: Float32Array,
+  keys: readonly Float32Array[],
+  values: readonly Float32Array[],
+  heads: { readonly headCount: number; readonly kvHeadCount: number; readonly headSize: number },
+  window: number | null,
+): Expectation[] {
+  const { headCount, kvHeadCount, headSize } = heads;
+  const from = window === null ? 0 : Math.max(0, keys.length - window);
+  const result: Expectation[] = [];
+  for (let head = 0; head < headCount; head++) {
+    const kv = Math.floor((head * kvHeadCount) / headCount) * headSize;
+    const part = query.subarray(head * headSize, (head + 1) * headSize);
+    const scores: number[] = [];
+    let scoreError = 0;
+    for (const key of keys.slice(from)) {
+      let dot = 0;
+      let absolute = 0;
+      part.forEach((q, i) => {
+        dot += q * key[kv + i]!;
+        absolute += Math.abs(q * key[kv + i]!);
+      });
+      scores.push(dot / Math.sqrt(headSize));
+      scoreError = Math.max(scoreError, (gamma(headSize + 4) * absolute) / Math.sqrt(headSize));
+    }
+    const highest = Math.max(...scores);
+    const shares = scores.map((score) => Math.exp(score - highest));
+    const total = shares.reduce((a, b) => a + b);
+    for (let i = 0; i < headSize; i++) {
+      let value = 0;
+      let spread = 0;
+      let largest = 0;
+      shares.forEach((share, j) => {
+        const v = values[from + j]![kv + i]!;
+        value += (share / total) * v;
+        spread += (share / total) * Math.abs(v);
+        largest = Math.max(largest, Math.abs(v));
+      });
+      const range = highest - Math.min(...scores);
+      result.push({ value, allowed: attentionBound(shares.length, scoreError, range, spread, largest) });
+    }
+  }
+  return result;
+}
+
+export function expectGate(gate: Float32Array, up: Float32Array): Expectation[] {
+  return Array.from(gate, (g, i) => {
+    const value = (g / (1 + Math.exp(-g))) * up[i]!;
+    return { value, allowed: gateBound(value, g, up[i]!) };
+  });
+}
+
+/** One f32 addition, correctly rounded: exact. */
+export function expectSum(a: Float32Array, b: Float32Array): Expectation[] {
+  return Array.from(a, (value, i) => ({ value: value + b[i]!, allowed: 0 }));
+}
+
+/** Column sums of squares over rows of `width` values. */
+export function expectSquares(x: Float32Array, width: number): Expectation[] {
+  const rows = x.length / width;
+  return Array.from({ length: width }, (_, k) => {
+    let value = 0;
+    for (let t = 0; t < rows; t++) value += x[t * width + k]! ** 2;
+    return { value, allowed: squaresBound(rows, value) };
+  });
+}

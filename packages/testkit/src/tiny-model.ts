@@ -1,0 +1,101 @@
+// Tiny random models of the Llama family, complete with tokenizer, as ModelSources: what whole-model tests run.
+import { LLAMA, listTensors } from '@duobit/core';
+import type { ActivationQuantizer, Architecture, AssetRole, ModelSource, TensorData } from '@duobit/format';
+import { createRandom, drawNormal, type Random } from './random-values.ts';
+import { type MadeTensor, makeDense, makeInteger, makeW11 } from './tensors.ts';
+import { TOY_SPECIAL_TOKENS, TOY_VOCABULARY, toyTokenizer, toyTokenizerConfig } from './toy-tokenizer.ts';
+
+export interface TinyModelOptions {
+  readonly seed?: number;
+  /** Encoding of the blocks' linear weights. Default 'f32'. */
+  readonly linear?: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4' | 'w11';
+  /** Encoding of embedding and head. Default 'f32'. */
+  readonly embedding?: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
+  /** Default 64. */
+  readonly groupSize?: number;
+  /** W(1+1) with mu planes. Default true. */
+  readonly offsets?: boolean;
+  /** Of W(1+1) tensors. Default: clips of 1 everywhere. */
+  readonly quantizer?: (weight: string) => ActivationQuantizer | null;
+  /** Replaces fields of the default: 2 blocks, hidden 64, intermediate 172, 4 heads of 16 on 2 key/value heads. */
+  readonly architecture?: Partial<Architecture>;
+  /** Without it `readAsset('tokenizer')` gives null. Default true. */
+  readonly tokenizer?: boolean;
+}
+
+export interface TinyModel extends ModelSource {
+  /** The tensors with their exact values. */
+  readonly made: ReadonlyMap<string, MadeTensor>;
+}
+
+export const TINY_ARCHITECTURE: Architecture = {
+  family: 'llama',
+  vocabularySize: TOY_VOCABULARY,
+  hiddenSize: 64,
+  intermediateSize: 172,
+  blockCount: 2,
+  headCount: 4,
+  kvHeadCount: 2,
+  headSize: 16,
+  contextLength: 64,
+  normEpsilon: 1e-5,
+  ropeTheta: 10_000,
+  ropeScaling: null,
+  slidingWindow: null,
+  tiedHead: true,
+};
+
+export function makeTinyModel(options: TinyModelOptions = {}): TinyModel {
+  const { seed = 1, quantizer = () => ({ bits: 4, clipLow: 1, clipHigh: 1 }) } = options;
+  const architecture: Architecture = { ...TINY_ARCHITECTURE, ...options.architecture };
+  const random = createRandom(seed);
+  const made = new Map<string, MadeTensor>();
+  for (const spec of listTensors(architecture)) {
+    const tensor = makeTensor(spec.name, spec.shape, spec.kind, options, random);
+    if (tensor.data.info.encoding.kind !== 'w11') made.set(spec.name, tensor);
+    else {
+      const info = { ...tensor.data.info, activation: quantizer(spec.name) };
+      made.set(spec.name, { ...tensor, data: { ...tensor.data, info } });
+    }
+  }
+  const find = (name: string): TensorData => {
+    const tensor = made.get(name);
+    if (!tensor) throw new Error(`the tiny model has no tensor ${name}`);
+    return tensor.data;
+  };
+  const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  const assets: Partial<Record<AssetRole, Uint8Array<ArrayBuffer>>> =
+    options.tokenizer === false
+      ? {}
+      : { tokenizer: encode(toyTokenizer()), 'tokenizer-config': encode(toyTokenizerConfig()) };
+  return {
+    name: `tiny model ${seed}`,
+    architecture,
+    specialTokens: TOY_SPECIAL_TOKENS,
+    tensorNames: [...made.keys()],
+    made,
+    tensorInfo: (name) => find(name).info,
+    readTensor: async (name) => find(name),
+    readAsset: async (role) => assets[role] ?? null,
+    close: async () => {},
+  };
+}
+
+function makeTensor(
+  name: string,
+  shape: readonly number[],
+  kind: 'embedding' | 'norm' | 'linear' | 'head',
+  options: TinyModelOptions,
+  random: Random,
+): MadeTensor {
+  const { linear = 'f32', embedding = 'f32', groupSize = 64, offsets = true } = options;
+  if (kind === 'norm') return makeDense(name, shape, 'f32', random, (source) => 1 + 0.2 * drawNormal(source));
+  const [rows, columns] = [shape[0]!, shape[1]!];
+  const encoding = kind === 'linear' ? linear : embedding;
+  if (encoding === 'w11') return makeW11(name, rows, columns, { groupSize, offsets }, random);
+  if (encoding === 'int8' || encoding === 'int4')
+    return makeInteger(name, rows, columns, encoding, groupSize, random);
+  // An embedding wider than a linear weight keeps logits apart, so that the best token does not hang on rounding.
+  const deviation = name === LLAMA.embedding || name === LLAMA.head ? 0.5 : 1 / Math.sqrt(columns);
+  return makeDense(name, shape, encoding, random, (source) => drawNormal(source) * deviation);
+}

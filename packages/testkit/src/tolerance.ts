@@ -1,0 +1,96 @@
+// How far a result in f32 may lie from the exact one, derived and not tried out. docs/numerics.md explains each bound; the
+// error analysis is Higham, "Accuracy and Stability of Numerical Algorithms" (2002), chapters 2 to 4.
+
+/** Unit roundoff of f32. */
+export const UNIT = 2 ** -24;
+
+/** Relative error allowed to a backend's exp. */
+export const EXP_ERROR = 2 ** -20;
+
+/** Absolute slack for results that round to subnormal numbers or are flushed to zero, once an operation. */
+export const UNDERFLOW = 2 ** -126;
+
+/** gamma_n = n u / (1 - n u): n roundings in a row change a value by at most this fraction (Higham, lemma 3.1). */
+export function gamma(n: number): number {
+  return (n * UNIT) / (1 - n * UNIT);
+}
+
+/**
+ * Dot products of K terms with f32 weights, in any order of summation: K products and sums, the rounding of the result,
+ * and a few roundings of scales.
+ * @param absolute sum over k of |weight[k] x[k]|
+ */
+export function dotBound(columns: number, absolute: number): number {
+  return gamma(columns + 8) * absolute + columns * UNDERFLOW;
+}
+
+/**
+ * int8 and int4 weights: a backend may round the activations of a group to 16-bit integers with the step
+ * max|x| / 32767, an error of at most half a step in each, that is max|x| * 2^-16 * (1 + 2^-15); the factor 1 + 2^-8
+ * leaves room for rounding in the step itself.
+ * @param slack sum over groups of max|x| * sum|weight|
+ */
+export function integerDotBound(columns: number, absolute: number, slack: number): number {
+  return dotBound(columns, absolute) + slack * 2 ** -16 * (1 + 2 ** -8);
+}
+
+/**
+ * W(1+1) weights on f32 activations, by levels or by masked sums: at most K sums, four products and sums a group, and the
+ * roundings of the four coefficients.
+ * @param absolute sum over k of magnitude[k] |x[k]| (see MadeTensor.magnitudes)
+ */
+export function w11Bound(columns: number, groups: number, absolute: number): number {
+  return gamma(columns + 4 * groups + 16) * absolute + columns * UNDERFLOW;
+}
+
+/**
+ * W(1+1) weights on 4-bit codes. Masked sums are exact, so only the products with coefficients, their sum over groups,
+ * the row's constant and the last line round; each contribution passes through at most 4 groups + 16 roundings.
+ * @param codes step * sum over k of magnitude[k] code[k]
+ * @param constant |lo| * sum over k of magnitude[k]
+ */
+export function w11CodedBound(groups: number, codes: number, constant: number): number {
+  return gamma(4 * groups + 16) * (codes + constant) + groups * UNDERFLOW;
+}
+
+/**
+ * RMS norm: the mean square has only positive terms, so its relative error is gamma_(K + 2), halved by the square root;
+ * root, reciprocal and two products add a few roundings.
+ */
+export function normBound(width: number, result: number): number {
+  return gamma(width / 2 + 8) * Math.abs(result) + UNDERFLOW;
+}
+
+/** Rotation by an angle taken in double precision: cosine and sine rounded to f32, two products, one sum. */
+export function rotationBound(a: number, b: number): number {
+  return gamma(4) * (Math.abs(a) + Math.abs(b)) + UNDERFLOW;
+}
+
+/**
+ * Softmax attention for one query head. A score's error is `scoreError`; subtracting the maximum doubles it and rounds;
+ * so each weight has the relative error rho, in numerator and denominator alike.
+ * @param scoreError largest gamma_(headSize + 4) * sum|q k| / sqrt(headSize) over the positions
+ * @param range largest minus smallest score
+ * @param spread sum over positions of share * |value|
+ * @param largest max |value|, for shares that underflow
+ */
+export function attentionBound(
+  positions: number,
+  scoreError: number,
+  range: number,
+  spread: number,
+  largest: number,
+): number {
+  const rho = Math.expm1(2 * scoreError + UNIT * range) * (1 + EXP_ERROR) + EXP_ERROR;
+  return 2 * (rho + gamma(positions + 4)) * (1 + 2 * rho) * spread + positions * 2 ** -100 * largest;
+}
+
+/** gate * sigmoid(gate) * up: an exp, a sum, a division and two products. */
+export function gateBound(result: number, gate: number, up: number): number {
+  return (EXP_ERROR + gamma(6)) * Math.abs(result) + 2 ** -100 * Math.abs(gate * up) + UNDERFLOW;
+}
+
+/** Sums of squares: only positive terms. Double-precision sums are read out in f32. */
+export function squaresBound(rows: number, result: number): number {
+  return gamma(rows + 3) * result + UNDERFLOW;
+}

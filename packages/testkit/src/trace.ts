@@ -1,0 +1,228 @@
+// Checks a whole plan operation by operation. Every result is copied aside on the device, and each operation is judged by
+// the inputs that this very backend gave it; so the bounds of single operations serve for whole models, and a 4-bit code
+// that falls the other way after a tiny difference is no failure.
+import {
+  type Backend,
+  type ExecutionPlan,
+  listPlanWeights,
+  type Operation,
+  type Program,
+  type RunRequest,
+  type Slot,
+} from '@duobit/core';
+import { compareValues, type Expectation, exactly } from './compare.ts';
+import {
+  type ExpectedCodes,
+  expectAttention,
+  expectCodes,
+  expectDense,
+  expectGate,
+  expectNorm,
+  expectRotation,
+  expectSquares,
+  expectSum,
+  expectW11,
+  expectW11Coded,
+} from './expected.ts';
+import type { MadeTensor } from './tensors.ts';
+
+interface Step {
+  readonly operation: Operation;
+  /** Slot that holds a copy of the operation's result; null where the result is read directly. */
+  readonly copy: string | null;
+}
+
+/** A plan whose every f32 result is kept in a slot of its own, by adding it to zeros. */
+function instrumentPlan(plan: ExecutionPlan): { plan: ExecutionPlan; steps: Step[]; inputs: string[] } {
+  const slots: Record<string, Slot> = { ...plan.slots };
+  const operations: Operation[] = [];
+  const steps: Step[] = [];
+  const written = new Set<string>();
+  const inputs = new Set<string>();
+  for (const operation of plan.operations) {
+    const out = operation.op === 'rope' ? operation.target : operation.out;
+    const reads = readsOf(operation);
+    for (const slot of reads) if (!written.has(slot)) inputs.add(slot);
+    written.add(out);
+    operations.push(operation);
+    const { kind, width } = slots[out]!;
+    let copy: string | null = null;
+    if (kind === 'f32' && operation.op !== 'logits') {
+      copy = `trace.${steps.length}`;
+      slots[copy] = { kind, width };
+      operations.push({ op: 'add', input: out, out: copy });
+    }
+    steps.push({ operation, copy });
+  }
+  return { plan: { ...plan, slots, operations }, steps, inputs: [...inputs] };
+}
+
+function readsOf(operation: Operation): string[] {
+  switch (operation.op) {
+    case 'rope':
+      return [operation.target];
+    case 'attention':
+      return [operation.query, operation.key, operation.value];
+    case 'siluMul':
+      return [operation.gate, operation.up];
+    case 'add':
+      return [operation.input, operation.out];
+    default:
+      return [operation.input];
+  }
+}
+
+/** One run of a traced plan. */
+export interface TracedRun {
+  readonly request: RunRequest;
+  /** Values of the plan's input slots. */
+  readonly inputs: Readonly<Record<string, Float32Array | Int32Array>>;
+}
+
+/**
+ * Prepares a plan on a backend, runs it as asked (one run after the other, on one KV cache) and checks every operation.
+ * @throws Error naming the operation, with a table of the values that are off
+ */
+export async function checkPlanOnBackend(
+  backend: Backend,
+  plan: ExecutionPlan,
+  tensors: ReadonlyMap<string, MadeTensor>,
+  runs: readonly TracedRun[],
+  capacity: number,
+): Promise<void> {
+  const traced = instrumentPlan(plan);
+  const maxRows = Math.max(...runs.map(({ request }) => request.rows));
+  for (const name of listPlanWeights(plan))
+    if (!tensors.has(name)) throw new Error(`no tensor ${name} was made for this plan`);
+  const program = await backend.prepare(traced.plan, async (name) => tensors.get(name)!.data, {
+    capacity,
+    maxRows,
+  });
+  try {
+    const checker = new PlanChecker(traced.plan, tensors);
+    for (const [index, run] of runs.entries()) {
+      for (const { copy } of traced.steps)
+        if (copy)
+          await program.write(copy, new Float32Array(run.request.rows * traced.plan.slots[copy]!.width));
+      for (const slot of traced.inputs) await program.write(slot, run.inputs[slot]!);
+      await program.run(run.request);
+      await checker.check(program, traced.steps, run, `run ${index}`);
+    }
+  } finally {
+    await program.dispose();
+  }
+}
+
+class PlanChecker {
+  readonly #plan: ExecutionPlan;
+  readonly #tensors: ReadonlyMap<string, MadeTensor>;
+  /** Rotated keys and values of every position so far, by layer. */
+  readonly #cache = new Map<number, { keys: Float32Array[]; values: Float32Array[] }>();
+  /** All rows that fed each statistics slot. */
+  readonly #counted = new Map<string, number[]>();
+
+  constructor(plan: ExecutionPlan, tensors: ReadonlyMap<string, MadeTensor>) {
+    this.#plan = plan;
+    this.#tensors = tensors;
+  }
+
+  async check(program: Program, steps: readonly Step[], run: TracedRun, label: string): Promise<void> {
+    /** What each slot holds, followed through the operations. */
+    const held = new Map<string, Float32Array>();
+    const codes = new Map<string, ExpectedCodes[]>();
+    const { rows } = run.request;
+    for (const [slot, values] of Object.entries(run.inputs)) held.set(slot, Float32Array.from(values));
+    for (const [index, { operation, copy }] of steps.entries()) {
+      const name = `${label}, operation ${index} ${operation.op}${'weight' in operation ? ` ${operation.weight}` : ''}`;
+      if (operation.op === 'quantizeActivations') {
+        const { width } = this.#plan.slots[operation.input]!;
+        const input = held.get(operation.input)!;
+        codes.set(
+          operation.out,
+          split(input, rows, width).map((row) => expectCodes(row, operation.quantizer)),
+        );
+        const isLast = !steps.slice(index + 1).some((later) => outOf(later.operation) === operation.out);
+        if (isLast) {
+          const decoded = codes.get(operation.out)!.flatMap((row) => row.decoded);
+          compareValues(name, await program.read(operation.out), exactly(decoded));
+        }
+        continue;
+      }
+      const out = outOf(operation);
+      const actual = await program.read(copy ?? out);
+      compareValues(name, actual, this.#expect(operation, held, codes, run.request));
+      held.set(out, actual);
+    }
+  }
+
+  #expect(
+    operation: Exclude<Operation, { op: 'quantizeActivations' }>,
+    held: ReadonlyMap<string, Float32Array>,
+    codes: ReadonlyMap<string, ExpectedCodes[]>,
+    { rows, position, logits }: RunRequest,
+  ): Expectation[] {
+    const rowsOf = (slot: string) => split(held.get(slot)!, rows, this.#plan.slots[slot]!.width);
+    const tensor = 'weight' in operation ? this.#tensors.get(operation.weight)! : null;
+    switch (operation.op) {
+      case 'embed':
+        return [...held.get(operation.input)!].flatMap((token) =>
+          exactly(tensor!.weights.subarray(token * tensor!.columns, (token + 1) * tensor!.columns)),
+        );
+      case 'rmsNorm':
+        return rowsOf(operation.input).flatMap((row) => expectNorm(row, tensor!.weights, operation.epsilon));
+      case 'w11MatMul': {
+        const coded = codes.get(operation.input);
+        return coded
+          ? coded.flatMap((row) => expectW11Coded(row, tensor!))
+          : rowsOf(operation.input).flatMap((row) => expectW11(row, tensor!));
+      }
+      case 'denseMatMul':
+        return rowsOf(operation.input).flatMap((row) => expectDense(row, tensor!));
+      case 'logits': {
+        const all = rowsOf(operation.input);
+        const wanted = logits === 'all' ? all : logits === 'last' ? all.slice(-1) : [];
+        return wanted.flatMap((row) => expectDense(row, tensor!));
+      }
+      case 'rope':
+        return rowsOf(operation.target).flatMap((row, t) =>
+          expectRotation(row, position + t, this.#plan.ropeFrequencies),
+        );
+      case 'attention': {
+        const cache = this.#cache.get(operation.layer) ?? { keys: [], values: [] };
+        this.#cache.set(operation.layer, cache);
+        // Positions from here on are written anew.
+        cache.keys.splice(position, cache.keys.length, ...rowsOf(operation.key));
+        cache.values.splice(position, cache.values.length, ...rowsOf(operation.value));
+        return rowsOf(operation.query).flatMap((row, t) =>
+          expectAttention(
+            row,
+            cache.keys.slice(0, position + t + 1),
+            cache.values.slice(0, position + t + 1),
+            operation.heads,
+            operation.window,
+          ),
+        );
+      }
+      case 'siluMul': {
+        const up = rowsOf(operation.up);
+        return rowsOf(operation.gate).flatMap((row, t) => expectGate(row, up[t]!));
+      }
+      case 'add':
+        return expectSum(held.get(operation.out)!, held.get(operation.input)!);
+      case 'accumulateSquares': {
+        const counted = this.#counted.get(operation.out) ?? [];
+        this.#counted.set(operation.out, counted);
+        counted.push(...held.get(operation.input)!);
+        return expectSquares(Float32Array.from(counted), this.#plan.slots[operation.out]!.width);
+      }
+    }
+  }
+}
+
+function outOf(operation: Operation): string {
+  return operation.op === 'rope' ? operation.target : operation.out;
+}
+
+function split(values: Float32Array, rows: number, width: number): Float32Array[] {
+  return Array.from({ length: rows }, (_, t) => values.subarray(t * width, (t + 1) * width));
+}
