@@ -1,3 +1,54 @@
-export * from './errors.ts';
-export * from './manifest.ts';
-export * from './source.ts';
+// Public face of @duobit/format: everything that runs in browsers and Node alike.
+export { accountSizes, type SizeAccount } from './account.ts';
+export { compareTensorNames, segmentOfTensor } from './architecture.ts';
+export { type Container, openContainer } from './container.ts';
+export { decodeTensor } from './decode.ts';
+export {
+  bitRowStride,
+  elementCount,
+  encodedPlaneLengths,
+  GROUP_SIZES,
+  groupCount,
+  int4RowStride,
+  int8RowStride,
+} from './encodings.ts';
+export { DuobitError, type ErrorFacts } from './errors.ts';
+export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './float16.ts';
+export { LIMITS } from './generated/limits.ts';
+export type { AssetSpec, ContainerSpec, TensorSpec } from './layout.ts';
+export type {
+  ActivationQuantizer,
+  Architecture,
+  Asset,
+  AssetRole,
+  Encoding,
+  Manifest,
+  ModelSource,
+  Plane,
+  PlaneRole,
+  Provenance,
+  RopeScaling,
+  Segment,
+  SpecialTokens,
+  TensorData,
+  TensorInfo,
+  UnknownRole,
+} from './manifest.ts';
+export { createMemorySource } from './memory-source.ts';
+export {
+  type IntegerInput,
+  type Planes,
+  packBits,
+  packDense,
+  packInt4,
+  packInt8,
+  packW11,
+  unpackBits,
+  type W11Input,
+} from './packing.ts';
+export type { Problem } from './problems.ts';
+export { fromHex, sha256, toHex } from './sha256.ts';
+export { type ByteSink, createMemorySink, type MemorySink } from './sink.ts';
+export type { ByteSource } from './source.ts';
+export { type ValidateOptions, type ValidationReport, validateContainer } from './validate.ts';
+export { type ContainerSummary, type ContainerWriter, createContainerWriter } from './writer.ts';

@@ -49,9 +49,13 @@ export type Encoding =
 
 export type PlaneRole = 'dense' | 'codes' | 'scale' | 'sign' | 'bitmap' | 'alpha' | 'mu';
 
+/** A role that this reader does not know, by its number in the schema. Listed and skipped, never read. */
+export type UnknownRole = `unknown-${number}`;
+
 /** One contiguous run of bytes of a tensor, inside a segment. */
 export interface Plane {
-  readonly role: PlaneRole;
+  /** Unknown only in tensors of an unknown encoding. */
+  readonly role: PlaneRole | UnknownRole;
   /** Index in `Manifest.segments`. */
   readonly segment: number;
   /** From the start of the segment, a multiple of 256. */
@@ -91,7 +95,7 @@ export type AssetRole = 'tokenizer' | 'tokenizer-config' | 'chat-template' | 'ge
 
 /** A file carried along, byte for byte, such as tokenizer.json. */
 export interface Asset {
-  readonly role: AssetRole;
+  readonly role: AssetRole | UnknownRole;
   readonly mediaType: string;
   readonly segment: number;
   readonly offset: number;
@@ -100,7 +104,7 @@ export interface Asset {
 
 export interface SpecialTokens {
   readonly bos: number | null;
-  /** Any of these ends generation. */
+  /** Any of these ends generation. A container holds them sorted. */
   readonly eos: readonly number[];
   readonly pad: number | null;
   /** Whether a prompt is encoded with a leading BOS. */

@@ -1,0 +1,92 @@
+// An opened container: a frozen manifest, and tensors and assets read on demand.
+import { compareTensorNames } from './architecture.ts';
+import { DuobitError } from './errors.ts';
+import { readManifest } from './header-read.ts';
+import type { AssetRole, Manifest, ModelSource, PlaneRole, TensorData, TensorInfo } from './manifest.ts';
+import { REMEDY_UPDATE, throwProblems } from './problems.ts';
+import { SegmentReader } from './segment-reader.ts';
+import type { ByteSource } from './source.ts';
+
+export interface Container extends ModelSource {
+  readonly manifest: Manifest;
+}
+
+/**
+ * Opens a container: checks its header wholly and its data not at all; chunk hashes are checked when their bytes
+ * are first read. The container owns the source from then on, and closes it.
+ * @throws DuobitError any code of docs/format.md, "Validation", steps 1 to 5, or what the source throws; the source
+ *   stays open then
+ */
+export async function openContainer(source: ByteSource): Promise<Container> {
+  const manifest = await readManifest(source, throwProblems(source.name));
+  // Unreachable: a missing manifest was reported, and reporting throws.
+  if (!manifest)
+    throw new DuobitError('INTERNAL', 'a header was refused without a reason', { source: source.name });
+  return new OpenContainer(source, manifest);
+}
+
+class OpenContainer implements Container {
+  readonly name: string;
+  readonly manifest: Manifest;
+  readonly tensorNames: readonly string[];
+  readonly #source: ByteSource;
+  readonly #reader: SegmentReader;
+  readonly #tensors: ReadonlyMap<string, TensorInfo>;
+
+  constructor(source: ByteSource, manifest: Manifest) {
+    this.name = source.name;
+    this.manifest = manifest;
+    this.#source = source;
+    this.#reader = new SegmentReader(source, manifest.segments);
+    this.#tensors = new Map(manifest.tensors.map((tensor) => [tensor.name, tensor]));
+    this.tensorNames = Object.freeze([...this.#tensors.keys()].sort(compareTensorNames));
+  }
+
+  get architecture() {
+    return this.manifest.architecture;
+  }
+
+  get specialTokens() {
+    return this.manifest.specialTokens;
+  }
+
+  /** @throws DuobitError `TENSOR_UNKNOWN` */
+  tensorInfo(name: string): TensorInfo {
+    const info = this.#tensors.get(name);
+    if (!info) {
+      throw new DuobitError('TENSOR_UNKNOWN', 'the container has no tensor of this name', {
+        source: this.name,
+        where: `tensor ${name}`,
+        remedy: 'List the names with `duobit inspect`',
+      });
+    }
+    return info;
+  }
+
+  /** @throws DuobitError `TENSOR_UNKNOWN`, `ENCODING_UNKNOWN`, `CHUNK_HASH`, or what the source throws */
+  async readTensor(name: string): Promise<TensorData> {
+    const info = this.tensorInfo(name);
+    if (info.encoding.kind === 'unknown') {
+      throw new DuobitError('ENCODING_UNKNOWN', `encoding ${info.encoding.id} is not known to this release`, {
+        source: this.name,
+        where: `tensor ${name}`,
+        remedy: REMEDY_UPDATE,
+      });
+    }
+    const planes: Partial<Record<PlaneRole, Uint8Array<ArrayBuffer>>> = {};
+    for (const plane of info.planes) {
+      planes[plane.role as PlaneRole] = await this.#reader.read(plane.segment, plane.offset, plane.length);
+    }
+    return { info, planes };
+  }
+
+  /** @throws DuobitError `CHUNK_HASH`, or what the source throws */
+  async readAsset(role: AssetRole): Promise<Uint8Array<ArrayBuffer> | null> {
+    const asset = this.manifest.assets.find((candidate) => candidate.role === role);
+    return asset ? this.#reader.read(asset.segment, asset.offset, asset.length) : null;
+  }
+
+  async close(): Promise<void> {
+    await this.#source.close();
+  }
+}

@@ -1,0 +1,27 @@
+// Generated from schemas/limits.json by scripts/generate-schema.mjs; do not edit.
+
+/** Limits of the format, version 1; docs/format.md, "Limits", says what each bounds. */
+export const LIMITS = {
+  formatMajor: 1,
+  formatMinor: 0,
+  preambleBytes: 128,
+  maxHeaderBytes: 16777216,
+  maxFileBytes: 9007199254740991,
+  segmentAlignment: 16384,
+  planeAlignment: 256,
+  chunkBytes: 4194304,
+  maxDepth: 8,
+  maxTables: 500000,
+  maxVtableBytes: 512,
+  maxWorkFactor: 8,
+  maxTensors: 65536,
+  maxPlanes: 16,
+  maxRank: 4,
+  maxSegments: 16384,
+  maxAssets: 64,
+  maxAssetBytes: 268435456,
+  maxMetadataPairs: 1024,
+  maxNameBytes: 255,
+  maxTextBytes: 1048576,
+  maxEosTokens: 64,
+} as const;

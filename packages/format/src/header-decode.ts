@@ -1,0 +1,282 @@
+// Verified header bytes -> manifest. The only file that touches generated accessors for reading; it must run
+// after `verifyHeader`, and checks only what cannot be represented in a manifest. Meaning is rules.ts.
+import { ByteBuffer, Encoding as TextEncoding } from 'flatbuffers';
+import { fieldsToEncoding } from './encodings.ts';
+import type { ActivationQuantizer as ActivationTable } from './generated/duobit/activation-quantizer.ts';
+import { ActivationScheme } from './generated/duobit/activation-scheme.ts';
+import type { Architecture as ArchitectureTable } from './generated/duobit/architecture.ts';
+import { Model } from './generated/duobit/model.ts';
+import type { RopeScaling as RopeScalingTable } from './generated/duobit/rope-scaling.ts';
+import { RopeScalingKind } from './generated/duobit/rope-scaling-kind.ts';
+import type { Tensor as TensorTable } from './generated/duobit/tensor.ts';
+import { LIMITS } from './generated/limits.ts';
+import type {
+  ActivationQuantizer,
+  Architecture,
+  Asset,
+  Manifest,
+  Provenance,
+  RopeScaling,
+  Segment,
+  SpecialTokens,
+  TensorInfo,
+} from './manifest.ts';
+import type { Preamble } from './preamble.ts';
+import { REMEDY_UPDATE, type Report } from './problems.ts';
+import { idToAssetRole, idToPlaneRole } from './registry.ts';
+import { toHex } from './sha256.ts';
+
+const SHA256_BYTES = 32;
+const FAMILIES: readonly Architecture['family'][] = ['llama', 'mistral'];
+
+/**
+ * Decodes a header that `verifyHeader` accepted.
+ * @returns null when something in it has no representation; every reason is reported.
+ */
+export function decodeHeader(
+  header: Uint8Array<ArrayBuffer>,
+  preamble: Preamble,
+  report: Report,
+): Manifest | null {
+  return new HeaderDecoder(header, preamble, report).decode();
+}
+
+class HeaderDecoder {
+  readonly #model: Model;
+  readonly #preamble: Preamble;
+  readonly #report: Report;
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  #failed = false;
+
+  constructor(header: Uint8Array<ArrayBuffer>, preamble: Preamble, report: Report) {
+    this.#model = Model.getRootAsModel(new ByteBuffer(header));
+    this.#preamble = preamble;
+    this.#report = report;
+  }
+
+  decode(): Manifest | null {
+    const model = this.#model;
+    if (!this.#checkCounts()) return null;
+    const architecture = this.#decodeArchitecture(model.architecture()!);
+    const manifest = {
+      formatVersion: { major: this.#preamble.major, minor: this.#preamble.minor },
+      fileLength: this.#preamble.fileLength,
+      headerLength: this.#preamble.headerLength,
+      headerSha256: toHex(this.#preamble.headerSha256),
+      specialTokens: this.#decodeSpecialTokens(),
+      assets: listOf(model.assetsLength(), (i) => this.#decodeAsset(i)),
+      tensors: listOf(model.tensorsLength(), (i) => this.#decodeTensor(model.tensors(i)!)),
+      segments: listOf(model.segmentsLength(), (i) => this.#decodeSegment(i)),
+      provenance: this.#decodeProvenance(),
+      metadata: this.#decodeMetadata(),
+    };
+    return this.#failed || !architecture ? null : { ...manifest, architecture };
+  }
+
+  #fail(code: string, where: string, message: string, remedy?: string): void {
+    this.#failed = true;
+    this.#report(code, where, message, remedy);
+  }
+
+  /** Before anything is allocated for them. */
+  #checkCounts(): boolean {
+    const counts: [string, number, number][] = [
+      ['tensors', this.#model.tensorsLength(), LIMITS.maxTensors],
+      ['segments', this.#model.segmentsLength(), LIMITS.maxSegments],
+      ['assets', this.#model.assetsLength(), LIMITS.maxAssets],
+      ['metadata pairs', this.#model.metadataLength(), LIMITS.maxMetadataPairs],
+      ['end-of-sequence tokens', this.#model.specialTokens()!.eosLength(), LIMITS.maxEosTokens],
+    ];
+    for (const [what, count, most] of counts) {
+      if (count > most)
+        this.#fail('LIMIT_EXCEEDED', what, `there are ${count} ${what}; at most ${most} are allowed`);
+    }
+    return !this.#failed;
+  }
+
+  /** The runtime's own decoder would drop a byte order mark. */
+  #text(bytes: string | Uint8Array | null): string {
+    return this.#decoder.decode(bytes as Uint8Array);
+  }
+
+  /** The one place where 64-bit values become numbers. */
+  #safe(value: bigint, where: string): number {
+    if (value > BigInt(LIMITS.maxFileBytes)) {
+      this.#fail('OFFSET_UNSAFE', where, `${value} is above the limit of 2^53 - 1`);
+      return 0;
+    }
+    return Number(value);
+  }
+
+  #hash(bytes: Uint8Array | null, where: string): string {
+    if (bytes?.length !== SHA256_BYTES) {
+      this.#fail(
+        'PROVENANCE_HASH',
+        where,
+        `a SHA-256 has ${SHA256_BYTES} bytes, this has ${bytes?.length ?? 0}`,
+      );
+    }
+    return toHex(bytes ?? new Uint8Array(0));
+  }
+
+  #decodeArchitecture(table: ArchitectureTable): Architecture | null {
+    const name = this.#text(table.family(TextEncoding.UTF8_BYTES));
+    const family = FAMILIES.find((known) => known === name);
+    const scalingTable = table.ropeScaling();
+    const ropeScaling = scalingTable ? this.#decodeRopeScaling(scalingTable) : null;
+    if (!family) {
+      const message = `the model family is "${name.slice(0, 80)}"; known are ${FAMILIES.join(', ')}`;
+      this.#fail('ARCHITECTURE_UNSUPPORTED', 'architecture.family', message, REMEDY_UPDATE);
+      return null;
+    }
+    return {
+      family,
+      vocabularySize: table.vocabularySize(),
+      hiddenSize: table.hiddenSize(),
+      intermediateSize: table.intermediateSize(),
+      blockCount: table.blockCount(),
+      headCount: table.headCount(),
+      kvHeadCount: table.kvHeadCount(),
+      headSize: table.headSize(),
+      contextLength: table.contextLength(),
+      normEpsilon: table.normEpsilon(),
+      ropeTheta: table.ropeTheta(),
+      ropeScaling,
+      slidingWindow: table.slidingWindow(),
+      tiedHead: table.tiedHead(),
+    };
+  }
+
+  #decodeRopeScaling(table: RopeScalingTable): RopeScaling | null {
+    switch (table.kind()) {
+      case RopeScalingKind.linear:
+        return { kind: 'linear', factor: table.factor() };
+      case RopeScalingKind.llama3:
+        return {
+          kind: 'llama3',
+          factor: table.factor(),
+          lowFrequencyFactor: table.lowFrequencyFactor(),
+          highFrequencyFactor: table.highFrequencyFactor(),
+          originalContextLength: table.originalContextLength(),
+        };
+      default: {
+        const message = `RoPE scaling of kind ${table.kind()} is not known`;
+        this.#fail('ARCHITECTURE_UNSUPPORTED', 'architecture.rope_scaling', message, REMEDY_UPDATE);
+        return null;
+      }
+    }
+  }
+
+  #decodeSpecialTokens(): SpecialTokens {
+    const table = this.#model.specialTokens()!;
+    return {
+      bos: table.bos(),
+      eos: listOf(table.eosLength(), (i) => table.eos(i)!),
+      pad: table.pad(),
+      addBos: table.addBos(),
+    };
+  }
+
+  #decodeAsset(index: number): Asset {
+    const table = this.#model.assets(index)!;
+    const where = `asset ${index}`;
+    return {
+      role: idToAssetRole(table.role()),
+      mediaType: this.#text(table.mediaType(TextEncoding.UTF8_BYTES)),
+      segment: table.segment(),
+      offset: this.#safe(table.offset(), `${where}, offset`),
+      length: this.#safe(table.length(), `${where}, length`),
+    };
+  }
+
+  #decodeTensor(table: TensorTable): TensorInfo {
+    const name = this.#text(table.name(TextEncoding.UTF8_BYTES));
+    const where = `tensor ${name.slice(0, LIMITS.maxNameBytes)}`;
+    const rank = table.shapeLength();
+    const planes = table.planesLength();
+    if (rank > LIMITS.maxRank) this.#fail('TENSOR_SHAPE', where, `the shape has ${rank} dimensions`);
+    if (planes > LIMITS.maxPlanes) this.#fail('LIMIT_EXCEEDED', where, `the tensor has ${planes} planes`);
+    const fields = { id: table.encoding() as number, groupSize: table.groupSize(), flags: table.flags() };
+    const encoding = fieldsToEncoding(fields);
+    if (!encoding) {
+      const message = `encoding ${fields.id} with group size ${fields.groupSize} and flags ${fields.flags} is not defined`;
+      this.#fail('ENCODING_PARAMETERS', where, message);
+    }
+    const activation = table.activation();
+    return {
+      name,
+      shape: listOf(Math.min(rank, LIMITS.maxRank), (i) =>
+        this.#safe(table.shape(i)!, `${where}, shape[${i}]`),
+      ),
+      encoding: encoding ?? { kind: 'unknown', id: fields.id },
+      planes: listOf(Math.min(planes, LIMITS.maxPlanes), (i) => {
+        const plane = table.planes(i)!;
+        return {
+          role: idToPlaneRole(plane.role()),
+          segment: plane.segment(),
+          offset: this.#safe(plane.offset(), `${where}, plane ${i}, offset`),
+          length: this.#safe(plane.length(), `${where}, plane ${i}, length`),
+        };
+      }),
+      activation: activation ? this.#decodeActivation(activation, where) : null,
+    };
+  }
+
+  #decodeActivation(table: ActivationTable, where: string): ActivationQuantizer | null {
+    if (table.scheme() !== ActivationScheme.dynamic_asymmetric || table.bits() !== 4) {
+      const message = `activation scheme ${table.scheme()} with ${table.bits()} bits is not known`;
+      this.#fail('ACTIVATION_UNSUPPORTED', where, message, REMEDY_UPDATE);
+      return null;
+    }
+    return { bits: 4, clipLow: table.clipLow(), clipHigh: table.clipHigh() };
+  }
+
+  #decodeSegment(index: number): Segment {
+    const table = this.#model.segments(index)!;
+    const name = this.#text(table.name(TextEncoding.UTF8_BYTES));
+    const where = `segment ${name.slice(0, LIMITS.maxNameBytes)}`;
+    const length = this.#safe(table.length(), `${where}, length`);
+    const offset = this.#safe(table.offset() + BigInt(this.#preamble.segmentBase), `${where}, offset`);
+    const hashes = table.chunkHashesArray() ?? new Uint8Array(0);
+    const chunks = Math.ceil(length / LIMITS.chunkBytes);
+    if (hashes.length !== chunks * SHA256_BYTES) {
+      const message = `${length} bytes have ${chunks} chunks, but there are ${hashes.length} bytes of hashes`;
+      this.#fail('SEGMENT_HASHES', where, message);
+      return { name, offset, length, chunkHashes: [] };
+    }
+    const chunkHashes = listOf(chunks, (i) =>
+      toHex(hashes.subarray(i * SHA256_BYTES, (i + 1) * SHA256_BYTES)),
+    );
+    return { name, offset, length, chunkHashes };
+  }
+
+  #decodeProvenance(): Provenance {
+    const table = this.#model.provenance()!;
+    const calibration = table.calibrationSha256Array();
+    return {
+      producer: this.#text(table.producer(TextEncoding.UTF8_BYTES)),
+      sourceName: this.#text(table.sourceName(TextEncoding.UTF8_BYTES)),
+      sourceSha256: this.#hash(table.sourceSha256Array(), 'provenance.source_sha256'),
+      recipe: this.#text(table.recipe(TextEncoding.UTF8_BYTES)),
+      calibrationSha256: calibration ? this.#hash(calibration, 'provenance.calibration_sha256') : null,
+    };
+  }
+
+  #decodeMetadata(): Record<string, string> {
+    let previous: string | null = null;
+    const pairs = listOf(this.#model.metadataLength(), (i): [string, string] => {
+      const pair = this.#model.metadata(i)!;
+      const key = this.#text(pair.key(TextEncoding.UTF8_BYTES));
+      if (previous !== null && key <= previous) {
+        this.#fail('METADATA_ORDER', `metadata ${i}`, `"${key.slice(0, 80)}" is not after the key before it`);
+      }
+      previous = key;
+      return [key, this.#text(pair.value(TextEncoding.UTF8_BYTES))];
+    });
+    return Object.fromEntries(pairs);
+  }
+}
+
+function listOf<T>(count: number, item: (index: number) => T): T[] {
+  return Array.from({ length: count }, (_, i) => item(i));
+}

@@ -1,0 +1,60 @@
+// Source -> manifest, in the order of docs/format.md, "Validation": preamble, hash, structure, meaning, places.
+
+import { DuobitError } from './errors.ts';
+import { LIMITS } from './generated/limits.ts';
+import { decodeHeader } from './header-decode.ts';
+import { checkLayout } from './layout.ts';
+import type { Manifest } from './manifest.ts';
+import { HASH_BYTES, HASH_OFFSET, parsePreamble } from './preamble.ts';
+import { REMEDY_DAMAGED, type Report } from './problems.ts';
+import { checkManifest } from './rules.ts';
+import { sha256, toHex } from './sha256.ts';
+import type { ByteSource } from './source.ts';
+import { verifyHeader } from './verifier.ts';
+
+/**
+ * Reads and checks everything before the first segment: two reads, at most 16 MiB + 16 KiB.
+ * @returns null when the header cannot be understood; every reason is reported.
+ * @throws DuobitError what the source throws, and `HASH_UNAVAILABLE`
+ */
+export async function readManifest(source: ByteSource, report: Report): Promise<Manifest | null> {
+  if (source.size < LIMITS.preambleBytes) {
+    const message = `the file has ${source.size} bytes; a container has at least ${LIMITS.preambleBytes}`;
+    report('FILE_TOO_SHORT', 'file length', message, REMEDY_DAMAGED);
+    return null;
+  }
+  const start = await source.read(0, LIMITS.preambleBytes);
+  const preamble = parsePreamble(start, source.size, report);
+  if (!preamble) return null;
+
+  const { headerLength, segmentBase } = preamble;
+  const bytes = await source.read(0, Math.min(segmentBase, source.size));
+  if (bytes.subarray(headerLength).some((byte) => byte !== 0)) {
+    report('PADDING_NONZERO', 'padding after the header', 'bytes between header and segments are not zero');
+  }
+  // A copy of its own: no accessor can reach past the header, whatever the bytes say.
+  const header = bytes.slice(0, headerLength);
+  header.fill(0, HASH_OFFSET, HASH_OFFSET + HASH_BYTES);
+  const hash = toHex(await sha256(header));
+  if (hash !== toHex(preamble.headerSha256)) {
+    const message = `the header's SHA-256 is ${hash}, but the file says ${toHex(preamble.headerSha256)}`;
+    report('HEADER_HASH', 'header', message, REMEDY_DAMAGED);
+  }
+  try {
+    verifyHeader(header, { allowUnknownFields: preamble.minor > LIMITS.formatMinor });
+  } catch (error) {
+    if (!(error instanceof DuobitError)) throw error;
+    report(error.code, error.where ?? 'header', error.message, error.remedy);
+    return null;
+  }
+  const manifest = decodeHeader(header, preamble, report);
+  if (!manifest) return null;
+  checkManifest(manifest, report);
+  checkLayout(manifest, segmentBase, report);
+  return freezeDeeply(manifest);
+}
+
+function freezeDeeply<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) freezeDeeply(part);
+  return Object.freeze(value);
+}

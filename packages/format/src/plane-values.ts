@@ -1,0 +1,90 @@
+// What the bytes inside a plane must satisfy: finite scales, codes in range, pad bits zero. Works on any piece of
+// a plane, so that validation can stream; a bad value's place is counted in the whole plane.
+import { bitRowStride, int4RowStride, int8RowStride } from './encodings.ts';
+import type { Encoding, TensorInfo } from './manifest.ts';
+
+export interface ValueProblem {
+  readonly code: 'VALUE_NOT_FINITE' | 'CODE_RANGE' | 'PADDING_NONZERO';
+  readonly message: string;
+}
+
+/**
+ * Checks `bytes`, which begin at byte `start` of the plane; `start` is a multiple of 256.
+ * @returns the first problem or null
+ */
+export function checkPlaneValues(
+  tensor: Pick<TensorInfo, 'encoding' | 'shape'>,
+  role: string,
+  bytes: Uint8Array,
+  start: number,
+): ValueProblem | null {
+  const { encoding } = tensor;
+  const columns = tensor.shape[1] ?? 1;
+  switch (role) {
+    case 'dense':
+      return checkFinite(bytes, start, encoding.kind);
+    case 'alpha':
+    case 'mu':
+    case 'scale':
+      return checkFinite(bytes, start, 'f16');
+    case 'sign':
+    case 'bitmap':
+      return checkRowPadding(bytes, start, bitRowStride(columns), columns);
+    case 'codes': {
+      if (encoding.kind === 'int4') return checkRowPadding(bytes, start, int4RowStride(columns), 4 * columns);
+      const lowest = bytes.indexOf(0x80);
+      if (lowest !== -1) return { code: 'CODE_RANGE', message: `the code at byte ${start + lowest} is -128` };
+      return checkRowPadding(bytes, start, int8RowStride(columns), 8 * columns);
+    }
+    default:
+      return null;
+  }
+}
+
+/** Exponent bits of a value, and those of two 16-bit values in one word. */
+const EXPONENT = { f32: 0x7f800000, f16: 0x7c007c00, bf16: 0x7f807f80 } as const;
+/** Added to the exponent bits, carries into the sign's place exactly when all of them are set. */
+const CARRY = { f32: 0x00800000, f16: 0x04000400, bf16: 0x00800080 } as const;
+const OVERFLOW = { f32: 0x80000000, f16: 0x80008000, bf16: 0x80008000 } as const;
+
+function checkFinite(bytes: Uint8Array, start: number, kind: Encoding['kind']): ValueProblem | null {
+  if (kind !== 'f32' && kind !== 'f16' && kind !== 'bf16') return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const [exponent, carry, overflow] = [EXPONENT[kind], CARRY[kind], OVERFLOW[kind]];
+  const words = bytes.length - (bytes.length % 4);
+  let at = 0;
+  while (at < words && (((view.getUint32(at, true) & exponent) + carry) & overflow) === 0) at += 4;
+  const valueBytes = kind === 'f32' ? 4 : 2;
+  for (; at < bytes.length; at += valueBytes) {
+    const bits = valueBytes === 4 ? view.getUint32(at, true) : view.getUint16(at, true);
+    const mask = valueBytes === 4 ? exponent : exponent & 0xffff;
+    if ((bits & mask) === mask) {
+      const message = `value ${(start + at) / valueBytes} of the plane is NaN or infinite`;
+      return { code: 'VALUE_NOT_FINITE', message };
+    }
+  }
+  return null;
+}
+
+/** Bits from `usedBits` to the end of every row are zero. */
+function checkRowPadding(
+  bytes: Uint8Array,
+  start: number,
+  stride: number,
+  usedBits: number,
+): ValueProblem | null {
+  const firstByte = Math.floor(usedBits / 8);
+  if (firstByte === stride) return null;
+  const firstMask = 0xff & (0xff << (usedBits % 8));
+  const end = start + bytes.length;
+  for (let row = Math.floor(start / stride); row * stride < end; row++) {
+    for (let column = firstByte; column < stride; column++) {
+      const at = row * stride + column - start;
+      if (at < 0 || at >= bytes.length) continue;
+      if ((bytes[at]! & (column === firstByte ? firstMask : 0xff)) !== 0) {
+        return { code: 'PADDING_NONZERO', message: `row ${row} has bits behind its last column` };
+      }
+    }
+  }
+  return null;
+}

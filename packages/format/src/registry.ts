@@ -1,0 +1,36 @@
+// Numbers in the schema <-> names in the manifest, for roles and kinds. Numbers are never reused.
+import { AssetRole as AssetRoleId } from './generated/duobit/asset-role.ts';
+import { PlaneRole as PlaneRoleId } from './generated/duobit/plane-role.ts';
+import type { AssetRole, PlaneRole, UnknownRole } from './manifest.ts';
+
+const PLANE_ROLES: Readonly<Record<PlaneRole, number>> = {
+  dense: PlaneRoleId.dense,
+  codes: PlaneRoleId.codes,
+  scale: PlaneRoleId.scale,
+  sign: PlaneRoleId.sign,
+  bitmap: PlaneRoleId.bitmap,
+  alpha: PlaneRoleId.alpha,
+  mu: PlaneRoleId.mu,
+};
+
+const ASSET_ROLES: Readonly<Record<AssetRole, number>> = {
+  tokenizer: AssetRoleId.tokenizer,
+  'tokenizer-config': AssetRoleId.tokenizer_config,
+  'chat-template': AssetRoleId.chat_template,
+  'generation-config': AssetRoleId.generation_config,
+  license: AssetRoleId.license,
+};
+
+function roleToId<R extends string>(roles: Readonly<Record<R, number>>, role: R | UnknownRole): number {
+  return role in roles ? roles[role as R] : Number(role.slice('unknown-'.length));
+}
+
+function idToRole<R extends string>(roles: Readonly<Record<R, number>>, id: number): R | UnknownRole {
+  for (const role in roles) if (roles[role] === id) return role;
+  return `unknown-${id}`;
+}
+
+export const planeRoleToId = (role: PlaneRole | UnknownRole): number => roleToId(PLANE_ROLES, role);
+export const idToPlaneRole = (id: number): PlaneRole | UnknownRole => idToRole(PLANE_ROLES, id);
+export const assetRoleToId = (role: AssetRole | UnknownRole): number => roleToId(ASSET_ROLES, role);
+export const idToAssetRole = (id: number): AssetRole | UnknownRole => idToRole(ASSET_ROLES, id);

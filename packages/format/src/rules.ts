@@ -1,0 +1,199 @@
+// What a manifest must satisfy beyond its structure, one function a subject. The writer applies the same rules
+// before it writes. Codes and reasons: docs/format.md, "Validation".
+import { expectedTensors } from './architecture.ts';
+import { elementCount, encodedPlaneLengths } from './encodings.ts';
+import { DuobitError } from './errors.ts';
+import { LIMITS } from './generated/limits.ts';
+import type { Architecture, Manifest, PlaneRole, TensorInfo } from './manifest.ts';
+import type { Report } from './problems.ts';
+import { assetRoleToId } from './registry.ts';
+
+/** Printable ASCII without the space, so that names sort alike everywhere and print safely. */
+const NAME = /^[!-~]{1,255}$/;
+
+/** Reports every broken rule that concerns the header alone; layout.ts has those about places in the file. */
+export function checkManifest(manifest: Manifest, report: Report): void {
+  checkArchitecture(manifest.architecture, report);
+  checkSpecialTokens(manifest, report);
+  checkAssets(manifest, report);
+  checkTensors(manifest.tensors, report);
+  checkCompleteness(manifest, report);
+  for (const key of Object.keys(manifest.metadata)) {
+    if (!NAME.test(key))
+      report('NAME_INVALID', 'metadata', `${quote(key)} is not 1 to 255 printable ASCII characters`);
+  }
+}
+
+function quote(name: string): string {
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+}
+
+function checkArchitecture(architecture: Architecture, report: Report): void {
+  const where = 'architecture';
+  const check = (field: string, holds: boolean, rule: string, value: unknown): void => {
+    if (!holds) report('ARCHITECTURE_INVALID', `${where}.${field}`, `${field} is ${value}, but ${rule}`);
+  };
+  const sizes = [
+    'vocabularySize',
+    'hiddenSize',
+    'intermediateSize',
+    'blockCount',
+    'headCount',
+    'kvHeadCount',
+    'headSize',
+    'contextLength',
+  ] as const;
+  for (const field of sizes) {
+    const value = architecture[field];
+    check(field, Number.isInteger(value) && value >= 1 && value < 2 ** 31, 'must be 1 to 2^31 - 1', value);
+  }
+  const { blockCount, headCount, kvHeadCount, headSize, normEpsilon, ropeTheta, ropeScaling, slidingWindow } =
+    architecture;
+  check(
+    'blockCount',
+    blockCount <= LIMITS.maxSegments - 4,
+    `at most ${LIMITS.maxSegments - 4} are allowed`,
+    blockCount,
+  );
+  check(
+    'headCount',
+    headCount % kvHeadCount === 0,
+    `must be a multiple of kvHeadCount, ${kvHeadCount}`,
+    headCount,
+  );
+  check('headSize', headSize % 2 === 0, 'must be even, as RoPE rotates pairs', headSize);
+  check('normEpsilon', normEpsilon > 0 && normEpsilon < 1, 'must be between 0 and 1', normEpsilon);
+  check('ropeTheta', ropeTheta > 0 && Number.isFinite(ropeTheta), 'must be positive', ropeTheta);
+  if (slidingWindow !== null) {
+    check(
+      'slidingWindow',
+      Number.isInteger(slidingWindow) && slidingWindow >= 1,
+      'must be 1 or more',
+      slidingWindow,
+    );
+  }
+  for (const [field, value] of Object.entries(ropeScaling ?? {})) {
+    if (field === 'kind') continue;
+    check(`ropeScaling.${field}`, Number.isFinite(value) && Number(value) > 0, 'must be positive', value);
+  }
+}
+
+function checkSpecialTokens({ specialTokens, architecture }: Manifest, report: Report): void {
+  const { bos, eos, pad, addBos } = specialTokens;
+  const ids = [...eos, ...(bos === null ? [] : [bos]), ...(pad === null ? [] : [pad])];
+  for (const id of ids) {
+    if (!Number.isInteger(id) || id < 0 || id >= architecture.vocabularySize) {
+      const message = `token ${id} is outside a vocabulary of ${architecture.vocabularySize}`;
+      report('SPECIAL_TOKENS', 'special tokens', message);
+    }
+  }
+  if (eos.some((id, i) => i > 0 && id <= eos[i - 1]!)) {
+    report('SPECIAL_TOKENS', 'special tokens', `end-of-sequence tokens [${eos}] are not sorted and unique`);
+  }
+  if (addBos && bos === null)
+    report('SPECIAL_TOKENS', 'special tokens', 'addBos is set, but there is no BOS token');
+}
+
+function checkAssets({ assets }: Manifest, report: Report): void {
+  for (const [i, asset] of assets.entries()) {
+    const previous = assets[i - 1];
+    const where = `asset ${asset.role}`;
+    if (previous && assetRoleToId(asset.role) <= assetRoleToId(previous.role)) {
+      report('ASSET_ORDER', where, 'assets are not sorted by role, or a role occurs twice');
+    }
+    if (asset.length < 1 || asset.length > LIMITS.maxAssetBytes) {
+      report(
+        'ASSET_LENGTH',
+        where,
+        `the asset has ${asset.length} bytes, outside 1..${LIMITS.maxAssetBytes}`,
+      );
+    }
+    if (!NAME.test(asset.mediaType))
+      report('NAME_INVALID', where, `${quote(asset.mediaType)} is not a media type`);
+  }
+}
+
+function checkTensors(tensors: readonly TensorInfo[], report: Report): void {
+  for (const [i, tensor] of tensors.entries()) {
+    const where = `tensor ${tensor.name.slice(0, LIMITS.maxNameBytes)}`;
+    if (!NAME.test(tensor.name)) {
+      report(
+        'NAME_INVALID',
+        `tensor ${i}`,
+        `${quote(tensor.name)} is not 1 to 255 printable ASCII characters`,
+      );
+    }
+    const previous = tensors[i - 1];
+    if (previous?.name === tensor.name) report('TENSOR_DUPLICATE', where, 'two tensors have this name');
+    else if (previous && previous.name > tensor.name)
+      report('TENSOR_ORDER', where, 'tensors are not sorted by name');
+    checkPlanes(tensor, where, report);
+    const { activation } = tensor;
+    if (!activation) continue;
+    if (tensor.shape.length !== 2)
+      report('ACTIVATION_INVALID', where, 'only matrices have quantized activations');
+    for (const clip of [activation.clipLow, activation.clipHigh]) {
+      if (!(clip > 0 && Number.isFinite(clip))) {
+        report('ACTIVATION_INVALID', where, `a clip factor is ${clip}, but must be positive`);
+      }
+    }
+  }
+}
+
+/** Roles and lengths are exactly what encoding and shape say. */
+function checkPlanes(tensor: TensorInfo, where: string, report: Report): void {
+  let expected: [string, number][];
+  try {
+    if (tensor.encoding.kind === 'unknown') {
+      elementCount(tensor.shape);
+      const unknown = tensor.planes.find((plane) => plane.length < 1);
+      if (unknown) report('PLANE_LENGTH', `${where}, plane ${unknown.role}`, 'the plane is empty');
+      return;
+    }
+    expected = Object.entries(encodedPlaneLengths(tensor.encoding, tensor.shape)) as [PlaneRole, number][];
+  } catch (error) {
+    if (!(error instanceof DuobitError)) throw error;
+    report(error.code, where, error.message, error.remedy);
+    return;
+  }
+  const roles = tensor.planes.map((plane) => plane.role).join(', ');
+  const expectedRoles = expected.map(([role]) => role).join(', ');
+  if (roles !== expectedRoles) {
+    report(
+      'PLANE_ROLES',
+      where,
+      `the planes are [${roles}], but ${tensor.encoding.kind} has [${expectedRoles}]`,
+    );
+    return;
+  }
+  for (const [i, [role, length]] of expected.entries()) {
+    const found = tensor.planes[i]!.length;
+    if (found === length) continue;
+    const shape = `${tensor.encoding.kind} of [${tensor.shape.join(', ')}]`;
+    report(
+      'PLANE_LENGTH',
+      `${where}, plane ${role}`,
+      `the plane has ${found} bytes, but ${shape} needs ${length}`,
+    );
+  }
+}
+
+/** Every tensor that the architecture uses is there, in its shape. Others may be there too. */
+function checkCompleteness({ architecture, tensors }: Manifest, report: Report): void {
+  // With absurd sizes the expectation itself would not end; those are reported already.
+  if (!(architecture.blockCount <= LIMITS.maxSegments)) return;
+  const shapes = new Map(tensors.map((tensor) => [tensor.name, tensor.shape.join(', ')]));
+  for (const { name, shape } of expectedTensors(architecture)) {
+    const found = shapes.get(name);
+    const needed = shape.join(', ');
+    if (found === undefined)
+      report('TENSOR_MISSING', `tensor ${name}`, `the model needs this tensor of [${needed}]`);
+    else if (found !== needed) {
+      report(
+        'TENSOR_MISMATCH',
+        `tensor ${name}`,
+        `the shape is [${found}], but the architecture needs [${needed}]`,
+      );
+    }
+  }
+}
