@@ -1,1 +1,25 @@
-export {};
+// Public face of @duobit/quantizer.
+export type { Checkpoint } from './checkpoint/checkpoint.ts';
+export { openCheckpoint } from './checkpoint/open.ts';
+export {
+  evaluatePerplexity,
+  evaluateTokens,
+  negativeLogLikelihood,
+  type PerplexityOptions,
+  type PerplexityProgress,
+  type PerplexityReport,
+} from './evaluation/perplexity.ts';
+export { createDenseMethod } from './methods/dense-method.ts';
+export { createIntegerMethod } from './methods/integer-method.ts';
+export type { EncodedRows, RowBlock, TensorMethod } from './methods/tensor-method.ts';
+export { createW11Method } from './methods/w11-method.ts';
+export type { EmbeddingFormat, GroupSize, QuantizeOptions, QuantizeProgress } from './options.ts';
+export { quantize } from './quantize.ts';
+export type { QuantizeReport, TensorReport } from './report.ts';
+export {
+  type Calibration,
+  type CalibrationOptions,
+  calibrate,
+  importanceOf,
+} from './stages/calibration.ts';
+export { LevelFitter } from './stages/level-fitter.ts';

@@ -1,0 +1,131 @@
+// Perplexity the way the GPTQ line of papers measures it: the whole text tokenized at once, cut into consecutive
+// windows that do not overlap, each scored on its own from an empty cache.
+import type { Model } from '@duobit/core';
+import { DuobitError } from '@duobit/format';
+import { pause } from '../abort.ts';
+
+export interface PerplexityOptions {
+  /** Tokens in a window, at least 2. Default 512, or what the model was prepared for when that is less. */
+  readonly context?: number;
+  /** Only the first windows of the text; all of them by default. */
+  readonly maxWindows?: number;
+  readonly onProgress?: (progress: PerplexityProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface PerplexityProgress {
+  /** Predicted tokens so far, and in total. */
+  readonly done: number;
+  readonly total: number;
+  /** Over the tokens predicted so far. */
+  readonly perplexity: number;
+}
+
+export interface PerplexityReport {
+  /** exp(nll) */
+  readonly perplexity: number;
+  /** Mean negative log-likelihood of a predicted token, in nats. */
+  readonly nll: number;
+  /** Predicted tokens: windows * (context - 1). A window's first token is given, not predicted. */
+  readonly tokens: number;
+  readonly windows: number;
+  readonly context: number;
+  readonly seconds: number;
+}
+
+/** Rows of logits held at a time: a vocabulary of 128 k makes 64 rows 32 MB. */
+const ROWS = 64;
+
+/**
+ * Perplexity of a text under a model. No special tokens are added; tokens after the last whole window are left out.
+ * Log-likelihoods are taken in double precision from the model's f32 logits.
+ * @throws DuobitError `TEXT_TOO_SHORT`, `EVALUATION_OPTION`, `EVALUATION_NOT_FINITE`, `ABORTED`
+ */
+export async function evaluatePerplexity(
+  model: Model,
+  text: string,
+  options: PerplexityOptions = {},
+): Promise<PerplexityReport> {
+  checkOptions(model, options);
+  return evaluateTokens(model, model.tokenizer.encode(text, { bos: false }), options);
+}
+
+/** The same for a text that is tokenized already; windows start at the first token. */
+export async function evaluateTokens(
+  model: Model,
+  tokens: readonly number[],
+  options: PerplexityOptions = {},
+): Promise<PerplexityReport> {
+  const { context, maxWindows } = checkOptions(model, options);
+  const started = performance.now();
+  const windows = Math.min(Math.floor(tokens.length / context), maxWindows);
+  if (windows === 0) {
+    throw new DuobitError(
+      'TEXT_TOO_SHORT',
+      `the text has ${tokens.length} tokens, one window needs ${context}`,
+      { source: model.name, where: 'text', remedy: 'Give a longer text or a shorter context' },
+    );
+  }
+
+  const total = windows * (context - 1);
+  let sum = 0;
+  let done = 0;
+  for (let window = 0; window < windows; window++) {
+    const ids = tokens.slice(window * context, (window + 1) * context);
+    // The last token has no successor to predict, so it is never run.
+    for (let position = 0; position < context - 1; position += ROWS) {
+      await pause(options.signal);
+      const rows = Math.min(ROWS, context - 1 - position);
+      const logits = await model.forward(ids.slice(position, position + rows), { position, logits: 'all' });
+      const width = logits.length / rows;
+      for (let row = 0; row < rows; row++) {
+        const target = ids[position + row + 1]!;
+        sum += negativeLogLikelihood(logits.subarray(row * width, (row + 1) * width), target);
+      }
+      done += rows;
+      if (!Number.isFinite(sum)) {
+        throw new DuobitError(
+          'EVALUATION_NOT_FINITE',
+          `the log-likelihood became ${sum} in window ${window}, within positions ${position} to ${position + rows - 1}`,
+          {
+            source: model.name,
+            remedy: 'The model computes NaN or infinity; validate it, or quantize it again',
+          },
+        );
+      }
+      options.onProgress?.({ done, total, perplexity: Math.exp(sum / done) });
+    }
+  }
+  const nll = sum / total;
+  const seconds = (performance.now() - started) / 1000;
+  return { perplexity: Math.exp(nll), nll, tokens: total, windows, context, seconds };
+}
+
+/** -log softmax(logits)[target], in double precision, shifted by the largest logit. */
+export function negativeLogLikelihood(logits: Float32Array, target: number): number {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i++) if (logits[i]! > largest) largest = logits[i]!;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - largest);
+  return Math.log(sum) + largest - logits[target]!;
+}
+
+function checkOptions(model: Model, options: PerplexityOptions): { context: number; maxWindows: number } {
+  const context = options.context ?? Math.min(512, model.contextLength);
+  const maxWindows = options.maxWindows ?? Number.POSITIVE_INFINITY;
+  if (!Number.isInteger(context) || context < 2 || context > model.contextLength) {
+    throw badOption(
+      'context',
+      `is ${context}`,
+      `Use 2 to ${model.contextLength}, the context the model was prepared for`,
+    );
+  }
+  if (!(maxWindows >= 1) || (Number.isFinite(maxWindows) && !Number.isInteger(maxWindows))) {
+    throw badOption('maxWindows', `is ${maxWindows}`, 'Use a whole number above 0');
+  }
+  return { context, maxWindows };
+}
+
+function badOption(name: string, fact: string, remedy: string): DuobitError {
+  return new DuobitError('EVALUATION_OPTION', `option ${name} ${fact}`, { where: name, remedy });
+}
