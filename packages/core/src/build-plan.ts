@@ -44,6 +44,7 @@ export function buildPlan(source: PlanSource, options: PlanOptions = {}): Execut
   const { architecture } = source;
   const section = options.section ?? 'model';
   checkArchitecture(architecture, source.name);
+  const frequencies = ropeFrequencies(architecture);
   const builder = new PlanBuilder(source, options, listSectionTensors(source, section));
 
   if (section === 'model' || section === 'embedding') builder.embed();
@@ -57,7 +58,7 @@ export function buildPlan(source: PlanSource, options: PlanOptions = {}): Execut
     operations: builder.operations,
     cacheLayers: section === 'model' ? architecture.blockCount : typeof section === 'object' ? 1 : 0,
     heads: builder.heads,
-    ropeFrequencies: ropeFrequencies(architecture),
+    ropeFrequencies: frequencies,
   };
 }
 

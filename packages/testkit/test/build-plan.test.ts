@@ -1,0 +1,226 @@
+import {
+  buildPlan,
+  listPlanWeights,
+  listTensors,
+  type PlanOptions,
+  SLOTS,
+  statisticsSlot,
+} from '@duobit/core';
+import type { ActivationQuantizer, Architecture, TensorInfo } from '@duobit/format';
+import { DuobitError } from '@duobit/format';
+import { describe, expect, it } from 'vitest';
+import { makeTinyModel, TINY_ARCHITECTURE, type TinyModel } from '../src/tiny-model.ts';
+
+const dense = makeTinyModel();
+const w11 = makeTinyModel({ linear: 'w11', embedding: 'int8' });
+
+function errorOf(source: TinyModel, options?: PlanOptions): DuobitError {
+  try {
+    buildPlan(source, options);
+  } catch (error) {
+    if (error instanceof DuobitError) return error;
+    throw error;
+  }
+  throw new Error('the plan was built');
+}
+
+/** The model with facts of one tensor replaced. */
+function withTensor(name: string, facts: Partial<Pick<TensorInfo, 'shape' | 'encoding'>>): TinyModel {
+  return {
+    ...dense,
+    tensorInfo: (wanted) =>
+      wanted === name ? { ...dense.tensorInfo(name), ...facts } : dense.tensorInfo(wanted),
+  };
+}
+
+const withArchitecture = (change: Partial<Architecture>): TinyModel => ({
+  ...dense,
+  architecture: { ...TINY_ARCHITECTURE, ...change },
+});
+
+const ops = (options?: PlanOptions, source = w11) => buildPlan(source, options).operations;
+
+describe('buildPlan', () => {
+  it('lists the operations of a dense block in order', () => {
+    expect(ops({ section: { block: 1 } }, dense).map(({ op }) => op)).toEqual([
+      'rmsNorm',
+      'denseMatMul',
+      'denseMatMul',
+      'denseMatMul',
+      'rope',
+      'rope',
+      'attention',
+      'denseMatMul',
+      'add',
+      'rmsNorm',
+      'denseMatMul',
+      'denseMatMul',
+      'siluMul',
+      'denseMatMul',
+      'add',
+    ]);
+  });
+
+  it('reads every tensor of the architecture once, in order of first use', () => {
+    for (const tiedHead of [true, false]) {
+      const source = makeTinyModel({ architecture: { tiedHead } });
+      const names = listTensors(source.architecture).map(({ name }) => name);
+      expect(listPlanWeights(buildPlan(source))).toEqual(names);
+      expect(names).toHaveLength(2 * 9 + (tiedHead ? 2 : 3));
+      expect(source.tensorNames).toEqual(names);
+    }
+  });
+
+  it('quantizes an input once for weights with equal quantizers', () => {
+    const quantize = ops({ section: { block: 0 } }).filter(({ op }) => op === 'quantizeActivations');
+    expect(quantize.map((operation) => 'input' in operation && operation.input)).toEqual([
+      SLOTS.normed,
+      SLOTS.attended,
+      SLOTS.normed,
+      SLOTS.activated,
+    ]);
+  });
+
+  it('quantizes it again for another quantizer, and reads f32 for none', () => {
+    const quantizer = (clipLow: number): ActivationQuantizer => ({ bits: 4, clipLow, clipHigh: 1 });
+    const operations = ops({
+      section: { block: 0 },
+      quantizers: (weight) =>
+        weight.includes('v_proj') ? null : quantizer(weight.includes('k_proj') ? 0.5 : 1),
+    });
+    const inputOf = (name: string) =>
+      operations.flatMap((operation) =>
+        operation.op === 'w11MatMul' && operation.weight.includes(name) ? [operation.input] : [],
+      )[0];
+    expect(inputOf('q_proj')).toBe('normed.a4');
+    expect(inputOf('k_proj')).toBe('normed.a4.1');
+    expect(inputOf('v_proj')).toBe('normed');
+    expect(inputOf('gate_proj')).toBe('normed.a4');
+    expect(operations.filter(({ op }) => op === 'quantizeActivations')).toHaveLength(5);
+  });
+
+  it('takes the quantizers of the tensors, and none under f16', () => {
+    const source = makeTinyModel({
+      linear: 'w11',
+      quantizer: () => ({ bits: 4, clipLow: 0.8, clipHigh: 0.9 }),
+    });
+    const first = ops({}, source).find(({ op }) => op === 'quantizeActivations');
+    expect(first).toMatchObject({ quantizer: { clipLow: 0.8, clipHigh: 0.9 } });
+    const unquantized = ops({ activations: 'f16' }, source);
+    expect(unquantized.filter(({ op }) => op === 'quantizeActivations')).toHaveLength(0);
+    expect(unquantized.filter(({ op }) => op === 'w11MatMul')).toHaveLength(14);
+  });
+
+  it('splits into sections that meet in the residual slot', () => {
+    const embedding = buildPlan(w11, { section: 'embedding' });
+    expect(embedding.operations).toHaveLength(1);
+    expect(embedding.cacheLayers).toBe(0);
+    expect(Object.keys(embedding.slots)).toEqual([SLOTS.tokens, SLOTS.residual]);
+    const block = buildPlan(w11, { section: { block: 1 } });
+    expect(block.cacheLayers).toBe(1);
+    expect(block.operations.find(({ op }) => op === 'attention')).toMatchObject({ layer: 0 });
+    expect(block.operations.at(-1)).toMatchObject({ op: 'add', out: SLOTS.residual });
+    const head = buildPlan(w11, { section: 'head' });
+    expect(head.operations.map(({ op }) => op)).toEqual(['rmsNorm', 'logits']);
+    expect(listPlanWeights(head)).toEqual(['model.norm.weight', 'model.embed_tokens.weight']);
+    const whole = buildPlan(w11);
+    const layers = whole.operations.flatMap((operation) =>
+      operation.op === 'attention' ? [operation.layer] : [],
+    );
+    expect(layers).toEqual([0, 1]);
+    expect(whole.operations).toHaveLength(1 + 2 * ops({ section: { block: 0 } }).length + 2);
+  });
+
+  it('adds statistics of each distinct input, before it is used', () => {
+    const operations = ops({ statistics: true });
+    const slots = operations.flatMap((operation) =>
+      operation.op === 'accumulateSquares' ? [operation.out] : [],
+    );
+    expect(slots).toEqual([
+      'stat:model.layers.0.self_attn.input',
+      'stat:model.layers.0.self_attn.output',
+      'stat:model.layers.0.mlp.input',
+      'stat:model.layers.0.mlp.output',
+      'stat:model.layers.1.self_attn.input',
+      'stat:model.layers.1.self_attn.output',
+      'stat:model.layers.1.mlp.input',
+      'stat:model.layers.1.mlp.output',
+      'stat:head',
+    ]);
+    const plan = buildPlan(w11, { statistics: true });
+    for (const { name, kind, shape } of listTensors(w11.architecture))
+      if (kind === 'linear')
+        expect(plan.slots[statisticsSlot(name)]).toEqual({ kind: 'stat', width: shape[1] });
+    expect(plan.slots[statisticsSlot('lm_head.weight')]).toEqual({ kind: 'stat', width: 64 });
+    expect(statisticsSlot('other.weight')).toBe('stat:other.weight');
+  });
+
+  it('carries the window, the epsilon and the frequencies', () => {
+    const source = makeTinyModel({
+      architecture: { family: 'mistral', slidingWindow: 7, normEpsilon: 0.25 },
+    });
+    const plan = buildPlan(source);
+    expect(plan.operations.find(({ op }) => op === 'attention')).toMatchObject({ window: 7 });
+    expect(plan.operations.find(({ op }) => op === 'rmsNorm')).toMatchObject({ epsilon: 0.25 });
+    expect(plan.ropeFrequencies).toHaveLength(8);
+  });
+});
+
+describe('buildPlan refuses', () => {
+  const down = 'model.layers.1.mlp.down_proj.weight';
+
+  it('a missing tensor, with the shape it should have', () => {
+    const source = { ...dense, tensorNames: dense.tensorNames.filter((name) => name !== down) };
+    const error = errorOf(source);
+    expect(error.code).toBe('PLAN_TENSOR_MISSING');
+    expect(error.message).toContain(`"${down}" of shape [64, 172]`);
+    expect(error.where).toBe(down);
+    expect(() => buildPlan(source, { section: { block: 0 } })).not.toThrow();
+  });
+
+  it('a wrong shape, with the one found and the one expected', () => {
+    const error = errorOf(withTensor(down, { shape: [172, 64] }));
+    expect(error.code).toBe('PLAN_SHAPE_MISMATCH');
+    expect(error.message).toContain('has shape [172, 64]; the architecture needs [64, 172]');
+    expect(errorOf(withTensor(down, { shape: [64 * 172] })).code).toBe('PLAN_SHAPE_MISMATCH');
+  });
+
+  it('an encoding that cannot be used there', () => {
+    const encoding = { kind: 'w11', groupSize: 64, offsets: true } as const;
+    expect(errorOf(withTensor('model.norm.weight', { encoding })).code).toBe('PLAN_ENCODING_UNSUPPORTED');
+    expect(errorOf(withTensor('model.embed_tokens.weight', { encoding })).code).toBe(
+      'PLAN_ENCODING_UNSUPPORTED',
+    );
+    const unknown = { kind: 'unknown', id: 77 } as const;
+    expect(errorOf(withTensor(down, { encoding: unknown })).code).toBe('PLAN_ENCODING_UNSUPPORTED');
+  });
+
+  it('a bias, rather than ignoring it', () => {
+    const bias = 'model.layers.0.self_attn.q_proj.bias';
+    const error = errorOf({ ...dense, tensorNames: [...dense.tensorNames, bias] });
+    expect(error.code).toBe('PLAN_TENSOR_UNSUPPORTED');
+    expect(error.where).toBe(bias);
+  });
+
+  it('an architecture that makes no sense', () => {
+    const changes: Partial<Architecture>[] = [
+      { kvHeadCount: 3 },
+      { headCount: 0 },
+      { hiddenSize: 1.5 },
+      { headSize: 15 },
+      { slidingWindow: 0 },
+      { normEpsilon: Number.NaN },
+      { ropeTheta: -1 },
+      { blockCount: 0 },
+    ];
+    for (const change of changes)
+      expect(errorOf(withArchitecture(change)).code).toBe('PLAN_ARCHITECTURE_INVALID');
+    const family = JSON.parse('{"family":"mamba"}');
+    expect(errorOf(withArchitecture(family)).message).toContain('"mamba"');
+  });
+
+  it('a block that does not exist', () => {
+    for (const block of [2, -1, 0.5])
+      expect(errorOf(dense, { section: { block } }).code).toBe('PLAN_SECTION_UNKNOWN');
+  });
+});
