@@ -1,6 +1,7 @@
 // Public face of @duobit/core.
 export type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from './backend.ts';
 export { createReferenceBackend } from './backends/reference/backend.ts';
+export { createWasmBackend, type WasmBackendOptions } from './backends/wasm/backend.ts';
 export {
   buildPlan,
   listPlanWeights,

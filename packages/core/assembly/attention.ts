@@ -1,0 +1,166 @@
+// Causal grouped-query attention over an f32 cache of fixed capacity.
+//
+// Cache layout: keys and values each [kv head][capacity][size], size = head size rounded up to 4, padding zero. So decode
+// reads each head's keys and values front to back. Queries that share a kv head (the heads of its group, over all rows) are
+// taken four at a time: scores lie as [position][4 queries], which makes the softmax lane-parallel without tails, and each
+// key and value loaded serves four queries.
+import { exponential } from './exponential';
+import { sumFour } from './reduce';
+
+/** Copies rows of keys (or values) into the cache from `position` on. Sizes in bytes except counts. */
+export function cacheRows(
+  input: usize, inputStride: u32, cache: usize, rows: u32, position: u32, kvHeads: u32, headBytes: u32, size: u32, capacity: u32,
+): void {
+  for (let row: u32 = 0; row < rows; ++row) {
+    for (let head: u32 = 0; head < kvHeads; ++head) {
+      const to = cache + <usize>(head * capacity + position + row) * (size << 2);
+      memory.copy(to, input + row * inputStride + head * headBytes, headBytes);
+    }
+  }
+}
+
+/** scores[p - first][lane] = scale * q[lane] . key[p] for first <= p < end. `q`: 4 queries of `size` floats. */
+function scoreBlock(q: usize, keys: usize, size: u32, scores: usize, first: u32, end: u32, scale: f32): void {
+  const bytes = size << 2, scale4 = f32x4.splat(scale), q1 = q + bytes, q2 = q1 + bytes, q3 = q2 + bytes;
+  let to = scores, p = first;
+  for (; p + 2 <= end; p += 2) {
+    const key = keys + <usize>p * bytes, next = key + bytes, z = f32x4.splat(0);
+    let a = z, b = z, c = z, d = z, e = z, f = z, g = z, h = z;
+    for (let k: u32 = 0; k < bytes; k += 16) {
+      const x = v128.load(key + k), y = v128.load(next + k);
+      let v = v128.load(q + k);
+      a = f32x4.add(a, f32x4.mul(v, x)); e = f32x4.add(e, f32x4.mul(v, y));
+      v = v128.load(q1 + k);
+      b = f32x4.add(b, f32x4.mul(v, x)); f = f32x4.add(f, f32x4.mul(v, y));
+      v = v128.load(q2 + k);
+      c = f32x4.add(c, f32x4.mul(v, x)); g = f32x4.add(g, f32x4.mul(v, y));
+      v = v128.load(q3 + k);
+      d = f32x4.add(d, f32x4.mul(v, x)); h = f32x4.add(h, f32x4.mul(v, y));
+    }
+    v128.store(to, f32x4.mul(sumFour(a, b, c, d), scale4));
+    v128.store(to, f32x4.mul(sumFour(e, f, g, h), scale4), 16);
+    to += 32;
+  }
+  if (p < end) {
+    const key = keys + <usize>p * bytes, z = f32x4.splat(0);
+    let a = z, b = z, c = z, d = z;
+    for (let k: u32 = 0; k < bytes; k += 16) {
+      const x = v128.load(key + k);
+      a = f32x4.add(a, f32x4.mul(v128.load(q + k), x));
+      b = f32x4.add(b, f32x4.mul(v128.load(q1 + k), x));
+      c = f32x4.add(c, f32x4.mul(v128.load(q2 + k), x));
+      d = f32x4.add(d, f32x4.mul(v128.load(q3 + k), x));
+    }
+    v128.store(to, f32x4.mul(sumFour(a, b, c, d), scale4));
+  }
+}
+
+/** Turns scores into weights e^(score - max), zero outside each lane's [from, to); returns 1 / sum a lane. */
+function softmaxBlock(scores: usize, first: u32, end: u32, from: v128, to: v128): v128 {
+  const lowest = f32x4.splat(-Infinity), one = i32x4.splat(1);
+  let top = lowest, p4 = i32x4.splat(first);
+  const stop = scores + ((end - first) << 4);
+  for (let at = scores; at < stop; at += 16) {
+    const seen = v128.and(i32x4.ge_s(p4, from), i32x4.lt_s(p4, to));
+    top = f32x4.max(top, v128.bitselect(v128.load(at), lowest, seen));
+    p4 = i32x4.add(p4, one);
+  }
+  let sum = f32x4.splat(0);
+  p4 = i32x4.splat(first);
+  for (let at = scores; at < stop; at += 16) {
+    const seen = v128.and(i32x4.ge_s(p4, from), i32x4.lt_s(p4, to));
+    const e = v128.and(exponential(f32x4.sub(v128.load(at), top)), seen);
+    v128.store(at, e);
+    sum = f32x4.add(sum, e);
+    p4 = i32x4.add(p4, one);
+  }
+  return f32x4.div(f32x4.splat(1), sum);
+}
+
+/** mixed[lane][d] = inverse[lane] * sum over positions of weight[lane] * value[p][d], 4 floats of d at a time. */
+function mixBlock(weights: usize, values: usize, size: u32, mixed: usize, first: u32, end: u32, inverse: v128): void {
+  const bytes = size << 2, stop = weights + ((end - first) << 4);
+  const i0 = f32x4.splat(f32x4.extract_lane(inverse, 0)), i1 = f32x4.splat(f32x4.extract_lane(inverse, 1));
+  const i2 = f32x4.splat(f32x4.extract_lane(inverse, 2)), i3 = f32x4.splat(f32x4.extract_lane(inverse, 3));
+  let k: u32 = 0;
+  for (; k + 32 <= bytes; k += 32) {
+    const z = f32x4.splat(0);
+    let a = z, b = z, c = z, d = z, e = z, f = z, g = z, h = z;
+    let value = values + <usize>first * bytes + k;
+    for (let at = weights; at < stop; at += 16) {
+      const x = v128.load(value), y = v128.load(value, 16);
+      let w = v128.load_splat<f32>(at);
+      a = f32x4.add(a, f32x4.mul(w, x)); e = f32x4.add(e, f32x4.mul(w, y));
+      w = v128.load_splat<f32>(at, 4);
+      b = f32x4.add(b, f32x4.mul(w, x)); f = f32x4.add(f, f32x4.mul(w, y));
+      w = v128.load_splat<f32>(at, 8);
+      c = f32x4.add(c, f32x4.mul(w, x)); g = f32x4.add(g, f32x4.mul(w, y));
+      w = v128.load_splat<f32>(at, 12);
+      d = f32x4.add(d, f32x4.mul(w, x)); h = f32x4.add(h, f32x4.mul(w, y));
+      value += bytes;
+    }
+    const m = mixed + k;
+    v128.store(m, f32x4.mul(a, i0)); v128.store(m, f32x4.mul(e, i0), 16);
+    v128.store(m + bytes, f32x4.mul(b, i1)); v128.store(m + bytes, f32x4.mul(f, i1), 16);
+    v128.store(m + 2 * bytes, f32x4.mul(c, i2)); v128.store(m + 2 * bytes, f32x4.mul(g, i2), 16);
+    v128.store(m + 3 * bytes, f32x4.mul(d, i3)); v128.store(m + 3 * bytes, f32x4.mul(h, i3), 16);
+  }
+  if (k < bytes) {
+    const z = f32x4.splat(0);
+    let a = z, b = z, c = z, d = z;
+    let value = values + <usize>first * bytes + k;
+    for (let at = weights; at < stop; at += 16) {
+      const x = v128.load(value);
+      a = f32x4.add(a, f32x4.mul(v128.load_splat<f32>(at), x));
+      b = f32x4.add(b, f32x4.mul(v128.load_splat<f32>(at, 4), x));
+      c = f32x4.add(c, f32x4.mul(v128.load_splat<f32>(at, 8), x));
+      d = f32x4.add(d, f32x4.mul(v128.load_splat<f32>(at, 12), x));
+      value += bytes;
+    }
+    const m = mixed + k;
+    v128.store(m, f32x4.mul(a, i0));
+    v128.store(m + bytes, f32x4.mul(b, i1));
+    v128.store(m + 2 * bytes, f32x4.mul(c, i2));
+    v128.store(m + 3 * bytes, f32x4.mul(d, i3));
+  }
+}
+
+/**
+ * Attention of `rows` new rows, whose keys and values are already in the cache from `position` on, for the kv heads
+ * firstHead <= head < endHead. `window` = 0 means all positions. `scratch` takes 8 * size + 4 * (position + rows) floats.
+ */
+export function attention(
+  query: usize, queryStride: u32, keys: usize, values: usize, out: usize, outStride: u32, scratch: usize,
+  rows: u32, position: u32, group: u32, headSize: u32, size: u32, capacity: u32, window: u32, scale: f32,
+  firstHead: u32, endHead: u32,
+): void {
+  const bytes = size << 2, headBytes = headSize << 2, planeBytes = capacity * bytes;
+  const q = scratch, mixed = q + (bytes << 2), scores = mixed + (bytes << 2), queries = rows * group;
+  memory.fill(q, 0, bytes << 2);
+  for (let head = firstHead; head < endHead; ++head) {
+    const keyPlane = keys + <usize>head * planeBytes, valuePlane = values + <usize>head * planeBytes;
+    for (let block: u32 = 0; block < queries; block += 4) {
+      let from = i32x4.splat(0), to = i32x4.splat(0);
+      for (let lane: u32 = 0; lane < 4; ++lane) {
+        // A short last block repeats its last query.
+        const index = min<u32>(block + lane, queries - 1), row = index / group;
+        const at = query + row * queryStride + (head * group + index % group) * headBytes;
+        memory.copy(q + lane * bytes, at, headBytes);
+        const end = position + row + 1, begin = window != 0 && end > window ? end - window : 0;
+        if (lane == 0) { from = i32x4.replace_lane(from, 0, begin); to = i32x4.replace_lane(to, 0, end); }
+        else if (lane == 1) { from = i32x4.replace_lane(from, 1, begin); to = i32x4.replace_lane(to, 1, end); }
+        else if (lane == 2) { from = i32x4.replace_lane(from, 2, begin); to = i32x4.replace_lane(to, 2, end); }
+        else { from = i32x4.replace_lane(from, 3, begin); to = i32x4.replace_lane(to, 3, end); }
+      }
+      const first = <u32>i32x4.extract_lane(from, 0), end = <u32>i32x4.extract_lane(to, 3);
+      scoreBlock(q, keyPlane, size, scores, first, end, scale);
+      const inverse = softmaxBlock(scores, first, end, from, to);
+      mixBlock(scores, valuePlane, size, mixed, first, end, inverse);
+      for (let lane: u32 = 0; lane < 4 && block + lane < queries; ++lane) {
+        const index = block + lane, row = index / group;
+        const at = out + row * outStride + (head * group + index % group) * headBytes;
+        memory.copy(at, mixed + lane * bytes, headBytes);
+      }
+    }
+  }
+}

@@ -1,0 +1,90 @@
+// The light operations of a block: norm, rotary embedding, gated activation, residual add, f32 embedding, statistics.
+// Rows of f32 slots are padded with zeros to a multiple of 16 bytes; every kernel here keeps the padding zero.
+import { exponential } from './exponential';
+import { sumLanes } from './reduce';
+
+/** out = x / sqrt(mean(x^2) + epsilon) * weight. `out` may be `input`. */
+export function rmsNorm(
+  input: usize, weight: usize, out: usize, stride: u32, rows: u32, width: u32, epsilon: f32,
+): void {
+  const whole = width & ~3;
+  for (let row: u32 = 0; row < rows; ++row) {
+    const x = input + row * stride, y = out + row * stride;
+    let squares = f32x4.splat(0);
+    for (let k: u32 = 0; k < width; k += 4) {
+      const v = v128.load(x + (k << 2));
+      squares = f32x4.add(squares, f32x4.mul(v, v));
+    }
+    const scale: f32 = 1 / sqrt<f32>(sumLanes(squares) / <f32>width + epsilon);
+    const scale4 = f32x4.splat(scale);
+    for (let k: u32 = 0; k < whole; k += 4) {
+      const v = f32x4.mul(v128.load(x + (k << 2)), scale4);
+      v128.store(y + (k << 2), f32x4.mul(v, v128.load(weight + (k << 2))));
+    }
+    for (let k = whole; k < width; ++k) {
+      store<f32>(y + (k << 2), load<f32>(x + (k << 2)) * scale * load<f32>(weight + (k << 2)));
+    }
+  }
+}
+
+/** Rotates the halves of each head in place. `angles`: for each row half cosines, then half sines (half = headSize / 2). */
+export function rope(target: usize, stride: u32, angles: usize, rows: u32, headCount: u32, headSize: u32): void {
+  const half = headSize >> 1, whole = half & ~3;
+  for (let row: u32 = 0; row < rows; ++row) {
+    const cosines = angles + row * (headSize << 2), sines = cosines + (half << 2);
+    for (let head: u32 = 0; head < headCount; ++head) {
+      const x = target + row * stride + head * (headSize << 2), y = x + (half << 2);
+      for (let i: u32 = 0; i < whole; i += 4) {
+        const o = i << 2;
+        const a = v128.load(x + o), b = v128.load(y + o), c = v128.load(cosines + o), s = v128.load(sines + o);
+        v128.store(x + o, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
+        v128.store(y + o, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)));
+      }
+      for (let i = whole; i < half; ++i) {
+        const o = i << 2;
+        const a = load<f32>(x + o), b = load<f32>(y + o), c = load<f32>(cosines + o), s = load<f32>(sines + o);
+        store<f32>(x + o, a * c - b * s);
+        store<f32>(y + o, b * c + a * s);
+      }
+    }
+  }
+}
+
+/** out = gate * sigmoid(gate) * up over `bytes` bytes (a multiple of 16). `out` may be either input. */
+export function siluMul(gate: usize, up: usize, out: usize, bytes: u32): void {
+  const one = f32x4.splat(1);
+  for (let i: u32 = 0; i < bytes; i += 16) {
+    const g = v128.load(gate + i);
+    const s = f32x4.div(g, f32x4.add(one, exponential(f32x4.neg(g))));
+    v128.store(out + i, f32x4.mul(s, v128.load(up + i)));
+  }
+}
+
+/** out += input over `bytes` bytes (a multiple of 16). */
+export function add(input: usize, out: usize, bytes: u32): void {
+  for (let i: u32 = 0; i < bytes; i += 16) {
+    v128.store(out + i, f32x4.add(v128.load(out + i), v128.load(input + i)));
+  }
+}
+
+/** out[row] = weight[tokens[row]], f32 rows of the same stride. The host has checked the ids. */
+export function embedF32(tokens: usize, weight: usize, out: usize, stride: u32, rows: u32): void {
+  for (let row: u32 = 0; row < rows; ++row) {
+    memory.copy(out + row * stride, weight + <usize>load<u32>(tokens + (row << 2)) * stride, stride);
+  }
+}
+
+/** sums[k] += sum over rows of input[row][k]^2, in f64; `sums` is padded to a multiple of 4 values. */
+export function accumulateSquares(input: usize, stride: u32, sums: usize, rows: u32, width: u32): void {
+  for (let k: u32 = 0; k < width; k += 4) {
+    let low = v128.load(sums + (k << 3)), high = v128.load(sums + (k << 3), 16);
+    for (let row: u32 = 0; row < rows; ++row) {
+      const x = input + row * stride + (k << 2);
+      const a = f64x2.promote_low_f32x4(v128.load64_zero(x)), b = f64x2.promote_low_f32x4(v128.load64_zero(x + 8));
+      low = f64x2.add(low, f64x2.mul(a, a));
+      high = f64x2.add(high, f64x2.mul(b, b));
+    }
+    v128.store(sums + (k << 3), low);
+    v128.store(sums + (k << 3), high, 16);
+  }
+}
