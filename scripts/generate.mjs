@@ -4,10 +4,14 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { generateKernels } from '../packages/core/scripts/build-kernels.mjs';
 import { generateSchema } from './generate-schema.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
-const GENERATORS = [{ name: 'schema', owns: ['packages/format/src/generated'], generate: generateSchema }];
+const GENERATORS = [
+  { name: 'schema', owns: ['packages/format/src/generated'], generate: generateSchema },
+  { name: 'kernels', owns: ['packages/core/src/backends/wasm/generated'], generate: generateKernels },
+];
 
 function listFiles(folder) {
   if (!existsSync(folder)) return [];
