@@ -92,11 +92,14 @@ describe.each(backends)('TinyStories-656K in f32 on %s', (backendName, createBac
     expect(Math.abs(report.perplexity / expected.perplexity - 1)).toBeLessThan(PERPLEXITY_TOLERANCE);
   });
 
-  it.runIf(backendName === 'wasm')('gives the same perplexity on eight windows of WikiText-2', async () => {
-    const expected = golden.perplexity.find((entry) => entry.text === 'wiki.test.raw')!;
-    const tokens = [...new Int32Array(decodeBase64(expected.tokens))];
-    const report = await evaluateTokens(model, tokens, { context: expected.context });
-    expect(report.windows).toBe(expected.windows);
-    expect(Math.abs(report.perplexity / expected.perplexity - 1)).toBeLessThan(PERPLEXITY_TOLERANCE);
-  });
+  // The scalar backend would take long over this one and sees the same plan in the test above.
+  if (backendName === 'wasm') {
+    it('gives the same perplexity on eight windows of WikiText-2', async () => {
+      const expected = golden.perplexity.find((entry) => entry.text === 'wiki.test.raw')!;
+      const tokens = [...new Int32Array(decodeBase64(expected.tokens))];
+      const report = await evaluateTokens(model, tokens, { context: expected.context });
+      expect(report.windows).toBe(expected.windows);
+      expect(Math.abs(report.perplexity / expected.perplexity - 1)).toBeLessThan(PERPLEXITY_TOLERANCE);
+    });
+  }
 });
