@@ -2,6 +2,7 @@
 export type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from './backend.ts';
 export { createReferenceBackend } from './backends/reference/backend.ts';
 export { createWasmBackend, type WasmBackendOptions } from './backends/wasm/backend.ts';
+export { benchMatvec, type MatvecOptions, type MatvecReport } from './backends/wasm/bench.ts';
 export {
   buildPlan,
   listPlanWeights,

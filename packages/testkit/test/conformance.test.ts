@@ -1,6 +1,6 @@
 // The conformance suite on the CPU backends.
-import { createReferenceBackend } from '@duobit/core';
 import { describe, it } from 'vitest';
 import { registerConformance } from '../src/conformance.ts';
+import { BACKENDS } from './backends.ts';
 
-registerConformance({ describe, it }, { name: 'reference', create: createReferenceBackend });
+for (const backend of BACKENDS) registerConformance({ describe, it }, backend);

@@ -1,0 +1,57 @@
+// Loads a .duo file in Node.js: file, container, backend and model in one call, closed together.
+import { type Backend, createModel, type Model, type ModelOptions } from '@duobit/core';
+import { openContainer } from '@duobit/format';
+import { createFileSource } from '@duobit/format/node';
+import { type BackendName, createBackend } from './backends.ts';
+
+export interface LoadOptions extends ModelOptions {
+  /** A name, or an open backend, which then stays the caller's. Default 'auto'. */
+  readonly backend?: BackendName | Backend | undefined;
+  /** Threads of a backend given by name. */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * Loads a model from a .duo file. `dispose()` of the model also closes the file, and the backend when it was named.
+ * @throws DuobitError what opening the file, reading the container, `createBackend` and `createModel` throw.
+ */
+export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
+  const { backend: wanted = 'auto', threads, ...modelOptions } = options;
+  const closers: (() => Promise<void>)[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    const source = await createFileSource(path);
+    closers.push(() => source.close());
+    const container = await openContainer(source);
+    const backend = typeof wanted === 'string' ? await createBackend(wanted, { threads }) : wanted;
+    if (typeof wanted === 'string') closers.push(() => backend.dispose());
+    const model = await createModel(container, backend, modelOptions);
+    closers.push(() => model.dispose());
+    return bindDispose(model, closeAll);
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+/** The same model with another `dispose`. */
+function bindDispose(model: Model, dispose: () => Promise<void>): Model {
+  return {
+    name: model.name,
+    architecture: model.architecture,
+    specialTokens: model.specialTokens,
+    contextLength: model.contextLength,
+    backendName: model.backendName,
+    threads: model.threads,
+    weightBytes: model.weightBytes,
+    plan: model.plan,
+    get tokenizer() {
+      return model.tokenizer;
+    },
+    generate: (prompt, options) => model.generate(prompt, options),
+    forward: (tokens, options) => model.forward(tokens, options),
+    dispose,
+  };
+}

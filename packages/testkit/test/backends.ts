@@ -1,0 +1,8 @@
+// The backends that this package's tests run on: all that exist on every machine with Node.js.
+import { createReferenceBackend, createWasmBackend } from '@duobit/core';
+import type { BackendEntry } from '../src/conformance.ts';
+
+export const BACKENDS: readonly BackendEntry[] = [
+  { name: 'reference', create: createReferenceBackend },
+  { name: 'wasm', create: () => createWasmBackend() },
+];
