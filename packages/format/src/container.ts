@@ -9,6 +9,7 @@ import type { ByteSource } from './source.ts';
 
 export interface Container extends ModelSource {
   readonly manifest: Manifest;
+  tensorInfo(name: string): TensorInfo;
 }
 
 /**

@@ -19,6 +19,7 @@ export function checkPlaneValues(
   start: number,
 ): ValueProblem | null {
   const { encoding } = tensor;
+  if (encoding.kind === 'unknown') return null;
   const columns = tensor.shape[1] ?? 1;
   switch (role) {
     case 'dense':
