@@ -171,12 +171,15 @@ async function readTensorRecord(cursor: GgufCursor, index: number): Promise<Tens
   }
   const weights = sizes.reduce((product, size) => product * size, 1n);
   const length = (weights / BigInt(type.weights)) * BigInt(type.bytes);
-  if (sizes.some((size) => size === 0n) || length > BigInt(cursor.source.size)) {
+  if (length > BigInt(cursor.source.size)) {
     throw cursor.fail(
-      'GGUF_TENSOR_LAYOUT',
-      `shape [${sizes.join(', ')}] of ${type.name} needs ${length} bytes in a file of ${cursor.source.size}`,
+      'GGUF_TRUNCATED',
+      `shape [${sizes.join(', ')}] of ${type.name} needs ${length} bytes, the file has ${cursor.source.size}`,
       name,
     );
+  }
+  if (weights === 0n) {
+    throw cursor.fail('GGUF_TENSOR_LAYOUT', `shape [${sizes.join(', ')}] holds no weights`, name);
   }
   if (sizes[0]! % BigInt(type.weights) !== 0n) {
     throw cursor.fail(

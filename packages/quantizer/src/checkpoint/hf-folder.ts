@@ -1,5 +1,5 @@
 // A Hugging Face folder: config.json, tokenizer files, and weights in model.safetensors or the shards of an index.
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { type AssetRole, type ByteSource, DuobitError } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
@@ -36,6 +36,12 @@ interface HeldTensor extends FoundTensor {
 
 async function exists(file: string): Promise<boolean> {
   return (await stat(file).catch(() => null))?.isFile() === true;
+}
+
+/** Assets are optional: an empty file is none. */
+async function hasContent(file: string): Promise<boolean> {
+  const info = await stat(file).catch(() => null);
+  return info?.isFile() === true && info.size > 0;
 }
 
 async function readOptionalJson(file: string, maxBytes: number): Promise<JsonObject | null> {
@@ -177,13 +183,13 @@ async function readFolderAsset(
 ): Promise<Uint8Array<ArrayBuffer> | null> {
   if (role === 'chat-template') {
     const file = path.join(folder, 'chat_template.jinja');
-    if (await exists(file)) return new Uint8Array(await readFile(file));
+    if (await hasContent(file)) return readSmallFile(file, MAX_CONFIG_BYTES);
     const template = chatTemplateOf(tokenizerConfig);
     return template === null ? null : new TextEncoder().encode(template);
   }
   for (const fileName of ASSET_FILES[role]) {
     const file = path.join(folder, fileName);
-    if (await exists(file)) return readSmallFile(file, MAX_TOKENIZER_BYTES);
+    if (await hasContent(file)) return readSmallFile(file, MAX_TOKENIZER_BYTES);
   }
   return null;
 }

@@ -94,7 +94,7 @@ export class StoredCheckpoint implements Checkpoint {
     return values;
   }
 
-  readF32(name: string): Promise<Float32Array<ArrayBuffer>> {
+  async readF32(name: string): Promise<Float32Array<ArrayBuffer>> {
     return this.readRows(name, 0, this.#find(name).rows);
   }
 
