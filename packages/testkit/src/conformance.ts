@@ -1,6 +1,7 @@
 // The one suite that every backend runs: single operations, exact integer sums, whole models, the contract. It depends on
 // no test runner; `registerConformance` hands the cases to whichever there is.
 import type { Backend } from '@duobit/core';
+import { attentionCases } from './attention-cases.ts';
 import { contractCases } from './contract-cases.ts';
 import { exactCases } from './exact-cases.ts';
 import { modelCases } from './model-cases.ts';
@@ -28,7 +29,7 @@ export interface TestRunner {
 }
 
 export function conformanceCases(): ConformanceCase[] {
-  return [...operationCases(), ...exactCases(), ...modelCases(), ...contractCases()];
+  return [...operationCases(), ...attentionCases(), ...exactCases(), ...modelCases(), ...contractCases()];
 }
 
 /** Registers the suite for one backend; an absent one is reported as skipped, by name and reason. */

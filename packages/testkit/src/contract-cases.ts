@@ -4,7 +4,7 @@ import { type Backend, buildPlan, type Program, SLOTS } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { compareValues, exactly } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
-import { f32, matMulPlan, operationPlan, runOf } from './operation-cases.ts';
+import { f32, matMulPlan, operationPlan, runOf } from './operation-plans.ts';
 import { createRandom, drawActivations } from './random-values.ts';
 import { makeDense, makeW11 } from './tensors.ts';
 import { makeTinyModel } from './tiny-model.ts';

@@ -5,7 +5,7 @@ import type { Backend, ExecutionPlan } from '@duobit/core';
 import { packInt4, packInt8 } from '@duobit/format';
 import { compareValues, exactly } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
-import { COLUMNS, codedPlan, GROUP_SIZES, matMulPlan, ROWS, runOf } from './operation-cases.ts';
+import { COLUMNS, codedPlan, GROUP_SIZES, matMulPlan, ROWS, runOf } from './operation-plans.ts';
 import { createRandom, drawInteger, drawIntegers, type Random } from './random-values.ts';
 import { type MadeTensor, makeDense, makeW11 } from './tensors.ts';
 

@@ -1,57 +1,23 @@
 // Conformance of single operations, over the sizes where kernels go wrong: one column, odd and prime sizes, a short last
 // group, sizes that are no multiple of a vector or a tile.
-import type { ExecutionPlan, Operation, Slot } from '@duobit/core';
 import type { ActivationQuantizer } from '@duobit/format';
 import type { ConformanceCase } from './conformance.ts';
-import { createRandom, drawActivations, drawInteger, drawNormal } from './random-values.ts';
-import { type MadeTensor, makeDense, makeInteger, makeW11 } from './tensors.ts';
+import {
+  COLUMNS,
+  codedPlan,
+  f32,
+  GROUP_SIZES,
+  matMulPlan,
+  operationPlan,
+  ROWS,
+  runOf,
+  tensorMap,
+} from './operation-plans.ts';
+import { createRandom, drawActivations, drawNormal } from './random-values.ts';
+import { makeDense, makeInteger, makeW11 } from './tensors.ts';
 import { checkPlanOnBackend } from './trace.ts';
 
-export const COLUMNS = [1, 31, 64, 172, 576, 1536] as const;
-export const ROWS = [1, 17, 192] as const;
-export const GROUP_SIZES = [32, 64, 128, 256] as const;
 const TOKENS = 3;
-
-const NO_HEADS = { headCount: 1, kvHeadCount: 1, headSize: 2 };
-
-/** A plan of a few operations without a KV cache. */
-export function operationPlan(
-  slots: Record<string, Slot>,
-  operations: Operation[],
-  heads = NO_HEADS,
-): ExecutionPlan {
-  return { slots, operations, cacheLayers: 0, heads, ropeFrequencies: new Float64Array([1]) };
-}
-
-export const f32 = (width: number): Slot => ({ kind: 'f32', width });
-const tensorMap = (...tensors: MadeTensor[]) =>
-  new Map(tensors.map((tensor) => [tensor.data.info.name, tensor]));
-
-/** out = x W^T on an f32 slot. */
-export function matMulPlan(tensor: MadeTensor, op: 'denseMatMul' | 'w11MatMul' | 'logits'): ExecutionPlan {
-  return operationPlan({ x: f32(tensor.columns), y: f32(tensor.rows) }, [
-    { op, input: 'x', weight: tensor.data.info.name, out: 'y' },
-  ]);
-}
-
-/** Quantizes x and multiplies its codes by W(1+1) weights. */
-export function codedPlan(tensor: MadeTensor, quantizer: ActivationQuantizer): ExecutionPlan {
-  const slots = {
-    x: f32(tensor.columns),
-    'x.a4': { kind: 'a4', width: tensor.columns } as const,
-    y: f32(tensor.rows),
-  };
-  return operationPlan(slots, [
-    { op: 'quantizeActivations', input: 'x', quantizer, out: 'x.a4' },
-    { op: 'w11MatMul', input: 'x.a4', weight: tensor.data.info.name, out: 'y' },
-  ]);
-}
-
-export const runOf = (rows: number, logits: 'none' | 'last' | 'all' = 'all', position = 0) => ({
-  rows,
-  position,
-  logits,
-});
 
 function matMulCases(): ConformanceCase[] {
   const cases: ConformanceCase[] = [];
@@ -290,114 +256,6 @@ function rowCases(): ConformanceCase[] {
   ];
 }
 
-function attentionCases(): ConformanceCase[] {
-  const layouts = [
-    { headCount: 1, kvHeadCount: 1, headSize: 2 },
-    { headCount: 4, kvHeadCount: 2, headSize: 16 },
-    { headCount: 9, kvHeadCount: 3, headSize: 64 },
-    { headCount: 3, kvHeadCount: 1, headSize: 10 },
-    { headCount: 2, kvHeadCount: 2, headSize: 128 },
-  ];
-  return [
-    {
-      name: 'rope, several head sizes, positions up to 100,000',
-      run: async (backend) => {
-        const draw = createRandom(41);
-        for (const { headCount, headSize } of layouts) {
-          const ropeFrequencies = Float64Array.from(
-            { length: headSize / 2 },
-            (_, i) => 10_000 ** ((-2 * i) / headSize),
-          );
-          const plan: ExecutionPlan = {
-            slots: { x: f32(headCount * headSize) },
-            operations: [{ op: 'rope', target: 'x', headCount, headSize }],
-            cacheLayers: 0,
-            heads: { headCount, kvHeadCount: headCount, headSize },
-            ropeFrequencies,
-          };
-          const runs = [0, 1, 63, 8191, 99_997].map((position) => ({
-            request: runOf(3, 'none', position),
-            inputs: { x: drawActivations(draw, 3 * headCount * headSize) },
-          }));
-          await checkPlanOnBackend(backend, plan, new Map(), runs, 100_000);
-        }
-      },
-    },
-    {
-      name: 'attention with a cache: chunks, single steps, rewinding, windows, two layers',
-      run: async (backend) => {
-        const draw = createRandom(42);
-        for (const heads of layouts)
-          for (const window of [null, 1, 4]) {
-            const { headCount, kvHeadCount, headSize } = heads;
-            const [queryWidth, kvWidth] = [headCount * headSize, kvHeadCount * headSize];
-            const attend = (layer: number, out: string): Operation => ({
-              op: 'attention',
-              query: 'q',
-              key: layer === 0 ? 'k' : 'v',
-              value: layer === 0 ? 'v' : 'k',
-              out,
-              layer,
-              heads,
-              window,
-            });
-            const plan: ExecutionPlan = {
-              slots: {
-                q: f32(queryWidth),
-                k: f32(kvWidth),
-                v: f32(kvWidth),
-                y: f32(queryWidth),
-                z: f32(queryWidth),
-              },
-              operations: [attend(0, 'y'), attend(1, 'z')],
-              cacheLayers: 2,
-              heads,
-              ropeFrequencies: new Float64Array(headSize / 2),
-            };
-            const runs = [
-              [0, 5],
-              [5, 1],
-              [6, 1],
-              [3, 4],
-              [7, 9],
-            ].map(([position, rows]) => ({
-              request: runOf(rows!, 'none', position!),
-              inputs: {
-                q: drawActivations(draw, rows! * queryWidth),
-                k: drawActivations(draw, rows! * kvWidth),
-                v: drawActivations(draw, rows! * kvWidth),
-              },
-            }));
-            await checkPlanOnBackend(backend, plan, new Map(), runs, 16);
-          }
-      },
-    },
-    {
-      name: 'attention with scores far apart does not overflow',
-      run: async (backend) => {
-        const heads = { headCount: 1, kvHeadCount: 1, headSize: 4 };
-        const plan: ExecutionPlan = {
-          slots: { q: f32(4), k: f32(4), v: f32(4), y: f32(4) },
-          operations: [
-            { op: 'attention', query: 'q', key: 'k', value: 'v', out: 'y', layer: 0, heads, window: null },
-          ],
-          cacheLayers: 1,
-          heads,
-          ropeFrequencies: new Float64Array(2),
-        };
-        const draw = createRandom(43);
-        const rows = 6;
-        const inputs = {
-          q: Float32Array.from({ length: rows * 4 }, () => drawInteger(draw, -30, 30)),
-          k: Float32Array.from({ length: rows * 4 }, () => drawInteger(draw, -30, 30)),
-          v: drawActivations(draw, rows * 4),
-        };
-        await checkPlanOnBackend(backend, plan, new Map(), [{ request: runOf(rows), inputs }], rows);
-      },
-    },
-  ];
-}
-
 export function operationCases(): ConformanceCase[] {
-  return [...matMulCases(), ...quantizerCases(), ...rowCases(), ...attentionCases()];
+  return [...matMulCases(), ...quantizerCases(), ...rowCases()];
 }

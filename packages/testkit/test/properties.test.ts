@@ -2,7 +2,7 @@
 import type { Backend } from '@duobit/core';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { codedPlan, f32, matMulPlan, operationPlan, runOf } from '../src/operation-cases.ts';
+import { codedPlan, f32, matMulPlan, operationPlan, runOf } from '../src/operation-plans.ts';
 import { createRandom, drawActivations } from '../src/random-values.ts';
 import { makeDense, makeInteger, makeW11 } from '../src/tensors.ts';
 import { checkPlanOnBackend } from '../src/trace.ts';

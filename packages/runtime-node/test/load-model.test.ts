@@ -1,0 +1,118 @@
+// A .duo file from disk to tokens: written by the container writer, loaded and run on both CPU backends.
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createModel, createReferenceBackend, type Model } from '@duobit/core';
+import { type AssetRole, createContainerWriter, DuobitError } from '@duobit/format';
+import { createFileSink } from '@duobit/format/node';
+import { makeTinyModel } from '@duobit/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BACKEND_NAMES, createBackend, loadModel } from '../src/index.ts';
+
+const source = makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8' });
+
+async function writeContainer(path: string): Promise<void> {
+  const roles: AssetRole[] = ['tokenizer', 'tokenizer-config'];
+  const assets = [];
+  for (const role of roles)
+    assets.push({ role, mediaType: 'application/json', bytes: (await source.readAsset(role))! });
+  const writer = await createContainerWriter(
+    {
+      architecture: source.architecture,
+      specialTokens: source.specialTokens,
+      assets,
+      tensors: source.tensorNames.map((name) => source.tensorInfo(name)),
+      provenance: {
+        producer: 'duobit test',
+        sourceName: 'tiny',
+        sourceSha256: '0'.repeat(64),
+        recipe: '{}',
+        calibrationSha256: null,
+      },
+      metadata: {},
+    },
+    await createFileSink(path),
+  );
+  for (const name of writer.order) await writer.writeTensor(name, (await source.readTensor(name)).planes);
+  await writer.finish();
+}
+
+async function generate(model: Model, prompt: string): Promise<number[]> {
+  const tokens: number[] = [];
+  for await (const event of model.generate(prompt, { maxTokens: 8, ignoreEos: true }))
+    if (event.kind === 'token') tokens.push(event.token);
+  return tokens;
+}
+
+async function errorOf(act: () => Promise<unknown>): Promise<DuobitError> {
+  try {
+    await act();
+  } catch (error) {
+    if (error instanceof DuobitError) return error;
+    throw error;
+  }
+  throw new Error('it succeeded');
+}
+
+let folder: string;
+let path: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'duobit-runtime-'));
+  path = join(folder, 'tiny.duo');
+  await writeContainer(path);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('loadModel', () => {
+  it.each(BACKEND_NAMES)('runs a .duo file on %s', async (backend) => {
+    const model = await loadModel(path, { backend, contextLength: 32 });
+    expect(model.backendName).toBe(backend === 'auto' ? 'wasm' : backend);
+    expect(model.tokenizer.hasChatTemplate).toBe(true);
+    expect(await generate(model, 'Hello')).toHaveLength(8);
+    await model.dispose();
+    expect((await errorOf(() => model.forward([1]))).code).toBe('MODEL_DISPOSED');
+  });
+
+  it('gives from the file what the tensors give in memory', async () => {
+    const memory = await createModel(source, createReferenceBackend(), { contextLength: 32 });
+    const model = await loadModel(path, { backend: 'reference', contextLength: 32 });
+    const tokens = [256, 72, 105];
+    expect(await model.forward(tokens, { logits: 'all' })).toEqual(
+      await memory.forward(tokens, { logits: 'all' }),
+    );
+    expect(await generate(model, 'Hello')).toEqual(await generate(memory, 'Hello'));
+    await model.dispose();
+  });
+
+  it('passes options on and keeps a given backend open', async () => {
+    const backend = await createBackend('reference');
+    const quantized = await loadModel(path, { backend, contextLength: 16 });
+    const unquantized = await loadModel(path, { backend, contextLength: 16, activations: 'f16' });
+    expect(quantized.contextLength).toBe(16);
+    expect(await quantized.forward([256, 1])).not.toEqual(await unquantized.forward([256, 1]));
+    await quantized.dispose();
+    expect(await unquantized.forward([256, 1])).toHaveLength(260);
+    await unquantized.dispose();
+  });
+
+  it('reports a missing file, a folder, garbage and a cut file', async () => {
+    expect((await errorOf(() => loadModel(join(folder, 'none.duo')))).code).toBe('SOURCE_MISSING');
+    expect((await errorOf(() => loadModel(folder))).code).toBe('SOURCE_IS_DIRECTORY');
+    const garbage = join(folder, 'garbage.duo');
+    await writeFile(garbage, 'not a container, whatever its name says'.repeat(10));
+    expect((await errorOf(() => loadModel(garbage))).describe()).toContain('garbage.duo');
+    const cut = join(folder, 'cut.duo');
+    await writeFile(cut, (await readFile(path)).subarray(0, 20_000));
+    expect((await errorOf(() => loadModel(cut))).remedy).toBeTruthy();
+  });
+});
+
+describe('createBackend', () => {
+  it('refuses names and thread counts it does not know', async () => {
+    const name = JSON.parse('"cuda"');
+    expect((await errorOf(() => createBackend(name))).code).toBe('BACKEND_UNKNOWN');
+    for (const threads of [0, 1.5])
+      expect((await errorOf(() => createBackend('wasm', { threads }))).code).toBe('BACKEND_OPTION');
+    expect((await createBackend('wasm', { threads: 1 })).threads).toBe(1);
+  });
+});
