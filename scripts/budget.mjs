@@ -9,7 +9,10 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const LINES_LISTED = 400;
 const LINES_FAILING = 500;
 
-/** What a package's sources may import from the workspace. Tests may also use the private testkit. */
+/**
+ * What a package's sources may import from the workspace. Tests (and helpers of tests, in folders `test` and
+ * `testing`) may also import their own package by name, and use the private testkit.
+ */
 const ALLOWED = {
   '@duobit/format': [],
   '@duobit/core': ['@duobit/format'],
@@ -116,7 +119,7 @@ for (const folder of readdirSync(join(ROOT, 'packages'))) {
   for (const path of [...listFiles(join(base, 'src')), ...listFiles(join(base, 'test'))]) {
     fileCount += 1;
     checkLength(path);
-    const isTest = /\.test\.ts$/.test(path) || show(path).split('/')[2] === 'test';
+    const isTest = /\.test\.ts$|\/(test|testing)\//.test(show(path));
     const edges = new Set();
     for (const { name, typeOnly } of readImports(path)) {
       if (name.startsWith('node:')) continue;
@@ -129,7 +132,8 @@ for (const folder of readdirSync(join(ROOT, 'packages'))) {
       }
       const dependency = packageOf(name);
       if (dependency in ALLOWED) {
-        const ok = allowed.includes(dependency) || (isTest && dependency === '@duobit/testkit');
+        const ok =
+          allowed.includes(dependency) || (isTest && [manifest.name, '@duobit/testkit'].includes(dependency));
         if (!ok) failures.push(`${show(path)} imports ${dependency}, which ${manifest.name} may not`);
       }
       if (!isTest && !declared.has(dependency)) {

@@ -39,7 +39,8 @@ for (const [folder, manifest] of manifests) {
     if (!files.has(target)) failures.push(`${manifest.name}: ${target} is not in the tarball`);
   }
   for (const file of files) {
-    if (/\.test\.[cm]?[jt]s$/.test(file)) failures.push(`${manifest.name}: publishes the test ${file}`);
+    if (/\.test\.[cm]?[jt]s$|(^|\/)testing\//.test(file))
+      failures.push(`${manifest.name}: publishes the test ${file}`);
   }
   for (const name of Object.keys(manifest.dependencies ?? {})) {
     if (privateNames.has(name)) failures.push(`${manifest.name}: depends on the private ${name}`);
