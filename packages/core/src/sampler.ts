@@ -68,13 +68,14 @@ export function sampleToken(
   const top = scores === logits ? best : findBest(scores);
   if (temperature === 0) return top;
 
-  // Probabilities up to a common factor; the best has weight 1.
-  const highest = scores[top]!;
-  const weights = Float64Array.from(scores, (score) => Math.exp((score - highest) / temperature));
-  let candidates = topK > 0 && topK < weights.length ? keepTopK(scores, topK) : null;
-  if (topP < 1) candidates = keepTopP(scores, weights, candidates, topP);
-  if (minP > 0) candidates = (candidates ?? [...weights.keys()]).filter((token) => weights[token]! >= minP);
-  return draw(weights, candidates ?? weights.keys(), random(), top);
+  // The best token first where the order matters: top-k and top-p sort, min-p alone does not.
+  let tokens = topK > 0 && topK < scores.length ? selectTop(scores, topK, top) : null;
+  let weights = weigh(scores, tokens, scores[top]!, temperature);
+  if (topP < 1) {
+    tokens = selectShare(scores, tokens, weights, topP);
+    weights = weigh(scores, tokens, scores[top]!, temperature);
+  }
+  return draw(tokens, weights, minP, random()) ?? top;
 }
 
 function findBest(scores: Scores): number {
@@ -106,60 +107,84 @@ function penalize(logits: Float32Array, history: Iterable<number>, penalty: numb
   return scores;
 }
 
-/** The k most likely tokens, best first. Compares scores, as weights that differ little or underflow are equal. */
-function keepTopK(scores: Scores, k: number): number[] {
-  const threshold = scores.slice().sort()[scores.length - k]!;
-  const above: number[] = [];
-  const equal: number[] = [];
-  for (let token = 0; token < scores.length; token++) {
-    if (scores[token]! > threshold) above.push(token);
-    else if (scores[token]! === threshold) equal.push(token);
-  }
-  return [...sortByScore(above, scores), ...equal.slice(0, k - above.length)];
+/** Probabilities up to a common factor that gives the best token 1; of all tokens in order when `tokens` is null. */
+function weigh(
+  scores: Scores,
+  tokens: readonly number[] | null,
+  highest: number,
+  temperature: number,
+): Float64Array {
+  const weights = new Float64Array(tokens?.length ?? scores.length);
+  for (let i = 0; i < weights.length; i++)
+    weights[i] = Math.exp((scores[tokens ? tokens[i]! : i]! - highest) / temperature);
+  return weights;
 }
 
-/** The shortest run of most likely tokens whose share of the total weight reaches `share`; never empty. */
-function keepTopP(
+/** Bins that a vocabulary is counted into, and how many lie between two scores one apart. */
+const BINS = 1024;
+const BINS_PER_UNIT = 32;
+
+/**
+ * The k most likely tokens, best first. Counting scores into bins below the best one leaves few to sort, whatever the size
+ * of the vocabulary.
+ */
+function selectTop(scores: Scores, k: number, best: number): number[] {
+  const highest = scores[best]!;
+  const binOf = (score: number): number => Math.floor(Math.min((highest - score) * BINS_PER_UNIT, BINS - 1));
+  const counts = new Uint32Array(BINS);
+  for (let token = 0; token < scores.length; token++) counts[binOf(scores[token]!)]!++;
+  let last = 0;
+  for (let reached = counts[0]!; reached < k; reached += counts[++last]!);
+  const tokens: number[] = [];
+  for (let token = 0; token < scores.length; token++) if (binOf(scores[token]!) <= last) tokens.push(token);
+  return sortByScore(tokens, scores).slice(0, k);
+}
+
+/** The shortest run of most likely tokens, best first, whose share of the total weight reaches `share`; never empty. */
+function selectShare(
   scores: Scores,
+  tokens: readonly number[] | null,
   weights: Float64Array,
-  candidates: number[] | null,
   share: number,
 ): number[] {
   let total = 0;
-  for (const token of candidates ?? weights.keys()) total += weights[token]!;
-  let sorted = candidates;
-  if (sorted === null) {
-    // Tokens lighter than this sum to less than (1 - share) * total, so the run ends before them: sorting the rest is
-    // enough, and there are few of them. Halved, against rounding.
-    const floor = (0.5 * (1 - share) * total) / weights.length;
-    const heavy: number[] = [];
-    for (let token = 0; token < weights.length; token++) if (weights[token]! >= floor) heavy.push(token);
-    sorted = sortByScore(heavy, scores);
-  }
+  for (let i = 0; i < weights.length; i++) total += weights[i]!;
+  // Tokens lighter than this sum to less than (1 - share) * total, so the run ends before them: sorting the rest is
+  // enough, and there are few of them. Halved, against rounding.
+  const floor = (0.5 * (1 - share) * total) / weights.length;
+  const heavy: number[] = [];
+  for (let i = 0; i < weights.length; i++) if (weights[i]! >= floor) heavy.push(i);
+  const tokenOf = (i: number): number => (tokens ? tokens[i]! : i);
+  heavy.sort((a, b) => scores[tokenOf(b)]! - scores[tokenOf(a)]! || tokenOf(a) - tokenOf(b));
   let reached = 0;
   let count = 0;
-  while (count < sorted.length && (count === 0 || reached < share * total))
-    reached += weights[sorted[count++]!]!;
-  return sorted.slice(0, count);
+  while (count < heavy.length && (count === 0 || reached < share * total))
+    reached += weights[heavy[count++]!]!;
+  return heavy.slice(0, count).map(tokenOf);
 }
 
 function sortByScore(tokens: number[], scores: Scores): number[] {
   return tokens.sort((a, b) => scores[b]! - scores[a]! || a - b);
 }
 
-function draw(weights: Float64Array, candidates: Iterable<number>, random: number, fallback: number): number {
-  const tokens = [...candidates];
+/** Draws in proportion to the weights that are at least `least`; null when none is. */
+function draw(
+  tokens: readonly number[] | null,
+  weights: Float64Array,
+  least: number,
+  random: number,
+): number | null {
   let total = 0;
-  for (const token of tokens) total += weights[token]!;
+  for (let i = 0; i < weights.length; i++) if (weights[i]! >= least) total += weights[i]!;
   let left = random * total;
-  let last = fallback;
-  for (const token of tokens) {
-    const weight = weights[token]!;
-    if (weight === 0) continue;
-    if (left < weight) return token;
+  let last: number | null = null;
+  for (let i = 0; i < weights.length; i++) {
+    const weight = weights[i]!;
+    if (weight < least || weight === 0) continue;
+    last = i;
+    if (left < weight) break;
     left -= weight;
-    last = token;
   }
   // Rounding can leave a little over; it belongs to the last token that has any weight.
-  return last;
+  return last === null || tokens === null ? last : tokens[last]!;
 }
