@@ -169,6 +169,13 @@ describe('shards', () => {
     await checkpoint.close();
   });
 
+  it('are not looked for beside model.safetensors', async () => {
+    const folder = await writeFolder(fresh(), {
+      files: { 'model.safetensors.index.json': '{"weight_map": {}}' },
+    });
+    await (await openCheckpoint(folder)).close();
+  });
+
   it('must be there', async () => {
     const folder = await writeShards(fresh());
     await unlink(path.join(folder, 'model-00002-of-00002.safetensors'));

@@ -69,9 +69,10 @@ export async function openHuggingFaceFolder(folder: string, opened: string): Pro
   );
   const files: ByteSource[] = [];
   try {
-    const found = (await exists(path.join(folder, INDEX_FILE)))
-      ? await openShards(folder, files)
-      : await openSingleFile(folder, files);
+    // transformers, too, takes the single file where a folder has both.
+    const sharded =
+      !(await exists(path.join(folder, WEIGHTS_FILE))) && (await exists(path.join(folder, INDEX_FILE)));
+    const found = sharded ? await openShards(folder, files) : await openSingleFile(folder, files);
     return new StoredCheckpoint({
       kind: 'huggingface',
       path: opened,
