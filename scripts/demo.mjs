@@ -12,7 +12,16 @@ const CONTAINER = 'out/tinystories-656k.duo';
 const CALIBRATION = 'fixtures/stories/calibration.txt';
 const HELDOUT = 'fixtures/stories/heldout.txt';
 /** The checkpoint writes its end marker as ordinary text, so it is a stop text. */
-const STORY = ['-p', 'One day, a boy named Timmy', '-n', '120', '--stop', '<|end_story|>'];
+const STORY = [
+  '-p',
+  'Once upon a time',
+  '-n',
+  '140',
+  '--repetition-penalty',
+  '1.1',
+  '--stop',
+  '<|end_story|>',
+];
 
 /** Runs the command line; its output goes to ours, or with `capture` is returned. */
 function runDuobit(args, capture) {
