@@ -11,6 +11,7 @@ import {
   integerDotBound,
   normBound,
   rotationBound,
+  SMALLEST_GROUP,
   squaresBound,
   w11Bound,
   w11CodedBound,
@@ -54,6 +55,7 @@ export function expectDense(x: Float32Array, tensor: MadeTensor): Expectation[] 
     let value = 0;
     let absolute = 0;
     let slack = 0;
+    let flushed = 0;
     for (let g = 0; g < groups; g++) {
       let largest = 0;
       let sum = 0;
@@ -65,8 +67,11 @@ export function expectDense(x: Float32Array, tensor: MadeTensor): Expectation[] 
         largest = Math.max(largest, Math.abs(x[k]!));
       }
       slack += largest * sum;
+      if (largest < SMALLEST_GROUP) flushed += largest * sum;
     }
-    const allowed = isInteger ? integerDotBound(columns, absolute, slack) : dotBound(columns, absolute);
+    const allowed = isInteger
+      ? integerDotBound(columns, absolute, slack, flushed)
+      : dotBound(columns, absolute);
     return { value, allowed };
   });
 }

@@ -24,14 +24,18 @@ export function dotBound(columns: number, absolute: number): number {
   return gamma(columns + 8) * absolute + columns * UNDERFLOW;
 }
 
+/** Groups whose activations are all smaller may count as zero where activations are rounded to 16 bits. */
+export const SMALLEST_GROUP = 2 ** -110;
+
 /**
  * int8 and int4 weights: a backend may round the activations of a group to 16-bit integers with the step
  * max|x| / 32767, an error of at most half a step in each, that is max|x| * 2^-16 * (1 + 2^-15); the factor 1 + 2^-8
  * leaves room for rounding in the step itself.
  * @param slack sum over groups of max|x| * sum|weight|
+ * @param flushed the same over groups with max|x| below SMALLEST_GROUP
  */
-export function integerDotBound(columns: number, absolute: number, slack: number): number {
-  return dotBound(columns, absolute) + slack * 2 ** -16 * (1 + 2 ** -8);
+export function integerDotBound(columns: number, absolute: number, slack: number, flushed: number): number {
+  return dotBound(columns, absolute) + slack * 2 ** -16 * (1 + 2 ** -8) + flushed;
 }
 
 /**
