@@ -1,4 +1,4 @@
-// The light operations of a block: norm, rotary embedding, gated activation, residual add, f32 embedding, statistics.
+// The light operations of a block: norm, rotary embedding, gated activation, residual add, statistics.
 // Rows of f32 slots are padded with zeros to a multiple of 16 bytes; every kernel here keeps the padding zero.
 import { exponential } from './exponential';
 import { sumLanes } from './reduce';
@@ -64,13 +64,6 @@ export function siluMul(gate: usize, up: usize, out: usize, bytes: u32): void {
 export function add(input: usize, out: usize, bytes: u32): void {
   for (let i: u32 = 0; i < bytes; i += 16) {
     v128.store(out + i, f32x4.add(v128.load(out + i), v128.load(input + i)));
-  }
-}
-
-/** out[row] = weight[tokens[row]], f32 rows of the same stride. The host has checked the ids. */
-export function embedF32(tokens: usize, weight: usize, out: usize, stride: u32, rows: u32): void {
-  for (let row: u32 = 0; row < rows; ++row) {
-    memory.copy(out + row * stride, weight + <usize>load<u32>(tokens + (row << 2)) * stride, stride);
   }
 }
 

@@ -4,9 +4,10 @@
 // the integer sums are exact (127 * 32767 * 256 < 2^31) and the whole is about three times as fast as converting the
 // weights to f32. The rounding adds at most 2^-16 * max|x| * sum|w| a group to the error.
 //
-// Layouts. int8: rows of codes padded by zeros to a multiple of 16 columns. int4: code + 8 in a nibble; 16 bytes hold 32
-// columns, nibble i of 16-bit lane j is column 8 i + j, so that masks and shifts give 16-bit lanes without widening; the 8 is
-// taken back with the sum of the activations. Both: rows padded to a multiple of 4, scales f32 [row / 4][group][4].
+// Layouts. 4 rows are interleaved in chunks of 16 bytes, [row / 4][chunk][4], so that a product reads one stream. int8: a
+// chunk holds 16 columns. int4: it holds 32 columns as code + 8; nibble i of 16-bit lane j is column 8 i + j, so that masks
+// and shifts give 16-bit lanes without widening; the 8 is taken back with the sum of the activations. Rows are padded to a
+// multiple of 4, columns to whole chunks. Scales: f32 [row / 4][group][4].
 import { sumFourIntegers } from './reduce';
 
 /** Below this a group counts as zero: its scale would leave the normal f32 range. */
@@ -74,25 +75,23 @@ function storeOutputs(out: usize, y: v128, count: u32): void {
 }
 
 /** 4 rows of int8 weights by one row of activations. */
-function int8Row(w: usize, stride: u32, scales: usize, x: usize, xs: usize, groups: u32, groupSize: u32, width: u32): v128 {
+function int8Row(w: usize, scales: usize, x: usize, xs: usize, groups: u32, groupSize: u32, width: u32): v128 {
   let y = f32x4.splat(0);
-  const w1 = stride, w2 = stride * 2, w3 = stride * 3;
   for (let g: u32 = 0; g < groups; ++g) {
     const z = i32x4.splat(0);
     let a = z, b = z, c = z, d = z;
-    const units = (min<u32>(groupSize, width - g * groupSize) + 15) >> 4;
-    for (let u: u32 = 0; u < units; ++u) {
+    for (let u = (min<u32>(groupSize, width - g * groupSize) + 15) >> 4; u > 0; --u) {
       let v = v128.load(x);
       a = dot(a, v, v128.load_ext<i8>(w));
-      b = dot(b, v, v128.load_ext<i8>(w + w1));
-      c = dot(c, v, v128.load_ext<i8>(w + w2));
-      d = dot(d, v, v128.load_ext<i8>(w + w3));
+      b = dot(b, v, v128.load_ext<i8>(w, 16));
+      c = dot(c, v, v128.load_ext<i8>(w, 32));
+      d = dot(d, v, v128.load_ext<i8>(w, 48));
       v = v128.load(x, 16);
       a = dot(a, v, v128.load_ext<i8>(w, 8));
-      b = dot(b, v, v128.load_ext<i8>(w + w1, 8));
-      c = dot(c, v, v128.load_ext<i8>(w + w2, 8));
-      d = dot(d, v, v128.load_ext<i8>(w + w3, 8));
-      w += 16;
+      b = dot(b, v, v128.load_ext<i8>(w, 24));
+      c = dot(c, v, v128.load_ext<i8>(w, 40));
+      d = dot(d, v, v128.load_ext<i8>(w, 56));
+      w += 64;
       x += 32;
     }
     y = scaleGroup(y, sumFourIntegers(a, b, c, d), v128.load(scales + (g << 4)), xs + (g << 2));
@@ -102,27 +101,34 @@ function int8Row(w: usize, stride: u32, scales: usize, x: usize, xs: usize, grou
 
 /** 4 rows of int8 weights by two rows of activations: the weights are widened once for both. */
 function int8Pair(
-  w: usize, stride: u32, scales: usize, x: usize, xs: usize, pairStride: u32, groups: u32, groupSize: u32, width: u32,
+  w: usize, scales: usize, x: usize, xs: usize, pairStride: u32, groups: u32, groupSize: u32, width: u32,
   out: usize, outStride: u32, count: u32,
 ): void {
   let y = f32x4.splat(0), y1 = f32x4.splat(0);
-  const w1 = stride, w2 = stride * 2, w3 = stride * 3;
   for (let g: u32 = 0; g < groups; ++g) {
     const z = i32x4.splat(0);
     let a = z, b = z, c = z, d = z, a1 = z, b1 = z, c1 = z, d1 = z;
-    const units = (min<u32>(groupSize, width - g * groupSize) + 15) >> 4;
-    for (let u: u32 = units << 1; u > 0; --u) {
-      const v = v128.load(x), v1 = v128.load(x + pairStride);
+    for (let u = (min<u32>(groupSize, width - g * groupSize) + 15) >> 4; u > 0; --u) {
+      let v = v128.load(x), v1 = v128.load(x + pairStride);
       let e = v128.load_ext<i8>(w);
       a = dot(a, v, e); a1 = dot(a1, v1, e);
-      e = v128.load_ext<i8>(w + w1);
+      e = v128.load_ext<i8>(w, 16);
       b = dot(b, v, e); b1 = dot(b1, v1, e);
-      e = v128.load_ext<i8>(w + w2);
+      e = v128.load_ext<i8>(w, 32);
       c = dot(c, v, e); c1 = dot(c1, v1, e);
-      e = v128.load_ext<i8>(w + w3);
+      e = v128.load_ext<i8>(w, 48);
       d = dot(d, v, e); d1 = dot(d1, v1, e);
-      w += 8;
-      x += 16;
+      v = v128.load(x, 16); v1 = v128.load(x + pairStride, 16);
+      e = v128.load_ext<i8>(w, 8);
+      a = dot(a, v, e); a1 = dot(a1, v1, e);
+      e = v128.load_ext<i8>(w, 24);
+      b = dot(b, v, e); b1 = dot(b1, v1, e);
+      e = v128.load_ext<i8>(w, 40);
+      c = dot(c, v, e); c1 = dot(c1, v1, e);
+      e = v128.load_ext<i8>(w, 56);
+      d = dot(d, v, e); d1 = dot(d1, v1, e);
+      w += 64;
+      x += 32;
     }
     const s = v128.load(scales + (g << 4));
     y = scaleGroup(y, sumFourIntegers(a, b, c, d), s, xs + (g << 2));
@@ -144,11 +150,11 @@ export function int8MatMul(
     let row: u32 = 0;
     for (; row + 2 <= rows; row += 2) {
       const v = scratch + row * scratchStride, to = out + row * outStride + (n << 2);
-      int8Pair(w, stride, s, v, v + xs, scratchStride, groups, groupSize, width, to, outStride, count);
+      int8Pair(w, s, v, v + xs, scratchStride, groups, groupSize, width, to, outStride, count);
     }
     if (row < rows) {
       const v = scratch + row * scratchStride;
-      storeOutputs(out + row * outStride + (n << 2), int8Row(w, stride, s, v, v + xs, groups, groupSize, width), count);
+      storeOutputs(out + row * outStride + (n << 2), int8Row(w, s, v, v + xs, groups, groupSize, width), count);
     }
   }
 }
@@ -163,20 +169,19 @@ export function int8MatMul(
 }
 
 /** 4 rows of int4 weights by one row of activations. */
-function int4Row(w: usize, stride: u32, scales: usize, x: usize, xs: usize, groups: u32, groupSize: u32, width: u32): v128 {
+function int4Row(w: usize, scales: usize, x: usize, xs: usize, groups: u32, groupSize: u32, width: u32): v128 {
   let y = f32x4.splat(0);
-  const w1 = stride, w2 = stride * 2, w3 = stride * 3, sums = xs + (groups << 2);
+  const sums = xs + (groups << 2);
   for (let g: u32 = 0; g < groups; ++g) {
     const z = i32x4.splat(0);
     let a = z, b = z, c = z, d = z;
-    const units = (min<u32>(groupSize, width - g * groupSize) + 31) >> 5;
-    for (let u: u32 = 0; u < units; ++u) {
+    for (let u = (min<u32>(groupSize, width - g * groupSize) + 31) >> 5; u > 0; --u) {
       const v0 = v128.load(x), v1 = v128.load(x, 16), v2 = v128.load(x, 32), v3 = v128.load(x, 48);
       a = dotNibbles(a, w, v0, v1, v2, v3);
-      b = dotNibbles(b, w + w1, v0, v1, v2, v3);
-      c = dotNibbles(c, w + w2, v0, v1, v2, v3);
-      d = dotNibbles(d, w + w3, v0, v1, v2, v3);
-      w += 16;
+      b = dotNibbles(b, w + 16, v0, v1, v2, v3);
+      c = dotNibbles(c, w + 32, v0, v1, v2, v3);
+      d = dotNibbles(d, w + 48, v0, v1, v2, v3);
+      w += 64;
       x += 64;
     }
     const sum = i32x4.sub(sumFourIntegers(a, b, c, d), v128.load_splat<i32>(sums + (g << 2)));
@@ -196,7 +201,7 @@ export function int4MatMul(
     const w = weights + <usize>n * stride, s = scales + <usize>n * (groups << 2), count = endOutput - n;
     for (let row: u32 = 0; row < rows; ++row) {
       const v = scratch + row * scratchStride;
-      const y = int4Row(w, stride, s, v, v + (padded << 1), groups, groupSize, width);
+      const y = int4Row(w, s, v, v + (padded << 1), groups, groupSize, width);
       storeOutputs(out + row * outStride + (n << 2), y, count);
     }
   }
@@ -213,9 +218,9 @@ export function embedInt8(
 ): void {
   const groups = (width + groupSize - 1) / groupSize, stride = (width + 15) & ~15;
   for (let row: u32 = 0; row < rows; ++row) {
-    const n = load<u32>(tokens + (row << 2)), w = weights + <usize>n * stride;
+    const n = load<u32>(tokens + (row << 2)), w = weights + <usize>(n >> 2) * (stride << 2) + ((n & 3) << 4);
     for (let k: u32 = 0; k < width; ++k) {
-      store<f32>(out + row * outStride + (k << 2), <f32>load<i8>(w + k) * scaleOf(scales, n, k / groupSize, groups));
+      store<f32>(out + row * outStride + (k << 2), <f32>load<i8>(w + ((k >> 4) << 6) + (k & 15)) * scaleOf(scales, n, k / groupSize, groups));
     }
   }
 }
@@ -226,9 +231,9 @@ export function embedInt4(
 ): void {
   const groups = (width + groupSize - 1) / groupSize, stride = ((width + 31) & ~31) >> 1;
   for (let row: u32 = 0; row < rows; ++row) {
-    const n = load<u32>(tokens + (row << 2)), w = weights + <usize>n * stride;
+    const n = load<u32>(tokens + (row << 2)), w = weights + <usize>(n >> 2) * (stride << 2) + ((n & 3) << 4);
     for (let k: u32 = 0; k < width; ++k) {
-      const lane = <u32>load<u16>(w + ((k >> 5) << 4) + ((k & 7) << 1));
+      const lane = <u32>load<u16>(w + ((k >> 5) << 6) + ((k & 7) << 1));
       const code = <i32>((lane >> (((k >> 3) & 3) << 2)) & 15) - 8;
       store<f32>(out + row * outStride + (k << 2), <f32>code * scaleOf(scales, n, k / groupSize, groups));
     }

@@ -8,7 +8,7 @@ import { type CompiledPlan, compilePlan, type MatrixWeight } from './compile.ts'
 import { Heap } from './heap.ts';
 import { compileKernels, instantiateKernels } from './kernels.ts';
 import type { SlotMemory } from './slots.ts';
-import { loadDense, loadInteger, loadW11, type W11Weight } from './weights.ts';
+import { loadDense, loadInteger, loadVector, loadW11, type W11Weight } from './weights.ts';
 
 export interface WasmBackendOptions {
   /** Threads wished for. This version runs one, and says so in `Backend.threads`. Default 1. */
@@ -64,7 +64,8 @@ async function prepareProgram(
     else {
       const coded = encoding.kind === 'w11' && isUsed(plan, name, 'a4');
       if (coded) w11.set(name, loadW11(heap, data));
-      if (encoding.kind !== 'w11' || isUsed(plan, name, 'f32')) matrices.set(name, loadDense(heap, data));
+      if (encoding.kind !== 'w11' || isUsed(plan, name, 'f32'))
+        matrices.set(name, shape.length === 1 ? loadVector(heap, data) : loadDense(heap, data));
     }
   }
   const weightBytes = heap.used - before;

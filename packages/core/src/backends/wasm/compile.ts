@@ -252,7 +252,7 @@ function compileProduct(
         input.pointer + firstRow * input.stride,
         input.stride,
         weight.pointer,
-        weight.stride,
+        input.stride,
         out.pointer,
         out.stride,
         rows,

@@ -46,7 +46,7 @@ export type Kernels = {
   ): void;
   int8MatMul: IntegerMatMul;
   int4MatMul: IntegerMatMul;
-  embedF32(tokens: number, weight: number, out: number, stride: number, rows: number): void;
+  embedF32(tokens: number, weights: number, out: number, bytes: number, rows: number): void;
   embedInt8: IntegerEmbed;
   embedInt4: IntegerEmbed;
   rmsNorm(

@@ -13,12 +13,11 @@ import {
 } from '@duobit/format';
 import type { Heap } from './heap.ts';
 
-/** Row-major f32; a row takes `stride` bytes, padded with zeros to a multiple of 16. A vector has one row. */
+/** f32. A matrix is laid out as assembly/dense.ts describes it; a vector is plain, padded to 16 bytes. */
 export interface DenseWeight {
   readonly kind: 'dense';
   readonly rows: number;
   readonly columns: number;
-  readonly stride: number;
   readonly pointer: number;
 }
 
@@ -77,6 +76,12 @@ function readWords(plane: Uint8Array<ArrayBuffer>): Uint16Array {
   return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
 }
 
+/** The plane's f32 values; a view where alignment allows. */
+function readFloats(plane: Uint8Array<ArrayBuffer>): Float32Array {
+  const aligned = plane.byteOffset % 4 === 0 ? plane : plane.slice();
+  return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+}
+
 let f16Values: Float32Array | undefined;
 /** All 65,536 f16 values by their bits: 256 KiB, and many times faster than converting one by one. */
 function f16Table(): Float32Array {
@@ -84,32 +89,52 @@ function f16Table(): Float32Array {
   return f16Values;
 }
 
-/** Packs f32, f16 or bf16 as f32; W(1+1) too, decoded, for the products on unquantized activations, W(1+1)A16. */
+/** Packs a vector, such as a norm's weight, as f32. */
+export function loadVector(heap: Heap, data: TensorData): DenseWeight {
+  requirePlanes(data);
+  const values = decodeTensor(data);
+  const pointer = heap.allocate(padTo(values.length, 4) * 4, data.info.name);
+  heap.floats(pointer, values.length).set(values);
+  return { kind: 'dense', rows: 1, columns: values.length, pointer };
+}
+
+/**
+ * Packs a matrix of f32, f16 or bf16 as f32; W(1+1) too, decoded, for products with unquantized activations,
+ * W(1+1)A16.
+ */
 export function loadDense(heap: Heap, data: TensorData): DenseWeight {
   const { rows, columns } = matrixShape(data.info);
-  const { kind } = data.info.encoding;
   const plane = requirePlanes(data);
   const width = padTo(columns, 4);
-  const pointer = heap.allocate(rows * width * 4, data.info.name);
-  const target = heap.floats(pointer, rows * width);
-  if (kind === 'f16' || kind === 'bf16') {
-    const words = readWords(plane('dense'));
+  const count = padTo(rows, 4) * width;
+  const pointer = heap.allocate(count * 4, data.info.name);
+  const { kind } = data.info.encoding;
+  if (kind === 'f16') {
     const table = f16Table();
-    const bits = new Uint32Array(target.buffer, pointer, rows * width);
-    for (let row = 0; row < rows; row++) {
-      const from = row * columns;
-      const to = row * width;
-      if (kind === 'f16') for (let k = 0; k < columns; k++) target[to + k] = table[words[from + k]!]!;
-      else for (let k = 0; k < columns; k++) bits[to + k] = words[from + k]! << 16;
-    }
-  } else if (width === columns && kind === 'f32') {
-    heap.bytes(pointer, rows * width * 4).set(plane('dense'));
+    const words = readWords(plane('dense'));
+    interleave(heap.floats(pointer, count), rows, columns, (i) => table[words[i]!]!);
+  } else if (kind === 'bf16') {
+    const words = readWords(plane('dense'));
+    interleave(heap.integers(pointer, count), rows, columns, (i) => words[i]! << 16);
   } else {
-    const values = decodeTensor(data);
-    for (let row = 0; row < rows; row++)
-      target.set(values.subarray(row * columns, (row + 1) * columns), row * width);
+    const values = kind === 'f32' ? readFloats(plane('dense')) : decodeTensor(data);
+    interleave(heap.floats(pointer, count), rows, columns, (i) => values[i]!);
   }
-  return { kind: 'dense', rows, columns, stride: width * 4, pointer };
+  return { kind: 'dense', rows, columns, pointer };
+}
+
+/** Row-major values to [row / 4][chunk][4 rows][4 columns]. */
+function interleave(
+  target: Float32Array | Int32Array,
+  rows: number,
+  columns: number,
+  value: (index: number) => number,
+): void {
+  const width = padTo(columns, 4);
+  for (let row = 0; row < rows; row++) {
+    const to = (row - (row & 3)) * width + (row & 3) * 4;
+    for (let k = 0; k < columns; k++) target[to + (k >> 2) * 16 + (k & 3)] = value(row * columns + k);
+  }
 }
 
 /** Packs grouped int8 or int4. */
@@ -125,12 +150,8 @@ export function loadInteger(heap: Heap, data: TensorData, kind: 'int8' | 'int4')
   const scales = heap.allocate(paddedRows * groups * 4, name);
 
   const codes = plane('codes');
-  if (kind === 'int8') {
-    const target = heap.bytes(pointer, rows * stride);
-    const from = int8RowStride(columns);
-    for (let row = 0; row < rows; row++)
-      target.set(codes.subarray(row * from, row * from + columns), row * stride);
-  } else packNibbles(codes, heap.words(pointer, (rows * stride) / 2), rows, columns);
+  if (kind === 'int8') packBytes(codes, heap.bytes(pointer, paddedRows * stride), rows, columns);
+  else packNibbles(codes, heap.words(pointer, (paddedRows * stride) / 2), rows, columns);
 
   const table = f16Table();
   const words = readWords(plane('scale'));
@@ -141,15 +162,30 @@ export function loadInteger(heap: Heap, data: TensorData, kind: 'int8' | 'int4')
   return { kind, rows, columns, groupSize, pointer, scales };
 }
 
-/** Two's complement nibbles, low first, to code + 8 with column 32 b + 8 i + j in nibble i of word 8 b + j. */
+/** Rows of bytes to [row / 4][chunk][4 rows][16 columns]. */
+function packBytes(codes: Uint8Array, target: Uint8Array, rows: number, columns: number): void {
+  const from = int8RowStride(columns);
+  const stride = padTo(columns, 16);
+  for (let row = 0; row < rows; row++) {
+    const to = (row - (row & 3)) * stride + (row & 3) * 16;
+    for (let k = 0; k < columns; k++) target[to + (k >> 4) * 64 + (k & 15)] = codes[row * from + k]!;
+  }
+}
+
+/**
+ * Two's complement nibbles, low first, to code + 8 in chunks [row / 4][chunk][4 rows]: column 32 c + 8 i + j is
+ * nibble i of word j of chunk c.
+ */
 function packNibbles(codes: Uint8Array, target: Uint16Array, rows: number, columns: number): void {
   const from = int4RowStride(columns);
   const words = padTo(columns, 32) / 4;
-  for (let row = 0; row < rows; row++)
+  for (let row = 0; row < rows; row++) {
+    const to = (row - (row & 3)) * words + (row & 3) * 8;
     for (let k = 0; k < columns; k++) {
       const nibble = (codes[row * from + (k >> 1)]! >> ((k & 1) << 2)) & 15;
-      target[row * words + (k >> 5) * 8 + (k & 7)]! |= (nibble ^ 8) << (((k >> 3) & 3) << 2);
+      target[to + (k >> 5) * 32 + (k & 7)]! |= (nibble ^ 8) << (((k >> 3) & 3) << 2);
     }
+  }
 }
 
 /** Packs W(1+1) for the lookup kernel. */
