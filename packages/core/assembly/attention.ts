@@ -77,16 +77,17 @@ function softmaxBlock(scores: usize, first: u32, end: u32, from: v128, to: v128)
   return f32x4.div(f32x4.splat(1), sum);
 }
 
-/** mixed[lane][d] = inverse[lane] * sum over positions of weight[lane] * value[p][d], 4 floats of d at a time. */
-function mixBlock(weights: usize, values: usize, size: u32, mixed: usize, first: u32, end: u32, inverse: v128): void {
-  const bytes = size << 2, stop = weights + ((end - first) << 4);
-  const i0 = f32x4.splat(f32x4.extract_lane(inverse, 0)), i1 = f32x4.splat(f32x4.extract_lane(inverse, 1));
-  const i2 = f32x4.splat(f32x4.extract_lane(inverse, 2)), i3 = f32x4.splat(f32x4.extract_lane(inverse, 3));
+/** Positions mixed at a time: 64 rows of 64 values are 16 KiB, half of a first-level cache. */
+const MIX_ROWS: u32 = 64;
+
+/** mixed[lane][d] += sum over `rows` positions of weight[lane] * value[p][d]; 8 floats of d at a time, then 4. */
+function mixRows(weights: usize, values: usize, bytes: u32, mixed: usize, rows: u32): void {
+  const stop = weights + (rows << 4), m1 = mixed + bytes, m2 = m1 + bytes, m3 = m2 + bytes;
   let k: u32 = 0;
   for (; k + 32 <= bytes; k += 32) {
-    const z = f32x4.splat(0);
-    let a = z, b = z, c = z, d = z, e = z, f = z, g = z, h = z;
-    let value = values + <usize>first * bytes + k;
+    let a = v128.load(mixed + k), b = v128.load(m1 + k), c = v128.load(m2 + k), d = v128.load(m3 + k);
+    let e = v128.load(mixed + k, 16), f = v128.load(m1 + k, 16), g = v128.load(m2 + k, 16), h = v128.load(m3 + k, 16);
+    let value = values + k;
     for (let at = weights; at < stop; at += 16) {
       const x = v128.load(value), y = v128.load(value, 16);
       let w = v128.load_splat<f32>(at);
@@ -99,16 +100,14 @@ function mixBlock(weights: usize, values: usize, size: u32, mixed: usize, first:
       d = f32x4.add(d, f32x4.mul(w, x)); h = f32x4.add(h, f32x4.mul(w, y));
       value += bytes;
     }
-    const m = mixed + k;
-    v128.store(m, f32x4.mul(a, i0)); v128.store(m, f32x4.mul(e, i0), 16);
-    v128.store(m + bytes, f32x4.mul(b, i1)); v128.store(m + bytes, f32x4.mul(f, i1), 16);
-    v128.store(m + 2 * bytes, f32x4.mul(c, i2)); v128.store(m + 2 * bytes, f32x4.mul(g, i2), 16);
-    v128.store(m + 3 * bytes, f32x4.mul(d, i3)); v128.store(m + 3 * bytes, f32x4.mul(h, i3), 16);
+    v128.store(mixed + k, a); v128.store(mixed + k, e, 16);
+    v128.store(m1 + k, b); v128.store(m1 + k, f, 16);
+    v128.store(m2 + k, c); v128.store(m2 + k, g, 16);
+    v128.store(m3 + k, d); v128.store(m3 + k, h, 16);
   }
   if (k < bytes) {
-    const z = f32x4.splat(0);
-    let a = z, b = z, c = z, d = z;
-    let value = values + <usize>first * bytes + k;
+    let a = v128.load(mixed + k), b = v128.load(m1 + k), c = v128.load(m2 + k), d = v128.load(m3 + k);
+    let value = values + k;
     for (let at = weights; at < stop; at += 16) {
       const x = v128.load(value);
       a = f32x4.add(a, f32x4.mul(v128.load_splat<f32>(at), x));
@@ -117,11 +116,28 @@ function mixBlock(weights: usize, values: usize, size: u32, mixed: usize, first:
       d = f32x4.add(d, f32x4.mul(v128.load_splat<f32>(at, 12), x));
       value += bytes;
     }
+    v128.store(mixed + k, a);
+    v128.store(m1 + k, b);
+    v128.store(m2 + k, c);
+    v128.store(m3 + k, d);
+  }
+}
+
+/** mixed[lane][d] = inverse[lane] * sum over positions of weight[lane] * value[p][d]. */
+function mixBlock(weights: usize, values: usize, size: u32, mixed: usize, first: u32, end: u32, inverse: v128): void {
+  const bytes = size << 2;
+  memory.fill(mixed, 0, bytes << 2);
+  for (let p = first; p < end; p += MIX_ROWS) {
+    mixRows(weights + ((p - first) << 4), values + <usize>p * bytes, bytes, mixed, min<u32>(MIX_ROWS, end - p));
+  }
+  const i0 = f32x4.splat(f32x4.extract_lane(inverse, 0)), i1 = f32x4.splat(f32x4.extract_lane(inverse, 1));
+  const i2 = f32x4.splat(f32x4.extract_lane(inverse, 2)), i3 = f32x4.splat(f32x4.extract_lane(inverse, 3));
+  for (let k: u32 = 0; k < bytes; k += 16) {
     const m = mixed + k;
-    v128.store(m, f32x4.mul(a, i0));
-    v128.store(m + bytes, f32x4.mul(b, i1));
-    v128.store(m + 2 * bytes, f32x4.mul(c, i2));
-    v128.store(m + 3 * bytes, f32x4.mul(d, i3));
+    v128.store(m, f32x4.mul(v128.load(m), i0));
+    v128.store(m + bytes, f32x4.mul(v128.load(m + bytes), i1));
+    v128.store(m + 2 * bytes, f32x4.mul(v128.load(m + 2 * bytes), i2));
+    v128.store(m + 3 * bytes, f32x4.mul(v128.load(m + 3 * bytes), i3));
   }
 }
 
