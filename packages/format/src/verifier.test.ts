@@ -80,10 +80,10 @@ describe('hostile headers', () => {
     ],
     [
       'HEADER_BUDGET',
-      'millions of offsets to one tensor',
-      8_000_000,
+      'thousands of offsets to one tensor with thousands of offsets to one plane',
+      16_000_000,
       (view, start, model) => {
-        const count = 1_999_000;
+        const count = 65_000;
         const tensor = model.tensors(0)!.bb_pos;
         // Offsets only point forward, so the tensor is copied behind the vector; its strings and vectors are one
         // place that is empty as either.
@@ -92,10 +92,33 @@ describe('hostile headers', () => {
         view.setUint32(start, count, true);
         for (let i = 0; i < count; i++) view.setUint32(start + 4 + 4 * i, copy - (start + 4 + 4 * i), true);
         view.setInt32(copy, copy - vtable, true);
-        for (const id of [0, 1, 5]) {
+        const planes = copy + 104;
+        for (const [id, target] of [
+          [0, copy + 100],
+          [1, copy + 100],
+          [5, planes],
+        ] as const) {
           const slot = view.getUint16(vtable + 4 + 2 * id, true);
-          view.setUint32(copy + slot, 100 - slot, true);
+          view.setUint32(copy + slot, target - copy - slot, true);
         }
+        // One plane of no fields, its vtable in front of it.
+        const planeCount = 60_000;
+        const plane = planes + 8 + 4 * planeCount;
+        view.setUint32(planes, planeCount, true);
+        for (let i = 1; i <= planeCount; i++) view.setUint32(planes + 4 * i, plane - (planes + 4 * i), true);
+        view.setUint16(plane - 4, 4, true);
+        view.setUint16(plane - 2, 4, true);
+        view.setInt32(plane, 4, true);
+        const field = fieldPosition(model, TENSORS);
+        view.setUint32(field, start - field, true);
+      },
+    ],
+    [
+      'LIMIT_EXCEEDED',
+      'a million tensors',
+      4_000_100,
+      (view, start, model) => {
+        view.setUint32(start, 1_000_000, true);
         const field = fieldPosition(model, TENSORS);
         view.setUint32(field, start - field, true);
       },

@@ -156,6 +156,12 @@ class HeaderVerifier {
 
   #verifyElements(vector: number, verify: (element: number) => void): void {
     const count = this.#verifyVector(vector, 4);
+    if (count > LIMITS.maxTensors) {
+      this.#fail(
+        'LIMIT_EXCEEDED',
+        `a vector has ${count} elements; at most ${LIMITS.maxTensors} are allowed`,
+      );
+    }
     for (let i = 0; i < count; i++) {
       this.#path.push(i);
       verify(this.#follow(vector + 4 + 4 * i));
@@ -191,10 +197,17 @@ class HeaderVerifier {
         `a string has ${length} bytes; at most ${LIMITS.maxTextBytes} are allowed`,
       );
     }
+    if (this.#isAscii(string + 4, end)) return;
     try {
       this.#decoder.decode(this.#bytes.subarray(string + 4, end));
     } catch {
       this.#fail('HEADER_STRING', 'a string is not valid UTF-8');
     }
+  }
+
+  /** Most strings are names; a call of the decoder costs more than looking at them. */
+  #isAscii(start: number, end: number): boolean {
+    for (let at = start; at < end; at++) if (this.#bytes[at]! > 0x7f) return false;
+    return true;
   }
 }
