@@ -1,12 +1,12 @@
 // What every backend owes its callers beside right numbers: clear refusals, a program that goes on after them, sums kept
 // over runs, the same bits for the same run.
 import { type Backend, buildPlan, type Program, SLOTS } from '@duobit/core';
-import { DuobitError } from '@duobit/format';
+import { DuobitError, type PlaneRole } from '@duobit/format';
 import { compareValues, exactly } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
 import { f32, matMulPlan, operationPlan, runOf } from './operation-plans.ts';
 import { createRandom, drawActivations } from './random-values.ts';
-import { makeDense, makeW11 } from './tensors.ts';
+import { makeDense, makeInteger, makeW11 } from './tensors.ts';
 import { makeTinyModel } from './tiny-model.ts';
 
 /** @throws Error unless the action fails with this code. */
@@ -63,6 +63,33 @@ export function contractCases(): ConformanceCase[] {
             operationPlan({ x: f32(5), y: f32(5) }, [{ op: 'accumulateSquares', input: 'x', out: 'y' }]),
           ),
         );
+      },
+    },
+    {
+      name: 'tensors with missing or short planes are refused when prepared',
+      run: async (backend) => {
+        const draw = createRandom(83);
+        const made = [
+          makeDense('w', [3, 40], 'f16', draw),
+          makeInteger('w', 3, 40, 'int8', 32, draw),
+          makeInteger('w', 3, 40, 'int4', 32, draw),
+          makeW11('w', 3, 40, { groupSize: 32, offsets: true }, draw),
+        ];
+        for (const tensor of made) {
+          const { kind } = tensor.data.info.encoding;
+          const plan = matMulPlan(tensor, kind === 'w11' ? 'w11MatMul' : 'denseMatMul');
+          const { planes } = tensor.data;
+          for (const role of Object.keys(planes)) {
+            const prepareWith = (plane: Uint8Array<ArrayBuffer> | undefined) =>
+              backend.prepare(plan, async () => ({ ...tensor.data, planes: { ...planes, [role]: plane } }), {
+                capacity: 1,
+                maxRows: 1,
+              });
+            const plane = planes[role as PlaneRole]!;
+            await demandCode('PLANE_MISSING', `${kind} without ${role}`, () => prepareWith(undefined));
+            await demandCode('PLANE_LENGTH', `${kind} with short ${role}`, () => prepareWith(plane.slice(1)));
+          }
+        }
       },
     },
     {

@@ -31,9 +31,9 @@ export function createReferenceBackend(): Backend {
       let weightBytes = 0;
       for (const name of listPlanWeights(plan)) {
         const data = await weights(name);
-        for (const plane of Object.values(data.planes)) weightBytes += plane.byteLength;
         facts.set(name, data.info);
         if (data.info.encoding.kind !== 'unknown') loaded.set(name, unpackWeight(data));
+        for (const plane of Object.values(data.planes)) weightBytes += plane.byteLength;
       }
       checkPlan(plan, (name) => facts.get(name)!);
       return new ReferenceProgram(plan, loaded, weightBytes, options);
