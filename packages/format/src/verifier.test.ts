@@ -92,7 +92,7 @@ describe('hostile headers', () => {
         view.setUint32(start, count, true);
         for (let i = 0; i < count; i++) view.setUint32(start + 4 + 4 * i, copy - (start + 4 + 4 * i), true);
         view.setInt32(copy, copy - vtable, true);
-        const planes = copy + 104;
+        const planes = copy + 112;
         for (const [id, target] of [
           [0, copy + 100],
           [1, copy + 100],

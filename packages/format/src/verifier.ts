@@ -104,17 +104,16 @@ class HeaderVerifier {
     for (let id = 0; id < Math.max(slots, fields.length); id++) {
       const offset = id < slots ? this.#view.getUint16(vtable + 4 + 2 * id, true) : 0;
       const field = fields[id];
+      if (offset === 0 && !field?.required) continue;
       this.#path.push(field?.name ?? `field ${id}`);
-      if (offset === 0) {
-        if (field?.required) this.#fail('HEADER_REQUIRED', 'a required field is absent');
-      } else if (!field) {
-        if (!this.#options.allowUnknownFields) {
-          this.#fail(
-            'HEADER_UNKNOWN_FIELD',
-            'the field is not in the schema of the version that the file names',
-          );
-        }
-      } else this.#verifyField(table, offset, tableBytes, field, depth);
+      if (offset === 0) this.#fail('HEADER_REQUIRED', 'a required field is absent');
+      if (field) this.#verifyField(table, offset, tableBytes, field, depth);
+      else if (!this.#options.allowUnknownFields) {
+        this.#fail(
+          'HEADER_UNKNOWN_FIELD',
+          'the field is not in the schema of the version that the file names',
+        );
+      }
       this.#path.pop();
     }
   }

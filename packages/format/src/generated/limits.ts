@@ -11,7 +11,7 @@ export const LIMITS = {
   planeAlignment: 256,
   chunkBytes: 4194304,
   maxDepth: 8,
-  maxTables: 500000,
+  maxTables: 262144,
   maxVtableBytes: 512,
   maxWorkFactor: 8,
   maxTensors: 65536,
