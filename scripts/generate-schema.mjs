@@ -25,7 +25,9 @@ const VECTOR = 14;
 const OBJECT = 15;
 
 /** Field ids of the reflection schema that are used here. */
-const SCHEMA = { objects: 0, rootTable: 4 };
+const SCHEMA = { objects: 0, enums: 1, rootTable: 4 };
+const ENUM = { name: 0, values: 1 };
+const ENUM_VALUE = { name: 0, value: 1 };
 const OBJECT_FIELDS = { name: 0, fields: 1, isStruct: 2 };
 const FIELD = { name: 0, type: 1, id: 2, required: 7 };
 const TYPE = { baseType: 0, element: 1, index: 2 };
@@ -56,6 +58,7 @@ function reflect(bytes) {
     byte: (table, id) => (slot(table, id) === null ? 0 : view.getInt8(slot(table, id))),
     int: (table, id, absent) => (slot(table, id) === null ? absent : view.getInt32(slot(table, id), true)),
     short: (table, id) => (slot(table, id) === null ? 0 : view.getUint16(slot(table, id), true)),
+    long: (table, id) => (slot(table, id) === null ? 0 : Number(view.getBigInt64(slot(table, id), true))),
   };
 }
 
@@ -95,6 +98,49 @@ function describeTables(binarySchema) {
     return `  ${name}: [\n${fields.map((field) => `    ${JSON.stringify(field)},`).join('\n')}\n  ],`;
   });
   return { root: shortName(read.table(read.root, SCHEMA.rootTable)), text: lines.join('\n') };
+}
+
+/** Types of scalars, for tools that print values: by table and field, and the names of every enum. */
+function describeScalars(binarySchema) {
+  const read = reflect(binarySchema);
+  const shortName = (table, id) => read.text(table, id).split('.').at(-1);
+  const enums = read.tables(read.root, SCHEMA.enums);
+  const types = read.tables(read.root, SCHEMA.objects).map((object) => {
+    const fields = read.tables(object, OBJECT_FIELDS.fields).flatMap((field) => {
+      const type = read.table(field, FIELD.type);
+      const base = read.byte(type, TYPE.baseType);
+      const scalar = SCALARS.get(base === VECTOR ? read.byte(type, TYPE.element) : base);
+      if (!scalar) return [];
+      const index = read.int(type, TYPE.index, -1);
+      return [
+        `    ${read.text(field, FIELD.name)}: '${index < 0 ? scalar[0] : shortName(enums[index], ENUM.name)}',`,
+      ];
+    });
+    const name = shortName(object, OBJECT_FIELDS.name);
+    return fields.length === 0 ? `  ${name}: {},` : `  ${name}: {\n${fields.sort().join('\n')}\n  },`;
+  });
+  const names = enums.map((item) => {
+    const values = read
+      .tables(item, ENUM.values)
+      .map((value) => `    ${read.long(value, ENUM_VALUE.value)}: '${read.text(value, ENUM_VALUE.name)}',`);
+    return `  ${shortName(item, ENUM.name)}: {\n${values.join('\n')}\n  },`;
+  });
+  return { types: types.join('\n'), names: names.join('\n') };
+}
+
+function renderScalars({ types, names }) {
+  return `// Generated from schemas/duobit.fbs by scripts/generate-schema.mjs; do not edit.
+
+/** Type of every scalar, and of the elements of every vector of scalars, by table and field. */
+export const SCALAR_TYPES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+${types}
+};
+
+/** Names of the values of every enum. */
+export const ENUM_NAMES: Readonly<Record<string, Readonly<Record<number, string>>>> = {
+${names}
+};
+`;
 }
 
 function renderTables({ root, text }) {
@@ -151,6 +197,10 @@ export async function generateSchema(root) {
   made.set(
     `${OUT}/schema-tables.ts`,
     renderTables(describeTables(flatc.readFile('/bfbs/duobit.bfbs', { encoding: null }))),
+  );
+  made.set(
+    `${OUT}/schema-types.ts`,
+    renderScalars(describeScalars(flatc.readFile('/bfbs/duobit.bfbs', { encoding: null }))),
   );
   made.set(`${OUT}/limits.ts`, renderLimits(readFileSync(join(root, 'schemas/limits.json'), 'utf8')));
   return made;

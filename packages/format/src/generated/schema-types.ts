@@ -1,0 +1,132 @@
+// Generated from schemas/duobit.fbs by scripts/generate-schema.mjs; do not edit.
+
+/** Type of every scalar, and of the elements of every vector of scalars, by table and field. */
+export const SCALAR_TYPES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  ActivationQuantizer: {
+    bits: 'uint8',
+    clip_high: 'float64',
+    clip_low: 'float64',
+    knee: 'uint8',
+    plane_scales: 'float64',
+    scheme: 'ActivationScheme',
+    slope_ratio: 'uint8',
+  },
+  Architecture: {
+    block_count: 'uint32',
+    context_length: 'uint32',
+    head_count: 'uint32',
+    head_size: 'uint32',
+    hidden_size: 'uint32',
+    intermediate_size: 'uint32',
+    kv_head_count: 'uint32',
+    norm_epsilon: 'float64',
+    rope_theta: 'float64',
+    sliding_window: 'uint32',
+    tied_head: 'bool',
+    vocabulary_size: 'uint32',
+  },
+  Asset: {
+    length: 'uint64',
+    offset: 'uint64',
+    role: 'AssetRole',
+    segment: 'uint32',
+  },
+  DataFile: {
+    length: 'uint64',
+    sha256: 'uint8',
+  },
+  KvCacheQuantization: {
+    group_size: 'uint32',
+    key_bits: 'uint8',
+    symmetric: 'bool',
+    value_bits: 'uint8',
+  },
+  MetadataPair: {},
+  Model: {},
+  Plane: {
+    length: 'uint64',
+    offset: 'uint64',
+    role: 'PlaneRole',
+    segment: 'uint32',
+  },
+  Provenance: {
+    calibration_sha256: 'uint8',
+    source_sha256: 'uint8',
+  },
+  RopeScaling: {
+    factor: 'float64',
+    high_frequency_factor: 'float64',
+    kind: 'RopeScalingKind',
+    low_frequency_factor: 'float64',
+    original_context_length: 'uint32',
+  },
+  Segment: {
+    chunk_hashes: 'uint8',
+    file: 'uint32',
+    length: 'uint64',
+    offset: 'uint64',
+  },
+  SpecialTokens: {
+    add_bos: 'bool',
+    bos: 'uint32',
+    eos: 'uint32',
+    pad: 'uint32',
+  },
+  Tensor: {
+    encoding: 'EncodingId',
+    flags: 'uint32',
+    group_size: 'uint32',
+    outlier_columns: 'uint32',
+    salient_count: 'uint64',
+    shape: 'uint64',
+  },
+};
+
+/** Names of the values of every enum. */
+export const ENUM_NAMES: Readonly<Record<string, Readonly<Record<number, string>>>> = {
+  ActivationScheme: {
+    0: 'unspecified',
+    1: 'dynamic_asymmetric',
+  },
+  AssetRole: {
+    0: 'unspecified',
+    1: 'tokenizer',
+    2: 'tokenizer_config',
+    3: 'chat_template',
+    4: 'generation_config',
+    5: 'license',
+  },
+  EncodingId: {
+    0: 'unspecified',
+    1: 'f32',
+    2: 'f16',
+    3: 'bf16',
+    4: 'int8',
+    5: 'int4',
+    6: 'w11',
+    7: 'w11_outlier',
+    8: 'partial_binary',
+  },
+  PlaneRole: {
+    0: 'unspecified',
+    1: 'dense',
+    2: 'codes',
+    3: 'scale',
+    4: 'sign',
+    5: 'bitmap',
+    6: 'alpha',
+    7: 'mu',
+    8: 'outlier_index',
+    9: 'outlier_codes',
+    10: 'outlier_scale',
+    11: 'salient_mask',
+    12: 'salient_codes',
+    13: 'salient_scale',
+    14: 'salient_offsets',
+  },
+  RopeScalingKind: {
+    0: 'unspecified',
+    1: 'linear',
+    2: 'llama3',
+  },
+};
