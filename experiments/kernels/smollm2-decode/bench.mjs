@@ -92,7 +92,9 @@ const backend = await createWasmBackend();
 const start = performance.now();
 const program = await backend.prepare(buildPlan(source), readTensor, { capacity: 2048, maxRows: 512 });
 console.log(`${cpus()[0].model}, Node ${process.version}, ${linear} blocks, ${embedding} head`);
-console.log(`load ${((performance.now() - start) / 1000).toFixed(1)} s, ${(program.weightBytes / 1e6).toFixed(1)} MB`);
+console.log(
+  `load ${((performance.now() - start) / 1000).toFixed(1)} s, ${(program.weightBytes / 1e6).toFixed(1)} MB`,
+);
 
 async function measure(label, tokens, run) {
   const cpu = process.cpuUsage();
@@ -101,7 +103,9 @@ async function measure(label, tokens, run) {
   const seconds = (performance.now() - wall) / 1000;
   const { user, system } = process.cpuUsage(cpu);
   const busy = (user + system) / 1e6;
-  console.log(`${label}: ${(tokens / seconds).toFixed(1)} tokens/s wall, ${(tokens / busy).toFixed(1)} tokens a CPU second`);
+  console.log(
+    `${label}: ${(tokens / seconds).toFixed(1)} tokens/s wall, ${(tokens / busy).toFixed(1)} tokens a CPU second`,
+  );
 }
 
 async function decode(from, count) {
@@ -113,9 +117,25 @@ async function decode(from, count) {
 }
 
 await decode(0, 20);
-for (const [from, count] of linear === 'f32' ? [[0, 20]] : [[0, 100], [0, 100], [500, 60], [1900, 60]])
+for (const [from, count] of linear === 'f32'
+  ? [[0, 20]]
+  : [
+      [0, 100],
+      [0, 100],
+      [500, 60],
+      [1900, 60],
+    ])
   await measure(`decode ${count} tokens from position ${from}`, count, () => decode(from, count));
-for (const [rows, logits] of [[64, 'last'], [512, 'last'], [512, 'all']]) {
-  await program.write('tokens', Int32Array.from({ length: rows }, (_, i) => (i * 7919) % architecture.vocabularySize));
-  await measure(`prefill ${rows} tokens, logits ${logits}`, rows, () => program.run({ rows, position: 0, logits }));
+for (const [rows, logits] of [
+  [64, 'last'],
+  [512, 'last'],
+  [512, 'all'],
+]) {
+  await program.write(
+    'tokens',
+    Int32Array.from({ length: rows }, (_, i) => (i * 7919) % architecture.vocabularySize),
+  );
+  await measure(`prefill ${rows} tokens, logits ${logits}`, rows, () =>
+    program.run({ rows, position: 0, logits }),
+  );
 }

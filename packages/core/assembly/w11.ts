@@ -13,7 +13,7 @@
 //
 // Work: 64 weights cost 1 load + 4 operations to part the nibbles + 1 table load + 3 shuffles (2 instructions each on
 // x86, which must saturate the indices) + 3 adds = 15 instructions, and widening to 16 bits every 4 vectors adds 9 / 4.
-// So about 17 instructions for 64 weights; at 4 a cycle that is 15 weights a cycle. Levels and conversion add 110 a
+// So about 17 instructions for 64 weights; at 4 a cycle that is 15 weights a cycle. Levels and conversion add about 110 a
 // group of 2,048 weights, about 20 %. Experiments and measured figures: experiments/kernels/w11-matvec-wasm.
 //
 // Bounds: a byte holds 4 tables (4 * 60 = 240), a 16-bit lane holds a whole group of up to 256 columns (15 * 256).
@@ -67,21 +67,25 @@ export function w11MatMul(
   const tileBytes: u32 = (groups << 7) + (((groups - 1) * unitsPerGroup + lastUnits) << 6);
   for (let tile = firstTile; tile < endTile; ++tile) {
     const valid = min<u32>(16, outputs - (tile << 4));
+    const w = weights + tile * tileBytes, constants = rowSums + (tile << 6);
     for (let row: u32 = 0; row < rows; ++row) {
+      const t = tables + row * tableStride, q = scratch + ((row * groups) << 1), scale = params + (row << 3);
       const target = out + row * outStride + (tile << 6);
-      const to = valid == 16 ? target : spill;
-      multiplyTile(
-        weights + tile * tileBytes, rowSums + (tile << 6), tables + row * tableStride,
-        scratch + ((row * groups) << 1), load<f32>(params + (row << 3)), load<f32>(params + (row << 3), 4),
-        to, groups, unitsPerGroup, lastUnits,
-      );
-      if (valid != 16) memory.copy(target, spill, valid << 2);
+      // Two calls, so that the compiler keeps the tile a function of its own: inlined, it runs a tenth slower for
+      // want of registers.
+      if (valid == 16) {
+        multiplyTile(w, constants, t, q, scale, target, groups, unitsPerGroup, lastUnits);
+      } else {
+        multiplyTile(w, constants, t, q, scale, spill, groups, unitsPerGroup, lastUnits);
+        memory.copy(target, spill, valid << 2);
+      }
     }
   }
 }
 
-@inline function multiplyTile(
-  w: usize, rowSums: usize, t: usize, sums: usize, lo: f32, step: f32, out: usize,
+/** One tile of 16 rows by one row of activations; `scale` holds (lo, step), `sums` the groups' sums of codes. */
+function multiplyTile(
+  w: usize, rowSums: usize, t: usize, sums: usize, scale: usize, out: usize,
   groups: u32, unitsPerGroup: u32, lastUnits: u32,
 ): void {
   const nibble = i8x16.splat(15);
@@ -156,7 +160,7 @@ export function w11MatMul(
       i32x4.extend_high_i16x8_s(hm), i32x4.extend_high_i16x8_s(d),
     );
   }
-  const lo4 = f32x4.splat(lo), step4 = f32x4.splat(step);
+  const lo4 = v128.load_splat<f32>(scale), step4 = v128.load_splat<f32>(scale, 4);
   v128.store(out, finish(y0, step4, lo4, rowSums));
   v128.store(out, finish(y1, step4, lo4, rowSums + 16), 16);
   v128.store(out, finish(y2, step4, lo4, rowSums + 32), 32);

@@ -34,7 +34,7 @@ const shape = fc.record({
 async function multiply(tensor: MadeTensor, x: Float32Array, op: 'w11MatMul' | 'denseMatMul', coded = false) {
   const rows = x.length / tensor.columns;
   const product: Operation = { op, input: coded ? 'codes' : 'x', weight: 'w', out: 'y' };
-  const quantizer = { bits: 4, clipLow: 1, clipHigh: 1 } as const;
+  const quantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } as const;
   const plan: ExecutionPlan = {
     slots: {
       x: { kind: 'f32', width: tensor.columns },
