@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { addBenchCommand } from './commands/bench.ts';
+import { addConvertCommand } from './commands/convert.ts';
 import { addEvalCommand } from './commands/eval.ts';
 import { addInspectCommand } from './commands/inspect.ts';
 import { addQuantizeCommand } from './commands/quantize.ts';
@@ -18,7 +19,7 @@ const { version }: { version: string } = createRequire(import.meta.url)('../pack
 /** All commands. Exported so that the documentation can be checked against them. */
 export function createProgram(context: Context): Command {
   const program = new Command('duobit')
-    .description('Quantize, validate, inspect, run, evaluate and bench two-bit language models.')
+    .description('Quantize, validate, inspect, convert, run, evaluate and bench two-bit language models.')
     .version(version)
     .showHelpAfterError(false);
   // Set before the subcommands are made: they inherit it.
@@ -32,6 +33,7 @@ export function createProgram(context: Context): Command {
   addQuantizeCommand(program, context);
   addValidateCommand(program, context);
   addInspectCommand(program, context);
+  addConvertCommand(program, context);
   addRunCommand(program, context);
   addEvalCommand(program, context);
   addBenchCommand(program, context);

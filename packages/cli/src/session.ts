@@ -19,13 +19,14 @@ export interface Session {
   close(): Promise<void>;
 }
 
-interface OpenedSource {
+export interface OpenedSource {
   readonly kind: ModelKind;
   readonly source: ModelSource;
   readonly hash: Session['hash'];
 }
 
-async function openSource(path: string, signal: AbortSignal): Promise<OpenedSource> {
+/** Opens a model without preparing it for a backend. The caller closes `source`. */
+export async function openSource(path: string, signal: AbortSignal): Promise<OpenedSource> {
   if ((await detectModelKind(path)) === 'checkpoint') {
     const source = await openCheckpoint(path);
     return {

@@ -6,7 +6,15 @@ import { describe, expect, it } from 'vitest';
 import { createProgram } from '../src/main.ts';
 import { ROOT, runCli, runJson } from './harness.ts';
 
-const COMMANDS = [['quantize'], ['validate'], ['inspect'], ['run'], ['eval', 'ppl'], ['bench']] as const;
+const COMMANDS = [
+  ['quantize'],
+  ['validate'],
+  ['inspect'],
+  ['convert'],
+  ['run'],
+  ['eval', 'ppl'],
+  ['bench'],
+] as const;
 
 describe('usage errors', () => {
   it.each([
@@ -27,6 +35,15 @@ describe('usage errors', () => {
     { argv: ['validate'], says: "missing required argument 'file'" },
     { argv: ['validate', 'a.duo', 'b.duo'], says: 'too many arguments' },
     { argv: ['inspect', 'a.duo', '--frobnicate'], says: "unknown option '--frobnicate'" },
+    { argv: ['convert', 'a.duo'], says: "required option '-o, --output <path>' not specified" },
+    { argv: ['convert', 'a.duo', '-o', 'x', '--dtype', 'f64'], says: 'Allowed choices are f32, f16, bf16' },
+    { argv: ['convert', 'a.duo', '-o', 'x', '--shard-size', '5XB'], says: 'Give a whole number of bytes' },
+    { argv: ['convert', 'a.duo', '-o', 'x', '--shard-size', '0.5'], says: 'Give a whole number of bytes' },
+    {
+      argv: ['convert', 'a.duo', '-o', 'x.safetensors', '--shard-size', '1GB'],
+      says: "'--shard-size <size>' needs a folder",
+    },
+    { argv: ['convert', 'a.duo', '-o', 'x.gguf'], says: 'x.gguf is neither' },
     { argv: ['run', 'a.duo'], says: "required option '-p, --prompt <text>' not specified" },
     { argv: ['run', 'a.duo', '-p', 'x', '-n', '0'], says: 'Give a whole number, 1 or more' },
     { argv: ['run', 'a.duo', '-p', 'x', '-n', 'ten'], says: 'Give a whole number, 1 or more' },

@@ -9,6 +9,17 @@ export {
   type PerplexityProgress,
   type PerplexityReport,
 } from './evaluation/perplexity.ts';
+export {
+  DEFAULT_SHARD_SIZE,
+  type ExportFolderOptions,
+  type ExportOptions,
+  type ExportProgress,
+  type ExportReport,
+  type ExportSource,
+  exportFolder,
+  exportSafetensors,
+} from './export/export.ts';
+export type { ExportDtype } from './export/values.ts';
 export { createDenseMethod } from './methods/dense-method.ts';
 export { createIntegerMethod } from './methods/integer-method.ts';
 export type { EncodedRows, RowBlock, TensorMethod } from './methods/tensor-method.ts';

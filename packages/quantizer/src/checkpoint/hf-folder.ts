@@ -196,7 +196,7 @@ async function readFolderAsset(
 }
 
 /** A template is a string, or one of several under names, of which "default" is meant for conversations. */
-function chatTemplateOf(tokenizerConfig: JsonObject | null): string | null {
+export function chatTemplateOf(tokenizerConfig: JsonObject | null): string | null {
   const value = tokenizerConfig?.chat_template;
   if (typeof value === 'string') return value;
   if (!Array.isArray(value)) return null;
