@@ -82,6 +82,10 @@ function checkOperation(
           `activation quantizer has ${bits} bits, clips ${clipLow} and ${clipHigh}`,
           operation.out,
         );
+      // A refinement that the format knows and no kernel here does (a knee, plane scales) must not be ignored.
+      for (const [field, value] of Object.entries(operation.quantizer))
+        if (!QUANTIZER_FIELDS.includes(field) && value !== null && value !== undefined)
+          throw planInvalid(`activation quantizer uses "${field}", which no backend runs yet`, operation.out);
       width(operation.out, ['a4'], width(operation.input, ['f32']));
       break;
     }
@@ -140,6 +144,7 @@ function checkOperation(
 const DENSE = ['f32', 'f16', 'bf16'];
 const MATRICES = [...DENSE, 'int8', 'int4'];
 const W11 = ['w11'];
+const QUANTIZER_FIELDS = ['bits', 'clipLow', 'clipHigh'];
 
 /** @throws DuobitError `RUN_INVALID` when the request does not fit what was prepared. */
 export function checkRun(request: RunRequest, options: PrepareOptions): void {

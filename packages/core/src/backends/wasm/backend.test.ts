@@ -1,6 +1,7 @@
 // What is particular to the wasm backend: limits of its memory, its options, accounting, the padding of rows, the error of
 // its exponential, the benchmark. What all backends share is in conformance.test.ts.
 import type { ExecutionPlan, Operation, Slot } from '@duobit/core';
+import type { TensorData } from '@duobit/format';
 import { createRandom, drawActivations, makeDense, makeInteger, makeW11 } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
 import { createWasmBackend } from './backend.ts';
@@ -105,6 +106,33 @@ describe('options and weights', () => {
     await expect(backend.prepare(plan, async () => ({ ...data, planes }), options)).rejects.toMatchObject({
       code: 'PLANE_LENGTH',
       message: 'plane "alpha" has 6 bytes, not 32',
+    });
+  });
+
+  it('refuses a quantizer with a refinement that it does not run, and an encoding it does not hold', async () => {
+    const backend = await createWasmBackend();
+    const options = { capacity: 1, maxRows: 1 };
+    const quantizer = {
+      bits: 4,
+      clipLow: 1,
+      clipHigh: 1,
+      knee: { code: 7, slopeRatio: 2 },
+      planeScales: null,
+    };
+    const slots = { x: { kind: 'f32', width: 40 }, c: { kind: 'a4', width: 40 } } as const;
+    const coded = { op: 'quantizeActivations', input: 'x', quantizer, out: 'c' } as Operation;
+    await expect(backend.prepare(makePlan(slots, [coded]), none, options)).rejects.toMatchObject({
+      code: 'PLAN_INVALID',
+      message: expect.stringContaining('knee'),
+    });
+    const { data } = makeW11('w', 4, 40, { groupSize: 32, offsets: true }, createRandom(1));
+    const info = { ...data.info, encoding: { kind: 'unknown', id: 99 } } as TensorData['info'];
+    const plan = makePlan({ ...slots, y: { kind: 'f32', width: 4 } }, [
+      { op: 'w11MatMul', input: 'c', weight: 'w', out: 'y' },
+    ]);
+    await expect(backend.prepare(plan, async () => ({ ...data, info }), options)).rejects.toMatchObject({
+      code: 'PLAN_INVALID',
+      message: expect.stringContaining('"unknown"'),
     });
   });
 

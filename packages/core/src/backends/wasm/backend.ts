@@ -41,6 +41,8 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
   };
 }
 
+const LOADABLE: readonly string[] = ['f32', 'f16', 'bf16', 'int8', 'int4', 'w11'];
+
 async function prepareProgram(
   module: WebAssembly.Module,
   plan: ExecutionPlan,
@@ -58,7 +60,7 @@ async function prepareProgram(
     const { encoding, shape } = data.info;
     facts.set(name, data.info);
     // What no kernel can hold is left out here and refused, by name, by checkPlan below.
-    if (encoding.kind === 'unknown' || shape.length < 1 || shape.length > 2) continue;
+    if (!LOADABLE.includes(encoding.kind) || shape.length < 1 || shape.length > 2) continue;
     if (encoding.kind === 'int8' || encoding.kind === 'int4')
       matrices.set(name, loadInteger(heap, data, encoding.kind));
     else {
