@@ -3,6 +3,7 @@ import { compareTensorNames } from './architecture.ts';
 import { DuobitError } from './errors.ts';
 import { readManifest } from './header-read.ts';
 import type { AssetRole, Manifest, ModelSource, PlaneRole, TensorData, TensorInfo } from './manifest.ts';
+import { requireRange } from './memory-source.ts';
 import { REMEDY_UPDATE, throwProblems } from './problems.ts';
 import { SegmentReader } from './segment-reader.ts';
 import type { ByteSource } from './source.ts';
@@ -10,6 +11,12 @@ import type { ByteSource } from './source.ts';
 export interface Container extends ModelSource {
   readonly manifest: Manifest;
   tensorInfo(name: string): TensorInfo;
+  /**
+   * Bytes of a segment as they are, of planes of any encoding, once their chunk hashes were right.
+   * @throws DuobitError `SOURCE_TRUNCATED` for a range that is not inside the segment, `CHUNK_HASH`, or what the source
+   *   throws
+   */
+  readSegment(segment: number, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /**
@@ -85,6 +92,12 @@ class OpenContainer implements Container {
   async readAsset(role: AssetRole): Promise<Uint8Array<ArrayBuffer> | null> {
     const asset = this.manifest.assets.find((candidate) => candidate.role === role);
     return asset ? this.#reader.read(asset.segment, asset.offset, asset.length) : null;
+  }
+
+  async readSegment(segment: number, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    const where = this.manifest.segments[segment];
+    requireRange(`${this.name}, segment ${where?.name ?? segment}`, where?.length ?? 0, offset, length);
+    return this.#reader.read(segment, offset, length);
   }
 
   async close(): Promise<void> {

@@ -1,7 +1,14 @@
 // Public face of @duobit/format: everything that runs in browsers and Node alike.
 export { accountSizes, type SizeAccount } from './account.ts';
 export { compareTensorNames, segmentOfTensor } from './architecture.ts';
+export { createBlobSource } from './blob-source.ts';
 export { type Container, openContainer } from './container.ts';
+export {
+  type ContentDigest,
+  type ContentDigestOptions,
+  contentDigest,
+  type TensorDigest,
+} from './content-digest.ts';
 export { decodeTensor } from './decode.ts';
 export {
   bitRowStride,
@@ -15,6 +22,7 @@ export {
 export { DuobitError, type ErrorFacts } from './errors.ts';
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './float16.ts';
 export { LIMITS } from './generated/limits.ts';
+export { createHttpSource, type HttpRead, type HttpSourceOptions } from './http-source.ts';
 export type { AssetSpec, ContainerSpec, TensorSpec } from './layout.ts';
 export type {
   ActivationQuantizer,

@@ -3,22 +3,16 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { rehashHeader } from '../test/forge.ts';
 import { makeSpec, makeWeights, writeSample } from '../test/sample.ts';
-import { encodeHeader } from './header-encode.ts';
+import { writeSparseModel } from '../test/sparse.ts';
 import {
   type ByteSink,
-  type ContainerSpec,
   createContainerWriter,
   createMemorySink,
   decodeTensor,
-  LIMITS,
   openContainer,
-  sha256,
-  type TensorSpec,
   validateContainer,
 } from './index.ts';
-import { planLayout } from './layout.ts';
 import { createFileSink, createFileSource } from './node.ts';
 
 let folder: string;
@@ -211,80 +205,14 @@ describe('file sources', () => {
 
 describe('a file past 4 GiB', () => {
   it('opens, and its last tensor reads right', async () => {
-    const width = 1024;
-    const vocabularySize = 1_400_000;
-    const linear = (module: string, rows: number, columns: number): TensorSpec => ({
-      name: `model.layers.0.${module}.weight`,
-      shape: [rows, columns],
-      encoding: { kind: 'w11', groupSize: 128, offsets: true },
-      activation: { bits: 4, clipLow: 1, clipHigh: 1 },
-    });
-    const vector = (name: string): TensorSpec => ({
-      name,
-      shape: [width],
-      encoding: { kind: 'f32' },
-      activation: null,
-    });
-    const table: TensorSpec = {
-      name: 'model.embed_tokens.weight',
-      shape: [vocabularySize, width],
-      encoding: { kind: 'f32' },
-      activation: null,
-    };
-    const spec: ContainerSpec = {
-      ...makeSpec(),
-      assets: [],
-      specialTokens: { bos: null, eos: [], pad: null, addBos: false },
-      architecture: {
-        ...makeSpec().architecture,
-        vocabularySize,
-        hiddenSize: width,
-        intermediateSize: 64,
-        blockCount: 1,
-        headCount: 2,
-        kvHeadCount: 2,
-        headSize: 32,
-        tiedHead: true,
-      },
-      tensors: [
-        table,
-        vector('model.layers.0.input_layernorm.weight'),
-        linear('self_attn.q_proj', 64, width),
-        linear('self_attn.k_proj', 64, width),
-        linear('self_attn.v_proj', 64, width),
-        linear('self_attn.o_proj', width, 64),
-        vector('model.layers.0.post_attention_layernorm.weight'),
-        linear('mlp.gate_proj', 64, width),
-        linear('mlp.up_proj', 64, width),
-        linear('mlp.down_proj', width, 64),
-        vector('model.norm.weight'),
-      ],
-    };
-
-    // All data but the last tensor is zeros, which the file system stores as holes and which are hashed once.
-    const layout = planLayout(spec);
-    expect(layout.fileLength).toBeGreaterThan(5 * 2 ** 30);
-    const zeroChunk = await sha256(new Uint8Array(LIMITS.chunkBytes));
-    for (const { length, chunkHashes } of layout.content.segments) {
-      const whole = Math.floor(length / LIMITS.chunkBytes);
-      for (let chunk = 0; chunk < whole; chunk++) chunkHashes.set(zeroChunk, 32 * chunk);
-      const rest = length - whole * LIMITS.chunkBytes;
-      if (rest > 0) chunkHashes.set(await sha256(new Uint8Array(rest)), 32 * whole);
-    }
-    const values = Float32Array.from({ length: width }, (_, i) => i - 0.25);
-    const last = layout.content.segments.at(-1)!;
-    const bytes = new Uint8Array(values.buffer);
-    last.chunkHashes.set(await sha256(bytes));
     const path = join(folder, 'sparse.duo');
-    const file = await open(path, 'w');
-    await file.write(await rehashHeader(encodeHeader(layout.content, layout.segmentBase, layout.fileLength)));
-    await file.write(bytes, 0, bytes.length, layout.segmentBase + last.offset);
-    await file.close();
-    expect((await stat(path)).size).toBe(layout.fileLength);
+    const { fileLength, lastValues } = await writeSparseModel(path, { gibibytes: 6 });
+    expect((await stat(path)).size).toBe(fileLength);
+    expect(fileLength).toBeGreaterThan(6 * 2 ** 30);
 
     const container = await openContainer(await createFileSource(path));
-    expect(container.manifest.segments.at(-1)!.offset).toBeGreaterThan(5 * 2 ** 30);
-    expect(decodeTensor(await container.readTensor('model.norm.weight'))).toEqual(values);
+    expect(container.manifest.segments.at(-1)!.offset).toBeGreaterThan(6 * 2 ** 30);
+    expect(decodeTensor(await container.readTensor('model.norm.weight'))).toEqual(lastValues);
     const down = decodeTensor(await container.readTensor('model.layers.0.mlp.down_proj.weight'));
     expect(down.every((value) => value === 0)).toBe(true);
     await container.close();
