@@ -38,7 +38,7 @@ export type PlanSource = Pick<ModelSource, 'name' | 'architecture' | 'tensorName
 /**
  * Builds the plan of a model or of a section of it.
  * @throws DuobitError `PLAN_TENSOR_MISSING`, `PLAN_SHAPE_MISMATCH`, `PLAN_ENCODING_UNSUPPORTED`,
- * `PLAN_TENSOR_UNSUPPORTED`, `PLAN_ARCHITECTURE_INVALID`, `PLAN_SECTION_UNKNOWN`.
+ * `PLAN_ACTIVATION_UNSUPPORTED`, `PLAN_TENSOR_UNSUPPORTED`, `PLAN_ARCHITECTURE_INVALID`, `PLAN_SECTION_UNKNOWN`.
  */
 export function buildPlan(source: PlanSource, options: PlanOptions = {}): ExecutionPlan {
   const { architecture } = source;
@@ -222,7 +222,20 @@ class PlanBuilder {
   #quantizer(tensor: TensorFacts): ActivationQuantizer | null {
     const { activations = 'a4', quantizers } = this.#options;
     if (activations === 'f16') return null;
-    return quantizers ? quantizers(tensor.name) : tensor.activation;
+    const quantizer = quantizers ? quantizers(tensor.name) : tensor.activation;
+    if (quantizer?.knee || quantizer?.planeScales) {
+      const what = quantizer.knee ? 'a knee' : 'plane scales';
+      throw new DuobitError(
+        'PLAN_ACTIVATION_UNSUPPORTED',
+        `the activation quantizer of "${tensor.name}" has ${what}, which no backend can run yet`,
+        {
+          source: this.#source.name,
+          where: tensor.name,
+          remedy: 'Use a newer version of this library, or run it with unquantized activations',
+        },
+      );
+    }
+    return quantizer;
   }
 
   #quantize(input: string, quantizer: ActivationQuantizer, width: number): string {

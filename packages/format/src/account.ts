@@ -4,16 +4,17 @@ import { elementCount } from './encodings.ts';
 import type { Manifest, TensorInfo } from './manifest.ts';
 
 export interface SizeAccount {
+  /** The container with its data files. */
   readonly fileBytes: number;
   /** Elements of all tensors; a tied head counts once. */
   readonly parameters: number;
-  /** W(1+1) tensors only, with all their planes: sign, bitmap, alpha, mu. */
+  /** W(1+1) tensors only, with all their planes: sign, bitmap, alpha, mu, outliers. */
   readonly linear: {
     readonly weights: number;
     readonly bytes: number;
     readonly bitsPerWeight: number | null;
   };
-  /** The whole file, assets, header and padding included, over all parameters. */
+  /** Everything, assets, header and padding included, over all parameters. */
   readonly bitsPerWeightFile: number;
   /** Adds up to `fileBytes`. */
   readonly bytes: {
@@ -57,21 +58,22 @@ export function accountSizes(manifest: Manifest): SizeAccount {
     const elements = elementCount(tensor.shape);
     parameters += elements;
     bytes[categoryOf(tensor)] += size;
-    if (tensor.encoding.kind === 'w11') {
+    if (tensor.encoding.kind === 'w11' || tensor.encoding.kind === 'w11-outlier') {
       linearWeights += elements;
       linearBytes += size;
     }
   }
-  const padding = manifest.fileLength - Object.values(bytes).reduce((sum, size) => sum + size, 0);
+  const fileBytes = manifest.dataFiles.reduce((sum, file) => sum + file.length, manifest.fileLength);
+  const padding = fileBytes - Object.values(bytes).reduce((sum, size) => sum + size, 0);
   return {
-    fileBytes: manifest.fileLength,
+    fileBytes,
     parameters,
     linear: {
       weights: linearWeights,
       bytes: linearBytes,
       bitsPerWeight: linearWeights === 0 ? null : (8 * linearBytes) / linearWeights,
     },
-    bitsPerWeightFile: (8 * manifest.fileLength) / parameters,
+    bitsPerWeightFile: (8 * fileBytes) / parameters,
     bytes: { ...bytes, padding },
   };
 }

@@ -11,6 +11,7 @@ import {
 import { DuobitError } from './errors.ts';
 import { bf16ToF32, f16ToF32 } from './float16.ts';
 import type { PlaneRole, TensorData } from './manifest.ts';
+import { REMEDY_PRODUCER } from './problems.ts';
 
 /** @throws DuobitError `PLANE_MISSING`, `PLANE_LENGTH` */
 function requirePlanes(data: TensorData): (role: PlaneRole) => DataView {
@@ -35,7 +36,8 @@ function requirePlanes(data: TensorData): (role: PlaneRole) => DataView {
 
 /**
  * Decodes a tensor to row-major single-precision values.
- * @throws DuobitError `ENCODING_UNKNOWN`, `TENSOR_SHAPE`, `TENSOR_GROUP_SIZE`, `PLANE_MISSING`, `PLANE_LENGTH`
+ * @throws DuobitError `ENCODING_UNKNOWN`, `ENCODING_PARAMETERS`, `TENSOR_SHAPE`, `TENSOR_GROUP_SIZE`,
+ *   `PLANE_MISSING`, `PLANE_LENGTH`, `OUTLIER_INDEX`, `SALIENT_OFFSETS`
  */
 export function decodeTensor(data: TensorData): Float32Array<ArrayBuffer> {
   const { encoding, shape } = data.info;
@@ -43,8 +45,12 @@ export function decodeTensor(data: TensorData): Float32Array<ArrayBuffer> {
   const values = new Float32Array(elementCount(shape));
   const rows = shape[0] ?? 1;
   const columns = shape[1] ?? 1;
-  if (encoding.kind === 'w11') {
+  if (encoding.kind === 'w11' || encoding.kind === 'w11-outlier') {
     decodeW11(values, rows, columns, encoding.groupSize, plane, encoding.offsets);
+    if (encoding.kind === 'w11-outlier')
+      decodeOutliers(values, rows, columns, encoding.outlierColumns, plane);
+  } else if (encoding.kind === 'partial-binary') {
+    decodePartialBinary(values, rows, columns, encoding, plane);
   } else if (encoding.kind === 'int8') {
     const codes = plane('codes');
     const stride = int8RowStride(columns);
@@ -114,4 +120,74 @@ function decodeW11(
       values[row * columns + k] = middle + f16ToF32(alpha.getUint16(level, true)) * (2 * s - 1);
     }
   }
+}
+
+/** In outlier column c of row n: w = scale[n] * code[n, c]; replaces what the bit planes say. */
+function decodeOutliers(
+  values: Float32Array,
+  rows: number,
+  columns: number,
+  count: number,
+  plane: (role: PlaneRole) => DataView,
+): void {
+  const [index, codes, scale] = [plane('outlier-index'), plane('outlier-codes'), plane('outlier-scale')];
+  const stride = int8RowStride(count);
+  for (let c = 0; c < count; c++) {
+    const column = index.getUint32(4 * c, true);
+    if (column >= columns) {
+      const message = `outlier ${c} is in column ${column} of ${columns}`;
+      throw new DuobitError('OUTLIER_INDEX', message, { remedy: REMEDY_PRODUCER });
+    }
+    for (let row = 0; row < rows; row++) {
+      values[row * columns + column] =
+        f16ToF32(scale.getUint16(2 * row, true)) * codes.getInt8(row * stride + c);
+    }
+  }
+}
+
+/**
+ * Salient weights: w = minimum[n] + scale[n] * code, the codes being those of the row's set mask bits in order.
+ * Others: w = mu[n, g] + alpha[n, g] * (2 s - 1).
+ */
+function decodePartialBinary(
+  values: Float32Array,
+  rows: number,
+  columns: number,
+  { groupSize, salientCount }: { readonly groupSize: number; readonly salientCount: number },
+  plane: (role: PlaneRole) => DataView,
+): void {
+  const groups = groupCount(columns, groupSize);
+  const stride = bitRowStride(columns);
+  const [sign, alpha, mu] = [plane('sign'), plane('alpha'), plane('mu')];
+  const [mask, codes, scale] = [plane('salient-mask'), plane('salient-codes'), plane('salient-scale')];
+  const offsets = plane('salient-offsets');
+  let next = 0;
+  for (let row = 0; row < rows; row++) {
+    requireSalientOffset(offsets, row, next);
+    for (let k = 0; k < columns; k++) {
+      const byte = row * stride + Math.floor(k / 8);
+      if ((mask.getUint8(byte) >> (k & 7)) & 1) {
+        if (next === salientCount) throwSalient(`row ${row} has a salient weight beyond all ${salientCount}`);
+        const minimum = f16ToF32(scale.getUint16(4 * row + 2, true));
+        values[row * columns + k] = minimum + f16ToF32(scale.getUint16(4 * row, true)) * codes.getUint8(next);
+        next += 1;
+      } else {
+        const level = 2 * (row * groups + Math.floor(k / groupSize));
+        const s = (sign.getUint8(byte) >> (k & 7)) & 1;
+        values[row * columns + k] =
+          f16ToF32(mu.getUint16(level, true)) + f16ToF32(alpha.getUint16(level, true)) * (2 * s - 1);
+      }
+    }
+  }
+  requireSalientOffset(offsets, rows, salientCount);
+  if (next !== salientCount) throwSalient(`the mask has ${next} salient weights, not ${salientCount}`);
+}
+
+function requireSalientOffset(offsets: DataView, row: number, expected: number): void {
+  const found = offsets.getUint32(4 * row, true);
+  if (found !== expected) throwSalient(`row ${row} begins at salient weight ${found}, not ${expected}`);
+}
+
+function throwSalient(message: string): never {
+  throw new DuobitError('SALIENT_OFFSETS', message, { remedy: REMEDY_PRODUCER });
 }

@@ -7,52 +7,83 @@ import type { Encoding, PlaneRole } from './manifest.ts';
 /** Columns that may share scales. */
 export const GROUP_SIZES: readonly number[] = [32, 64, 128, 256];
 
-/** Bit 0 of a w11 tensor's flags: it has a mu plane. */
+/** Bit 0 of the flags of w11 and w11-outlier: the tensor has a mu plane. */
 export const FLAG_OFFSETS = 1;
+
+/** Most salient weights of one tensor: their running count is stored in 32 bits. */
+const MOST_SALIENT = 2 ** 32 - 1;
 
 /** What the header stores of an encoding. */
 export interface EncodingFields {
   readonly id: number;
   readonly groupSize: number;
   readonly flags: number;
+  readonly outlierColumns: number;
+  readonly salientCount: number;
 }
 
 export function encodingToFields(encoding: Encoding): EncodingFields {
+  const none = { groupSize: 0, flags: 0, outlierColumns: 0, salientCount: 0 };
   switch (encoding.kind) {
     case 'f32':
     case 'f16':
     case 'bf16':
-      return { id: EncodingId[encoding.kind], groupSize: 0, flags: 0 };
+      return { ...none, id: EncodingId[encoding.kind] };
     case 'int8':
     case 'int4':
-      return { id: EncodingId[encoding.kind], groupSize: encoding.groupSize, flags: 0 };
+      return { ...none, id: EncodingId[encoding.kind], groupSize: encoding.groupSize };
     case 'w11':
+    case 'w11-outlier': {
+      const { groupSize, offsets } = encoding;
+      const outliers = encoding.kind === 'w11-outlier';
       return {
-        id: EncodingId.w11,
-        groupSize: encoding.groupSize,
-        flags: encoding.offsets ? FLAG_OFFSETS : 0,
+        ...none,
+        id: outliers ? EncodingId.w11_outlier : EncodingId.w11,
+        groupSize,
+        flags: offsets ? FLAG_OFFSETS : 0,
+        outlierColumns: outliers ? encoding.outlierColumns : 0,
       };
-    case 'unknown':
-      return { id: encoding.id, groupSize: 0, flags: 0 };
+    }
+    case 'partial-binary': {
+      const { groupSize, salientCount } = encoding;
+      return { ...none, id: EncodingId.partial_binary, groupSize, salientCount };
+    }
+    case 'unknown': {
+      const { id, groupSize, flags, outlierColumns, salientCount } = encoding;
+      return { id, groupSize, flags, outlierColumns, salientCount };
+    }
   }
 }
 
 /** The encoding that the fields name, or null when a known encoding carries fields it does not have. */
-export function fieldsToEncoding({ id, groupSize, flags }: EncodingFields): Encoding | null {
+export function fieldsToEncoding(fields: EncodingFields): Encoding | null {
+  const { id, groupSize, flags, outlierColumns, salientCount } = fields;
+  const plain = flags === 0 && outlierColumns === 0 && salientCount === 0;
+  const offsets = flags === FLAG_OFFSETS;
   switch (id) {
     case EncodingId.f32:
     case EncodingId.f16:
     case EncodingId.bf16: {
       const kind = id === EncodingId.f32 ? 'f32' : id === EncodingId.f16 ? 'f16' : 'bf16';
-      return groupSize === 0 && flags === 0 ? { kind } : null;
+      return plain && groupSize === 0 ? { kind } : null;
     }
     case EncodingId.int8:
     case EncodingId.int4:
-      return flags === 0 ? { kind: id === EncodingId.int8 ? 'int8' : 'int4', groupSize } : null;
-    case EncodingId.w11:
-      return flags <= FLAG_OFFSETS ? { kind: 'w11', groupSize, offsets: flags === FLAG_OFFSETS } : null;
+      return plain ? { kind: id === EncodingId.int8 ? 'int8' : 'int4', groupSize } : null;
+    case EncodingId.w11: {
+      const valid = flags <= FLAG_OFFSETS && outlierColumns === 0 && salientCount === 0;
+      return valid ? { kind: 'w11', groupSize, offsets } : null;
+    }
+    case EncodingId.w11_outlier: {
+      const valid = flags <= FLAG_OFFSETS && outlierColumns >= 1 && salientCount === 0;
+      return valid ? { kind: 'w11-outlier', groupSize, offsets, outlierColumns } : null;
+    }
+    case EncodingId.partial_binary: {
+      const valid = flags === 0 && outlierColumns === 0 && salientCount >= 1 && salientCount <= MOST_SALIENT;
+      return valid ? { kind: 'partial-binary', groupSize, salientCount } : null;
+    }
     default:
-      return { kind: 'unknown', id };
+      return { kind: 'unknown', ...fields };
   }
 }
 
@@ -92,7 +123,7 @@ export function elementCount(shape: readonly number[]): number {
 /**
  * Exact byte length of every plane that a tensor of this encoding and shape has, in the order in which the
  * planes are stored.
- * @throws DuobitError `TENSOR_SHAPE`, `TENSOR_GROUP_SIZE`, `ENCODING_UNKNOWN`
+ * @throws DuobitError `TENSOR_SHAPE`, `TENSOR_GROUP_SIZE`, `ENCODING_PARAMETERS`, `ENCODING_UNKNOWN`
  */
 export function encodedPlaneLengths(
   encoding: Encoding,
@@ -135,11 +166,46 @@ function planeLengths(
     });
   }
   const groups = rows * groupCount(columns, encoding.groupSize);
-  if (encoding.kind !== 'w11') {
-    const stride = encoding.kind === 'int8' ? int8RowStride(columns) : int4RowStride(columns);
-    return { codes: rows * stride, scale: 2 * groups };
-  }
   const bits = rows * bitRowStride(columns);
-  const levels = { sign: bits, bitmap: bits, alpha: 4 * groups };
-  return encoding.offsets ? { ...levels, mu: 4 * groups } : levels;
+  switch (encoding.kind) {
+    case 'int8':
+    case 'int4': {
+      const stride = encoding.kind === 'int8' ? int8RowStride(columns) : int4RowStride(columns);
+      return { codes: rows * stride, scale: 2 * groups };
+    }
+    case 'w11':
+    case 'w11-outlier': {
+      const mu = encoding.offsets ? { mu: 4 * groups } : {};
+      const levels = { sign: bits, bitmap: bits, alpha: 4 * groups, ...mu };
+      if (encoding.kind === 'w11') return levels;
+      const { outlierColumns } = encoding;
+      requireCount('outlier columns', outlierColumns, columns);
+      return {
+        ...levels,
+        'outlier-index': 4 * outlierColumns,
+        'outlier-codes': rows * int8RowStride(outlierColumns),
+        'outlier-scale': 2 * rows,
+      };
+    }
+    case 'partial-binary': {
+      const { salientCount } = encoding;
+      requireCount('salient weights', salientCount, Math.min(elements, MOST_SALIENT));
+      return {
+        sign: bits,
+        alpha: 2 * groups,
+        mu: 2 * groups,
+        'salient-mask': bits,
+        'salient-codes': 4 * Math.ceil(salientCount / 4),
+        'salient-scale': 4 * rows,
+        'salient-offsets': 4 * (rows + 1),
+      };
+    }
+  }
+}
+
+function requireCount(what: string, count: number, most: number): void {
+  if (Number.isInteger(count) && count >= 1 && count <= most) return;
+  throw new DuobitError('ENCODING_PARAMETERS', `there are ${count} ${what}; 1 to ${most} are allowed`, {
+    remedy: 'Use an encoding without them where there are none',
+  });
 }

@@ -5,6 +5,7 @@ import { fieldsToEncoding } from './encodings.ts';
 import type { ActivationQuantizer as ActivationTable } from './generated/duobit/activation-quantizer.ts';
 import { ActivationScheme } from './generated/duobit/activation-scheme.ts';
 import type { Architecture as ArchitectureTable } from './generated/duobit/architecture.ts';
+import type { KvCacheQuantization as KvCacheTable } from './generated/duobit/kv-cache-quantization.ts';
 import { Model } from './generated/duobit/model.ts';
 import type { RopeScaling as RopeScalingTable } from './generated/duobit/rope-scaling.ts';
 import { RopeScalingKind } from './generated/duobit/rope-scaling-kind.ts';
@@ -14,6 +15,8 @@ import type {
   ActivationQuantizer,
   Architecture,
   Asset,
+  DataFile,
+  KvCacheQuantization,
   Manifest,
   Provenance,
   RopeScaling,
@@ -21,12 +24,15 @@ import type {
   SpecialTokens,
   TensorInfo,
 } from './manifest.ts';
-import type { Preamble } from './preamble.ts';
+import { featuresToBits, type Preamble } from './preamble.ts';
 import { REMEDY_UPDATE, type Report } from './problems.ts';
 import { idToAssetRole, idToPlaneRole } from './registry.ts';
+import { describeKvCache, isKvCache } from './rules.ts';
 import { toHex } from './sha256.ts';
 
 const SHA256_BYTES = 32;
+/** A code of 4 bits has as many planes. */
+const PLANE_SCALES = 4;
 const FAMILIES: readonly Architecture['family'][] = ['llama', 'mistral'];
 
 /**
@@ -60,6 +66,7 @@ class HeaderDecoder {
     const architecture = this.#decodeArchitecture(model.architecture()!);
     const manifest = {
       formatVersion: { major: this.#preamble.major, minor: this.#preamble.minor },
+      compatibleFeatures: featuresToBits(this.#preamble.compatible),
       fileLength: this.#preamble.fileLength,
       headerLength: this.#preamble.headerLength,
       headerSha256: toHex(this.#preamble.headerSha256),
@@ -67,6 +74,8 @@ class HeaderDecoder {
       assets: listOf(model.assetsLength(), (i) => this.#decodeAsset(i)),
       tensors: listOf(model.tensorsLength(), (i) => this.#decodeTensor(model.tensors(i)!)),
       segments: listOf(model.segmentsLength(), (i) => this.#decodeSegment(i)),
+      dataFiles: listOf(model.dataFilesLength(), (i) => this.#decodeDataFile(i)),
+      kvCache: this.#decodeKvCache(model.kvCache()),
       provenance: this.#decodeProvenance(),
       metadata: this.#decodeMetadata(),
     };
@@ -84,6 +93,7 @@ class HeaderDecoder {
       ['tensors', this.#model.tensorsLength(), LIMITS.maxTensors],
       ['segments', this.#model.segmentsLength(), LIMITS.maxSegments],
       ['assets', this.#model.assetsLength(), LIMITS.maxAssets],
+      ['data files', this.#model.dataFilesLength(), LIMITS.maxDataFiles],
       ['metadata pairs', this.#model.metadataLength(), LIMITS.maxMetadataPairs],
       ['end-of-sequence tokens', this.#model.specialTokens()!.eosLength(), LIMITS.maxEosTokens],
     ];
@@ -108,13 +118,9 @@ class HeaderDecoder {
     return Number(value);
   }
 
-  #hash(bytes: Uint8Array | null, where: string): string {
+  #hash(bytes: Uint8Array | null, where: string, code = 'PROVENANCE_HASH'): string {
     if (bytes?.length !== SHA256_BYTES) {
-      this.#fail(
-        'PROVENANCE_HASH',
-        where,
-        `a SHA-256 has ${SHA256_BYTES} bytes, this has ${bytes?.length ?? 0}`,
-      );
+      this.#fail(code, where, `a SHA-256 has ${SHA256_BYTES} bytes, this has ${bytes?.length ?? 0}`);
     }
     return toHex(bytes ?? new Uint8Array(0));
   }
@@ -196,10 +202,19 @@ class HeaderDecoder {
     const planes = table.planesLength();
     if (rank > LIMITS.maxRank) this.#fail('TENSOR_SHAPE', where, `the shape has ${rank} dimensions`);
     if (planes > LIMITS.maxPlanes) this.#fail('LIMIT_EXCEEDED', where, `the tensor has ${planes} planes`);
-    const fields = { id: table.encoding() as number, groupSize: table.groupSize(), flags: table.flags() };
+    const fields = {
+      id: table.encoding() as number,
+      groupSize: table.groupSize(),
+      flags: table.flags(),
+      outlierColumns: table.outlierColumns(),
+      salientCount: this.#safe(table.salientCount(), `${where}, salient count`),
+    };
     const encoding = fieldsToEncoding(fields);
     if (!encoding) {
-      const message = `encoding ${fields.id} with group size ${fields.groupSize} and flags ${fields.flags} is not defined`;
+      const { id, groupSize, flags, outlierColumns, salientCount } = fields;
+      const message =
+        `encoding ${id} with group size ${groupSize}, flags ${flags}, ${outlierColumns} outlier columns and ` +
+        `${salientCount} salient weights is not defined`;
       this.#fail('ENCODING_PARAMETERS', where, message);
     }
     const activation = table.activation();
@@ -208,7 +223,7 @@ class HeaderDecoder {
       shape: listOf(Math.min(rank, LIMITS.maxRank), (i) =>
         this.#safe(table.shape(i)!, `${where}, shape[${i}]`),
       ),
-      encoding: encoding ?? { kind: 'unknown', id: fields.id },
+      encoding: encoding ?? { kind: 'unknown', ...fields },
       planes: listOf(Math.min(planes, LIMITS.maxPlanes), (i) => {
         const plane = table.planes(i)!;
         return {
@@ -228,7 +243,47 @@ class HeaderDecoder {
       this.#fail('ACTIVATION_UNSUPPORTED', where, message, REMEDY_UPDATE);
       return null;
     }
-    return { bits: 4, clipLow: table.clipLow(), clipHigh: table.clipHigh() };
+    const [code, slopeRatio, scales] = [table.knee(), table.slopeRatio(), table.planeScalesLength()];
+    if (code === null && slopeRatio !== 0) {
+      this.#fail('ACTIVATION_INVALID', where, `there is a slope ratio of ${slopeRatio}, but no knee`);
+    }
+    if (scales !== 0 && scales !== PLANE_SCALES) {
+      this.#fail(
+        'ACTIVATION_INVALID',
+        where,
+        `there are ${scales} plane scales; a code has ${PLANE_SCALES} bits`,
+      );
+    }
+    return {
+      bits: 4,
+      clipLow: table.clipLow(),
+      clipHigh: table.clipHigh(),
+      knee: code === null ? null : { code, slopeRatio },
+      planeScales: scales === PLANE_SCALES ? listOf(scales, (i) => table.planeScales(i)!) : null,
+    };
+  }
+
+  #decodeKvCache(table: KvCacheTable | null): KvCacheQuantization | null {
+    if (!table) return null;
+    const fields = {
+      keyBits: table.keyBits(),
+      valueBits: table.valueBits(),
+      groupSize: table.groupSize(),
+      symmetric: table.symmetric(),
+    };
+    if (isKvCache(fields)) return fields;
+    this.#fail('KV_CACHE_INVALID', 'kv_cache', `${describeKvCache(fields)} are not defined`);
+    return null;
+  }
+
+  #decodeDataFile(index: number): DataFile {
+    const table = this.#model.dataFiles(index)!;
+    const where = `data file ${index + 1}`;
+    return {
+      name: this.#text(table.name(TextEncoding.UTF8_BYTES)),
+      length: this.#safe(table.length(), `${where}, length`),
+      sha256: this.#hash(table.sha256Array(), where, 'DATA_FILE_HASH'),
+    };
   }
 
   #decodeSegment(index: number): Segment {
@@ -236,18 +291,20 @@ class HeaderDecoder {
     const name = this.#text(table.name(TextEncoding.UTF8_BYTES));
     const where = `segment ${name.slice(0, LIMITS.maxNameBytes)}`;
     const length = this.#safe(table.length(), `${where}, length`);
-    const offset = this.#safe(table.offset() + BigInt(this.#preamble.segmentBase), `${where}, offset`);
+    const file = table.file();
+    const base = file === 0 ? this.#preamble.segmentBase : 0;
+    const offset = this.#safe(table.offset() + BigInt(base), `${where}, offset`);
     const hashes = table.chunkHashesArray() ?? new Uint8Array(0);
     const chunks = Math.ceil(length / LIMITS.chunkBytes);
     if (hashes.length !== chunks * SHA256_BYTES) {
       const message = `${length} bytes have ${chunks} chunks, but there are ${hashes.length} bytes of hashes`;
       this.#fail('SEGMENT_HASHES', where, message);
-      return { name, offset, length, chunkHashes: [] };
+      return { name, file, offset, length, chunkHashes: [] };
     }
     const chunkHashes = listOf(chunks, (i) =>
       toHex(hashes.subarray(i * SHA256_BYTES, (i + 1) * SHA256_BYTES)),
     );
-    return { name, offset, length, chunkHashes };
+    return { name, file, offset, length, chunkHashes };
   }
 
   #decodeProvenance(): Provenance {

@@ -6,6 +6,8 @@ import { ActivationQuantizer as ActivationTable } from './generated/duobit/activ
 import { ActivationScheme } from './generated/duobit/activation-scheme.ts';
 import { Architecture as ArchitectureTable } from './generated/duobit/architecture.ts';
 import { Asset as AssetTable } from './generated/duobit/asset.ts';
+import { DataFile as DataFileTable } from './generated/duobit/data-file.ts';
+import { KvCacheQuantization as KvCacheTable } from './generated/duobit/kv-cache-quantization.ts';
 import { MetadataPair } from './generated/duobit/metadata-pair.ts';
 import { Model } from './generated/duobit/model.ts';
 import { Plane as PlaneTable } from './generated/duobit/plane.ts';
@@ -15,14 +17,30 @@ import { RopeScalingKind } from './generated/duobit/rope-scaling-kind.ts';
 import { Segment as SegmentTable } from './generated/duobit/segment.ts';
 import { SpecialTokens as SpecialTokensTable } from './generated/duobit/special-tokens.ts';
 import { Tensor as TensorTable } from './generated/duobit/tensor.ts';
-import type { Architecture, Asset, Manifest, Provenance, SpecialTokens, TensorInfo } from './manifest.ts';
-import { EXTENSION_BYTES, FILE_IDENTIFIER, writeExtension } from './preamble.ts';
+import type {
+  ActivationQuantizer,
+  Architecture,
+  Asset,
+  DataFile,
+  Manifest,
+  Provenance,
+  SpecialTokens,
+  TensorInfo,
+} from './manifest.ts';
+import {
+  bitsToFeatures,
+  EXTENSION_BYTES,
+  FEATURE_DATA_FILES,
+  FILE_IDENTIFIER,
+  writeExtension,
+} from './preamble.ts';
 import { assetRoleToId, planeRoleToId } from './registry.ts';
 import { fromHex } from './sha256.ts';
 
-/** A segment as the header stores it: its offset counts from the segment base. */
+/** A segment as the header stores it: in file 0 its offset counts from the segment base. */
 export interface StoredSegment {
   readonly name: string;
+  readonly file: number;
   readonly offset: number;
   readonly length: number;
   /** 32 bytes a chunk. */
@@ -32,7 +50,15 @@ export interface StoredSegment {
 export interface HeaderContent
   extends Pick<
     Manifest,
-    'architecture' | 'specialTokens' | 'assets' | 'tensors' | 'provenance' | 'metadata'
+    | 'architecture'
+    | 'specialTokens'
+    | 'assets'
+    | 'tensors'
+    | 'provenance'
+    | 'metadata'
+    | 'dataFiles'
+    | 'kvCache'
+    | 'compatibleFeatures'
   > {
   readonly segments: readonly StoredSegment[];
 }
@@ -93,6 +119,22 @@ function encodeAsset(builder: Builder, asset: Asset): Offset {
   return AssetTable.endAsset(builder);
 }
 
+function encodeActivation(builder: Builder, quantizer: ActivationQuantizer): Offset {
+  const { bits, clipLow, clipHigh, knee, planeScales } = quantizer;
+  const scales = planeScales ? ActivationTable.createPlaneScalesVector(builder, [...planeScales]) : null;
+  ActivationTable.startActivationQuantizer(builder);
+  ActivationTable.addScheme(builder, ActivationScheme.dynamic_asymmetric);
+  ActivationTable.addBits(builder, bits);
+  ActivationTable.addClipLow(builder, clipLow);
+  ActivationTable.addClipHigh(builder, clipHigh);
+  if (knee) {
+    ActivationTable.addKnee(builder, knee.code);
+    ActivationTable.addSlopeRatio(builder, knee.slopeRatio);
+  }
+  if (scales !== null) ActivationTable.addPlaneScales(builder, scales);
+  return ActivationTable.endActivationQuantizer(builder);
+}
+
 function encodeTensor(builder: Builder, tensor: TensorInfo): Offset {
   const name = builder.createString(tensor.name);
   const shape = TensorTable.createShapeVector(builder, tensor.shape.map(BigInt));
@@ -106,15 +148,7 @@ function encodeTensor(builder: Builder, tensor: TensorInfo): Offset {
     ),
   );
   const planes = TensorTable.createPlanesVector(builder, planeOffsets);
-  const activation = tensor.activation
-    ? ActivationTable.createActivationQuantizer(
-        builder,
-        ActivationScheme.dynamic_asymmetric,
-        tensor.activation.bits,
-        tensor.activation.clipLow,
-        tensor.activation.clipHigh,
-      )
-    : null;
+  const activation = tensor.activation ? encodeActivation(builder, tensor.activation) : null;
   const encoding = encodingToFields(tensor.encoding);
   TensorTable.startTensor(builder);
   TensorTable.addName(builder, name);
@@ -124,13 +158,28 @@ function encodeTensor(builder: Builder, tensor: TensorInfo): Offset {
   TensorTable.addFlags(builder, encoding.flags);
   TensorTable.addPlanes(builder, planes);
   if (activation !== null) TensorTable.addActivation(builder, activation);
+  TensorTable.addOutlierColumns(builder, encoding.outlierColumns);
+  TensorTable.addSalientCount(builder, BigInt(encoding.salientCount));
   return TensorTable.endTensor(builder);
 }
 
 function encodeSegment(builder: Builder, segment: StoredSegment): Offset {
   const name = builder.createString(segment.name);
   const hashes = builder.createByteVector(segment.chunkHashes);
-  return SegmentTable.createSegment(builder, name, BigInt(segment.offset), BigInt(segment.length), hashes);
+  return SegmentTable.createSegment(
+    builder,
+    name,
+    BigInt(segment.offset),
+    BigInt(segment.length),
+    hashes,
+    segment.file,
+  );
+}
+
+function encodeDataFile(builder: Builder, file: DataFile): Offset {
+  const name = builder.createString(file.name);
+  const sha256 = builder.createByteVector(fromHex(file.sha256));
+  return DataFileTable.createDataFile(builder, name, BigInt(file.length), sha256);
 }
 
 function encodeProvenance(builder: Builder, provenance: Provenance): Offset {
@@ -176,6 +225,18 @@ export function encodeHeader(
     return MetadataPair.createMetadataPair(builder, keyOffset, builder.createString(value));
   });
   const metadata = Model.createMetadataVector(builder, pairs);
+  const { kvCache } = content;
+  const kvCacheTable = kvCache
+    ? KvCacheTable.createKvCacheQuantization(
+        builder,
+        kvCache.keyBits,
+        kvCache.valueBits,
+        kvCache.groupSize,
+        kvCache.symmetric,
+      )
+    : null;
+  const dataFiles = content.dataFiles.map((file) => encodeDataFile(builder, file));
+  const dataFileVector = dataFiles.length > 0 ? Model.createDataFilesVector(builder, dataFiles) : null;
   Model.startModel(builder);
   Model.addArchitecture(builder, architecture);
   Model.addSpecialTokens(builder, specialTokens);
@@ -184,6 +245,8 @@ export function encodeHeader(
   Model.addSegments(builder, segmentVector);
   Model.addProvenance(builder, provenance);
   Model.addMetadata(builder, metadata);
+  if (kvCacheTable !== null) Model.addKvCache(builder, kvCacheTable);
+  if (dataFileVector !== null) Model.addDataFiles(builder, dataFileVector);
   const root = Model.endModel(builder);
   builder.finish(root, FILE_IDENTIFIER);
   const plain = builder.asUint8Array();
@@ -195,6 +258,11 @@ export function encodeHeader(
   header.set(plain.subarray(8), 8 + EXTENSION_BYTES);
   const view = new DataView(header.buffer);
   view.setUint32(0, view.getUint32(0, true) + EXTENSION_BYTES, true);
-  writeExtension(header, segmentBase, fileLength);
+  writeExtension(header, {
+    segmentBase,
+    fileLength,
+    incompatible: content.dataFiles.length > 0 ? FEATURE_DATA_FILES : 0n,
+    compatible: bitsToFeatures(content.compatibleFeatures),
+  });
   return header;
 }

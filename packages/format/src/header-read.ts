@@ -3,9 +3,10 @@
 import { DuobitError } from './errors.ts';
 import { LIMITS } from './generated/limits.ts';
 import { decodeHeader } from './header-decode.ts';
-import { checkLayout } from './layout.ts';
+
 import type { Manifest } from './manifest.ts';
-import { HASH_BYTES, HASH_OFFSET, parsePreamble } from './preamble.ts';
+import { checkLayout } from './places.ts';
+import { FEATURE_DATA_FILES, HASH_BYTES, HASH_OFFSET, parsePreamble } from './preamble.ts';
 import { REMEDY_DAMAGED, type Report } from './problems.ts';
 import { checkManifest } from './rules.ts';
 import { sha256, toHex } from './sha256.ts';
@@ -49,6 +50,11 @@ export async function readManifest(source: ByteSource, report: Report): Promise<
   }
   const manifest = decodeHeader(header, preamble, report);
   if (!manifest) return null;
+  const needsFiles = (preamble.incompatible & FEATURE_DATA_FILES) !== 0n;
+  if (needsFiles !== manifest.dataFiles.length > 0) {
+    const message = `there are ${manifest.dataFiles.length} data files, but the feature bit is ${Number(needsFiles)}`;
+    report('FEATURE_MISMATCH', 'bytes 40 to 47', message);
+  }
   checkManifest(manifest, report);
   checkLayout(manifest, segmentBase, report);
   return freezeDeeply(manifest);

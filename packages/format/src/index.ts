@@ -29,7 +29,9 @@ export type {
   Architecture,
   Asset,
   AssetRole,
+  DataFile,
   Encoding,
+  KvCacheQuantization,
   Manifest,
   ModelSource,
   Plane,
@@ -45,14 +47,18 @@ export type {
 export { createMemorySource } from './memory-source.ts';
 export {
   type IntegerInput,
+  type PartialBinaryInput,
   type Planes,
   packBits,
   packDense,
   packInt4,
   packInt8,
+  packPartialBinary,
   packW11,
+  packW11Outlier,
   unpackBits,
   type W11Input,
+  type W11OutlierInput,
 } from './packing.ts';
 export type { Problem } from './problems.ts';
 export { fromHex, sha256, toHex } from './sha256.ts';

@@ -1,5 +1,4 @@
-// Where everything lies in a file: planned for the writer, checked for readers. A header fixes the layout
-// completely, so there is one way to place given planes in given order, with no gap, overlap or trailing byte.
+// Where everything lies in a file, planned for the writer: there is one way to place given planes in given order.
 import { compareTensorNames, segmentOfTensor } from './architecture.ts';
 import { encodedPlaneLengths } from './encodings.ts';
 import { DuobitError } from './errors.ts';
@@ -9,6 +8,7 @@ import type {
   Architecture,
   Asset,
   AssetRole,
+  KvCacheQuantization,
   Manifest,
   Plane,
   PlaneRole,
@@ -16,6 +16,7 @@ import type {
   SpecialTokens,
   TensorInfo,
 } from './manifest.ts';
+import { checkLayout } from './places.ts';
 import { alignUp } from './preamble.ts';
 import { type Report, throwProblems } from './problems.ts';
 import { assetRoleToId } from './registry.ts';
@@ -37,6 +38,7 @@ export interface ContainerSpec {
   readonly tensors: readonly TensorSpec[];
   readonly provenance: Provenance;
   readonly metadata: Readonly<Record<string, string>>;
+  readonly kvCache?: KvCacheQuantization | null | undefined;
 }
 
 /** Everything about a file but the chunk hashes, which are zero in `content`. */
@@ -47,106 +49,6 @@ export interface Layout {
   readonly fileLength: number;
   /** Tensor names in file order. */
   readonly order: readonly string[];
-}
-
-/** A run of bytes of a segment that belongs to one plane or asset. */
-export interface Region {
-  readonly offset: number;
-  readonly length: number;
-  readonly tensor: TensorInfo | null;
-  /** Role of the plane or asset. */
-  readonly role: string;
-  /** For messages. */
-  readonly where: string;
-}
-
-/** The regions of every segment, sorted by offset; those of segments that do not exist are left out. */
-export function listRegions(manifest: Pick<Manifest, 'assets' | 'tensors' | 'segments'>): Region[][] {
-  const regions: Region[][] = manifest.segments.map(() => []);
-  for (const asset of manifest.assets) {
-    const { offset, length, role } = asset;
-    regions[asset.segment]?.push({ offset, length, tensor: null, role, where: `asset ${role}` });
-  }
-  for (const tensor of manifest.tensors) {
-    for (const { segment, offset, length, role } of tensor.planes) {
-      regions[segment]?.push({ offset, length, tensor, role, where: `tensor ${tensor.name}, plane ${role}` });
-    }
-  }
-  for (const list of regions) list.sort((a, b) => a.offset - b.offset);
-  return regions;
-}
-
-/** Reports every broken rule about places: of planes and assets in segments, and of segments in the file. */
-export function checkLayout(manifest: Manifest, segmentBase: number, report: Report): void {
-  const { segments } = manifest;
-  if (segments.length === 0) report('SEGMENT_LAYOUT', 'segments', 'the file has no segment');
-  const names = new Set<string>();
-  let expected = segmentBase;
-  for (const segment of segments) {
-    const where = `segment ${segment.name.slice(0, LIMITS.maxNameBytes)}`;
-    if (!/^[!-~]{1,255}$/.test(segment.name)) {
-      report('NAME_INVALID', where, 'the name is not 1 to 255 printable ASCII characters');
-    }
-    if (names.has(segment.name)) report('SEGMENT_DUPLICATE', where, 'two segments have this name');
-    names.add(segment.name);
-    if (segment.offset !== expected) {
-      report(
-        'SEGMENT_LAYOUT',
-        where,
-        `the segment begins at byte ${segment.offset}, but must begin at ${expected}`,
-      );
-    }
-    if (segment.length < 1) report('SEGMENT_LAYOUT', where, 'the segment is empty');
-    expected = alignUp(segment.offset + segment.length, LIMITS.segmentAlignment);
-  }
-  const last = segments.at(-1);
-  if (last && last.offset + last.length !== manifest.fileLength) {
-    const end = last.offset + last.length;
-    report(
-      'FILE_LENGTH',
-      'file length',
-      `the last segment ends at ${end}, but the file at ${manifest.fileLength}`,
-    );
-  }
-  const entries = [
-    ...manifest.assets.map(({ role, segment }) => ({ segment, where: `asset ${role}` })),
-    ...manifest.tensors.flatMap((tensor) =>
-      tensor.planes.map(({ role, segment }) => ({ segment, where: `tensor ${tensor.name}, plane ${role}` })),
-    ),
-  ];
-  for (const { segment, where } of entries) {
-    if (segment >= segments.length) {
-      report('PLANE_RANGE', where, `segment ${segment} does not exist; there are ${segments.length}`);
-    }
-  }
-  for (const [i, regions] of listRegions(manifest).entries()) checkSegment(manifest, i, regions, report);
-}
-
-function checkSegment(manifest: Manifest, index: number, regions: readonly Region[], report: Report): void {
-  const segment = manifest.segments[index]!;
-  let end = 0;
-  for (const { offset, length, where } of regions) {
-    // The subtraction cannot overflow, unlike offset + length.
-    if (length > segment.length || offset > segment.length - length) {
-      const range = `${length} bytes at ${offset}`;
-      report(
-        'PLANE_RANGE',
-        where,
-        `${range} do not fit in segment ${segment.name} of ${segment.length} bytes`,
-      );
-      return;
-    }
-    const expected = alignUp(end, LIMITS.planeAlignment);
-    if (offset !== expected) {
-      const message = `it begins at byte ${offset} of segment ${segment.name}, but must begin at ${expected}`;
-      report(offset < end ? 'PLANE_OVERLAP' : 'PLANE_LAYOUT', where, message);
-    }
-    end = offset + length;
-  }
-  if (end !== segment.length) {
-    const message = `its contents end at ${end}, but the segment at ${segment.length}`;
-    report('SEGMENT_LAYOUT', `segment ${segment.name}`, message);
-  }
 }
 
 class SegmentPlanner {
@@ -165,7 +67,7 @@ class SegmentPlanner {
     let offset = 0;
     return this.segments.map(({ name, length }) => {
       const chunkHashes = new Uint8Array(32 * Math.ceil(length / LIMITS.chunkBytes));
-      const stored = { name, offset, length, chunkHashes };
+      const stored = { name, file: 0, offset, length, chunkHashes };
       offset = alignUp(offset + length, LIMITS.segmentAlignment);
       return stored;
     });
@@ -201,7 +103,7 @@ export function planLayout(spec: ContainerSpec, name = 'container'): Layout {
   };
   const { architecture, provenance, metadata } = spec;
   checkText(spec, report);
-  const content = {
+  const content: HeaderContent = {
     architecture,
     specialTokens,
     assets,
@@ -209,6 +111,9 @@ export function planLayout(spec: ContainerSpec, name = 'container'): Layout {
     provenance,
     metadata,
     segments: planner.store(),
+    dataFiles: [],
+    kvCache: spec.kvCache ?? null,
+    compatibleFeatures: [],
   };
 
   const headerLength = encodeHeader(content, 0, 0).length;

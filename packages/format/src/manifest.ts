@@ -44,10 +44,50 @@ export type Encoding =
    * w = mu[m] + alpha[m] * (2 s - 1)
    */
   | { readonly kind: 'w11'; readonly groupSize: number; readonly offsets: boolean }
-  /** An encoding this reader does not know: it can be listed and skipped, never decoded. */
-  | { readonly kind: 'unknown'; readonly id: number };
+  /**
+   * W(1+1) with some columns in 8 bits: the planes of 'w11', then 'outlier-index' (u32 column numbers, ascending),
+   * 'outlier-codes' (int8 [N, outlierColumns]) and 'outlier-scale' (f16 a row). In those columns w = scale * code.
+   */
+  | {
+      readonly kind: 'w11-outlier';
+      readonly groupSize: number;
+      readonly offsets: boolean;
+      readonly outlierColumns: number;
+    }
+  /**
+   * Binary with single weights in 8 bits (PB-LLM): 'sign', 'alpha' and 'mu' (f16 [N, groups]), 'salient-mask' (a bit a
+   * weight), 'salient-codes' (u8, those of set mask bits in order), 'salient-scale' (f16 [N, 2]: scale, minimum) and
+   * 'salient-offsets' (u32 [N + 1]). w = minimum + scale * code where salient, else mu + alpha * (2 s - 1)
+   */
+  | { readonly kind: 'partial-binary'; readonly groupSize: number; readonly salientCount: number }
+  /**
+   * An encoding this reader does not know: it can be listed and skipped, never decoded. The other fields are kept
+   * as they were.
+   */
+  | {
+      readonly kind: 'unknown';
+      readonly id: number;
+      readonly groupSize: number;
+      readonly flags: number;
+      readonly outlierColumns: number;
+      readonly salientCount: number;
+    };
 
-export type PlaneRole = 'dense' | 'codes' | 'scale' | 'sign' | 'bitmap' | 'alpha' | 'mu';
+export type PlaneRole =
+  | 'dense'
+  | 'codes'
+  | 'scale'
+  | 'sign'
+  | 'bitmap'
+  | 'alpha'
+  | 'mu'
+  | 'outlier-index'
+  | 'outlier-codes'
+  | 'outlier-scale'
+  | 'salient-mask'
+  | 'salient-codes'
+  | 'salient-scale'
+  | 'salient-offsets';
 
 /** A role that this reader does not know, by its number in the schema. Listed and skipped, never read. */
 export type UnknownRole = `unknown-${number}`;
@@ -63,11 +103,18 @@ export interface Plane {
   readonly length: number;
 }
 
-/** Dynamic 4-bit quantizer of a linear layer's input: lo = clipLow * min(x), hi = clipHigh * max(x). */
+/**
+ * Dynamic 4-bit quantizer of a linear layer's input: lo = clipLow * min(x), hi = clipHigh * max(x). A code q stands
+ * for lo + D * t(q), D = (hi - lo) / t(15); t(q) = q unless there is a knee or plane scales, which exclude each other.
+ */
 export interface ActivationQuantizer {
   readonly bits: 4;
   readonly clipLow: number;
   readonly clipHigh: number;
+  /** Two slopes: t(q) = min(q, code) + slopeRatio * max(q - code, 0); code 1..14, slopeRatio 2..8. */
+  readonly knee: { readonly code: number; readonly slopeRatio: number } | null;
+  /** Four positive values: t(q) is the sum of those whose bit of q is set. */
+  readonly planeScales: readonly number[] | null;
 }
 
 export interface TensorInfo {
@@ -84,11 +131,31 @@ export interface TensorInfo {
 export interface Segment {
   /** For people: 'assets', 'embedding', 'block.0', …, 'head'. */
   readonly name: string;
-  /** Absolute offset in the file, a multiple of 16,384. */
+  /** 0: the container's own file; i: `Manifest.dataFiles[i - 1]`. */
+  readonly file: number;
+  /** Absolute offset in that file, a multiple of 16,384. */
   readonly offset: number;
   readonly length: number;
   /** SHA-256 of each 4 MiB chunk, lower-case hex; the last chunk may be short. */
   readonly chunkHashes: readonly string[];
+}
+
+/** A file beside the container that holds segments and nothing else. */
+export interface DataFile {
+  /** A plain file name: no folder, no dot first. */
+  readonly name: string;
+  readonly length: number;
+  /** Of the whole file, hex. */
+  readonly sha256: string;
+}
+
+/** What a runtime may keep keys and values in; advice, which it is free to ignore. */
+export interface KvCacheQuantization {
+  readonly keyBits: 4 | 8 | 16;
+  readonly valueBits: 4 | 8 | 16;
+  /** Values that share a scale; 0: one scale a head. */
+  readonly groupSize: 0 | 32 | 64 | 128;
+  readonly symmetric: boolean;
 }
 
 export type AssetRole = 'tokenizer' | 'tokenizer-config' | 'chat-template' | 'generation-config' | 'license';
@@ -128,6 +195,9 @@ export interface Provenance {
 /** A container's header, decoded, validated and frozen. */
 export interface Manifest {
   readonly formatVersion: { readonly major: number; readonly minor: number };
+  /** Numbers of the bits set in the preamble's compatible features, ascending; none has a meaning yet. */
+  readonly compatibleFeatures: readonly number[];
+  /** Of the container's own file, data files not counted. */
   readonly fileLength: number;
   readonly headerLength: number;
   /** The model's identity: SHA-256 of the header with its own hash field zeroed, hex. */
@@ -137,8 +207,11 @@ export interface Manifest {
   readonly assets: readonly Asset[];
   /** Sorted by name (code units), unique. */
   readonly tensors: readonly TensorInfo[];
-  /** In file order, which is order of first use. */
+  /** In file order, which is order of first use; those of the container's own file first, then file by file. */
   readonly segments: readonly Segment[];
+  /** Empty when the container's own file holds everything. */
+  readonly dataFiles: readonly DataFile[];
+  readonly kvCache: KvCacheQuantization | null;
   readonly provenance: Provenance;
   /** Free text pairs, sorted by key. */
   readonly metadata: Readonly<Record<string, string>>;

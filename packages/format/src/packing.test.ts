@@ -144,6 +144,12 @@ describe('the decoder', () => {
     const planes = packDense(new Float32Array(4), 'f32');
     expect(() => decode({ kind: 'f16' }, [4], planes)).toThrow(/16 bytes, expected 8/);
     expect(() => decode({ kind: 'int8', groupSize: 32 }, [2, 2], planes)).toThrow(/lacks a plane/);
-    expect(() => decode({ kind: 'unknown', id: 9 }, [4], planes)).toThrow(/encoding 9/);
+    expect(() =>
+      decode(
+        { kind: 'unknown', id: 9, groupSize: 0, flags: 0, outlierColumns: 0, salientCount: 0 },
+        [4],
+        planes,
+      ),
+    ).toThrow(/encoding 9/);
   });
 });

@@ -25,6 +25,32 @@ export interface W11Input extends Grid {
   readonly mu: Float32Array | null;
 }
 
+export interface W11OutlierInput extends W11Input {
+  /** Columns in 8 bits, ascending, at least one. What sign and bitmap say of them is ignored. */
+  readonly outlierIndex: Uint32Array;
+  /** [N, outliers], -127..127. */
+  readonly outlierCodes: Int8Array;
+  /** [N]; rounded to f16. */
+  readonly outlierScale: Float32Array;
+}
+
+export interface PartialBinaryInput extends Grid {
+  /** [N, K], each 0 or 1: whether the weight is above its group's middle. Ignored where salient. */
+  readonly sign: Uint8Array;
+  /** [N, groups], half the distance of the two levels; rounded to f16. */
+  readonly alpha: Float32Array;
+  /** [N, groups], their middle; rounded to f16. */
+  readonly mu: Float32Array;
+  /** [N, K], each 0 or 1: the weights in 8 bits, at least one. */
+  readonly salient: Uint8Array;
+  /** [N, K]; ignored where not salient. */
+  readonly salientCodes: Uint8Array;
+  /** [N]; w = minimum + scale * code. Rounded to f16. */
+  readonly salientScale: Float32Array;
+  /** [N]; rounded to f16. */
+  readonly salientMinimum: Float32Array;
+}
+
 export interface IntegerInput extends Grid {
   /** [N, K]. */
   readonly codes: Int8Array;
@@ -116,18 +142,92 @@ export function packW11(input: W11Input): Planes {
   return input.mu ? { ...planes, mu: packF16(input.mu, 'mu') } : planes;
 }
 
-/** Codes -127..127. @throws DuobitError `PACK_LENGTH`, `CODE_RANGE`, `VALUE_NOT_FINITE` */
-export function packInt8({ rows, columns, groupSize, codes, scale }: IntegerInput): Planes {
-  requireLength('codes', codes.length, rows * columns);
-  requireLength('scale', scale.length, rows * groupCount(columns, groupSize));
-  requireCodes(codes, -127, 127);
+/**
+ * The encoding has as many outlier columns as `outlierIndex` has numbers.
+ * @throws DuobitError `PACK_LENGTH`, `CODE_RANGE`, `VALUE_NOT_FINITE`, `OUTLIER_INDEX`
+ */
+export function packW11Outlier(input: W11OutlierInput): Planes {
+  const { rows, columns, outlierIndex, outlierCodes, outlierScale } = input;
+  const count = outlierIndex.length;
+  requireLength('outlier codes', outlierCodes.length, rows * count);
+  requireLength('outlier scale', outlierScale.length, rows);
+  requireCodes(outlierCodes, -127, 127);
+  const view = new DataView(new ArrayBuffer(4 * count));
+  const keep = new Uint8Array(columns).fill(1);
+  for (const [i, column] of outlierIndex.entries()) {
+    if (column >= columns || (i > 0 && column <= outlierIndex[i - 1]!)) {
+      const message = `outlier ${i} is in column ${column} of ${columns}, or not after the one before`;
+      throw new DuobitError('OUTLIER_INDEX', message, { remedy: 'Give column numbers in ascending order' });
+    }
+    view.setUint32(4 * i, column, true);
+    keep[column] = 0;
+  }
+  const clear = (bits: Uint8Array) => bits.map((bit, i) => bit & keep[i % columns]!);
+  return {
+    ...packW11({ ...input, sign: clear(input.sign), bitmap: clear(input.bitmap) }),
+    'outlier-index': new Uint8Array(view.buffer),
+    'outlier-codes': packBytes(outlierCodes, rows, count),
+    'outlier-scale': packF16(outlierScale, 'outlier scale'),
+  };
+}
+
+/**
+ * The encoding's salient count is the number of ones in `salient`.
+ * @throws DuobitError `PACK_LENGTH`, `CODE_RANGE`, `VALUE_NOT_FINITE`
+ */
+export function packPartialBinary(input: PartialBinaryInput): Planes {
+  const { rows, columns, groupSize, salient, salientCodes, salientScale, salientMinimum } = input;
+  const groups = rows * groupCount(columns, groupSize);
+  requireLength('alpha', input.alpha.length, groups);
+  requireLength('mu', input.mu.length, groups);
+  requireLength('sign', input.sign.length, rows * columns);
+  requireLength('salient codes', salientCodes.length, rows * columns);
+  requireLength('salient scale', salientScale.length, rows);
+  requireLength('salient minimum', salientMinimum.length, rows);
+  const mask = packBits(salient, rows, columns);
+  const offsets = new DataView(new ArrayBuffer(4 * (rows + 1)));
+  const scale = new Float32Array(2 * rows);
+  let count = 0;
+  for (let row = 0; row < rows; row++) {
+    scale.set([salientScale[row]!, salientMinimum[row]!], 2 * row);
+    for (let i = row * columns; i < (row + 1) * columns; i++) count += salient[i]!;
+    offsets.setUint32(4 * (row + 1), count, true);
+  }
+  const codes = new Uint8Array(4 * Math.ceil(count / 4));
+  let next = 0;
+  for (let i = 0; i < salient.length; i++) if (salient[i]) codes[next++] = salientCodes[i]!;
+  return {
+    sign: packBits(
+      input.sign.map((bit, i) => (salient[i] ? 0 : bit)),
+      rows,
+      columns,
+    ),
+    alpha: packF16(input.alpha, 'alpha'),
+    mu: packF16(input.mu, 'mu'),
+    'salient-mask': mask,
+    'salient-codes': codes,
+    'salient-scale': packF16(scale, 'salient scale'),
+    'salient-offsets': new Uint8Array(offsets.buffer),
+  };
+}
+
+/** [N, columns] of 8-bit codes -> rows of `int8RowStride(columns)` bytes. */
+function packBytes(codes: Int8Array, rows: number, columns: number): Uint8Array<ArrayBuffer> {
   const stride = int8RowStride(columns);
   const packed = new Uint8Array(rows * stride);
   const unsigned = new Uint8Array(codes.buffer, codes.byteOffset, codes.length);
   for (let row = 0; row < rows; row++) {
     packed.set(unsigned.subarray(row * columns, (row + 1) * columns), row * stride);
   }
-  return { codes: packed, scale: packF16(scale, 'scale') };
+  return packed;
+}
+
+/** Codes -127..127. @throws DuobitError `PACK_LENGTH`, `CODE_RANGE`, `VALUE_NOT_FINITE` */
+export function packInt8({ rows, columns, groupSize, codes, scale }: IntegerInput): Planes {
+  requireLength('codes', codes.length, rows * columns);
+  requireLength('scale', scale.length, rows * groupCount(columns, groupSize));
+  requireCodes(codes, -127, 127);
+  return { codes: packBytes(codes, rows, columns), scale: packF16(scale, 'scale') };
 }
 
 /** Codes -8..7; the even column is the low nibble. @throws DuobitError as `packInt8` */

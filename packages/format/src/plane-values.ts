@@ -27,19 +27,33 @@ export function checkPlaneValues(
     case 'alpha':
     case 'mu':
     case 'scale':
+    case 'outlier-scale':
+    case 'salient-scale':
       return checkFinite(bytes, start, 'f16');
     case 'sign':
     case 'bitmap':
+    case 'salient-mask':
       return checkRowPadding(bytes, start, bitRowStride(columns), columns);
-    case 'codes': {
-      if (encoding.kind === 'int4') return checkRowPadding(bytes, start, int4RowStride(columns), 4 * columns);
-      const lowest = bytes.indexOf(0x80);
-      if (lowest !== -1) return { code: 'CODE_RANGE', message: `the code at byte ${start + lowest} is -128` };
-      return checkRowPadding(bytes, start, int8RowStride(columns), 8 * columns);
+    case 'codes':
+      return encoding.kind === 'int4'
+        ? checkRowPadding(bytes, start, int4RowStride(columns), 4 * columns)
+        : checkInt8Codes(bytes, start, columns);
+    case 'outlier-codes':
+      return encoding.kind === 'w11-outlier' ? checkInt8Codes(bytes, start, encoding.outlierColumns) : null;
+    case 'salient-codes': {
+      if (encoding.kind !== 'partial-binary') return null;
+      const { salientCount } = encoding;
+      return checkRowPadding(bytes, start, 4 * Math.ceil(salientCount / 4), 8 * salientCount);
     }
     default:
       return null;
   }
+}
+
+function checkInt8Codes(bytes: Uint8Array, start: number, columns: number): ValueProblem | null {
+  const lowest = bytes.indexOf(0x80);
+  if (lowest !== -1) return { code: 'CODE_RANGE', message: `the code at byte ${start + lowest} is -128` };
+  return checkRowPadding(bytes, start, int8RowStride(columns), 8 * columns);
 }
 
 /** Exponent bits of a value, and those of two 16-bit values in one word. */

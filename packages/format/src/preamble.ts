@@ -12,8 +12,10 @@ export const HASH_OFFSET = 56;
 export const HASH_BYTES = 32;
 const RESERVED_OFFSET = 88;
 
-/** Features that a reader must know to read the file at all: none yet. */
-const KNOWN_INCOMPATIBLE = 0n;
+/** Incompatible feature: segments lie in data files too. */
+export const FEATURE_DATA_FILES = 1n;
+/** Features that a reader must know to read the file at all. */
+const KNOWN_INCOMPATIBLE = FEATURE_DATA_FILES;
 
 export interface Preamble {
   readonly major: number;
@@ -31,21 +33,28 @@ export function alignUp(offset: number, alignment: number): number {
   return Math.ceil(offset / alignment) * alignment;
 }
 
+export const bitsToFeatures = (bits: readonly number[]): bigint =>
+  bits.reduce((features, bit) => features | (1n << BigInt(bit)), 0n);
+
+/** Numbers of the set bits, ascending. */
+export function featuresToBits(features: bigint): number[] {
+  return Array.from({ length: 64 }, (_, bit) => bit).filter((bit) => (features >> BigInt(bit)) & 1n);
+}
+
 /** Writes bytes 8 to 127; the hash is left zero. */
 export function writeExtension(
   header: Uint8Array<ArrayBuffer>,
-  segmentBase: number,
-  fileLength: number,
+  fields: Pick<Preamble, 'segmentBase' | 'fileLength' | 'incompatible' | 'compatible'>,
 ): void {
   const view = new DataView(header.buffer, header.byteOffset);
   header.set(MAGIC, 8);
   view.setUint16(16, LIMITS.formatMajor, true);
   view.setUint16(18, LIMITS.formatMinor, true);
   view.setUint32(20, header.length, true);
-  view.setBigUint64(24, BigInt(segmentBase), true);
-  view.setBigUint64(32, BigInt(fileLength), true);
-  view.setBigUint64(40, 0n, true);
-  view.setBigUint64(48, 0n, true);
+  view.setBigUint64(24, BigInt(fields.segmentBase), true);
+  view.setBigUint64(32, BigInt(fields.fileLength), true);
+  view.setBigUint64(40, fields.incompatible, true);
+  view.setBigUint64(48, fields.compatible, true);
 }
 
 /** What the bytes look like instead, for people who picked the wrong file. */

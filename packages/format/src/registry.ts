@@ -11,6 +11,13 @@ const PLANE_ROLES: Readonly<Record<PlaneRole, number>> = {
   bitmap: PlaneRoleId.bitmap,
   alpha: PlaneRoleId.alpha,
   mu: PlaneRoleId.mu,
+  'outlier-index': PlaneRoleId.outlier_index,
+  'outlier-codes': PlaneRoleId.outlier_codes,
+  'outlier-scale': PlaneRoleId.outlier_scale,
+  'salient-mask': PlaneRoleId.salient_mask,
+  'salient-codes': PlaneRoleId.salient_codes,
+  'salient-scale': PlaneRoleId.salient_scale,
+  'salient-offsets': PlaneRoleId.salient_offsets,
 };
 
 const ASSET_ROLES: Readonly<Record<AssetRole, number>> = {

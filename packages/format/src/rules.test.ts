@@ -96,7 +96,14 @@ const HEADER_RULES: [string, string, (content: MutableContent) => void][] = [
   [
     'ACTIVATION_INVALID',
     'a quantized norm',
-    (c) => (tensor(c, 'model.norm.weight').activation = { bits: 4, clipLow: 1, clipHigh: 1 }),
+    (c) =>
+      (tensor(c, 'model.norm.weight').activation = {
+        bits: 4,
+        clipLow: 1,
+        clipHigh: 1,
+        knee: null,
+        planeScales: null,
+      }),
   ],
   ['ACTIVATION_UNSUPPORTED', 'five bits', (c) => Object.assign(tensor(c, Q).activation!, { bits: 5 })],
   ['TENSOR_MISSING', 'an absent tensor', (c) => c.architecture.blockCount++],
@@ -173,7 +180,7 @@ describe('rules of the header', () => {
       content.tensors.push({
         name: 'z.future',
         shape: [3, 5],
-        encoding: { kind: 'unknown', id: 999 },
+        encoding: { kind: 'unknown', id: 999, groupSize: 0, flags: 0, outlierColumns: 0, salientCount: 0 },
         planes: [{ role: 'unknown-77', segment: 4, offset: 0, length: 1 }],
         activation: null,
       });
@@ -188,7 +195,14 @@ describe('rules of the header', () => {
     });
     expect(await validationCodes(forged)).toEqual([]);
     const container = await openContainer(createMemorySource(forged));
-    expect(container.tensorInfo('z.future').encoding).toEqual({ kind: 'unknown', id: 999 });
+    expect(container.tensorInfo('z.future').encoding).toEqual({
+      kind: 'unknown',
+      id: 999,
+      groupSize: 0,
+      flags: 0,
+      outlierColumns: 0,
+      salientCount: 0,
+    });
     expect(container.tensorInfo('z.future').planes[1]!.role).toBe('unknown-78');
     await expect(container.readTensor('z.future')).rejects.toMatchObject({ code: 'ENCODING_UNKNOWN' });
     await expect(container.readTensor('absent')).rejects.toMatchObject({ code: 'TENSOR_UNKNOWN' });

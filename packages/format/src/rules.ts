@@ -4,12 +4,20 @@ import { expectedTensors } from './architecture.ts';
 import { elementCount, encodedPlaneLengths } from './encodings.ts';
 import { DuobitError } from './errors.ts';
 import { LIMITS } from './generated/limits.ts';
-import type { Architecture, Manifest, PlaneRole, TensorInfo } from './manifest.ts';
+import type {
+  ActivationQuantizer,
+  Architecture,
+  KvCacheQuantization,
+  Manifest,
+  PlaneRole,
+  TensorInfo,
+} from './manifest.ts';
 import type { Report } from './problems.ts';
 import { assetRoleToId } from './registry.ts';
 
 /** Printable ASCII without the space, so that names sort alike everywhere and print safely. */
 const NAME = /^[!-~]{1,255}$/;
+const DATA_FILE_NAME = /^(?!\.)[A-Za-z0-9._-]{1,255}$/;
 
 /** Reports every broken rule that concerns the header alone; layout.ts has those about places in the file. */
 export function checkManifest(manifest: Manifest, report: Report): void {
@@ -18,6 +26,10 @@ export function checkManifest(manifest: Manifest, report: Report): void {
   checkAssets(manifest, report);
   checkTensors(manifest.tensors, report);
   checkCompleteness(manifest, report);
+  checkDataFileNames(manifest, report);
+  if (manifest.kvCache && !isKvCache(manifest.kvCache)) {
+    report('KV_CACHE_INVALID', 'kv_cache', `${describeKvCache(manifest.kvCache)} are not defined`);
+  }
   for (const key of Object.keys(manifest.metadata)) {
     if (!NAME.test(key))
       report('NAME_INVALID', 'metadata', `${quote(key)} is not 1 to 255 printable ASCII characters`);
@@ -128,15 +140,71 @@ function checkTensors(tensors: readonly TensorInfo[], report: Report): void {
     else if (previous && previous.name > tensor.name)
       report('TENSOR_ORDER', where, 'tensors are not sorted by name');
     checkPlanes(tensor, where, report);
-    const { activation } = tensor;
-    if (!activation) continue;
-    if (tensor.shape.length !== 2)
-      report('ACTIVATION_INVALID', where, 'only matrices have quantized activations');
-    for (const clip of [activation.clipLow, activation.clipHigh]) {
-      if (!(clip > 0 && Number.isFinite(clip))) {
-        report('ACTIVATION_INVALID', where, `a clip factor is ${clip}, but must be positive`);
-      }
+    if (tensor.activation) checkActivation(tensor.activation, tensor.shape, where, report);
+  }
+}
+
+function checkActivation(
+  quantizer: ActivationQuantizer,
+  shape: readonly number[],
+  where: string,
+  report: Report,
+): void {
+  const { clipLow, clipHigh, knee, planeScales } = quantizer;
+  const check = (holds: boolean, message: string): void => {
+    if (!holds) report('ACTIVATION_INVALID', where, message);
+  };
+  const isPositive = (value: number) => value > 0 && Number.isFinite(value);
+  check(shape.length === 2, 'only matrices have quantized activations');
+  for (const clip of [clipLow, clipHigh])
+    check(isPositive(clip), `a clip factor is ${clip}, but must be positive`);
+  if (knee) {
+    const { code, slopeRatio } = knee;
+    check(isIntegerIn(code, 1, 14), `the knee is at code ${code}, outside 1..14`);
+    check(isIntegerIn(slopeRatio, 2, 8), `the slope ratio is ${slopeRatio}, outside 2..8`);
+  }
+  if (planeScales) {
+    const valid = planeScales.length === 4 && planeScales.every(isPositive);
+    check(valid, `the plane scales are [${planeScales.slice(0, 8).join(', ')}], not 4 positive numbers`);
+  }
+  check(!(knee && planeScales), 'there are a knee and plane scales, which exclude each other');
+}
+
+function isIntegerIn(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most;
+}
+
+type KvCacheFields = {
+  readonly [K in keyof KvCacheQuantization]: KvCacheQuantization[K] extends number ? number : boolean;
+};
+
+export function isKvCache(fields: KvCacheFields): fields is KvCacheQuantization {
+  const { keyBits, valueBits, groupSize } = fields;
+  return (
+    [keyBits, valueBits].every((bits) => [4, 8, 16].includes(bits)) && [0, 32, 64, 128].includes(groupSize)
+  );
+}
+
+export function describeKvCache({ keyBits, valueBits, groupSize }: KvCacheFields): string {
+  return `keys of ${keyBits} and values of ${valueBits} bits in groups of ${groupSize}`;
+}
+
+/** Plain names, so that a container cannot make a reader open files elsewhere; unique on every file system. */
+function checkDataFileNames({ dataFiles }: Manifest, report: Report): void {
+  const names = new Set<string>();
+  for (const [i, { name }] of dataFiles.entries()) {
+    const where = `data file ${i + 1}`;
+    if (!DATA_FILE_NAME.test(name)) {
+      report(
+        'DATA_FILE_NAME',
+        where,
+        `${quote(name)} is not 1 to 255 of A-Z a-z 0-9 . _ - without a dot first`,
+      );
     }
+    const key = name.toLowerCase();
+    if (names.has(key))
+      report('DATA_FILE_NAME', where, `${quote(name)} names two data files, apart from case`);
+    names.add(key);
   }
 }
 

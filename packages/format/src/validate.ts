@@ -1,8 +1,8 @@
 // Whole validation: the header's rules, then every byte of data, in one pass over the file in bounded memory.
 import { LIMITS } from './generated/limits.ts';
 import { readManifest } from './header-read.ts';
-import { listRegions, type Region } from './layout.ts';
 import type { Manifest, Segment } from './manifest.ts';
+import { listRegions, type Region } from './places.ts';
 import { checkPlaneValues } from './plane-values.ts';
 import { alignUp } from './preamble.ts';
 import { type Problem, ProblemList, REMEDY_DAMAGED } from './problems.ts';

@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { rehashHeader } from '../test/forge.ts';
 import { createRandom, type Sample, writeSample } from '../test/sample.ts';
 import { Model } from './generated/duobit/model.ts';
+import { TABLES } from './generated/schema-tables.ts';
 import {
   createMemorySource,
   DuobitError,
@@ -232,10 +233,11 @@ describe('hostile headers', () => {
     const addField = (minor: number) =>
       growHeader(32, (view, start, model) => {
         const old = model.bb_pos - view.getInt32(model.bb_pos, true);
-        const slots = 7;
+        const slots = TABLES.Model!.length;
+        const oldSlots = (view.getUint16(old, true) - 4) / 2;
         view.setUint16(start, 4 + 2 * (slots + 1), true);
         view.setUint16(start + 2, view.getUint16(old + 2, true), true);
-        for (let i = 0; i < slots; i++) {
+        for (let i = 0; i < oldSlots; i++) {
           view.setUint16(start + 4 + 2 * i, view.getUint16(old + 4 + 2 * i, true), true);
         }
         view.setUint16(start + 4 + 2 * slots, 4, true);

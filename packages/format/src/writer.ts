@@ -5,6 +5,7 @@ import { LIMITS } from './generated/limits.ts';
 import { encodeHeader } from './header-encode.ts';
 import { type ContainerSpec, type Layout, planLayout } from './layout.ts';
 import type { PlaneRole, TensorData, TensorInfo } from './manifest.ts';
+import { checkPlaneRelations } from './plane-relations.ts';
 import { checkPlaneValues } from './plane-values.ts';
 import { HASH_OFFSET } from './preamble.ts';
 import { assetRoleToId } from './registry.ts';
@@ -94,7 +95,7 @@ class StreamingWriter implements ContainerWriter {
         );
       }
       const tensor = this.#tensors.get(name)!;
-      this.#checkPlanes(tensor, planes);
+      await this.#checkPlanes(tensor, planes);
       for (const { role, segment, offset } of tensor.planes) {
         await this.#append(segment, offset, planes[role as PlaneRole]!);
       }
@@ -154,7 +155,7 @@ class StreamingWriter implements ContainerWriter {
     }
   }
 
-  #checkPlanes(tensor: TensorInfo, planes: TensorData['planes']): void {
+  async #checkPlanes(tensor: TensorInfo, planes: TensorData['planes']): Promise<void> {
     const expected = Object.entries(encodedPlaneLengths(tensor.encoding, tensor.shape));
     const given = Object.keys(planes).filter((role) => planes[role as PlaneRole] !== undefined);
     const fail: (code: string, role: string, message: string) => never = (code, role, message) => {
@@ -178,6 +179,10 @@ class StreamingWriter implements ContainerWriter {
       const problem = checkPlaneValues(tensor, role, plane, 0);
       if (problem) fail(problem.code, role, problem.message);
     }
+    const relation = await checkPlaneRelations(tensor, async (role, offset, length) =>
+      planes[role]!.slice(offset, offset + length),
+    );
+    if (relation) fail(relation.code, relation.role, relation.message);
   }
 
   /** Appends bytes at an offset of a segment, which is at or after all bytes so far; the gap is zeros. */

@@ -17,22 +17,14 @@ export async function readContent(
 ): Promise<{ content: MutableContent; manifest: Manifest }> {
   const { manifest } = await openContainer(createMemorySource(bytes));
   const base = alignUp(manifest.headerLength, 16_384);
-  const { architecture, specialTokens, assets, tensors, provenance, metadata } = manifest;
-  const segments = manifest.segments.map(({ name, offset, length, chunkHashes }) => ({
+  const segments = manifest.segments.map(({ name, file, offset, length, chunkHashes }) => ({
     name,
-    offset: offset - base,
+    file,
+    offset: file === 0 ? offset - base : offset,
     length,
     chunkHashes: fromHex(chunkHashes.join('')),
   }));
-  const content: HeaderContent = {
-    architecture,
-    specialTokens,
-    assets,
-    tensors,
-    provenance,
-    metadata,
-    segments,
-  };
+  const content: HeaderContent = { ...manifest, segments };
   return { content: structuredClone(content) as MutableContent, manifest };
 }
 

@@ -14,7 +14,9 @@ import {
   packDense,
   packInt4,
   packInt8,
+  packPartialBinary,
   packW11,
+  packW11Outlier,
   type TensorSpec,
 } from '@duobit/format';
 
@@ -63,7 +65,9 @@ const W11 = { kind: 'w11', groupSize: 32, offsets: true } as const;
 export function listTensors(): TensorSpec[] {
   const tensors: TensorSpec[] = [];
   const add = (name: string, shape: number[], encoding: Encoding, quantized = false) => {
-    const activation = quantized ? ({ bits: 4, clipLow: 0.875, clipHigh: 0.9 } as const) : null;
+    const activation = quantized
+      ? ({ bits: 4, clipLow: 0.875, clipHigh: 0.9, knee: null, planeScales: null } as const)
+      : null;
     tensors.push({ name, shape, encoding, activation });
   };
   add('lm_head.weight', [37, 36], { kind: 'int4', groupSize: 32 });
@@ -108,22 +112,57 @@ export function makePlanes(tensor: Pick<TensorSpec, 'encoding' | 'shape'>, rando
   const elements = elementCount(shape);
   const [rows = 1, columns = 1] = shape;
   const floats = (count: number) => Float32Array.from({ length: count }, () => random() - 0.5);
+  const bits = () => Uint8Array.from({ length: elements }, () => (random() < 0.5 ? 0 : 1));
+  const codes = (count: number, least: number, span: number) =>
+    Int8Array.from({ length: count }, () => least + Math.floor(random() * span));
+  /** `count` different numbers below `most`, ascending. */
+  const pick = (most: number, count: number) => {
+    const keys = Array.from({ length: most }, (_, i) => [random(), i] as const);
+    const picked = keys.sort(([a], [b]) => a - b).slice(0, count);
+    return Uint32Array.from(picked.map(([, i]) => i)).sort();
+  };
   switch (encoding.kind) {
-    case 'w11': {
+    case 'w11':
+    case 'w11-outlier': {
       const { groupSize, offsets } = encoding;
-      const bits = () => Uint8Array.from({ length: elements }, () => (random() < 0.5 ? 0 : 1));
       const levels = 2 * rows * groupCount(columns, groupSize);
       const mu = offsets ? floats(levels) : null;
-      return packW11({ rows, columns, groupSize, sign: bits(), bitmap: bits(), alpha: floats(levels), mu });
+      const w11 = { rows, columns, groupSize, sign: bits(), bitmap: bits(), alpha: floats(levels), mu };
+      if (encoding.kind === 'w11') return packW11(w11);
+      const outlierCodes = codes(rows * encoding.outlierColumns, -127, 255);
+      return packW11Outlier({
+        ...w11,
+        outlierIndex: pick(columns, encoding.outlierColumns),
+        outlierCodes,
+        outlierScale: floats(rows),
+      });
+    }
+    case 'partial-binary': {
+      const { groupSize, salientCount } = encoding;
+      const groups = rows * groupCount(columns, groupSize);
+      const salient = new Uint8Array(elements);
+      for (const i of pick(elements, salientCount)) salient[i] = 1;
+      return packPartialBinary({
+        rows,
+        columns,
+        groupSize,
+        sign: bits(),
+        alpha: floats(groups),
+        mu: floats(groups),
+        salient,
+        salientCodes: Uint8Array.from({ length: elements }, () => Math.floor(random() * 256)),
+        salientScale: floats(rows),
+        salientMinimum: floats(rows),
+      });
     }
     case 'int8':
     case 'int4': {
       const { groupSize, kind } = encoding;
       const span = kind === 'int8' ? 255 : 16;
       const least = kind === 'int8' ? -127 : -8;
-      const codes = Int8Array.from({ length: elements }, () => least + Math.floor(random() * span));
       const scale = floats(rows * groupCount(columns, groupSize));
-      return (kind === 'int8' ? packInt8 : packInt4)({ rows, columns, groupSize, codes, scale });
+      const input = { rows, columns, groupSize, codes: codes(elements, least, span), scale };
+      return (kind === 'int8' ? packInt8 : packInt4)(input);
     }
     case 'unknown':
       throw new Error('the sample has no unknown encodings');

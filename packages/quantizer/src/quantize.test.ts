@@ -54,7 +54,7 @@ describe('quantize', () => {
     }
     expect(container.tensorInfo('model.layers.1.mlp.down_proj.weight')).toMatchObject({
       encoding: { kind: 'w11', groupSize: options.groupSize ?? 128, offsets: options.offsets ?? true },
-      activation: { bits: 4, clipLow: 1, clipHigh: 1 },
+      activation: { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null },
     });
   });
 

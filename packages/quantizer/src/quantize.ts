@@ -84,7 +84,8 @@ async function quantizeCheckpoint(
           name,
           shape,
           encoding: methods.get(name)!.encoding,
-          activation: kind === 'linear' ? { bits: 4, clipLow: 1, clipHigh: 1 } : null,
+          activation:
+            kind === 'linear' ? { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } : null,
         })),
         provenance: await describeProvenance(checkpoint, options, resolved),
         metadata: options.metadata ?? {},

@@ -101,7 +101,13 @@ export function exactCases(): ConformanceCase[] {
               );
               const x = drawCodedRows(random, columns);
               const label = `W(1+1), group ${groupSize}, ${offsets ? 'with' : 'without'} offsets`;
-              const plan = codedPlan(tensor, { bits: 4, clipLow: 1, clipHigh: 1 });
+              const plan = codedPlan(tensor, {
+                bits: 4,
+                clipLow: 1,
+                clipHigh: 1,
+                knee: null,
+                planeScales: null,
+              });
               await demandExact(backend, `${label}, codes`, plan, tensor, x);
               await demandExact(backend, `${label}, f32`, matMulPlan(tensor, 'w11MatMul'), tensor, x);
             }

@@ -21,7 +21,13 @@ const MODELS: readonly (readonly [string, TinyModelOptions, 'a4' | 'f16'])[] = [
       quantizer: (weight) =>
         weight.includes('k_proj')
           ? null
-          : { bits: 4, clipLow: 0.9, clipHigh: weight.includes('q_proj') ? 0.8 : 0.95 },
+          : {
+              bits: 4,
+              clipLow: 0.9,
+              clipHigh: weight.includes('q_proj') ? 0.8 : 0.95,
+              knee: null,
+              planeScales: null,
+            },
     },
     'a4',
   ],

@@ -66,8 +66,8 @@ function matMulCases(): ConformanceCase[] {
             const x = drawActivations(draw, TOKENS * columns);
             const runs = [{ request: runOf(TOKENS), inputs: { x } }];
             const quantizer = offsets
-              ? ({ bits: 4, clipLow: 1, clipHigh: 1 } as const)
-              : ({ bits: 4, clipLow: 0.87, clipHigh: 0.93 } as const);
+              ? ({ bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } as const)
+              : ({ bits: 4, clipLow: 0.87, clipHigh: 0.93, knee: null, planeScales: null } as const);
             for (const plan of [codedPlan(tensor, quantizer), matMulPlan(tensor, 'w11MatMul')])
               await checkPlanOnBackend(backend, plan, tensorMap(tensor), runs, TOKENS);
           }
@@ -77,7 +77,7 @@ function matMulCases(): ConformanceCase[] {
 }
 
 function quantizerCases(): ConformanceCase[] {
-  const unclipped: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1 };
+  const unclipped: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
   const check = async (
     backend: Parameters<ConformanceCase['run']>[0],
     x: Float32Array,
@@ -99,7 +99,13 @@ function quantizerCases(): ConformanceCase[] {
           for (const clip of [1, 0.9, 0.5, 1.1, -0.5])
             for (const scale of [1e-30, 1e-3, 1, 1e20]) {
               const x = drawActivations(draw, 8 * columns, scale);
-              await check(backend, x, 8, { bits: 4, clipLow: clip, clipHigh: 1 - (1 - clip) / 2 });
+              await check(backend, x, 8, {
+                bits: 4,
+                clipLow: clip,
+                clipHigh: 1 - (1 - clip) / 2,
+                knee: null,
+                planeScales: null,
+              });
             }
       },
     },
@@ -134,6 +140,8 @@ function quantizerCases(): ConformanceCase[] {
             bits: 4,
             clipLow: clip,
             clipHigh: clip,
+            knee: null,
+            planeScales: null,
           });
       },
     },

@@ -46,7 +46,10 @@ export const TINY_ARCHITECTURE: Architecture = {
 };
 
 export function makeTinyModel(options: TinyModelOptions = {}): TinyModel {
-  const { seed = 1, quantizer = () => ({ bits: 4, clipLow: 1, clipHigh: 1 }) } = options;
+  const {
+    seed = 1,
+    quantizer = () => ({ bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null }),
+  } = options;
   const architecture: Architecture = { ...TINY_ARCHITECTURE, ...options.architecture };
   const random = createRandom(seed);
   const made = new Map<string, MadeTensor>();

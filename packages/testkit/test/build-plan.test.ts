@@ -82,7 +82,13 @@ describe('buildPlan', () => {
   });
 
   it('quantizes it again for another quantizer, and reads f32 for none', () => {
-    const quantizer = (clipLow: number): ActivationQuantizer => ({ bits: 4, clipLow, clipHigh: 1 });
+    const quantizer = (clipLow: number): ActivationQuantizer => ({
+      bits: 4,
+      clipLow,
+      clipHigh: 1,
+      knee: null,
+      planeScales: null,
+    });
     const operations = ops({
       section: { block: 0 },
       quantizers: (weight) =>
@@ -102,7 +108,7 @@ describe('buildPlan', () => {
   it('takes the quantizers of the tensors, and none under f16', () => {
     const source = makeTinyModel({
       linear: 'w11',
-      quantizer: () => ({ bits: 4, clipLow: 0.8, clipHigh: 0.9 }),
+      quantizer: () => ({ bits: 4, clipLow: 0.8, clipHigh: 0.9, knee: null, planeScales: null }),
     });
     const first = ops({}, source).find(({ op }) => op === 'quantizeActivations');
     expect(first).toMatchObject({ quantizer: { clipLow: 0.8, clipHigh: 0.9 } });
@@ -185,13 +191,39 @@ describe('buildPlan refuses', () => {
     expect(errorOf(withTensor(down, { shape: [64 * 172] })).code).toBe('PLAN_SHAPE_MISMATCH');
   });
 
+  it('an activation quantizer that no backend runs yet, unless activations stay unquantized', () => {
+    const plain = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } as const;
+    for (const quantizer of [
+      { ...plain, knee: { code: 12, slopeRatio: 3 } },
+      { ...plain, planeScales: [1, 2, 4, 8.5] },
+    ]) {
+      const quantizers = () => quantizer;
+      expect(errorOf(w11, { quantizers }).code).toBe('PLAN_ACTIVATION_UNSUPPORTED');
+      expect(buildPlan(w11, { quantizers, activations: 'f16' }).operations.length).toBeGreaterThan(0);
+    }
+  });
+
+  it('an encoding that no backend runs yet', () => {
+    const outliers = { kind: 'w11-outlier', groupSize: 64, offsets: true, outlierColumns: 2 } as const;
+    expect(errorOf(withTensor(down, { encoding: outliers })).code).toBe('PLAN_ENCODING_UNSUPPORTED');
+    const binary = { kind: 'partial-binary', groupSize: 64, salientCount: 9 } as const;
+    expect(errorOf(withTensor(down, { encoding: binary })).code).toBe('PLAN_ENCODING_UNSUPPORTED');
+  });
+
   it('an encoding that cannot be used there', () => {
     const encoding = { kind: 'w11', groupSize: 64, offsets: true } as const;
     expect(errorOf(withTensor('model.norm.weight', { encoding })).code).toBe('PLAN_ENCODING_UNSUPPORTED');
     expect(errorOf(withTensor('model.embed_tokens.weight', { encoding })).code).toBe(
       'PLAN_ENCODING_UNSUPPORTED',
     );
-    const unknown = { kind: 'unknown', id: 77 } as const;
+    const unknown = {
+      kind: 'unknown',
+      id: 77,
+      groupSize: 0,
+      flags: 0,
+      outlierColumns: 0,
+      salientCount: 0,
+    } as const;
     expect(errorOf(withTensor(down, { encoding: unknown })).code).toBe('PLAN_ENCODING_UNSUPPORTED');
   });
 

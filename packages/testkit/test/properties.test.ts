@@ -47,7 +47,12 @@ describe.each([...BACKENDS])('on $name', ({ create }) => {
         const { rows, columns, groupSize, tokens } = shape;
         const tensor = makeW11('w', rows, columns, { groupSize, offsets }, random);
         const x = drawActivations(random, tokens * columns, shape.deviation);
-        await check(codedPlan(tensor, { bits: 4, clipLow, clipHigh }), tensor, tokens, x);
+        await check(
+          codedPlan(tensor, { bits: 4, clipLow, clipHigh, knee: null, planeScales: null }),
+          tensor,
+          tokens,
+          x,
+        );
         await check(matMulPlan(tensor, 'w11MatMul'), tensor, tokens, x);
       }),
       { seed: 101, numRuns: 60 },
@@ -81,7 +86,7 @@ describe.each([...BACKENDS])('on $name', ({ create }) => {
           {
             op: 'quantizeActivations',
             input: 'x',
-            quantizer: { bits: 4, clipLow, clipHigh },
+            quantizer: { bits: 4, clipLow, clipHigh, knee: null, planeScales: null },
             out: 'x.a4',
           },
         ]);

@@ -101,7 +101,7 @@ const FAULTS: readonly (readonly [string, RegExp, Fault])[] = [
     {
       operation: (operation) =>
         operation.op === 'quantizeActivations'
-          ? { ...operation, quantizer: { bits: 4, clipLow: 1, clipHigh: 1 } }
+          ? { ...operation, quantizer: { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } }
           : operation,
     },
   ],

@@ -16,6 +16,9 @@ export const TABLES: Readonly<Record<string, readonly FieldSchema[]>> = {
     {"id":1,"name":"bits","required":false,"kind":"scalar","bytes":1},
     {"id":2,"name":"clip_low","required":false,"kind":"scalar","bytes":8},
     {"id":3,"name":"clip_high","required":false,"kind":"scalar","bytes":8},
+    {"id":4,"name":"knee","required":false,"kind":"scalar","bytes":1},
+    {"id":5,"name":"slope_ratio","required":false,"kind":"scalar","bytes":1},
+    {"id":6,"name":"plane_scales","required":false,"kind":"scalars","bytes":8},
   ],
   Architecture: [
     {"id":0,"name":"family","required":true,"kind":"string"},
@@ -40,6 +43,17 @@ export const TABLES: Readonly<Record<string, readonly FieldSchema[]>> = {
     {"id":3,"name":"offset","required":false,"kind":"scalar","bytes":8},
     {"id":4,"name":"length","required":false,"kind":"scalar","bytes":8},
   ],
+  DataFile: [
+    {"id":0,"name":"name","required":true,"kind":"string"},
+    {"id":1,"name":"length","required":false,"kind":"scalar","bytes":8},
+    {"id":2,"name":"sha256","required":true,"kind":"scalars","bytes":1},
+  ],
+  KvCacheQuantization: [
+    {"id":0,"name":"key_bits","required":false,"kind":"scalar","bytes":1},
+    {"id":1,"name":"value_bits","required":false,"kind":"scalar","bytes":1},
+    {"id":2,"name":"group_size","required":false,"kind":"scalar","bytes":4},
+    {"id":3,"name":"symmetric","required":false,"kind":"bool","bytes":1},
+  ],
   MetadataPair: [
     {"id":0,"name":"key","required":true,"kind":"string"},
     {"id":1,"name":"value","required":true,"kind":"string"},
@@ -52,6 +66,8 @@ export const TABLES: Readonly<Record<string, readonly FieldSchema[]>> = {
     {"id":4,"name":"segments","required":true,"kind":"tables","table":"Segment"},
     {"id":5,"name":"provenance","required":true,"kind":"table","table":"Provenance"},
     {"id":6,"name":"metadata","required":true,"kind":"tables","table":"MetadataPair"},
+    {"id":7,"name":"kv_cache","required":false,"kind":"table","table":"KvCacheQuantization"},
+    {"id":8,"name":"data_files","required":false,"kind":"tables","table":"DataFile"},
   ],
   Plane: [
     {"id":0,"name":"role","required":false,"kind":"scalar","bytes":2},
@@ -78,6 +94,7 @@ export const TABLES: Readonly<Record<string, readonly FieldSchema[]>> = {
     {"id":1,"name":"offset","required":false,"kind":"scalar","bytes":8},
     {"id":2,"name":"length","required":false,"kind":"scalar","bytes":8},
     {"id":3,"name":"chunk_hashes","required":true,"kind":"scalars","bytes":1},
+    {"id":4,"name":"file","required":false,"kind":"scalar","bytes":4},
   ],
   SpecialTokens: [
     {"id":0,"name":"bos","required":false,"kind":"scalar","bytes":4},
@@ -93,5 +110,7 @@ export const TABLES: Readonly<Record<string, readonly FieldSchema[]>> = {
     {"id":4,"name":"flags","required":false,"kind":"scalar","bytes":4},
     {"id":5,"name":"planes","required":true,"kind":"tables","table":"Plane"},
     {"id":6,"name":"activation","required":false,"kind":"table","table":"ActivationQuantizer"},
+    {"id":7,"name":"outlier_columns","required":false,"kind":"scalar","bytes":4},
+    {"id":8,"name":"salient_count","required":false,"kind":"scalar","bytes":8},
   ],
 };

@@ -45,8 +45,33 @@ clipHigh():number {
   return offset ? this.bb!.readFloat64(this.bb_pos + offset) : 0.0;
 }
 
+knee():number|null {
+  const offset = this.bb!.__offset(this.bb_pos, 12);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : null;
+}
+
+slopeRatio():number {
+  const offset = this.bb!.__offset(this.bb_pos, 14);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : 0;
+}
+
+planeScales(index: number):number|null {
+  const offset = this.bb!.__offset(this.bb_pos, 16);
+  return offset ? this.bb!.readFloat64(this.bb!.__vector(this.bb_pos + offset) + index * 8) : 0;
+}
+
+planeScalesLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 16);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
+planeScalesArray():Float64Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 16);
+  return offset ? new Float64Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset)) : null;
+}
+
 static startActivationQuantizer(builder:flatbuffers.Builder) {
-  builder.startObject(4);
+  builder.startObject(7);
 }
 
 static addScheme(builder:flatbuffers.Builder, scheme:ActivationScheme) {
@@ -65,17 +90,50 @@ static addClipHigh(builder:flatbuffers.Builder, clipHigh:number) {
   builder.addFieldFloat64(3, clipHigh, 0.0);
 }
 
+static addKnee(builder:flatbuffers.Builder, knee:number) {
+  builder.addFieldInt8(4, knee, null);
+}
+
+static addSlopeRatio(builder:flatbuffers.Builder, slopeRatio:number) {
+  builder.addFieldInt8(5, slopeRatio, 0);
+}
+
+static addPlaneScales(builder:flatbuffers.Builder, planeScalesOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(6, planeScalesOffset, 0);
+}
+
+static createPlaneScalesVector(builder:flatbuffers.Builder, data:number[]|Float64Array):flatbuffers.Offset;
+/**
+ * @deprecated This Uint8Array overload will be removed in the future.
+ */
+static createPlaneScalesVector(builder:flatbuffers.Builder, data:number[]|Uint8Array):flatbuffers.Offset;
+static createPlaneScalesVector(builder:flatbuffers.Builder, data:number[]|Float64Array|Uint8Array):flatbuffers.Offset {
+  builder.startVector(8, data.length, 8);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addFloat64(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startPlaneScalesVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(8, numElems, 8);
+}
+
 static endActivationQuantizer(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createActivationQuantizer(builder:flatbuffers.Builder, scheme:ActivationScheme, bits:number, clipLow:number, clipHigh:number):flatbuffers.Offset {
+static createActivationQuantizer(builder:flatbuffers.Builder, scheme:ActivationScheme, bits:number, clipLow:number, clipHigh:number, knee:number|null, slopeRatio:number, planeScalesOffset:flatbuffers.Offset):flatbuffers.Offset {
   ActivationQuantizer.startActivationQuantizer(builder);
   ActivationQuantizer.addScheme(builder, scheme);
   ActivationQuantizer.addBits(builder, bits);
   ActivationQuantizer.addClipLow(builder, clipLow);
   ActivationQuantizer.addClipHigh(builder, clipHigh);
+  if (knee !== null)
+    ActivationQuantizer.addKnee(builder, knee);
+  ActivationQuantizer.addSlopeRatio(builder, slopeRatio);
+  ActivationQuantizer.addPlaneScales(builder, planeScalesOffset);
   return ActivationQuantizer.endActivationQuantizer(builder);
 }
 }

@@ -9,5 +9,7 @@ export enum EncodingId {
   bf16 = 3,
   int8 = 4,
   int4 = 5,
-  w11 = 6
+  w11 = 6,
+  w11_outlier = 7,
+  partial_binary = 8
 }

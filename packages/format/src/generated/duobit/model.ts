@@ -6,6 +6,8 @@ import * as flatbuffers from 'flatbuffers';
 
 import { Architecture } from './architecture.js';
 import { Asset } from './asset.js';
+import { DataFile } from './data-file.js';
+import { KvCacheQuantization } from './kv-cache-quantization.js';
 import { MetadataPair } from './metadata-pair.js';
 import { Provenance } from './provenance.js';
 import { Segment } from './segment.js';
@@ -90,8 +92,23 @@ metadataLength():number {
   return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
 }
 
+kvCache(obj?:KvCacheQuantization):KvCacheQuantization|null {
+  const offset = this.bb!.__offset(this.bb_pos, 18);
+  return offset ? (obj || new KvCacheQuantization()).__init(this.bb!.__indirect(this.bb_pos + offset), this.bb!) : null;
+}
+
+dataFiles(index: number, obj?:DataFile):DataFile|null {
+  const offset = this.bb!.__offset(this.bb_pos, 20);
+  return offset ? (obj || new DataFile()).__init(this.bb!.__indirect(this.bb!.__vector(this.bb_pos + offset) + index * 4), this.bb!) : null;
+}
+
+dataFilesLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 20);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
 static startModel(builder:flatbuffers.Builder) {
-  builder.startObject(7);
+  builder.startObject(9);
 }
 
 static addArchitecture(builder:flatbuffers.Builder, architectureOffset:flatbuffers.Offset) {
@@ -167,6 +184,26 @@ static createMetadataVector(builder:flatbuffers.Builder, data:flatbuffers.Offset
 }
 
 static startMetadataVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(4, numElems, 4);
+}
+
+static addKvCache(builder:flatbuffers.Builder, kvCacheOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(7, kvCacheOffset, 0);
+}
+
+static addDataFiles(builder:flatbuffers.Builder, dataFilesOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(8, dataFilesOffset, 0);
+}
+
+static createDataFilesVector(builder:flatbuffers.Builder, data:flatbuffers.Offset[]):flatbuffers.Offset {
+  builder.startVector(4, data.length, 4);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addOffset(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startDataFilesVector(builder:flatbuffers.Builder, numElems:number) {
   builder.startVector(4, numElems, 4);
 }
 

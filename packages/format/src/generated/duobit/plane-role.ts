@@ -10,5 +10,12 @@ export enum PlaneRole {
   sign = 4,
   bitmap = 5,
   alpha = 6,
-  mu = 7
+  mu = 7,
+  outlier_index = 8,
+  outlier_codes = 9,
+  outlier_scale = 10,
+  salient_mask = 11,
+  salient_codes = 12,
+  salient_scale = 13,
+  salient_offsets = 14
 }

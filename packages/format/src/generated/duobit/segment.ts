@@ -54,8 +54,13 @@ chunkHashesArray():Uint8Array {
   return new Uint8Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset));
 }
 
+file():number {
+  const offset = this.bb!.__offset(this.bb_pos, 12);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
 static startSegment(builder:flatbuffers.Builder) {
-  builder.startObject(4);
+  builder.startObject(5);
 }
 
 static addName(builder:flatbuffers.Builder, nameOffset:flatbuffers.Offset) {
@@ -86,6 +91,10 @@ static startChunkHashesVector(builder:flatbuffers.Builder, numElems:number) {
   builder.startVector(1, numElems, 1);
 }
 
+static addFile(builder:flatbuffers.Builder, file:number) {
+  builder.addFieldInt32(4, file, 0);
+}
+
 static endSegment(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   builder.requiredField(offset, 4) // name
@@ -93,12 +102,13 @@ static endSegment(builder:flatbuffers.Builder):flatbuffers.Offset {
   return offset;
 }
 
-static createSegment(builder:flatbuffers.Builder, nameOffset:flatbuffers.Offset, offset:bigint, length:bigint, chunkHashesOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createSegment(builder:flatbuffers.Builder, nameOffset:flatbuffers.Offset, offset:bigint, length:bigint, chunkHashesOffset:flatbuffers.Offset, file:number):flatbuffers.Offset {
   Segment.startSegment(builder);
   Segment.addName(builder, nameOffset);
   Segment.addOffset(builder, offset);
   Segment.addLength(builder, length);
   Segment.addChunkHashes(builder, chunkHashesOffset);
+  Segment.addFile(builder, file);
   return Segment.endSegment(builder);
 }
 }

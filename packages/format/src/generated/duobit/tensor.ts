@@ -74,8 +74,18 @@ activation(obj?:ActivationQuantizer):ActivationQuantizer|null {
   return offset ? (obj || new ActivationQuantizer()).__init(this.bb!.__indirect(this.bb_pos + offset), this.bb!) : null;
 }
 
+outlierColumns():number {
+  const offset = this.bb!.__offset(this.bb_pos, 18);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
+salientCount():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 20);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
 static startTensor(builder:flatbuffers.Builder) {
-  builder.startObject(7);
+  builder.startObject(9);
 }
 
 static addName(builder:flatbuffers.Builder, nameOffset:flatbuffers.Offset) {
@@ -128,6 +138,14 @@ static startPlanesVector(builder:flatbuffers.Builder, numElems:number) {
 
 static addActivation(builder:flatbuffers.Builder, activationOffset:flatbuffers.Offset) {
   builder.addFieldOffset(6, activationOffset, 0);
+}
+
+static addOutlierColumns(builder:flatbuffers.Builder, outlierColumns:number) {
+  builder.addFieldInt32(7, outlierColumns, 0);
+}
+
+static addSalientCount(builder:flatbuffers.Builder, salientCount:bigint) {
+  builder.addFieldInt64(8, salientCount, BigInt('0'));
 }
 
 static endTensor(builder:flatbuffers.Builder):flatbuffers.Offset {
