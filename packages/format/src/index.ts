@@ -1,5 +1,7 @@
 // Public face of @duobit/format: everything that runs in browsers and Node alike.
 export { accountSizes, type SizeAccount } from './account.ts';
+export { type AnnotateOptions, type Annotation, annotateContainer } from './annotate.ts';
+export type { ClaimKind } from './annotate-header.ts';
 export { compareTensorNames, segmentOfTensor } from './architecture.ts';
 export { createBlobSource } from './blob-source.ts';
 export { type Container, openContainer } from './container.ts';
