@@ -20,11 +20,7 @@ function specify(gibibytes: number, blockCount: number, intermediateSize: number
   const tensors: TensorSpec[] = [];
   const quantizer = listTensors().find(({ activation }) => activation !== null)!.activation;
   const add = (name: string, shape: number[], encoding: TensorSpec['encoding']): void => {
-    const activation =
-      encoding.kind === 'w11'
-        ? ({ bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } as const)
-        : null;
-    tensors.push({ name, shape, encoding, activation });
+    tensors.push({ name, shape, encoding, activation: encoding.kind === 'w11' ? quantizer : null });
   };
   const w11 = { kind: 'w11', groupSize: 128, offsets: true } as const;
   const f32 = { kind: 'f32' } as const;

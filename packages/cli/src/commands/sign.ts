@@ -1,0 +1,119 @@
+// `duobit sign`: a detached signature of a container, and the keys to make one.
+import { generateKeyPairSync } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { DuobitError, openContainer } from '@duobit/format';
+import { createFileSink, createFileSource } from '@duobit/format/node';
+import { type Command, CommanderError } from 'commander';
+import { type Context, emit } from '../context.ts';
+import { readText } from '../files.ts';
+import { addExamples, addJsonOption } from '../options.ts';
+import { keyId, parsePrivateKey, signStatement, stateModel } from '../signature.ts';
+import { formatPairs } from '../text.ts';
+
+interface Options {
+  readonly key?: string;
+  readonly output?: string;
+  readonly generateKey?: string;
+  readonly json: boolean;
+}
+
+export function addSignCommand(program: Command, context: Context): void {
+  const command = program
+    .command('sign')
+    .description('Sign a container: a small file beside it proves who vouches for it. Makes keys, too.')
+    .argument('[file]', '.duo file')
+    .option('--key <file>', 'private key: Ed25519, PKCS#8 PEM, not encrypted')
+    .option('-o, --output <file>', 'where the signature goes; default: the name of the .duo file and .sig')
+    .option(
+      '--generate-key <prefix>',
+      'make a key pair instead: <prefix>.pem (keep it secret), <prefix>.pub.pem',
+    )
+    .action((path: string | undefined, options: Options) => runSign(context, path, options));
+  addJsonOption(command);
+  addExamples(command, 'duobit sign --generate-key me', 'duobit sign tiny.duo --key me.pem');
+}
+
+async function runSign(context: Context, path: string | undefined, options: Options): Promise<void> {
+  if (options.generateKey !== undefined) {
+    if (path !== undefined || options.key !== undefined || options.output !== undefined) {
+      throw usage('--generate-key makes a key and nothing else: it takes no file, --key or --output');
+    }
+    return generateKey(context, options.generateKey, options.json);
+  }
+  if (path === undefined) throw usage("missing required argument 'file'");
+  if (options.key === undefined) throw usage("required option '--key <file>' not specified");
+
+  const key = parsePrivateKey(await readText(options.key, '--key'), options.key);
+  const source = await createFileSource(path);
+  try {
+    const { manifest } = await openContainer(source);
+    const output = options.output ?? `${path}.sig`;
+    await writeWhole(output, await signStatement(stateModel(manifest), key));
+    const result = {
+      file: path,
+      header_sha256: manifest.headerSha256,
+      signature: output,
+      key_id: keyId(key),
+    };
+    emit(context, options.json, { ...result, key_file: null, public_key_file: null }, () =>
+      formatPairs([
+        ['signature', output],
+        ['header SHA-256', result.header_sha256],
+        ['key', result.key_id],
+      ]),
+    );
+  } finally {
+    await source.close();
+  }
+}
+
+function usage(message: string): CommanderError {
+  return new CommanderError(2, 'duobit.sign', `error: ${message}`);
+}
+
+/** All or nothing, over an older file. */
+async function writeWhole(path: string, text: string): Promise<void> {
+  const sink = await createFileSink(path);
+  try {
+    await sink.write(0, new TextEncoder().encode(text));
+    await sink.finish();
+  } catch (error) {
+    await sink.abort();
+    throw error;
+  }
+}
+
+async function generateKey(context: Context, prefix: string, json: boolean): Promise<void> {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const secret = `${prefix}.pem`;
+  const shared = `${prefix}.pub.pem`;
+  await writeNew(secret, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600);
+  try {
+    await writeNew(shared, publicKey.export({ type: 'spki', format: 'pem' }), 0o644);
+  } catch (error) {
+    await rm(secret, { force: true });
+    throw error;
+  }
+  const result = { file: null, header_sha256: null, signature: null, key_id: keyId(publicKey) };
+  emit(context, json, { ...result, key_file: secret, public_key_file: shared }, () =>
+    formatPairs([
+      ['private key, keep it secret', secret],
+      ['public key', shared],
+      ['key', result.key_id],
+    ]),
+  );
+}
+
+/** A lost private key cannot be had again, so nothing is ever replaced. */
+async function writeNew(path: string, text: string | Buffer, mode: number): Promise<void> {
+  try {
+    await writeFile(path, text, { mode, flag: 'wx' });
+  } catch (cause) {
+    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause;
+    throw new DuobitError('SIGNATURE_KEY_EXISTS', 'the file exists already, and keys are never replaced', {
+      source: path,
+      remedy: 'Choose another prefix, or move the file away',
+      cause,
+    });
+  }
+}
