@@ -1,0 +1,38 @@
+// The schema as tables for people: what section "Schema" of docs/format.md shows.
+import { kindOf } from './schema.mjs';
+
+function presenceOf(field) {
+  if (field.required) return 'required';
+  return ['scalar', 'enum'].includes(kindOf(field)) && !field.nullable ? 'default' : 'optional';
+}
+
+const TYPES = { ubyte: 'u8', ushort: 'u16', uint: 'u32', ulong: 'u64', double: 'f64' };
+
+function typeOf({ type, vector }) {
+  const name = TYPES[type] ?? type;
+  return vector ? `[${name}]` : name;
+}
+
+/** Markdown: one table for each table of the schema, root first, then the enums. */
+export function renderSchema({ tables, enums, root }) {
+  const names = [root, ...Object.keys(tables).filter((name) => name !== root)];
+  const parts = names.map((name) => {
+    const rows = tables[name].map((field) =>
+      [field.id, field.name, typeOf(field), presenceOf(field), field.comment || ' '].join(' | '),
+    );
+    return [
+      `**${name}**${name === root ? ', the root' : ''}`,
+      '',
+      '| Id | Field | Type | Presence | Notes |',
+      '| ---: | --- | --- | --- | --- |',
+      ...rows.map((row) => `| ${row} |`),
+    ].join('\n');
+  });
+  const lists = Object.entries(enums).map(
+    ([name, values]) =>
+      `- **${name}** (u16): ${Object.entries(values)
+        .map(([key, value]) => `${value} ${key}`)
+        .join(', ')}`,
+  );
+  return `${parts.join('\n\n')}\n\nEnums:\n\n${lists.join('\n')}`;
+}
