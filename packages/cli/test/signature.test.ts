@@ -85,7 +85,7 @@ describe('duobit sign --generate-key', () => {
 });
 
 describe('duobit sign', () => {
-  it('writes a flattened JWS that any Ed25519 implementation verifies', async () => {
+  it('writes a flattened JWS that any Ed25519 implementation verifies [SIG-3] [SIG-4] [SIG-5] [SIG-6]', async () => {
     const jws = readSignature();
     expect(Object.keys(jws).sort()).toEqual(['payload', 'protected', 'signature']);
     const shared = createPublicKey(readFileSync(publicKey('me')));
@@ -102,10 +102,12 @@ describe('duobit sign', () => {
     expect(verify(null, input, shared, Buffer.from(jws.signature, 'base64url'))).toBe(true);
   });
 
-  it('gives the same bytes again, also under another name', async () => {
+  it('gives the same bytes again, also under another name [SIG-1]', async () => {
     const output = folder.path('named.sig');
+    const before = readFileSync(container.path());
     const { code, json } = await runJson(['sign', container.path(), '--key', key('me'), '-o', output]);
     expect(code).toBe(0);
+    expect(readFileSync(container.path()).equals(before)).toBe(true);
     expect(json).toMatchObject({ signature: output, file: container.path() });
     expect(readFileSync(output, 'utf8')).toBe(readFileSync(`${container.path()}.sig`, 'utf8'));
     const argv = ['verify-signature', container.path(), '--key', publicKey('me'), '--signature', output];
@@ -181,13 +183,13 @@ describe('duobit verify-signature', () => {
     expect((await runCli(argv)).stdout).toMatch(/^ok .*header and all data\n/);
   });
 
-  it('accepts EdDSA, the older name of the algorithm', async () => {
+  it('accepts EdDSA, the older name of the algorithm [SIG-5]', async () => {
     const { protected: head, payload } = readSignature();
     const jws = forge({ ...(decode(head) as object), alg: 'EdDSA' }, decode(payload) as object);
     expect((await verifyWith(jws)).code).toBe(0);
   });
 
-  it('refuses changed data, which --header-only does not read', async () => {
+  it('refuses changed data, which --header-only does not read [SIG-9]', async () => {
     const path = folder.path('data.duo');
     const bytes = await readFile(container.path());
     bytes[bytes.length - 1]! ^= 1;
@@ -199,7 +201,7 @@ describe('duobit verify-signature', () => {
     expect((await runCli([...argv, '--header-only'])).code).toBe(0);
   });
 
-  it('refuses a changed header, and another good model', async () => {
+  it('refuses a changed header, and another good model [SIG-8]', async () => {
     const path = folder.path('header.duo');
     const bytes = await readFile(container.path());
     bytes[300]! ^= 1;
@@ -216,7 +218,7 @@ describe('duobit verify-signature', () => {
     );
   });
 
-  it('refuses the key of another signer, also where its name was put in', async () => {
+  it('refuses the key of another signer, also where its name was put in [SIG-7]', async () => {
     const argv = ['verify-signature', container.path(), '--key', publicKey('other')];
     const { code, json } = await runJson(argv);
     expect([code, errorOf(json).code]).toEqual([1, 'SIGNATURE_OTHER_KEY']);
@@ -255,7 +257,7 @@ describe('duobit verify-signature', () => {
     }
   });
 
-  it('refuses every other algorithm, none and the public key as a shared secret among them', async () => {
+  it('refuses every other algorithm, none and the public key as a shared secret among them [SIG-5]', async () => {
     const { payload, protected: head } = readSignature();
     const header = decode(head) as { kid: string };
     const sharedSecret = readFileSync(publicKey('me'));
@@ -280,7 +282,7 @@ describe('duobit verify-signature', () => {
     }
   });
 
-  it('refuses what the right key signed but is no signature of a model, or not written as one', async () => {
+  it('refuses what the right key signed but is no signature of a model, or not written as one [SIG-3] [SIG-4] [SIG-6]', async () => {
     const jws = readSignature();
     const header = decode(jws.protected) as object;
     const statement = decode(jws.payload) as Record<string, unknown>;

@@ -1,5 +1,6 @@
 // The content digest: its exact bytes, what changes it and what does not.
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { CountingSource } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
 import { forgeData } from '../test/forge.ts';
@@ -65,7 +66,7 @@ function expectedDigest({ weights }: Sample): string {
 }
 
 describe('the content digest', () => {
-  it('is the SHA-256 of the bytes that the specification describes', async () => {
+  it('is the SHA-256 of the bytes that the specification describes [DIG-2] [DIG-3] [DIG-4] [DIG-5] [DIG-7]', async () => {
     const tensors = listTensors();
     const sample = await writeSample(makeSpec({ tensors }));
     const digest = await digestOf(sample.bytes);
@@ -81,7 +82,7 @@ describe('the content digest', () => {
     }
   });
 
-  it('does not see metadata, provenance and media types', async () => {
+  it('does not see metadata, provenance and media types [DIG-1]', async () => {
     const { sha256 } = await digestOfSpec({});
     const provenance = { ...makeSpec().provenance, producer: 'another', calibrationSha256: 'cd'.repeat(32) };
     const assets = ASSETS.map((asset) => ({ ...asset, mediaType: 'application/octet-stream' }));
@@ -113,7 +114,7 @@ describe('the content digest', () => {
     expect(new Set(digests).size).toBe(changes.length + 2);
   });
 
-  it('names the one tensor that changed, and knows a renamed one again', async () => {
+  it('names the one tensor that changed, and knows a renamed one again [DIG-6]', async () => {
     const { bytes } = await writeSample();
     const before = await digestOf(bytes);
     const name = 'model.layers.1.self_attn.v_proj.weight';
@@ -159,6 +160,14 @@ describe('the content digest', () => {
 });
 
 describe('canonical JSON', () => {
+  it('is what the example of docs/format.md is written in, and its digest is right', () => {
+    const page = readFileSync(new URL('../../../docs/format.md', import.meta.url), 'utf8');
+    const [, text, digest] = /^```\n(\{"encoding":.*\})\n([0-9a-f]{64})\n```$/m.exec(page)!;
+    expect(canonicalJson(JSON.parse(text!))).toBe(text);
+    expect(hash(text!)).toBe(digest);
+    expect(text).toContain(hash(Uint8Array.of(0x00, 0x3c, 0x00, 0xc0)));
+  });
+
   it('sorts members, escapes strings and has no white space', () => {
     const value = { b: [1, { z: true, a: 'quote " and \\' }], a: null, A: -5, a_b: 9_007_199_254_740_991 };
     expect(canonicalJson(value)).toBe(

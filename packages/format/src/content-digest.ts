@@ -1,5 +1,5 @@
 // What a model is, whatever file it lies in: one SHA-256 that stays the same when a container is split, merged or
-// packed anew, and one a tensor to tell which differ. docs/format.md, "Content digest", has the exact bytes.
+// packed anew, and one a tensor to tell which differ. docs/format.md, section 19.1, has the exact bytes.
 import { encodingToFields } from './encodings.ts';
 import { DuobitError } from './errors.ts';
 import { LIMITS } from './generated/limits.ts';
@@ -85,7 +85,9 @@ function tensorText(tensor: TensorInfo, planes: readonly PlaneDigest[]): string 
     shape: toJson(tensor.shape),
     encoding: toJson({ id, ...Object.fromEntries(parameters) }),
     ...(tensor.activation ? { activation: toJson(tensor.activation) } : {}),
-    planes: planes.map(({ role, sha256 }) => ({ role: planeRoleToId(role), sha256 })),
+    planes: planes
+      .map(({ role, sha256 }) => ({ role: planeRoleToId(role), sha256 }))
+      .sort((a, b) => a.role - b.role),
   });
 }
 

@@ -14,7 +14,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-describe('tried again', () => {
+describe('tried again [RMT-6]', () => {
   it('503 twice, then the bytes; onRead counts the requests', async () => {
     const server = await serve((response, count) => {
       if (count !== 1 && count !== 2) return false;

@@ -12,7 +12,7 @@ const FAST: HttpSourceOptions = { retryDelay: 1 };
 const serve = useServers();
 
 describe('a server that does its part', () => {
-  it('is asked for exactly the bytes that are read, and for the first 128 once', async () => {
+  it('is asked for exactly the bytes that are read, and for the first 128 once [RMT-1]', async () => {
     const server = await serve();
     const reads: HttpRead[] = [];
     const source = await createHttpSource(`${server.url}?token=secret#part`, {
@@ -95,7 +95,7 @@ describe('a server that does its part', () => {
   });
 });
 
-describe('refused at once', () => {
+describe('refused at once [RMT-3] [RMT-4] [RMT-8]', () => {
   const cases: { name: string; code: string; says: RegExp; act: (response: ServerResponse) => unknown }[] = [
     {
       name: 'the whole file with status 200',
@@ -202,7 +202,7 @@ describe('refused at once', () => {
   });
 });
 
-describe('a file that changes while it is read', () => {
+describe('a file that changes while it is read [RMT-5]', () => {
   const answer = (headers: Record<string, string>, length = 10) =>
     at(1, (response) => response.writeHead(206, headers).end(BYTES.subarray(0, length)));
   const first = (headers: Record<string, string>) =>

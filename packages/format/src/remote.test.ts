@@ -43,7 +43,7 @@ it('a whole container validates over HTTP', async () => {
   await source.close();
 });
 
-it('opening fetches the header once, and a layer its own segment once', async () => {
+it('opening fetches the header once, and a layer its own segment once [RMT-1] [RMT-2]', async () => {
   const { bytes } = await writeSample();
   server = await serveSource(createMemorySource(bytes));
   const container = await openContainer(await createHttpSource(server.url));
@@ -60,6 +60,23 @@ it('opening fetches the header once, and a layer its own segment once', async ()
   await container.close();
 });
 
+it('a byte that changed on the way is found, though the server vouches for it [RMT-7]', async () => {
+  const { bytes } = await writeSample();
+  const good = createMemorySource(bytes);
+  server = await serveSource({
+    ...good,
+    async read(offset, length) {
+      const part = await good.read(offset, length);
+      if (offset + length === bytes.length) part[length - 1]! ^= 1;
+      return part;
+    },
+  });
+  const container = await openContainer(await createHttpSource(server.url));
+  await expect(container.readTensor('lm_head.weight')).rejects.toMatchObject({ code: 'CHUNK_HASH' });
+  expect(decodeTensor(await container.readTensor('model.layers.0.input_layernorm.weight')).length).toBe(36);
+  await container.close();
+});
+
 it('a 6 GiB container opens, and its last tensor reads right', async () => {
   const path = join(folder, 'sparse.duo');
   const { fileLength, lastValues } = await writeSparseModel(path, { gibibytes: 6 });
@@ -73,7 +90,7 @@ it('a 6 GiB container opens, and its last tensor reads right', async () => {
   await container.close();
 });
 
-it('one layer of an 8 GiB model is read with the header and the bytes of that layer, chunk by chunk', async () => {
+it('one layer of an 8 GiB model is read with the header and the bytes of that layer, chunk by chunk [RMT-2]', async () => {
   const path = join(folder, 'sparse.duo');
   const options = { gibibytes: 8, blockCount: 3, intermediateSize: 16_384 };
   const { fileLength } = await writeSparseModel(path, options);
