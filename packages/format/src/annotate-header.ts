@@ -21,6 +21,15 @@ export type ClaimKind = 'preamble' | 'vtable' | 'table' | 'field' | 'vector' | '
 const TEXT_SHOWN = 80;
 const ELEMENTS_SHOWN = 8;
 
+/** What the offset in a field leads to. */
+const POINTED_AT = {
+  string: 'string',
+  table: 'table',
+  scalars: 'vector',
+  strings: 'vector of strings',
+  tables: 'vector of tables',
+} as const;
+
 const PREAMBLE: readonly (readonly [number, number, string, (view: DataView) => string])[] = [
   [0, 4, 'root_offset', (view) => `root table at ${hexOffset(view.getUint32(0, true))}`],
   [4, 4, 'identifier', (view) => `file identifier ${quote(latin1(view, 4, 4))}`],
@@ -138,7 +147,13 @@ class HeaderWalk {
       return;
     }
     const target = this.#follow(position);
-    this.#claim(position, 4, 'field', where, `${field.name}: ${field.kind} at ${hexOffset(target)}`);
+    this.#claim(
+      position,
+      4,
+      'field',
+      where,
+      `${field.name}: ${POINTED_AT[field.kind]} at ${hexOffset(target)}`,
+    );
     switch (field.kind) {
       case 'string':
         this.#walkString(target, where);
@@ -200,7 +215,7 @@ class HeaderWalk {
     this.#seen.add(vector);
     const count = this.#view.getUint32(vector, true);
     const type = SCALAR_TYPES[table]?.[field.name] ?? '';
-    this.#claim(vector, 4, 'vector', where, `${field.name}: ${count} elements of ${field.bytes} bytes`);
+    this.#claim(vector, 4, 'vector', where, `${field.name}: ${count} elements, ${field.bytes * count} bytes`);
     const start = vector + 4;
     // The only vectors of bytes are hashes, one or many after each other.
     if (type === 'uint8' && count > 0 && count % HASH_BYTES === 0) {

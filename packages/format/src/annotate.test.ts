@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Annotation, annotateContainer, createMemorySource } from '@duobit/format';
+import { type Annotation, annotateContainer, createMemorySource, DuobitError } from '@duobit/format';
 import { describe, expect, it } from 'vitest';
 import { forgeHeader, rehashHeader } from '../test/forge.ts';
-import { makeSpec, writeSample } from '../test/sample.ts';
+import { createRandom, makeSpec, writeSample } from '../test/sample.ts';
 
 const GOOD = fileURLToPath(new URL('../../../fixtures/good/', import.meta.url));
 
@@ -164,6 +164,28 @@ describe('annotateContainer', () => {
     new DataView(broken.buffer).setUint32(0, 0xfffffff0, true);
     await expect(annotate(broken)).rejects.toMatchObject({ code: 'HEADER_OFFSET' });
     await expect(annotate(bytes.slice(0, 500))).rejects.toMatchObject({ code: 'FILE_TRUNCATED' });
+  });
+
+  it('covers or refuses every damaged header, with a code', async () => {
+    const { bytes, summary } = await writeSample();
+    const random = createRandom(7);
+    const outcomes = new Map<string, number>();
+    for (let round = 0; round < 200; round++) {
+      const mutant = bytes.slice();
+      for (let edit = 0; edit <= round % 4; edit++) {
+        mutant[128 + Math.floor(random() * (summary.headerLength - 128))] = Math.floor(random() * 256);
+      }
+      const outcome = await annotate(await rehashHeader(mutant)).then(
+        (runs) => {
+          let at = 0;
+          for (const { offset, length } of runs) if (offset === at) at += length;
+          return at === mutant.length ? 'complete' : 'incomplete';
+        },
+        (error: unknown) => (error instanceof DuobitError ? 'refused' : String(error)),
+      );
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    }
+    expect([...outcomes.keys()].sort()).toEqual(['complete', 'refused']);
   });
 
   it('names every byte of every good file of the corpus', async () => {

@@ -153,7 +153,7 @@ function claimData(manifest: Manifest, file: number): Claim[] {
         length,
         kind: tensor ? 'plane' : 'asset',
         where: `segment ${segment.name}, ${where}`,
-        meaning: `${what}, byte ${offset} of the segment`,
+        meaning: `${what}, byte ${offset} of segment ${segment.name}`,
       };
     });
   });
