@@ -83,7 +83,7 @@ const REMEDY_CONNECTION =
  * Requests a range, has `accept` judge the head of the answer (it throws, or says how many bytes the
  * body must have), and passes the body on piece by piece, never more than that.
  * @throws DuobitError `HTTP_STATUS`, `HTTP_RANGE_REFUSED`, `HTTP_ENCODING`, `HTTP_CONTENT_RANGE`, `HTTP_OVERLONG`,
- *   `HTTP_CHANGED`, `SOURCE_EMPTY`, what `accept` throws, and the reason of `stopper`
+ *   `HTTP_CHANGED`, `SOURCE_MISSING`, `SOURCE_EMPTY`, what `accept` throws, and the reason of `stopper`
  * @throws TransientFailure on network errors, 429, 5xx and short bodies
  */
 export async function requestRange(
@@ -212,12 +212,13 @@ function statusFailure(client: HttpClient, { status, headers }: Response): Error
     const remedy = 'Try again later';
     return new TransientFailure('HTTP_STATUS', message, remedy, parseRetryAfter(headers.get('Retry-After')));
   }
+  if (status === 404 || status === 410) {
+    return refuse(client, 'SOURCE_MISSING', `${message}: there is no such file`, 'Check the address');
+  }
   const remedy =
     status === 401 || status === 403
       ? 'Give the credentials that the server wants in `headers`, or make the file public'
-      : status === 404 || status === 410
-        ? 'Check the address'
-        : REMEDY_SERVER;
+      : REMEDY_SERVER;
   return refuse(client, 'HTTP_STATUS', message, remedy);
 }
 

@@ -29,20 +29,26 @@ describe('a server that does its part', () => {
     const last = await source.read(SIZE - 1, 1);
     expect(last).toEqual(range(SIZE - 1, 1));
     expect(last.buffer.byteLength).toBe(1);
+    const target = new Uint8Array(30);
+    await source.readInto!(110, target.subarray(5, 25));
+    expect(target.subarray(5, 25)).toEqual(range(110, 20));
+    expect([...target.subarray(0, 5), ...target.subarray(25)]).toEqual(new Array(10).fill(0));
     expect(server.requests.map((request) => request.range)).toEqual([
       'bytes=0-127',
       'bytes=128-499',
       'bytes=4999-4999',
+      'bytes=128-129',
     ]);
     for (const { headers, path } of server.requests) {
       expect(headers).toMatchObject({ 'accept-encoding': 'identity', authorization: 'Bearer x' });
       expect(path).toBe('/model.duo?token=secret');
     }
-    expect(server.bytesSent()).toBe(128 + 372 + 1);
+    expect(server.bytesSent()).toBe(128 + 372 + 1 + 2);
     expect(reads).toEqual([
       { offset: 0, length: 128, requests: 1 },
       { offset: 128, length: 372, requests: 1 },
       { offset: 4999, length: 1, requests: 1 },
+      { offset: 128, length: 2, requests: 1 },
     ]);
     for (const [offset, length] of [
       [SIZE, 1],
@@ -52,7 +58,7 @@ describe('a server that does its part', () => {
     ] as const) {
       await expect(source.read(offset, length)).rejects.toMatchObject({ code: 'SOURCE_TRUNCATED' });
     }
-    expect(server.requests.length).toBe(3);
+    expect(server.requests.length).toBe(4);
     await source.close();
   });
 
@@ -76,6 +82,26 @@ describe('a server that does its part', () => {
       code: 'SOURCE_EMPTY',
       source: empty.url,
     });
+  });
+
+  it('has other files beside it, with the same query and headers [SHD-6]', async () => {
+    const server = await serve();
+    const headers = { Authorization: 'Bearer x' };
+    const source = await createHttpSource(`${server.url.replace('model', 'deep/model')}?token=secret`, {
+      headers,
+    });
+    const beside = await source.openBeside!('model-00001.duodata');
+    await source.close();
+    expect(await beside.read(200, 10)).toEqual(range(200, 10));
+    expect(beside.name).toBe(server.url.replace('model.duo', 'deep/model-00001.duodata'));
+    for (const request of server.requests.slice(1)) {
+      expect(request.path).toBe('/deep/model-00001.duodata?token=secret');
+      expect(request.headers).toMatchObject({ authorization: 'Bearer x' });
+    }
+    const odd = await beside.openBeside!('a/../b?c');
+    expect(server.requests.at(-1)!.path).toBe('/deep/a%2F..%2Fb%3Fc?token=secret');
+    await odd.close();
+    await beside.close();
   });
 
   it('may redirect', async () => {
@@ -131,8 +157,8 @@ describe('refused at once [RMT-3] [RMT-4] [RMT-8]', () => {
     },
     {
       name: 'status 404',
-      code: 'HTTP_STATUS',
-      says: /status 404/,
+      code: 'SOURCE_MISSING',
+      says: /status 404: there is no such file/,
       act: (response) => response.writeHead(404).end('not here'),
     },
     {

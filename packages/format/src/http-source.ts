@@ -57,7 +57,7 @@ interface RetryPolicy {
  * 429, 5xx and bodies cut short are tried again with exponential backoff, from the byte they got to; other statuses
  * are not. Redirects are followed each time, as their targets may expire.
  * @throws DuobitError `HTTP_REQUEST`, `HTTP_NETWORK`, `HTTP_STATUS`, `HTTP_RANGE_REFUSED`, `HTTP_ENCODING`,
- *   `HTTP_CONTENT_RANGE`, `HTTP_TRUNCATED`, `HTTP_OVERLONG`, `SOURCE_EMPTY`, `ABORTED`; reads also `HTTP_CHANGED`,
+ *   `HTTP_CONTENT_RANGE`, `HTTP_TRUNCATED`, `HTTP_OVERLONG`, `SOURCE_MISSING`, `SOURCE_EMPTY`, `ABORTED`; reads also `HTTP_CHANGED`,
  *   `SOURCE_TRUNCATED`, `SOURCE_TOO_LARGE`, `SOURCE_CLOSED`
  */
 export async function createHttpSource(url: string, options: HttpSourceOptions = {}): Promise<ByteSource> {
@@ -88,7 +88,8 @@ export async function createHttpSource(url: string, options: HttpSourceOptions =
     // Unreachable: without a head the request has thrown.
     if (!head) throw new DuobitError('INTERNAL', 'an answer had no head', { source: client.name });
     options.onRead?.({ offset: 0, length: prefix.length, requests });
-    return new HttpSource(client, policy, stopper, release, head, prefix, options.onRead);
+    const openBeside = (name: string) => createHttpSource(addressBeside(client.url, name), options);
+    return new HttpSource(client, policy, stopper, release, head, prefix, openBeside, options.onRead);
   } catch (error) {
     release();
     throw error;
@@ -128,6 +129,13 @@ function prepareClient(url: string, options: HttpSourceOptions): HttpClient {
     headers: options.headers ?? {},
     timeoutMs: timeout,
   };
+}
+
+/** The address with the last part of its path replaced; the query, which may hold credentials, stays. */
+function addressBeside(url: string, name: string): string {
+  const address = new URL(url);
+  address.pathname = address.pathname.replace(/[^/]*$/, encodeURIComponent(name));
+  return address.href;
 }
 
 /** Repeats what fails transiently. Returns the number of attempts. @throws DuobitError, never a TransientFailure */
@@ -188,6 +196,7 @@ class HttpSource implements ByteSource {
   readonly #release: () => void;
   readonly #pinned: RangeHead;
   readonly #prefix: Uint8Array;
+  readonly openBeside: (name: string) => Promise<ByteSource>;
   readonly #onRead: HttpSourceOptions['onRead'];
 
   constructor(
@@ -197,6 +206,7 @@ class HttpSource implements ByteSource {
     release: () => void,
     pinned: RangeHead,
     prefix: Uint8Array,
+    openBeside: (name: string) => Promise<ByteSource>,
     onRead: HttpSourceOptions['onRead'],
   ) {
     this.name = client.name;
@@ -207,21 +217,27 @@ class HttpSource implements ByteSource {
     this.#release = release;
     this.#pinned = pinned;
     this.#prefix = prefix;
+    this.openBeside = openBeside;
     this.#onRead = onRead;
   }
 
   async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     requireRange(this.name, this.size, offset, length);
-    this.#stopper.check();
     const bytes = this.#allocate(length);
-    const known = this.#prefix.subarray(offset, offset + length);
-    bytes.set(known);
-    if (known.length < length) {
-      const start = offset + known.length;
-      const requests = await this.#fill(bytes.subarray(known.length), start);
-      this.#onRead?.({ offset: start, length: length - known.length, requests });
-    }
+    await this.readInto(offset, bytes);
     return bytes;
+  }
+
+  async readInto(offset: number, target: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { length } = target;
+    requireRange(this.name, this.size, offset, length);
+    this.#stopper.check();
+    const known = this.#prefix.subarray(offset, offset + length);
+    target.set(known);
+    if (known.length === length) return;
+    const start = offset + known.length;
+    const requests = await this.#fill(target.subarray(known.length), start);
+    this.#onRead?.({ offset: start, length: length - known.length, requests });
   }
 
   /** Ends running reads with `SOURCE_CLOSED`. */
