@@ -1,5 +1,5 @@
-// Makes the conformance corpus, fixtures/{good,malformed,invalid,future}, and the parts of docs/format.md that are
-// made from it. `node scripts/make-corpus.mjs` writes; `--check` compares and fails on any difference. The same bytes
+// Makes the conformance corpus, fixtures/{good,malformed,invalid,future}, and the pages docs/format/*.md, which show
+// the schema and a file of the corpus. `node scripts/make-corpus.mjs` writes; `--check` compares and fails on any difference. The same bytes
 // come out each time, on every machine. It has a writer of its own; the library is checked against its files.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -64,20 +64,14 @@ function makeFiles() {
   return made;
 }
 
-/** The page with what is between the markers of a part replaced. */
-function replacePart(page, part, text) {
-  const [begin, end] = [`<!-- ${part}:begin -->`, `<!-- ${part}:end -->`];
-  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
-  if (from < 0 || to < from) throw new Error(`docs/format.md has no part ${part}`);
-  return `${page.slice(0, from + begin.length)}\n\n${text}\n\n${page.slice(to)}`;
-}
-
 function makeAll() {
   const made = makeFiles();
-  let page = readFileSync(join(ROOT, 'docs/format.md'), 'utf8');
-  page = replacePart(page, 'schema', renderSchema(SCHEMA));
-  page = replacePart(page, 'dump', renderDump(made.get('fixtures/good/minimal.duo')));
-  return made.set('docs/format.md', new TextEncoder().encode(page));
+  const pages = {
+    'docs/format/schema.md': renderSchema(SCHEMA),
+    'docs/format/dump.md': renderDump(made.get('fixtures/good/minimal.duo')),
+  };
+  for (const [path, text] of Object.entries(pages)) made.set(path, new TextEncoder().encode(text));
+  return made;
 }
 
 const check = process.argv.includes('--check');
@@ -105,7 +99,7 @@ const bytes = [...made].reduce(
   (sum, [path, { length }]) => sum + (path.startsWith('fixtures') ? length : 0),
   0,
 );
-console.log(`corpus: ${made.size - 1} files, ${bytes} bytes, ${differences.length} differences`);
+console.log(`corpus: ${made.size} files, ${bytes} bytes, ${differences.length} differences`);
 if (check && differences.length > 0) {
   console.error('the corpus is out of date: run `node scripts/make-corpus.mjs` and commit the result');
   process.exitCode = 1;

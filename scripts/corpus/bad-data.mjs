@@ -171,7 +171,7 @@ const shard = (name, covers, code, how, make = fault) =>
 const DATA_FILES = [
   shard(
     'data-file-name',
-    'SHD-2 SEC-4',
+    'SHD-2 SEC-2',
     'DATA_FILE_NAME',
     edit((tree) => (tree.data_files[0].name = '../x.duodata')),
   ),
@@ -185,18 +185,14 @@ const DATA_FILES = [
     'DATA_FILE_HASH',
     edit((tree) => (tree.data_files[0].sha256 = new Uint8Array(31))),
   ),
-  shard(
-    'data-file-unused',
-    'SHD-5',
-    'DATA_FILE_LAYOUT',
-    edit((tree) => tree.data_files.push({ ...tree.data_files[0], name: 'b' })),
-  ),
-  shard(
-    'data-file-short',
-    'SHD-5',
-    'DATA_FILE_LAYOUT',
-    edit((tree) => (tree.data_files[0].length -= 1n)),
-  ),
+  shard('data-file-unused', 'SHD-5', 'DATA_FILE_LAYOUT', {
+    codes: ['DATA_FILE_MISSING'],
+    ...edit((tree) => tree.data_files.push({ ...tree.data_files[0], name: 'b' })),
+  }),
+  shard('data-file-short', 'SHD-5', 'DATA_FILE_LAYOUT', {
+    codes: ['DATA_FILE_LENGTH'],
+    ...edit((tree) => (tree.data_files[0].length -= 1n)),
+  }),
   shard(
     'segment-in-no-file',
     'SHD-5',

@@ -175,18 +175,14 @@ const ENTRIES = [
     ...edit((tree) => (byName(tree, 'y').name = 'x')),
   }),
   fault('dimension-0', 'TEN-2', 'TENSOR_SHAPE', extra({ shape: [0, 3] })),
-  fault(
-    'product-2-54',
-    'TEN-2',
-    'TENSOR_SHAPE',
-    editTensor((tensor) => (tensor.shape = [2n ** 53n - 1n, 2n])),
-  ),
-  fault(
-    'w11-vector',
-    'ENC-7 TEN-3',
-    'TENSOR_SHAPE',
-    editTensor((tensor) => Object.assign(tensor, { shape: [64n], activation: null })),
-  ),
+  fault('product-2-54', 'TEN-2', 'TENSOR_SHAPE', {
+    codes: ['TENSOR_MISMATCH'],
+    ...editTensor((tensor) => (tensor.shape = [2n ** 53n - 1n, 2n])),
+  }),
+  fault('w11-vector', 'ENC-7 TEN-3', 'TENSOR_SHAPE', {
+    codes: ['TENSOR_MISMATCH'],
+    ...editTensor((tensor) => Object.assign(tensor, { shape: [64n], activation: null })),
+  }),
   fault(
     'group-size-33',
     'ENC-6 TEN-3',

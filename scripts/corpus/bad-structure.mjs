@@ -145,6 +145,12 @@ const STRUCTURE = [
     redirect(['provenance'], () => 8),
   ),
   fault(
+    'offset-into-segment',
+    'STR-2 STR-13',
+    'HEADER_OFFSET',
+    redirect(['provenance'], () => 16_384),
+  ),
+  fault(
     'offset-unaligned',
     'STR-13',
     'HEADER_OFFSET',
@@ -168,7 +174,7 @@ const STRUCTURE = [
     // A surrogate, which UTF-8 does not have.
     bytes: (_, file) => file.set([0xed, 0xa0, 0x80], locate(file, ['metadata', 0, 'value']).target + 4),
   }),
-  fault('work-budget', 'STR-7 STR-15 SEC-2', 'HEADER_BUDGET', {
+  fault('work-budget', 'STR-7 STR-15 SEC-1', 'HEADER_BUDGET', {
     what: {
       metadata: Object.fromEntries(
         Array.from({ length: 100 }, (_, i) => [`k${i}`, i === 0 ? 'x'.repeat(2000) : '']),

@@ -1,4 +1,4 @@
-// An annotated dump of a small file, for appendix B of docs/format.md: the preamble wholly, then the objects that lead
+// An annotated dump of a small file, docs/format/dump.md: the preamble wholly, then the objects that lead
 // from the root to the first byte of a tensor.
 import { locate } from './header.mjs';
 import { SCHEMA } from './schema.mjs';
@@ -93,7 +93,13 @@ function dumpVector(bytes, view, target, width, note, end = 0) {
   return lines;
 }
 
-/** The dump as a fenced block. */
+const INTRODUCTION = `# Annotated dump of a small container
+
+\`fixtures/good/minimal.duo\`, a model of one block with a hidden size of 8. Made by \`scripts/make-corpus.mjs\`; part of
+[the specification](../format.md). First column: place in the file, in decimal. Then up to eight bytes, and what they are.
+`;
+
+/** The dump as a page. */
 export function renderDump(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const lines = ['        preamble'];
@@ -140,5 +146,5 @@ export function renderDump(bytes) {
     `        the plane that the table at ${plane.target} names: segment at ${start}, plane at ${start} + ${offset}`,
     ...rows(bytes, start + offset, Math.min(length, 64), `first of ${length} bytes`),
   );
-  return `\`\`\`\n${lines.join('\n')}\n\`\`\``;
+  return `${INTRODUCTION}\n\`\`\`\n${lines.join('\n')}\n\`\`\`\n`;
 }

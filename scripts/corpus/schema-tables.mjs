@@ -1,4 +1,4 @@
-// The schema as tables for people: what section "Schema" of docs/format.md shows.
+// The schema as tables for people: docs/format/schema.md.
 import { kindOf } from './schema.mjs';
 
 function presenceOf(field) {
@@ -13,6 +13,12 @@ function typeOf({ type, vector }) {
   return vector ? `[${name}]` : name;
 }
 
+const INTRODUCTION = `# Schema of the header, as tables
+
+Made from [schemas/duobit.fbs](../../schemas/duobit.fbs) by \`scripts/make-corpus.mjs\`; part of [the specification](../format.md).
+"Presence" is *required* (by FlatBuffers), *default* (absent means 0 or false) or *optional* (absent means that there is none).
+`;
+
 /** Markdown: one table for each table of the schema, root first, then the enums. */
 export function renderSchema({ tables, enums, root }) {
   const names = [root, ...Object.keys(tables).filter((name) => name !== root)];
@@ -21,7 +27,7 @@ export function renderSchema({ tables, enums, root }) {
       [field.id, field.name, typeOf(field), presenceOf(field), field.comment || ' '].join(' | '),
     );
     return [
-      `**${name}**${name === root ? ', the root' : ''}`,
+      `## ${name}${name === root ? ', the root' : ''}`,
       '',
       '| Id | Field | Type | Presence | Notes |',
       '| ---: | --- | --- | --- | --- |',
@@ -34,5 +40,5 @@ export function renderSchema({ tables, enums, root }) {
         .map(([key, value]) => `${value} ${key}`)
         .join(', ')}`,
   );
-  return `${parts.join('\n\n')}\n\nEnums:\n\n${lists.join('\n')}`;
+  return `${INTRODUCTION}\n${parts.join('\n\n')}\n\n## Enums\n\n${lists.join('\n')}\n`;
 }
