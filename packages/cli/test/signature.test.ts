@@ -189,7 +189,7 @@ describe('duobit verify-signature', () => {
     expect((await verifyWith(jws)).code).toBe(0);
   });
 
-  it('refuses changed data, which --header-only does not read [SIG-9]', async () => {
+  it('refuses changed data, which --header-only does not read [SIG-2] [SIG-9]', async () => {
     const path = folder.path('data.duo');
     const bytes = await readFile(container.path());
     bytes[bytes.length - 1]! ^= 1;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { LIMITS } from './index.ts';
 
-it('docs/format.md lists every limit with its value', () => {
+it('docs/format.md lists every limit with its value [LIM-2]', () => {
   const page = readFileSync(new URL('../../../docs/format.md', import.meta.url), 'utf8');
   const rows = [...page.matchAll(/^\| `(\w+)` \| ([\d,]+) \|/gm)];
   const listed = Object.fromEntries(

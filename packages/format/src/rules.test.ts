@@ -91,7 +91,7 @@ const HEADER_RULES: [string, string, (content: MutableContent) => void][] = [
     (c) => (c.metadata = Object.fromEntries(Array.from({ length: 1025 }, (_, i) => [`k${i}`, '']))),
   ],
   ['LIMIT_EXCEEDED', 'many eos', (c) => (c.specialTokens.eos = Array.from({ length: 65 }, (_, i) => i))],
-  ['LIMIT_EXCEEDED', 'a long text', (c) => (c.provenance.recipe = 'x'.repeat(2 ** 20 + 1))],
+  ['LIMIT_EXCEEDED', 'a long text [STR-18]', (c) => (c.provenance.recipe = 'x'.repeat(2 ** 20 + 1))],
   ['ACTIVATION_INVALID', 'a clip of zero', (c) => (tensor(c, Q).activation!.clipLow = 0)],
   [
     'ACTIVATION_INVALID',

@@ -81,7 +81,7 @@ describe('hostile headers', () => {
     ],
     [
       'HEADER_BUDGET',
-      'thousands of offsets to one tensor with thousands of offsets to one plane',
+      'thousands of offsets to one tensor with thousands of offsets to one plane [STR-3]',
       16_000_000,
       (view, start, model) => {
         const count = 65_000;
@@ -116,7 +116,7 @@ describe('hostile headers', () => {
     ],
     [
       'LIMIT_EXCEEDED',
-      'a million tensors',
+      'a million tensors [STR-16]',
       4_000_100,
       (view, start, model) => {
         view.setUint32(start, 1_000_000, true);
@@ -265,7 +265,7 @@ describe('random damage', () => {
     }
   });
 
-  it('edits with a right header hash give a DuobitError or a readable file', async () => {
+  it('edits with a right header hash give a DuobitError or a readable file [STR-1]', async () => {
     const random = createRandom(8);
     const { bytes, summary } = sample;
     const codes = new Map<string, number>();
