@@ -1,6 +1,7 @@
 // An opened container: a frozen manifest, and tensors and assets read on demand.
 import { compareTensorNames } from './architecture.ts';
 import { DuobitError } from './errors.ts';
+import { FileSet, type OpenOptions } from './file-set.ts';
 import { readManifest } from './header-read.ts';
 import type { AssetRole, Manifest, ModelSource, PlaneRole, TensorData, TensorInfo } from './manifest.ts';
 import { requireRange } from './memory-source.ts';
@@ -21,16 +22,17 @@ export interface Container extends ModelSource {
 
 /**
  * Opens a container: checks its header wholly and its data not at all; chunk hashes are checked when their bytes
- * are first read. The container owns the source from then on, and closes it.
+ * are first read. Data files are opened when they are first read. The container owns the source from then on, and
+ * closes it with them.
  * @throws DuobitError any code of docs/format.md, "Validation", steps 1 to 5, or what the source throws; the source
  *   stays open then
  */
-export async function openContainer(source: ByteSource): Promise<Container> {
+export async function openContainer(source: ByteSource, options: OpenOptions = {}): Promise<Container> {
   const manifest = await readManifest(source, throwProblems(source.name));
   // Unreachable: a missing manifest was reported, and reporting throws.
   if (!manifest)
     throw new DuobitError('INTERNAL', 'a header was refused without a reason', { source: source.name });
-  return new OpenContainer(source, manifest);
+  return new OpenContainer(source, manifest, options);
 }
 
 class OpenContainer implements Container {
@@ -38,14 +40,16 @@ class OpenContainer implements Container {
   readonly manifest: Manifest;
   readonly tensorNames: readonly string[];
   readonly #source: ByteSource;
+  readonly #files: FileSet;
   readonly #reader: SegmentReader;
   readonly #tensors: ReadonlyMap<string, TensorInfo>;
 
-  constructor(source: ByteSource, manifest: Manifest) {
+  constructor(source: ByteSource, manifest: Manifest, options: OpenOptions) {
     this.name = source.name;
     this.manifest = manifest;
     this.#source = source;
-    this.#reader = new SegmentReader(source, manifest.segments);
+    this.#files = new FileSet(source, manifest.dataFiles, options);
+    this.#reader = new SegmentReader(this.#files, manifest.segments);
     this.#tensors = new Map(manifest.tensors.map((tensor) => [tensor.name, tensor]));
     this.tensorNames = Object.freeze([...this.#tensors.keys()].sort(compareTensorNames));
   }
@@ -71,7 +75,10 @@ class OpenContainer implements Container {
     return info;
   }
 
-  /** @throws DuobitError `TENSOR_UNKNOWN`, `ENCODING_UNKNOWN`, `CHUNK_HASH`, or what the source throws */
+  /**
+   * @throws DuobitError `TENSOR_UNKNOWN`, `ENCODING_UNKNOWN`, `CHUNK_HASH`, `DATA_FILE_MISSING`, `DATA_FILE_LENGTH`,
+   *   or what the source throws
+   */
   async readTensor(name: string): Promise<TensorData> {
     const info = this.tensorInfo(name);
     if (info.encoding.kind === 'unknown') {
@@ -88,7 +95,7 @@ class OpenContainer implements Container {
     return { info, planes };
   }
 
-  /** @throws DuobitError `CHUNK_HASH`, or what the source throws */
+  /** @throws DuobitError `CHUNK_HASH`, `DATA_FILE_MISSING`, `DATA_FILE_LENGTH`, or what the source throws */
   async readAsset(role: AssetRole): Promise<Uint8Array<ArrayBuffer> | null> {
     const asset = this.manifest.assets.find((candidate) => candidate.role === role);
     return asset ? this.#reader.read(asset.segment, asset.offset, asset.length) : null;
@@ -101,6 +108,7 @@ class OpenContainer implements Container {
   }
 
   async close(): Promise<void> {
+    await this.#files.close();
     await this.#source.close();
   }
 }

@@ -25,13 +25,28 @@ async function digestOfSpec(change: Partial<ContainerSpec>, seed = 1) {
 }
 
 /** Numbers of the schema for the roles of planes. */
-const ROLES: Record<string, number> = { dense: 1, codes: 2, scale: 3, sign: 4, bitmap: 5, alpha: 6, mu: 7 };
+const ROLES: Record<string, number> = {
+  dense: 1,
+  codes: 2,
+  scale: 3,
+  sign: 4,
+  bitmap: 5,
+  alpha: 6,
+  mu: 7,
+  'outlier-index': 8,
+  'outlier-codes': 9,
+  'outlier-scale': 10,
+  'salient-mask': 11,
+  'salient-codes': 12,
+  'salient-scale': 13,
+  'salient-offsets': 14,
+};
 
 /** The digest of the sample, put together as docs/format.md says, without the code under test. */
 function expectedDigest({ weights }: Sample): string {
   const tensors = listTensors()
     .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .map(({ name, shape, encoding }) => {
+    .map(({ name, shape, encoding, activation }) => {
       const encodings: Record<string, string> = {
         f32: '{"id":1}',
         f16: '{"id":2}',
@@ -39,18 +54,21 @@ function expectedDigest({ weights }: Sample): string {
         int8: '{"group_size":32,"id":4}',
         int4: '{"group_size":32,"id":5}',
         w11: '{"flags":1,"group_size":32,"id":6}',
+        'w11-outlier': '{"flags":1,"group_size":32,"id":7,"outlier_columns":3}',
+        'partial-binary': '{"group_size":32,"id":8,"salient_count":70}',
       };
       const symmetric = encoding.kind === 'w11' && !encoding.offsets;
       const fields = symmetric ? '{"group_size":32,"id":6}' : encodings[encoding.kind]!;
-      // 0.875 and 0.9 as binary64.
-      const activation =
-        encoding.kind === 'w11'
-          ? '"activation":{"bits":4,"clip_high":"3feccccccccccccd","clip_low":"3fec000000000000"},'
-          : '';
+      // 0.875, 0.9 and 8.5 as binary64.
+      const knee = activation?.knee ? ',"knee":{"code":12,"slope_ratio":3}' : '';
+      const scales = activation?.planeScales ? ',"plane_scales":[1,2,4,"4021000000000000"]' : '';
+      const quantizer = activation
+        ? `"activation":{"bits":4,"clip_high":"3feccccccccccccd","clip_low":"3fec000000000000"${knee}${scales}},`
+        : '';
       const planes = Object.entries(weights.get(name)!)
         .sort(([a], [b]) => ROLES[a]! - ROLES[b]!)
         .map(([role, bytes]) => `{"role":${ROLES[role]},"sha256":"${hash(bytes!)}"}`);
-      const text = `{${activation}"encoding":${fields},"planes":[${planes}],"shape":[${shape}]}`;
+      const text = `{${quantizer}"encoding":${fields},"planes":[${planes}],"shape":[${shape}]}`;
       return `{"name":"${name}","sha256":"${hash(text)}"}`;
     });
   // 1e-5 as binary64 in norm_epsilon; rope_scaling and sliding_window are null.

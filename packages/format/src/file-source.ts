@@ -1,6 +1,7 @@
 // A file as a source: positional reads, so any number of them may run at once.
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { DuobitError } from './errors.ts';
 import { requireRange } from './memory-source.ts';
 import type { ByteSource } from './source.ts';
@@ -95,13 +96,20 @@ class FileSource implements ByteSource {
 
   async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     requireRange(this.name, this.size, offset, length);
+    const bytes = this.#allocate(length);
+    await this.readInto(offset, bytes);
+    return bytes;
+  }
+
+  async readInto(offset: number, target: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { length } = target;
+    requireRange(this.name, this.size, offset, length);
     if (this.#closed)
       throw new DuobitError('SOURCE_CLOSED', 'the file is closed already', { source: this.name });
-    const bytes = this.#allocate(length);
     for (let done = 0; done < length; ) {
       const wanted = Math.min(MOST_PER_READ, length - done);
       const { bytesRead } = await this.#handle
-        .read(bytes, done, wanted, offset + done)
+        .read(target, done, wanted, offset + done)
         .catch((error: unknown) => {
           throw ioFailure(this.name, error);
         });
@@ -117,7 +125,10 @@ class FileSource implements ByteSource {
       }
       done += bytesRead;
     }
-    return bytes;
+  }
+
+  openBeside(name: string): Promise<ByteSource> {
+    return createFileSource(join(dirname(this.name), name));
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,7 @@ import { decodeHeader } from './header-decode.ts';
 
 import type { Manifest } from './manifest.ts';
 import { checkLayout } from './places.ts';
+import { isZero } from './plane-values.ts';
 import { FEATURE_DATA_FILES, HASH_BYTES, HASH_OFFSET, parsePreamble } from './preamble.ts';
 import { REMEDY_DAMAGED, type Report } from './problems.ts';
 import { checkManifest } from './rules.ts';
@@ -19,6 +20,17 @@ import { verifyHeader } from './verifier.ts';
  * @throws DuobitError what the source throws, and `HASH_UNAVAILABLE`
  */
 export async function readManifest(source: ByteSource, report: Report): Promise<Manifest | null> {
+  return (await readHeader(source, report))?.manifest ?? null;
+}
+
+export interface HeaderRead {
+  readonly manifest: Manifest;
+  /** The header's bytes with the hash field zero. */
+  readonly header: Uint8Array<ArrayBuffer>;
+}
+
+/** As `readManifest`. */
+export async function readHeader(source: ByteSource, report: Report): Promise<HeaderRead | null> {
   if (source.size < LIMITS.preambleBytes) {
     const message = `the file has ${source.size} bytes; a container has at least ${LIMITS.preambleBytes}`;
     report('FILE_TOO_SHORT', 'file length', message, REMEDY_DAMAGED);
@@ -30,11 +42,11 @@ export async function readManifest(source: ByteSource, report: Report): Promise<
 
   const { headerLength, segmentBase } = preamble;
   const bytes = await source.read(0, Math.min(segmentBase, source.size));
-  if (bytes.subarray(headerLength).some((byte) => byte !== 0)) {
+  if (!isZero(bytes.subarray(headerLength))) {
     report('PADDING_NONZERO', 'padding after the header', 'bytes between header and segments are not zero');
   }
-  // A copy of its own: no accessor can reach past the header, whatever the bytes say.
-  const header = bytes.slice(0, headerLength);
+  // Nothing else is in this memory but the padding, so no accessor can leak what is none of the file's.
+  const header = bytes.subarray(0, headerLength);
   header.fill(0, HASH_OFFSET, HASH_OFFSET + HASH_BYTES);
   const hash = toHex(await sha256(header));
   if (hash !== toHex(preamble.headerSha256)) {
@@ -57,7 +69,7 @@ export async function readManifest(source: ByteSource, report: Report): Promise<
   }
   checkManifest(manifest, report);
   checkLayout(manifest, segmentBase, report);
-  return freezeDeeply(manifest);
+  return { manifest: freezeDeeply(manifest), header };
 }
 
 function freezeDeeply<T extends object>(value: T): T {

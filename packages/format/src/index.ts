@@ -22,6 +22,7 @@ export {
   int8RowStride,
 } from './encodings.ts';
 export { DuobitError, type ErrorFacts } from './errors.ts';
+export type { OpenDataFile, OpenOptions } from './file-set.ts';
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './float16.ts';
 export { LIMITS } from './generated/limits.ts';
 export { createHttpSource, type HttpRead, type HttpSourceOptions } from './http-source.ts';
@@ -66,5 +67,12 @@ export type { Problem } from './problems.ts';
 export { fromHex, sha256, toHex } from './sha256.ts';
 export { type ByteSink, createMemorySink, type MemorySink } from './sink.ts';
 export type { ByteSource } from './source.ts';
+export {
+  type MergeOptions,
+  mergeContainer,
+  type OpenSink,
+  type SplitOptions,
+  splitContainer,
+} from './split.ts';
 export { type ValidateOptions, type ValidationReport, validateContainer } from './validate.ts';
 export { type ContainerSummary, type ContainerWriter, createContainerWriter } from './writer.ts';

@@ -28,6 +28,10 @@ export function createMemorySource(bytes: Uint8Array, name = 'memory'): ByteSour
       copy.set(bytes.subarray(offset, offset + length));
       return copy;
     },
+    async readInto(offset, target) {
+      requireRange(name, bytes.length, offset, target.length);
+      target.set(bytes.subarray(offset, offset + target.length));
+    },
     async close() {},
   };
 }

@@ -1,6 +1,6 @@
 // Where everything must lie: a header fixes the layout completely, with no gap, overlap or trailing byte in any file.
 import { LIMITS } from './generated/limits.ts';
-import type { Manifest, Segment, TensorInfo } from './manifest.ts';
+import type { Asset, Manifest, Plane, Segment, TensorInfo } from './manifest.ts';
 import { alignUp } from './preamble.ts';
 import type { Report } from './problems.ts';
 
@@ -11,21 +11,34 @@ export interface Region {
   readonly tensor: TensorInfo | null;
   /** Role of the plane or asset. */
   readonly role: string;
-  /** For messages. */
+  /** For messages; made when asked for, as headers may list very many. */
   readonly where: string;
+}
+
+class PlacedRegion implements Region {
+  readonly offset: number;
+  readonly length: number;
+  readonly tensor: TensorInfo | null;
+  readonly role: string;
+
+  constructor({ offset, length, role }: Plane | Asset, tensor: TensorInfo | null) {
+    this.offset = offset;
+    this.length = length;
+    this.tensor = tensor;
+    this.role = role;
+  }
+
+  get where(): string {
+    return this.tensor ? `tensor ${this.tensor.name}, plane ${this.role}` : `asset ${this.role}`;
+  }
 }
 
 /** The regions of every segment, sorted by offset; those of segments that do not exist are left out. */
 export function listRegions(manifest: Pick<Manifest, 'assets' | 'tensors' | 'segments'>): Region[][] {
   const regions: Region[][] = manifest.segments.map(() => []);
-  for (const asset of manifest.assets) {
-    const { offset, length, role } = asset;
-    regions[asset.segment]?.push({ offset, length, tensor: null, role, where: `asset ${role}` });
-  }
+  for (const asset of manifest.assets) regions[asset.segment]?.push(new PlacedRegion(asset, null));
   for (const tensor of manifest.tensors) {
-    for (const { segment, offset, length, role } of tensor.planes) {
-      regions[segment]?.push({ offset, length, tensor, role, where: `tensor ${tensor.name}, plane ${role}` });
-    }
+    for (const plane of tensor.planes) regions[plane.segment]?.push(new PlacedRegion(plane, tensor));
   }
   for (const list of regions) list.sort((a, b) => a.offset - b.offset);
   return regions;
@@ -36,18 +49,18 @@ export function checkLayout(manifest: Manifest, segmentBase: number, report: Rep
   const { segments } = manifest;
   if (segments.length === 0) report('SEGMENT_LAYOUT', 'segments', 'the file has no segment');
   checkSegments(manifest, segmentBase, report);
-  const entries = [
-    ...manifest.assets.map(({ role, segment }) => ({ segment, where: `asset ${role}` })),
-    ...manifest.tensors.flatMap((tensor) =>
-      tensor.planes.map(({ role, segment }) => ({ segment, where: `tensor ${tensor.name}, plane ${role}` })),
-    ),
-  ];
-  for (const { segment, where } of entries) {
-    if (segment >= segments.length) {
-      report('PLANE_RANGE', where, `segment ${segment} does not exist; there are ${segments.length}`);
-    }
-  }
+  checkSegmentIndices(manifest, report);
   for (const [i, regions] of listRegions(manifest).entries()) checkRegions(segments[i]!, regions, report);
+}
+
+function checkSegmentIndices({ assets, tensors, segments }: Manifest, report: Report): void {
+  const check = (part: Plane | Asset, tensor: TensorInfo | null): void => {
+    if (part.segment < segments.length) return;
+    const message = `segment ${part.segment} does not exist; there are ${segments.length}`;
+    report('PLANE_RANGE', new PlacedRegion(part, tensor).where, message);
+  };
+  for (const asset of assets) check(asset, null);
+  for (const tensor of tensors) for (const plane of tensor.planes) check(plane, tensor);
 }
 
 /** Segments lie one after the other, file after file, and each file ends where its last one does. */

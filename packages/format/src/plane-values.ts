@@ -56,6 +56,12 @@ function checkInt8Codes(bytes: Uint8Array, start: number, columns: number): Valu
   return checkRowPadding(bytes, start, int8RowStride(columns), 8 * columns);
 }
 
+/** Whether all bytes are zero. */
+export function isZero(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length; at++) if (bytes[at] !== 0) return false;
+  return true;
+}
+
 /** Exponent bits of a value, and those of two 16-bit values in one word. */
 const EXPONENT = { f32: 0x7f800000, f16: 0x7c007c00, bf16: 0x7f807f80 } as const;
 /** Added to the exponent bits, carries into the sign's place exactly when all of them are set. */

@@ -47,6 +47,20 @@ const tensor = (content: MutableContent, name: string) =>
   content.tensors.find((candidate) => candidate.name === name)!;
 const Q = 'model.layers.0.self_attn.q_proj.weight';
 
+const KNEE = 'model.layers.1.self_attn.k_proj.weight';
+const OUTLIERS = 'model.layers.1.mlp.gate_proj.weight';
+const BINARY = 'model.layers.1.self_attn.o_proj.weight';
+const NORM = 'model.layers.0.input_layernorm.weight';
+const FUTURE = {
+  kind: 'unknown',
+  id: 999,
+  groupSize: 48,
+  flags: 2 ** 31,
+  outlierColumns: 5,
+  salientCount: 2 ** 40,
+} as const;
+const NO_FIELDS = { groupSize: 0, flags: 0, outlierColumns: 0, salientCount: 0 };
+
 const HEADER_RULES: [string, string, (content: MutableContent) => void][] = [
   ['ARCHITECTURE_INVALID', 'no layers', (c) => (c.architecture.blockCount = 0)],
   ['ARCHITECTURE_INVALID', 'heads that do not divide', (c) => (c.architecture.kvHeadCount = 3)],
@@ -105,6 +119,75 @@ const HEADER_RULES: [string, string, (content: MutableContent) => void][] = [
         planeScales: null,
       }),
   ],
+  ['ACTIVATION_INVALID', 'a knee at 0', (c) => (tensor(c, KNEE).activation!.knee!.code = 0)],
+  ['ACTIVATION_INVALID', 'a knee at 15', (c) => (tensor(c, KNEE).activation!.knee!.code = 15)],
+  ['ACTIVATION_INVALID', 'a slope ratio of 1', (c) => (tensor(c, KNEE).activation!.knee!.slopeRatio = 1)],
+  ['ACTIVATION_INVALID', 'a slope ratio of 9', (c) => (tensor(c, KNEE).activation!.knee!.slopeRatio = 9)],
+  ['ACTIVATION_INVALID', 'three plane scales', (c) => (tensor(c, Q).activation!.planeScales = [1, 2, 4])],
+  [
+    'ACTIVATION_INVALID',
+    'a plane scale of zero',
+    (c) => (tensor(c, Q).activation!.planeScales = [1, 0, 4, 8]),
+  ],
+  [
+    'ACTIVATION_INVALID',
+    'an endless plane scale',
+    (c) => (tensor(c, Q).activation!.planeScales = [1, 2, 4, Infinity]),
+  ],
+  [
+    'ACTIVATION_INVALID',
+    'knee and plane scales',
+    (c) => (tensor(c, KNEE).activation!.planeScales = [1, 2, 4, 8]),
+  ],
+  [
+    'ENCODING_PARAMETERS',
+    'more outlier columns than columns',
+    (c) => Object.assign(tensor(c, OUTLIERS).encoding, { outlierColumns: 37 }),
+  ],
+  [
+    'ENCODING_PARAMETERS',
+    'no outlier column',
+    (c) => Object.assign(tensor(c, OUTLIERS).encoding, { outlierColumns: 0 }),
+  ],
+  [
+    'ENCODING_PARAMETERS',
+    'more salient weights than weights',
+    (c) => Object.assign(tensor(c, BINARY).encoding, { salientCount: 1441 }),
+  ],
+  [
+    'ENCODING_PARAMETERS',
+    'no salient weight',
+    (c) => Object.assign(tensor(c, BINARY).encoding, { salientCount: 0 }),
+  ],
+  [
+    'ENCODING_PARAMETERS',
+    '2^32 salient weights',
+    (c) => Object.assign(tensor(c, BINARY).encoding, { salientCount: 2 ** 32 }),
+  ],
+  [
+    'ENCODING_PARAMETERS',
+    'outlier columns in f32',
+    (c) => (tensor(c, NORM).encoding = { kind: 'unknown', id: 1, ...NO_FIELDS, outlierColumns: 1 }),
+  ],
+  [
+    'ENCODING_PARAMETERS',
+    'salient weights in w11',
+    (c) => (tensor(c, Q).encoding = { kind: 'unknown', id: 6, ...NO_FIELDS, groupSize: 32, salientCount: 1 }),
+  ],
+  [
+    'PLANE_LENGTH',
+    'another outlier count',
+    (c) => Object.assign(tensor(c, OUTLIERS).encoding, { outlierColumns: 4 }),
+  ],
+  [
+    'PLANE_LENGTH',
+    'another salient count',
+    (c) => Object.assign(tensor(c, BINARY).encoding, { salientCount: 73 }),
+  ],
+  ['KV_CACHE_INVALID', 'keys of 5 bits', (c) => Object.assign(c.kvCache!, { keyBits: 5 })],
+  ['KV_CACHE_INVALID', 'values of 0 bits', (c) => Object.assign(c.kvCache!, { valueBits: 0 })],
+  ['KV_CACHE_INVALID', 'groups of 16', (c) => Object.assign(c.kvCache!, { groupSize: 16 })],
+  ['DATA_FILE_LAYOUT', 'a data file that is not listed', (c) => (c.segments[4]!.file = 1)],
   ['ACTIVATION_UNSUPPORTED', 'five bits', (c) => Object.assign(tensor(c, Q).activation!, { bits: 5 })],
   ['TENSOR_MISSING', 'an absent tensor', (c) => c.architecture.blockCount++],
   ['TENSOR_MISMATCH', 'another width', (c) => (c.architecture.intermediateSize += 4)],
@@ -180,7 +263,7 @@ describe('rules of the header', () => {
       content.tensors.push({
         name: 'z.future',
         shape: [3, 5],
-        encoding: { kind: 'unknown', id: 999, groupSize: 0, flags: 0, outlierColumns: 0, salientCount: 0 },
+        encoding: FUTURE,
         planes: [{ role: 'unknown-77', segment: 4, offset: 0, length: 1 }],
         activation: null,
       });
@@ -195,14 +278,10 @@ describe('rules of the header', () => {
     });
     expect(await validationCodes(forged)).toEqual([]);
     const container = await openContainer(createMemorySource(forged));
-    expect(container.tensorInfo('z.future').encoding).toEqual({
-      kind: 'unknown',
-      id: 999,
-      groupSize: 0,
-      flags: 0,
-      outlierColumns: 0,
-      salientCount: 0,
-    });
+    expect(container.tensorInfo('z.future').encoding).toEqual(FUTURE);
+    // Nothing of it is lost when the header is written again.
+    const report = await validateContainer(createMemorySource(forged), { canonical: true });
+    expect(report.problems.map(({ code }) => code)).not.toContain('CANONICAL_HEADER');
     expect(container.tensorInfo('z.future').planes[1]!.role).toBe('unknown-78');
     await expect(container.readTensor('z.future')).rejects.toMatchObject({ code: 'ENCODING_UNKNOWN' });
     await expect(container.readTensor('absent')).rejects.toMatchObject({ code: 'TENSOR_UNKNOWN' });
@@ -222,6 +301,7 @@ describe('rules of the preamble', () => {
     ['CONTAINER_MAGIC', 'GGUF', (_, bytes) => bytes.set([...'GGUF\u0003\0\0\0'].map((c) => c.charCodeAt(0)))],
     ['VERSION_UNSUPPORTED', 'the next major version', (view) => view.setUint16(16, 2, true)],
     ['FEATURE_UNSUPPORTED', 'an unknown feature', (view) => view.setBigUint64(40, 1n << 63n, true)],
+    ['FEATURE_MISMATCH', 'data files that are not there', (view) => view.setBigUint64(40, 1n, true)],
     ['PREAMBLE_RESERVED', 'a reserved byte', (_, bytes) => (bytes[127] = 1)],
     ['HEADER_LENGTH', 'a header of 128 bytes', (view) => view.setUint32(20, 128, true)],
     ['HEADER_LENGTH', 'a header of 4 GiB', (view) => view.setUint32(20, 2 ** 32 - 1, true)],
@@ -242,7 +322,13 @@ describe('rules of the preamble', () => {
       view.setUint16(18, 7, true);
     });
     expect(await openCode(bytes)).toBe('opened');
-    expect(await validationCodes(bytes)).toEqual([]);
+    const report = await validateContainer(createMemorySource(bytes), { canonical: true });
+    expect(report.problems).toEqual([]);
+    expect(report.manifest!.compatibleFeatures).toEqual([40]);
+    expect(report.notes).toEqual([
+      'compatible features 40 are not known and were ignored',
+      'canonical form was not checked: version 1.7 is newer than this release',
+    ]);
   });
 
   it('refuses trailing bytes, missing bytes and what is no file at all', async () => {
@@ -320,6 +406,80 @@ describe('rules of the data', () => {
       'TOKENIZER_VOCABULARY',
       'an id without embedding',
       (data, m) => data.set(new TextEncoder().encode('"b":39'), m.segments[0]!.offset + 25),
+    ],
+    [
+      'VALUE_NOT_FINITE',
+      'NaN outlier scale',
+      (data, m) => at(OUTLIERS, 'outlier-scale')(data, m).set([0x01, 0x7c], 102),
+    ],
+    [
+      'VALUE_NOT_FINITE',
+      'infinite salient minimum',
+      (data, m) => at(BINARY, 'salient-scale')(data, m).set([0x00, 0xfc], 2),
+    ],
+    [
+      'CODE_RANGE',
+      'outlier code of -128',
+      (data, m) => at(OUTLIERS, 'outlier-codes')(data, m).set([0x80], 4),
+    ],
+    [
+      'PADDING_NONZERO',
+      'outlier pad byte',
+      (data, m) => at(OUTLIERS, 'outlier-codes')(data, m).set([1], 207),
+    ],
+    ['PADDING_NONZERO', 'salient pad byte', (data, m) => at(BINARY, 'salient-codes')(data, m).set([1], 70)],
+    ['PADDING_NONZERO', 'salient pad bit', (data, m) => at(BINARY, 'salient-mask')(data, m).set([1], 5)],
+    [
+      'OUTLIER_INDEX',
+      'an outlier column that does not exist',
+      (data, m) => at(OUTLIERS, 'outlier-index')(data, m).set([36], 8),
+    ],
+    [
+      'OUTLIER_INDEX',
+      'an outlier column twice',
+      (data, m) => {
+        const index = at(OUTLIERS, 'outlier-index')(data, m);
+        index.copyWithin(4, 0, 4);
+      },
+    ],
+    [
+      'OUTLIER_BITS',
+      'a bitmap bit in an outlier column of the last row',
+      (data, m) => {
+        const column = at(OUTLIERS, 'outlier-index')(data, m)[4]!;
+        at(OUTLIERS, 'bitmap')(data, m)[51 * 8 + (column >> 3)]! |= 1 << (column & 7);
+      },
+    ],
+    [
+      'SALIENT_BITS',
+      'a sign bit of a salient weight',
+      (data, m) => {
+        const mask = at(BINARY, 'salient-mask')(data, m);
+        const byte = mask.findLastIndex((bits) => bits !== 0);
+        at(BINARY, 'sign')(data, m)[byte]! |= mask[byte]!;
+      },
+    ],
+    [
+      'SALIENT_OFFSETS',
+      'a wrong offset',
+      (data, m) => void (at(BINARY, 'salient-offsets')(data, m)[4 * 17]! += 1),
+    ],
+    [
+      'SALIENT_OFFSETS',
+      'a wrong last offset',
+      (data, m) => void (at(BINARY, 'salient-offsets')(data, m)[4 * 36]! -= 1),
+    ],
+    [
+      'SALIENT_OFFSETS',
+      'a mask with one bit more, and offsets that count it',
+      (data, m) => {
+        const [mask, sign] = [at(BINARY, 'salient-mask')(data, m), at(BINARY, 'sign')(data, m)];
+        const last = 35 * 8 + 3;
+        const bit = ~mask[last]! & -~mask[last]!;
+        mask[last]! |= bit;
+        sign[last]! &= ~bit;
+        at(BINARY, 'salient-offsets')(data, m)[4 * 36]! += 1;
+      },
     ],
     ['TOKENIZER_INVALID', 'not JSON', (data, m) => data.set([0x21], m.segments[0]!.offset)],
   ])('%s: %s', async (code, _what, change) => {

@@ -189,12 +189,17 @@ export function describeKvCache({ keyBits, valueBits, groupSize }: KvCacheFields
   return `keys of ${keyBits} and values of ${valueBits} bits in groups of ${groupSize}`;
 }
 
+/** Whether it is a plain file name, which cannot lead to another folder. */
+export function isDataFileName(name: string): boolean {
+  return DATA_FILE_NAME.test(name);
+}
+
 /** Plain names, so that a container cannot make a reader open files elsewhere; unique on every file system. */
 function checkDataFileNames({ dataFiles }: Manifest, report: Report): void {
   const names = new Set<string>();
   for (const [i, { name }] of dataFiles.entries()) {
     const where = `data file ${i + 1}`;
-    if (!DATA_FILE_NAME.test(name)) {
+    if (!isDataFileName(name)) {
       report(
         'DATA_FILE_NAME',
         where,

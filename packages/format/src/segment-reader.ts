@@ -1,30 +1,30 @@
 // Ranges of segments, each chunk's hash checked the first time any byte of it is read.
 import { DuobitError } from './errors.ts';
+import type { FileSet } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
 import type { Segment } from './manifest.ts';
 import { REMEDY_DAMAGED } from './problems.ts';
 import { sha256, toHex } from './sha256.ts';
-import type { ByteSource } from './source.ts';
 
 const CHUNK = LIMITS.chunkBytes;
 
 export class SegmentReader {
-  readonly #source: ByteSource;
+  readonly #files: FileSet;
   readonly #segments: readonly Segment[];
   /** For each segment one byte a chunk: 1 once its hash was right. */
   readonly #verified: Uint8Array[];
   /** The chunk read last, as tensors read in order share it at their borders. */
   #cache: { segment: number; chunk: number; bytes: Uint8Array<ArrayBuffer> } | null = null;
 
-  constructor(source: ByteSource, segments: readonly Segment[]) {
-    this.#source = source;
+  constructor(files: FileSet, segments: readonly Segment[]) {
+    this.#files = files;
     this.#segments = segments;
     this.#verified = segments.map((segment) => new Uint8Array(segment.chunkHashes.length));
   }
 
   /**
    * Reads a range that lies inside the segment, which validation of the header made sure of.
-   * @throws DuobitError `CHUNK_HASH`, or what the source throws
+   * @throws DuobitError `CHUNK_HASH`, `DATA_FILE_MISSING`, `DATA_FILE_LENGTH`, or what the source throws
    */
   async read(segment: number, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     const result = new Uint8Array(length);
@@ -43,15 +43,16 @@ export class SegmentReader {
     if (cache?.segment === index && cache.chunk === chunk) return cache.bytes.subarray(within, within + size);
     const segment = this.#segments[index]!;
     const start = segment.offset + chunk * CHUNK;
-    if (this.#verified[index]![chunk]) return this.#source.read(start + within, size);
-    const bytes = await this.#source.read(start, Math.min(CHUNK, segment.length - chunk * CHUNK));
+    const source = await this.#files.get(segment.file);
+    if (this.#verified[index]![chunk]) return source.read(start + within, size);
+    const bytes = await source.read(start, Math.min(CHUNK, segment.length - chunk * CHUNK));
     const hash = toHex(await sha256(bytes));
     if (hash !== segment.chunkHashes[chunk]) {
       throw new DuobitError(
         'CHUNK_HASH',
         `the chunk's SHA-256 is ${hash}, but the header says ${segment.chunkHashes[chunk]}`,
         {
-          source: this.#source.name,
+          source: source.name,
           where: `segment ${segment.name}, chunk ${chunk}, file bytes ${start} to ${start + bytes.length - 1}`,
           remedy: REMEDY_DAMAGED,
         },

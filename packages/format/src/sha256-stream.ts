@@ -8,6 +8,11 @@ export interface Sha256Stream {
   digest(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
+/** Whether `createSha256` works in constant memory here. */
+export function canStreamSha256(): boolean {
+  return globalThis.process?.getBuiltinModule?.('node:crypto') !== undefined;
+}
+
 /** In constant memory with node:crypto. WebCrypto has no such thing, so in browsers all pieces are kept until the end. */
 export function createSha256(): Sha256Stream {
   const node = globalThis.process?.getBuiltinModule?.('node:crypto');

@@ -1,13 +1,16 @@
 // Whether the tokenizer that a container carries fits its vocabulary.
+import type { FileSet } from './file-set.ts';
 import type { Manifest } from './manifest.ts';
 import type { Report } from './problems.ts';
-import type { ByteSource } from './source.ts';
 
 /** Reports a tokenizer.json that is not JSON, or that has ids for which there is no embedding. */
-export async function checkTokenizer(source: ByteSource, manifest: Manifest, report: Report): Promise<void> {
+export async function checkTokenizer(manifest: Manifest, files: FileSet, report: Report): Promise<void> {
   const asset = manifest.assets.find(({ role }) => role === 'tokenizer');
   const segment = asset && manifest.segments[asset.segment];
-  if (!asset || !segment || segment.offset + asset.offset + asset.length > source.size) return;
+  if (!asset || !segment) return;
+  // A file that cannot be had, or is too short, is reported already.
+  const source = await files.get(segment.file).catch(() => null);
+  if (!source || segment.offset + asset.offset + asset.length > source.size) return;
   const bytes = await source.read(segment.offset + asset.offset, asset.length);
   let largest: number;
   try {

@@ -1,18 +1,24 @@
-// Whole validation: the header's rules, then every byte of data, in one pass over the file in bounded memory.
+// Whole validation: the header's rules, then every byte of data, in one pass over the files in bounded memory.
+import { checkCanonicalHeader, checkCanonicalOrder } from './canonical.ts';
+import { type DataChunk, readChunks } from './chunk-reader.ts';
+import { FileSet, type OpenOptions } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
-import { readManifest } from './header-read.ts';
-import type { Manifest, Segment } from './manifest.ts';
+import { type HeaderRead, readHeader } from './header-read.ts';
+import type { Manifest } from './manifest.ts';
 import { listRegions, type Region } from './places.ts';
-import { checkPlaneValues } from './plane-values.ts';
-import { alignUp } from './preamble.ts';
-import { type Problem, ProblemList, REMEDY_DAMAGED } from './problems.ts';
-import { sha256, toHex } from './sha256.ts';
+import { checkPlaneRelations } from './plane-relations.ts';
+import { checkPlaneValues, isZero } from './plane-values.ts';
+import { type Problem, ProblemList, REMEDY_DAMAGED, type Report } from './problems.ts';
+import { sha256, sha256Aside, toHex } from './sha256.ts';
+import { canStreamSha256, createSha256, type Sha256Stream } from './sha256-stream.ts';
 import type { ByteSource } from './source.ts';
 import { checkTokenizer } from './tokenizer-check.ts';
 
-export interface ValidateOptions {
+export interface ValidateOptions extends OpenOptions {
   /** Read all data too: hashes, padding, values. Default true. */
   readonly deep?: boolean;
+  /** Check too that the file is in canonical form. Default false. */
+  readonly canonical?: boolean;
   /** Problems kept; default 100. */
   readonly maxProblems?: number;
   /** Called after each chunk, with bytes of segments. */
@@ -24,6 +30,8 @@ export interface ValidationReport {
   readonly problems: readonly Problem[];
   /** Problems found beyond `maxProblems`. */
   readonly dropped: number;
+  /** What was passed over or could not be checked, as sentences. */
+  readonly notes: readonly string[];
   /** Null when the header could not be understood. Not to be run from unless `ok`. */
   readonly manifest: Manifest | null;
 }
@@ -36,146 +44,238 @@ export async function validateContainer(
   options: ValidateOptions = {},
 ): Promise<ValidationReport> {
   const list = new ProblemList(options.maxProblems ?? 100);
-  let manifest: Manifest | null = null;
+  const notes: string[] = [];
+  let read: HeaderRead | null = null;
+  let files: FileSet | null = null;
   try {
-    manifest = await readManifest(source, list.report);
-    if (manifest && (options.deep ?? true)) {
-      await new DataValidator(source, manifest, list, options.onProgress).run();
-      await checkTokenizer(source, manifest, list.report);
+    read = await readHeader(source, list.report);
+    if (read) {
+      const { manifest } = read;
+      if (manifest.compatibleFeatures.length > 0) {
+        notes.push(
+          `compatible features ${manifest.compatibleFeatures.join(', ')} are not known and were ignored`,
+        );
+      }
+      const headerIsRight = list.problems.length === 0;
+      if (options.canonical) checkCanonical(read, list, notes);
+      files = new FileSet(source, manifest.dataFiles, options);
+      if (options.deep ?? true) {
+        await new DataValidator(manifest, files, list, notes, headerIsRight, options.onProgress).run();
+      }
     }
   } catch (error) {
     list.reportError(error, source.name);
+  } finally {
+    await files?.close();
   }
-  return { ok: list.problems.length === 0, problems: list.problems, dropped: list.dropped, manifest };
+  const { problems, dropped } = list;
+  return { ok: problems.length === 0, problems, dropped, notes, manifest: read?.manifest ?? null };
+}
+
+function checkCanonical({ manifest, header }: HeaderRead, list: ProblemList, notes: string[]): void {
+  const { major, minor } = manifest.formatVersion;
+  if (list.problems.length > 0) {
+    notes.push('canonical form was not checked, as the header has problems');
+  } else if (minor > LIMITS.formatMinor) {
+    notes.push(`canonical form was not checked: version ${major}.${minor} is newer than this release`);
+  } else {
+    checkCanonicalHeader(manifest, header, list.report);
+    checkCanonicalOrder(manifest, list.report);
+  }
 }
 
 class DataValidator {
-  readonly #source: ByteSource;
   readonly #manifest: Manifest;
+  readonly #files: FileSet;
   readonly #list: ProblemList;
+  readonly #notes: string[];
   readonly #onProgress: ValidateOptions['onProgress'];
-  /** Values are only looked at where the header says right what they are. */
+  /** Values and padding are only looked at where the header says right what is where. */
   readonly #headerIsRight: boolean;
+  readonly #regions: readonly Region[][];
   /** Planes with a value problem already: one report each is enough. */
-  readonly #reported = new Set<string>();
+  readonly #reported = new Set<Region>();
+  /** Whole-file hash of the data file that is being read. */
+  #fileHash: { readonly file: number; readonly stream: Sha256Stream } | null = null;
+  /** First region of the current segment that the next chunk can touch. */
+  #nextRegion = 0;
 
   constructor(
-    source: ByteSource,
     manifest: Manifest,
+    files: FileSet,
     list: ProblemList,
+    notes: string[],
+    headerIsRight: boolean,
     onProgress: ValidateOptions['onProgress'],
   ) {
-    this.#source = source;
     this.#manifest = manifest;
+    this.#files = files;
     this.#list = list;
+    this.#notes = notes;
     this.#onProgress = onProgress;
-    this.#headerIsRight = list.problems.length === 0;
+    this.#headerIsRight = headerIsRight;
+    this.#regions = listRegions(manifest);
   }
 
   async run(): Promise<void> {
-    const regions = listRegions(this.#manifest);
-    const total = this.#manifest.segments.reduce((sum, segment) => sum + segment.length, 0);
-    let done = 0;
-    let previousEnd: number | null = null;
-    for (const [index, segment] of this.#manifest.segments.entries()) {
-      const end = segment.offset + segment.length;
-      // What does not lie in the file is reported already.
-      if (end > this.#source.size) continue;
-      if (previousEnd !== null) await this.#checkGap(previousEnd, segment);
-      previousEnd = end;
-      await this.#checkSegment(segment, regions[index]!, (bytes) => {
-        done += bytes;
-        this.#onProgress?.(done, total);
-      });
-      if (this.#list.full) return;
+    const { segments, dataFiles } = this.#manifest;
+    if (dataFiles.length > 0 && !canStreamSha256()) {
+      this.#notes.push('whole hashes of data files were not checked here; those of their chunks were');
     }
-  }
-
-  /** Padding between two segments; a wrong amount of it is reported already. */
-  async #checkGap(start: number, segment: Segment): Promise<void> {
-    if (alignUp(start, LIMITS.segmentAlignment) !== segment.offset) return;
-    const padding = await this.#source.read(start, segment.offset - start);
-    if (padding.some((byte) => byte !== 0)) {
-      const where = `padding before segment ${segment.name}`;
-      this.#list.report('PADDING_NONZERO', where, 'padding between segments is not zero');
-    }
-  }
-
-  async #checkSegment(
-    segment: Segment,
-    regions: readonly Region[],
-    advance: (bytes: number) => void,
-  ): Promise<void> {
-    const chunks = Math.ceil(segment.length / LIMITS.chunkBytes);
-    const readChunk = (chunk: number) => {
-      const start = chunk * LIMITS.chunkBytes;
-      const reading = this.#source.read(
-        segment.offset + start,
-        Math.min(LIMITS.chunkBytes, segment.length - start),
-      );
-      // It is awaited one turn later; a failure must not count as unhandled until then.
-      reading.catch(() => {});
-      return reading;
+    const total = segments.reduce((sum, segment) => sum + segment.length, 0);
+    let complete = true;
+    const missing = (error: unknown) => {
+      complete = false;
+      this.#list.reportError(error, 'data files');
     };
-    let first = 0;
-    // The next chunk is read while this one is hashed.
-    let pending = readChunk(0);
-    for (let chunk = 0; chunk < chunks; chunk++) {
-      const bytes = await pending;
-      if (chunk + 1 < chunks) pending = readChunk(chunk + 1);
-      const hash = toHex(await sha256(bytes));
-      const start = chunk * LIMITS.chunkBytes;
-      if (hash !== segment.chunkHashes[chunk]) {
-        const from = segment.offset + start;
-        const where = `segment ${segment.name}, chunk ${chunk}, file bytes ${from} to ${from + bytes.length - 1}`;
-        const message = `the chunk's SHA-256 is ${hash}, but the header says ${segment.chunkHashes[chunk]}`;
-        this.#list.report('CHUNK_HASH', where, message, REMEDY_DAMAGED);
-      }
-      first = this.#checkChunk(segment, regions, first, bytes, start);
-      advance(bytes.length);
-      if (this.#list.full) {
-        await pending.catch(() => {});
-        return;
-      }
+    let done = 0;
+    let count = 0;
+    let previous: Inspection | null = null;
+    for await (const data of readChunks(this.#manifest, this.#files, missing)) {
+      // Every other chunk is hashed in another thread while this one hashes the next; reports stay in file order.
+      const inspection = this.#inspect(data, count % 2 === 0 ? sha256Aside : sha256);
+      if (previous) await this.#conclude(previous);
+      previous = inspection;
+      count += 1;
+      done += data.bytes.length;
+      this.#onProgress?.(done, total);
+      if (this.#list.full) break;
     }
+    const late: Inspection = { hashes: [], found: [] };
+    this.#endFileHash(late);
+    if (!this.#list.full)
+      await checkTokenizer(this.#manifest, this.#files, (...problem) => late.found.push(problem));
+    if (previous) await this.#conclude(previous);
+    await this.#conclude(late);
+    if (this.#headerIsRight && complete && !this.#list.full) await this.#checkRelations();
   }
 
-  /** Checks values and padding of one chunk. Returns the first region that the next chunk can touch. */
-  #checkChunk(
-    segment: Segment,
+  /** Looks at all bytes and begins their hash before it returns: the chunk's memory is used again after that. */
+  #inspect(data: DataChunk, hashChunk: typeof sha256): Inspection {
+    const { segment: index, chunk, start, bytes, gap } = data;
+    const segment = this.#manifest.segments[index]!;
+    const inspection: Inspection = { hashes: [], found: [] };
+    const report: Report = (...problem) => inspection.found.push(problem);
+    if (this.#fileHash?.file !== segment.file) {
+      this.#endFileHash(inspection);
+      const wanted = segment.file > 0 && this.#headerIsRight && canStreamSha256();
+      this.#fileHash = wanted ? { file: segment.file, stream: createSha256() } : null;
+    }
+    const from = segment.offset + start;
+    inspection.hashes.push({
+      code: 'CHUNK_HASH',
+      what: 'the chunk',
+      where: `segment ${segment.name}, chunk ${chunk}, file bytes ${from} to ${from + bytes.length - 1}`,
+      expected: segment.chunkHashes[chunk]!,
+      hash: settleLater(hashChunk(bytes)),
+    });
+    this.#fileHash?.stream.update(gap);
+    this.#fileHash?.stream.update(bytes);
+    if (!this.#headerIsRight) return inspection;
+    if (!isZero(gap)) {
+      const where = `padding before segment ${segment.name}`;
+      report('PADDING_NONZERO', where, 'padding between segments is not zero');
+    }
+    if (chunk === 0) this.#nextRegion = 0;
+    this.#checkRegions(this.#regions[index]!, segment.name, bytes, start, report);
+    return inspection;
+  }
+
+  #endFileHash({ hashes }: Inspection): void {
+    if (!this.#fileHash) return;
+    const { file, stream } = this.#fileHash;
+    const { name, sha256 } = this.#manifest.dataFiles[file - 1]!;
+    const hash = settleLater(stream.digest());
+    hashes.push({
+      code: 'DATA_FILE_HASH',
+      what: 'the file',
+      where: `data file ${name}`,
+      expected: sha256,
+      hash,
+    });
+    this.#fileHash = null;
+  }
+
+  async #conclude({ hashes, found }: Inspection): Promise<void> {
+    for (const { code, what, where, expected, hash } of hashes) {
+      const actual = toHex(await hash);
+      const message = `${what}'s SHA-256 is ${actual}, but the header says ${expected}`;
+      if (actual !== expected) this.#list.report(code, where, message, REMEDY_DAMAGED);
+    }
+    for (const problem of found) this.#list.report(...problem);
+  }
+
+  /** Checks values and padding of one chunk, from the first region on that it can touch. */
+  #checkRegions(
     regions: readonly Region[],
-    first: number,
-    bytes: Uint8Array,
+    segment: string,
+    bytes: Uint8Array<ArrayBuffer>,
     start: number,
-  ): number {
+    report: Report,
+  ): void {
     const end = start + bytes.length;
     let at = start;
-    let index = first;
-    for (; index < regions.length && regions[index]!.offset < end; index++) {
-      const region = regions[index]!;
-      this.#checkPadding(segment, bytes.subarray(at - start, Math.max(at, region.offset) - start), at);
+    const checkPadding = (to: number): void => {
+      const padding = bytes.subarray(at - start, Math.max(at, to) - start);
+      if (isZero(padding)) return;
+      const message = `${padding.length} bytes between planes are not all zero`;
+      report('PADDING_NONZERO', `segment ${segment}, from byte ${at}`, message);
+    };
+    for (; this.#nextRegion < regions.length; this.#nextRegion++) {
+      const region = regions[this.#nextRegion]!;
+      if (region.offset >= end) break;
+      checkPadding(region.offset);
       const from = Math.max(start, region.offset);
       const to = Math.min(end, region.offset + region.length);
-      if (region.tensor && to > from)
-        this.#checkValues(region, bytes.subarray(from - start, to - start), from);
+      if (to > from) this.#checkValues(region, bytes.subarray(from - start, to - start), from, report);
       at = Math.max(at, to);
-      if (region.offset + region.length > end) return index;
+      if (region.offset + region.length > end) return;
     }
-    this.#checkPadding(segment, bytes.subarray(at - start), at);
-    return index;
+    checkPadding(end);
   }
 
-  #checkPadding(segment: Segment, bytes: Uint8Array, at: number): void {
-    if (bytes.every((byte) => byte === 0)) return;
-    const where = `segment ${segment.name}, from byte ${at}`;
-    this.#list.report('PADDING_NONZERO', where, `${bytes.length} bytes between planes are not all zero`);
-  }
-
-  #checkValues(region: Region, bytes: Uint8Array, from: number): void {
-    if (!this.#headerIsRight || this.#reported.has(region.where)) return;
-    const problem = checkPlaneValues(region.tensor!, region.role, bytes, from - region.offset);
+  #checkValues(region: Region, bytes: Uint8Array, from: number, report: Report): void {
+    if (!region.tensor || this.#reported.has(region)) return;
+    const problem = checkPlaneValues(region.tensor, region.role, bytes, from - region.offset);
     if (!problem) return;
-    this.#reported.add(region.where);
-    this.#list.report(problem.code, region.where, problem.message);
+    this.#reported.add(region);
+    report(problem.code, region.where, problem.message);
   }
+
+  /**
+   * What planes say of each other is looked at in a pass of its own, as they do not lie side by side; only in tensors
+   * whose values are right.
+   */
+  async #checkRelations(): Promise<void> {
+    const faulty = new Set([...this.#reported].map((region) => region.tensor));
+    for (const tensor of this.#manifest.tensors) {
+      if (faulty.has(tensor)) continue;
+      const problem = await checkPlaneRelations(tensor, async (role, offset, length) => {
+        const plane = tensor.planes.find((candidate) => candidate.role === role)!;
+        const segment = this.#manifest.segments[plane.segment]!;
+        const source = await this.#files.get(segment.file);
+        return source.read(segment.offset + plane.offset + offset, length);
+      });
+      if (!problem) continue;
+      this.#list.report(problem.code, `tensor ${tensor.name}, plane ${problem.role}`, problem.message);
+    }
+  }
+}
+
+/** What was found in a chunk. Its hashes may still be under way; what they say is reported first. */
+interface Inspection {
+  readonly hashes: {
+    readonly code: string;
+    readonly what: string;
+    readonly where: string;
+    readonly expected: string;
+    readonly hash: Promise<Uint8Array>;
+  }[];
+  readonly found: Parameters<Report>[];
+}
+
+/** A failure of a promise that is awaited only later must not count as unhandled until then. */
+function settleLater<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
 }

@@ -1,5 +1,6 @@
 // A small whole model with every encoding in it, made from a seed, for the tests of this package.
 import {
+  type ActivationQuantizer,
   type Architecture,
   type AssetSpec,
   type ContainerSpec,
@@ -60,28 +61,45 @@ export const ASSETS: readonly AssetSpec[] = [
 ];
 
 const W11 = { kind: 'w11', groupSize: 32, offsets: true } as const;
+const OUTLIERS = { kind: 'w11-outlier', groupSize: 32, offsets: true, outlierColumns: 3 } as const;
+const BINARY = { kind: 'partial-binary', groupSize: 32, salientCount: 70 } as const;
 
 /** Tensors of the sample, in an order that is not the file's. */
 export function listTensors(): TensorSpec[] {
   const tensors: TensorSpec[] = [];
-  const add = (name: string, shape: number[], encoding: Encoding, quantized = false) => {
-    const activation = quantized
-      ? ({ bits: 4, clipLow: 0.875, clipHigh: 0.9, knee: null, planeScales: null } as const)
-      : null;
+  const plain: ActivationQuantizer = {
+    bits: 4,
+    clipLow: 0.875,
+    clipHigh: 0.9,
+    knee: null,
+    planeScales: null,
+  };
+  const add = (
+    name: string,
+    shape: number[],
+    encoding: Encoding,
+    activation: ActivationQuantizer | null = null,
+  ) => {
     tensors.push({ name, shape, encoding, activation });
   };
   add('lm_head.weight', [37, 36], { kind: 'int4', groupSize: 32 });
   add('model.norm.weight', [36], { kind: 'f16' });
   for (const block of [1, 0]) {
     const prefix = `model.layers.${block}`;
-    add(`${prefix}.mlp.down_proj.weight`, [36, 52], W11, true);
-    add(`${prefix}.mlp.up_proj.weight`, [52, 36], { ...W11, offsets: false }, true);
-    add(`${prefix}.mlp.gate_proj.weight`, [52, 36], W11, true);
+    add(`${prefix}.mlp.down_proj.weight`, [36, 52], W11, plain);
+    add(`${prefix}.mlp.up_proj.weight`, [52, 36], { ...W11, offsets: false }, plain);
+    add(`${prefix}.mlp.gate_proj.weight`, [52, 36], block === 0 ? W11 : OUTLIERS, {
+      ...plain,
+      planeScales: block === 0 ? null : [1, 2, 4, 8.5],
+    });
     add(`${prefix}.post_attention_layernorm.weight`, [36], { kind: 'bf16' });
-    add(`${prefix}.self_attn.o_proj.weight`, [36, 40], W11, true);
+    add(`${prefix}.self_attn.o_proj.weight`, [36, 40], block === 0 ? W11 : BINARY, plain);
     add(`${prefix}.self_attn.v_proj.weight`, [20, 36], { kind: 'f16' });
-    add(`${prefix}.self_attn.k_proj.weight`, [20, 36], W11, true);
-    add(`${prefix}.self_attn.q_proj.weight`, [40, 36], W11, true);
+    add(`${prefix}.self_attn.k_proj.weight`, [20, 36], W11, {
+      ...plain,
+      knee: block === 0 ? null : { code: 12, slopeRatio: 3 },
+    });
+    add(`${prefix}.self_attn.q_proj.weight`, [40, 36], W11, plain);
     add(`${prefix}.input_layernorm.weight`, [36], { kind: 'f32' });
   }
   add('model.embed_tokens.weight', [37, 36], { kind: 'int8', groupSize: 32 });
@@ -101,6 +119,7 @@ export function makeSpec(change: Partial<ContainerSpec> = {}): ContainerSpec {
       recipe: '{"group":32}',
       calibrationSha256: null,
     },
+    kvCache: { keyBits: 8, valueBits: 4, groupSize: 32, symmetric: true },
     metadata: { 'z.last': 'ümläut', a: '', '10': 'ten', '9': 'nine' },
     ...change,
   };

@@ -24,5 +24,5 @@ export const LIMITS = {
   maxNameBytes: 255,
   maxTextBytes: 1048576,
   maxEosTokens: 64,
-  maxDataFiles: 1024,
+  maxDataFiles: 256,
 } as const;
