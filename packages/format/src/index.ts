@@ -13,6 +13,15 @@ export {
 } from './content-digest.ts';
 export { decodeTensor } from './decode.ts';
 export {
+  type CompareOptions,
+  type ContainerDifference,
+  compareContainers,
+  type FieldDifference,
+  type RenamedTensor,
+  type TensorDifference,
+  type ValueDifference,
+} from './diff.ts';
+export {
   bitRowStride,
   elementCount,
   encodedPlaneLengths,
@@ -64,6 +73,7 @@ export {
   type W11OutlierInput,
 } from './packing.ts';
 export type { Problem } from './problems.ts';
+export { decodeRowBlocks, readRowBlocks } from './row-blocks.ts';
 export { fromHex, sha256, toHex } from './sha256.ts';
 export { type ByteSink, createMemorySink, type MemorySink } from './sink.ts';
 export type { ByteSource } from './source.ts';
@@ -74,5 +84,6 @@ export {
   type SplitOptions,
   splitContainer,
 } from './split.ts';
+export { computeTensorStatistics, type HistogramBar, type TensorStatistics } from './tensor-statistics.ts';
 export { type ValidateOptions, type ValidationReport, validateContainer } from './validate.ts';
 export { type ContainerSummary, type ContainerWriter, createContainerWriter } from './writer.ts';
