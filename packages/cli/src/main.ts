@@ -1,14 +1,18 @@
 // The `duobit` command line: builds the program, runs one command in-process, turns failures into exit codes.
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
+import { addAnnotateCommand } from './commands/annotate.ts';
 import { addBenchCommand } from './commands/bench.ts';
 import { addConvertCommand } from './commands/convert.ts';
+import { addDiffCommand } from './commands/diff.ts';
 import { addEvalCommand } from './commands/eval.ts';
 import { addHashCommand } from './commands/hash.ts';
 import { addInspectCommand } from './commands/inspect.ts';
+import { addMergeCommand } from './commands/merge.ts';
 import { addQuantizeCommand } from './commands/quantize.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSignCommand } from './commands/sign.ts';
+import { addSplitCommand } from './commands/split.ts';
 import { addValidateCommand } from './commands/validate.ts';
 import { addVerifySignatureCommand } from './commands/verify-signature.ts';
 import type { Context } from './context.ts';
@@ -22,7 +26,9 @@ const { version }: { version: string } = createRequire(import.meta.url)('../pack
 /** All commands. Exported so that the documentation can be checked against them. */
 export function createProgram(context: Context): Command {
   const program = new Command('duobit')
-    .description('Quantize, validate, inspect, convert, run, evaluate and bench two-bit language models.')
+    .description(
+      'Quantize, validate, inspect, compare, convert, run, evaluate and bench two-bit language models.',
+    )
     .version(version)
     .showHelpAfterError(false);
   // Set before the subcommands are made: they inherit it.
@@ -36,6 +42,10 @@ export function createProgram(context: Context): Command {
   addQuantizeCommand(program, context);
   addValidateCommand(program, context);
   addInspectCommand(program, context);
+  addDiffCommand(program, context);
+  addSplitCommand(program, context);
+  addMergeCommand(program, context);
+  addAnnotateCommand(program, context);
   addConvertCommand(program, context);
   addHashCommand(program, context);
   addSignCommand(program, context);

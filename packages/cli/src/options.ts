@@ -25,6 +25,29 @@ export function decimal(minimum: number, maximum = Number.POSITIVE_INFINITY): (t
   };
 }
 
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+};
+
+/** Parser for sizes: `5GB`, `500 MB`, `2GiB`, or bytes. */
+export function parseSize(text: string): number {
+  const [, digits, unit] = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text) ?? [];
+  const factor = unit === undefined ? undefined : UNITS[unit.toLowerCase()];
+  const bytes = digits === undefined || factor === undefined ? Number.NaN : Number(digits) * factor;
+  if (!Number.isSafeInteger(bytes) || bytes < 1) {
+    throw new InvalidArgumentError(
+      'Give a whole number of bytes, or a number with kB, MB, GB, KiB, MiB or GiB.',
+    );
+  }
+  return bytes;
+}
+
 /** Parser for options that may be given several times. */
 export function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
   return [...(previous ?? []), value];

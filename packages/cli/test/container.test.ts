@@ -1,4 +1,5 @@
 // quantize, validate and inspect on the embedded checkpoint.
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { copyFile, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
@@ -136,14 +137,39 @@ describe('duobit validate', () => {
     expect(json).toMatchObject({
       ok: true,
       problems: [],
-      deep: true,
+      notes: [],
+      checked: { header: true, data: true, canonical: false },
       file_bytes: statSync(container.path()).size,
     });
-    const text = await runCli(['validate', container.path(), '--shallow']);
+    const text = await runCli(['validate', container.path(), '--header-only']);
     expect(text.stdout).toMatch(/^ok: .*header only\n$/);
+    const canonical = await runJson(['validate', container.path(), '--deep', '--canonical']);
+    expect(canonical.json).toMatchObject({
+      ok: true,
+      checked: { header: true, data: true, canonical: true },
+    });
   });
 
-  it('finds one flipped bit in the weights, and says where; --shallow cannot', async () => {
+  it('finds a header that is right but not in canonical form', async () => {
+    const path = folder.path('padded.duo');
+    const bytes = await readFile(container.path());
+    const headerLength = bytes.readUInt32LE(20);
+    // Eight bytes more of header, which nothing refers to.
+    bytes.writeUInt32LE(headerLength + 8, 20);
+    bytes.fill(0, 56, 88);
+    const hash = createHash('sha256')
+      .update(bytes.subarray(0, headerLength + 8))
+      .digest();
+    hash.copy(bytes, 56);
+    await writeFile(path, bytes);
+    expect((await runCli(['validate', path])).code).toBe(0);
+    const { code, json } = await runJson(['validate', path, '--canonical', '--header-only']);
+    expect(code).toBe(1);
+    expect(json.checked).toEqual({ header: true, data: false, canonical: true });
+    expect(json.problems).toMatchObject([{ code: 'CANONICAL_HEADER' }]);
+  });
+
+  it('finds one flipped bit in the weights, and says where; --header-only cannot', async () => {
     const path = folder.path('flipped.duo');
     await copyFile(container.path(), path);
     const bytes = await readFile(path);
@@ -164,8 +190,8 @@ describe('duobit validate', () => {
     ]);
     const text = await runCli(['validate', path]);
     expect(text.code).toBe(1);
-    expect(text.stdout).toMatch(/^not ok: .*1 problem\n {2}[A-Z_0-9]+: /);
-    expect((await runCli(['validate', path, '--shallow'])).code).toBe(0);
+    expect(text.stdout).toMatch(/^not ok: .*1 problem\n {2}CHUNK_HASH\n {4}segment .*\n {4}Remedy: /);
+    expect((await runCli(['validate', path, '--header-only'])).code).toBe(0);
   });
 
   it.each([
@@ -231,7 +257,66 @@ describe('duobit inspect', () => {
     expect(brief.stdout).toContain('bits a weight, linear layers only');
     expect(brief.stdout).toContain('bits a weight, whole file');
     expect(brief.stdout).not.toContain('model.norm.weight');
+    expect(brief.stdout).toMatch(/^ {2}layers +/m);
+    expect(brief.stdout).toMatch(/^ {4}0 to \d+, each +/m);
     const long = await runCli(['inspect', container.path(), '--tensors']);
     expect(long.stdout).toContain('model.norm.weight');
+    expect(long.stdout).toContain('block.0');
+  });
+
+  it('shows one tensor: planes where they are, statistics and a histogram that add up', async () => {
+    const name = 'model.layers.0.mlp.up_proj.weight';
+    const { code, json } = await runJson(['inspect', container.path(), '--tensor', name]);
+    expect(code).toBe(0);
+    const [rows, columns] = json.shape as [number, number];
+    expect(json).toMatchObject({ name, encoding: { kind: 'w11' }, activation: { bits: 4 } });
+    const planes = json.planes as { role: string; data_file: null; file_offset: number; bytes: number }[];
+    expect(planes.map(({ role }) => role)).toEqual(['sign', 'bitmap', 'alpha', 'mu']);
+    expect(planes.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(json.bytes);
+    expect(json.bits_per_weight).toBe((Number(json.bytes) * 8) / (rows * columns));
+    const statistics = json.statistics as {
+      count: number;
+      minimum: number;
+      maximum: number;
+      histogram: { label: string; count: number; share: number }[];
+      scales: { name: string; minimum: number; maximum: number }[];
+    };
+    expect(statistics.count).toBe(rows * columns);
+    expect(statistics.histogram).toHaveLength(4);
+    // The sign plane's bits, counted here from the file, are the two upper levels.
+    const file = readFileSync(container.path());
+    const sign = planes[0]!;
+    let ones = 0;
+    for (const byte of file.subarray(sign.file_offset, sign.file_offset + sign.bytes)) {
+      for (let bits = byte; bits > 0; bits >>= 1) ones += bits & 1;
+    }
+    const [, upper0, , upper1] = statistics.histogram;
+    expect(upper0!.count + upper1!.count).toBe(ones);
+    const shares = statistics.histogram.reduce((sum, { share }) => sum + share, 0);
+    expect(shares).toBeCloseTo(1, 12);
+    const text = await runCli(['inspect', container.path(), '--tensor', name]);
+    expect(text.stdout).toMatch(/mu\[0\] - alpha\[0\] +[\d,]+ +\d+\.\d\d % +#+\n/);
+  });
+
+  it('names the nearest tensors when one does not exist', async () => {
+    const { code, json } = await runJson(['inspect', container.path(), '--tensor', 'model.norm.wieght']);
+    expect(code).toBe(1);
+    expect(json.error).toMatchObject({
+      code: 'TENSOR_UNKNOWN',
+      where: expect.stringContaining('model.norm.wieght'),
+      remedy: expect.stringMatching(/^Nearest names: model\.norm\.weight, /),
+    });
+  });
+
+  it('shows no statistics of bytes that do not have their hash', async () => {
+    const path = folder.path('damaged-tensor.duo');
+    const { json } = await runJson(['inspect', container.path(), '--tensor', 'model.norm.weight']);
+    const [plane] = json.planes as { file_offset: number }[];
+    const bytes = await readFile(container.path());
+    bytes[plane!.file_offset]! ^= 1;
+    await writeFile(path, bytes);
+    const damaged = await runJson(['inspect', path, '--tensor', 'model.norm.weight']);
+    expect(damaged.code).toBe(1);
+    expect(damaged.json.error).toMatchObject({ code: 'CHUNK_HASH' });
   });
 });

@@ -1,11 +1,12 @@
 // Runs the command line in-process with captured streams, and gives each test file a folder and, when it asks, a
 // container made once from the embedded checkpoint.
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { main } from '../src/main.ts';
 
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -87,4 +88,15 @@ export function useContainer(folder: { path(name: string): string }): { path(): 
     if (code !== 0) throw new Error(`the test container cannot be made: ${stderr}`);
   });
   return { path: () => folder.path('tiny.duo') };
+}
+
+/** Every top-level JSON field must have a row in the command's section of docs/cli.md. */
+export function expectDocumented(command: string, json: Record<string, unknown>): void {
+  const page = readFileSync(join(ROOT, 'docs/cli.md'), 'utf8');
+  const section = page.split(`\n## duobit ${command}\n`)[1]?.split('\n## ')[0] ?? '';
+  const fields = [...section.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell]) =>
+    [...cell!.matchAll(/`([a-z0-9_]+)(?:\[\])?`/g)].map(([, name]) => name),
+  );
+  expect(Object.keys(json).filter((key) => !fields.includes(key))).toEqual([]);
+  expect(fields.filter((field) => !(field! in json))).toEqual([]);
 }

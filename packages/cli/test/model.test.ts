@@ -3,21 +3,19 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CHECKPOINT, HELDOUT, PROMPT, ROOT, runCli, runJson, useContainer, useFolder } from './harness.ts';
+import {
+  CHECKPOINT,
+  expectDocumented,
+  HELDOUT,
+  PROMPT,
+  runCli,
+  runJson,
+  useContainer,
+  useFolder,
+} from './harness.ts';
 
 const folder = useFolder();
 const container = useContainer(folder);
-
-/** Every top-level JSON field must have a row in the command's section of docs/cli.md. */
-function expectDocumented(command: string, json: Record<string, unknown>): void {
-  const page = readFileSync(join(ROOT, 'docs/cli.md'), 'utf8');
-  const section = page.split(`\n## duobit ${command}\n`)[1]?.split('\n## ')[0] ?? '';
-  const fields = [...section.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell]) =>
-    [...cell!.matchAll(/`([a-z0-9_]+)(?:\[\])?`/g)].map(([, name]) => name),
-  );
-  expect(Object.keys(json).filter((key) => !fields.includes(key))).toEqual([]);
-  expect(fields.filter((field) => !(field! in json))).toEqual([]);
-}
 
 describe('documentation', () => {
   it('has a row for each JSON field of each command, and no other', async () => {

@@ -3,8 +3,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createModel, createReferenceBackend, type Model } from '@duobit/core';
-import { type AssetRole, createContainerWriter, DuobitError } from '@duobit/format';
-import { createFileSink } from '@duobit/format/node';
+import { type AssetRole, createContainerWriter, DuobitError, splitContainer } from '@duobit/format';
+import { createFileSink, createFileSource } from '@duobit/format/node';
 import { makeTinyModel } from '@duobit/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BACKEND_NAMES, createBackend, loadModel } from '../src/index.ts';
@@ -82,6 +82,25 @@ describe('loadModel', () => {
     );
     expect(await generate(model, 'Hello')).toEqual(await generate(memory, 'Hello'));
     await model.dispose();
+  });
+
+  it('opens the data files of a split model beside it, and says which one is gone', async () => {
+    const header = join(folder, 'split.duo');
+    const file = await createFileSource(path);
+    await splitContainer(file, (name) => createFileSink(name === null ? header : join(folder, name)), {
+      maxDataFileBytes: 65_536,
+      dataFileName: (index) => `split-${index}.duodata`,
+    });
+    await file.close();
+    const whole = await loadModel(path, { backend: 'reference', contextLength: 32 });
+    const split = await loadModel(header, { backend: 'reference', contextLength: 32 });
+    expect(await split.forward([256, 72, 105])).toEqual(await whole.forward([256, 72, 105]));
+    await split.dispose();
+    await whole.dispose();
+    await rm(join(folder, 'split-1.duodata'));
+    const gone = await errorOf(() => loadModel(header, { backend: 'reference' }));
+    expect(gone.code).toBe('DATA_FILE_MISSING');
+    expect(gone.describe()).toContain('split-1.duodata');
   });
 
   it('passes options on and keeps a given backend open', async () => {

@@ -1,8 +1,8 @@
 // `duobit convert`: a container or checkpoint in, a full-precision Hugging Face folder or safetensors file out.
 import { type ExportReport, exportFolder, exportSafetensors } from '@duobit/quantizer';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { type Context, emit } from '../context.ts';
-import { addExamples, addJsonOption } from '../options.ts';
+import { addExamples, addJsonOption, parseSize } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { openSource } from '../session.ts';
 import { formatBytes, formatCount, formatPairs, formatTable } from '../text.ts';
@@ -17,28 +17,6 @@ interface Options {
 
 /** Outputs that would be folders of a misleading name: nobody who writes `-o model.gguf` wants one. */
 const OTHER_FORMATS = /\.(duo|gguf|bin|pt|pth|ckpt|onnx|json|h5|msgpack)$/i;
-const UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  kb: 1e3,
-  mb: 1e6,
-  gb: 1e9,
-  kib: 2 ** 10,
-  mib: 2 ** 20,
-  gib: 2 ** 30,
-};
-
-/** `5GB`, `500 MB`, `2GiB`, or bytes. */
-function parseSize(text: string): number {
-  const [, digits, unit] = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text) ?? [];
-  const factor = unit === undefined ? undefined : UNITS[unit.toLowerCase()];
-  const bytes = digits === undefined || factor === undefined ? Number.NaN : Number(digits) * factor;
-  if (!Number.isSafeInteger(bytes) || bytes < 1) {
-    throw new InvalidArgumentError(
-      'Give a whole number of bytes, or a number with kB, MB, GB, KiB, MiB or GiB.',
-    );
-  }
-  return bytes;
-}
 
 export function addConvertCommand(program: Command, context: Context): void {
   const command = program

@@ -1,8 +1,9 @@
 // `duobit hash`: what identifies a container, its file and its content.
 import { createHash } from 'node:crypto';
-import { type ByteSource, type ContentDigest, contentDigest, openContainer } from '@duobit/format';
+import { type ContentDigest, contentDigest } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import type { Command } from 'commander';
+import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { createProgress } from '../progress.ts';
@@ -31,55 +32,59 @@ export function addHashCommand(program: Command, context: Context): void {
 }
 
 async function runHash(context: Context, path: string, options: Options): Promise<void> {
-  const source = await createFileSource(path);
   const progress = createProgress(context.io, { lines: { 'hash file': 0, 'hash content': 0 } });
   const update = (phase: string, done: number, total: number): void => {
     checkAborted(context.signal);
     progress.update(phase, done, total);
   };
   try {
-    const container = await openContainer(source);
-    const file = await hashFile(source, (done) => update('hash file', done, source.size));
-    const content = await contentDigest(container, {
-      signal: context.signal,
-      onProgress: (done, total) => update('hash content', done, total),
-    });
-    progress.stop();
-    const result = {
-      file: path,
-      file_bytes: source.size,
-      header_sha256: container.manifest.headerSha256,
-      file_sha256: file,
-      content_sha256: content.sha256,
-      tensors: content.tensors.map(({ name, sha256, planes }) => ({
-        name,
-        sha256,
-        planes: planes.map(({ role, length, sha256 }) => ({ role, bytes: length, sha256 })),
-      })),
-    };
-    emit(context, options.json, result, () => {
-      const pairs = formatPairs([
-        ['header SHA-256', result.header_sha256],
-        ['file SHA-256', result.file_sha256],
-        ['content SHA-256', result.content_sha256],
-      ]);
-      return options.tensors ? `${pairs}\n${formatTensors(content)}` : pairs;
+    await withContainer(path, async (container) => {
+      const file = await hashFile(path, (done, total) => update('hash file', done, total));
+      const content = await contentDigest(container, {
+        signal: context.signal,
+        onProgress: (done, total) => update('hash content', done, total),
+      });
+      progress.stop();
+      const result = {
+        file: path,
+        file_bytes: container.manifest.fileLength,
+        header_sha256: container.manifest.headerSha256,
+        file_sha256: file,
+        content_sha256: content.sha256,
+        tensors: content.tensors.map(({ name, sha256, planes }) => ({
+          name,
+          sha256,
+          planes: planes.map(({ role, length, sha256 }) => ({ role, bytes: length, sha256 })),
+        })),
+      };
+      emit(context, options.json, result, () => {
+        const pairs = formatPairs([
+          ['header SHA-256', result.header_sha256],
+          ['file SHA-256', result.file_sha256],
+          ['content SHA-256', result.content_sha256],
+        ]);
+        return options.tensors ? `${pairs}\n${formatTensors(content)}` : pairs;
+      });
     });
   } finally {
     progress.stop();
-    await source.close();
   }
 }
 
-async function hashFile(source: ByteSource, onProgress: (done: number) => void): Promise<string> {
-  const hash = createHash('sha256');
-  for (let done = 0; done < source.size; ) {
-    const size = Math.min(PIECE, source.size - done);
-    hash.update(await source.read(done, size));
-    done += size;
-    onProgress(done);
+async function hashFile(path: string, onProgress: (done: number, total: number) => void): Promise<string> {
+  const source = await createFileSource(path);
+  try {
+    const hash = createHash('sha256');
+    for (let done = 0; done < source.size; ) {
+      const size = Math.min(PIECE, source.size - done);
+      hash.update(await source.read(done, size));
+      done += size;
+      onProgress(done, source.size);
+    }
+    return hash.digest('hex');
+  } finally {
+    await source.close();
   }
-  return hash.digest('hex');
 }
 
 function formatTensors({ tensors }: ContentDigest): string {

@@ -1,60 +1,51 @@
-// `duobit inspect`: what a container says about itself, and where its bytes go.
-import { accountSizes, type Encoding, type Manifest, openContainer, type TensorInfo } from '@duobit/format';
-import { createFileSource } from '@duobit/format/node';
+// `duobit inspect`: what a container says about itself, where its bytes go, and what one tensor's values look like.
+import { accountSizes, type Container, type Manifest } from '@duobit/format';
 import type { Command } from 'commander';
+import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
+import { bitsPerWeight, countWeights, encodingName, packedBytes, shapeText } from '../encoding-text.ts';
+import { listTree } from '../module-tree.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { formatBytes, formatCount, formatPairs, formatTable, plural } from '../text.ts';
+import { inspectTensor } from './inspect-tensor.ts';
 
 interface Options {
   readonly tensors: boolean;
+  readonly tensor?: string;
   readonly json: boolean;
 }
 
 export function addInspectCommand(program: Command, context: Context): void {
   const command = program
     .command('inspect')
-    .description('Print architecture, sizes, bits a weight, segments and provenance of a container.')
+    .description(
+      'Print architecture, modules, sizes, bits a weight and provenance of a container, or one tensor.',
+    )
     .argument('<file>', '.duo file')
-    .option('--tensors', 'list every tensor, not only a summary by encoding', false)
+    .option('--tensors', 'list every tensor, not only the tree of modules', false)
+    .option(
+      '--tensor <name>',
+      'one tensor: planes, statistics of its values, histogram of its levels or codes',
+    )
     .action((path: string, options: Options) => runInspect(context, path, options));
   addJsonOption(command);
-  addExamples(command, 'duobit inspect tiny.duo', 'duobit inspect tiny.duo --json');
+  addExamples(
+    command,
+    'duobit inspect tiny.duo',
+    'duobit inspect tiny.duo --json',
+    'duobit inspect tiny.duo --tensor model.layers.0.mlp.up_proj.weight',
+  );
 }
 
 async function runInspect(context: Context, path: string, options: Options): Promise<void> {
-  const file = await createFileSource(path);
-  try {
-    const { manifest } = await openContainer(file);
-    emit(context, options.json, toJson(path, manifest), () =>
-      formatManifest(path, manifest, options.tensors),
+  await withContainer(path, async (container) => {
+    if (options.tensor !== undefined) {
+      return inspectTensor(context, path, container, options.tensor, options.json);
+    }
+    emit(context, options.json, toJson(path, container.manifest), () =>
+      formatManifest(path, container, options.tensors),
     );
-  } finally {
-    await file.close();
-  }
-}
-
-/** Packed bytes of one tensor, scales included. */
-function packedBytes(tensor: TensorInfo): number {
-  return tensor.planes.reduce((sum, plane) => sum + plane.length, 0);
-}
-
-function countWeights(tensor: TensorInfo): number {
-  return tensor.shape.reduce((product, extent) => product * extent, 1);
-}
-
-function encodingName(encoding: Encoding): string {
-  switch (encoding.kind) {
-    case 'w11':
-      return `w11 group ${encoding.groupSize}${encoding.offsets ? '' : ' symmetric'}`;
-    case 'int8':
-    case 'int4':
-      return `${encoding.kind} group ${encoding.groupSize}`;
-    case 'unknown':
-      return `unknown (${encoding.id})`;
-    default:
-      return encoding.kind;
-  }
+  });
 }
 
 function toJson(path: string, manifest: Manifest): object {
@@ -73,13 +64,16 @@ function toJson(path: string, manifest: Manifest): object {
     bytes: sizes.bytes,
     architecture: manifest.architecture,
     special_tokens: manifest.specialTokens,
+    kv_cache: manifest.kvCache,
     assets: manifest.assets.map(({ role, mediaType, length }) => ({
       role,
       media_type: mediaType,
       bytes: length,
     })),
-    segments: manifest.segments.map(({ name, offset, length, chunkHashes }) => ({
+    data_files: manifest.dataFiles.map(({ name, length, sha256 }) => ({ name, bytes: length, sha256 })),
+    segments: manifest.segments.map(({ name, file, offset, length, chunkHashes }) => ({
       name,
+      file,
       offset,
       bytes: length,
       chunks: chunkHashes.length,
@@ -89,7 +83,7 @@ function toJson(path: string, manifest: Manifest): object {
       shape: tensor.shape,
       encoding: tensor.encoding,
       bytes: packedBytes(tensor),
-      bits_per_weight: (packedBytes(tensor) * 8) / countWeights(tensor),
+      bits_per_weight: bitsPerWeight(tensor),
       activation: tensor.activation,
     })),
     provenance: manifest.provenance,
@@ -97,15 +91,17 @@ function toJson(path: string, manifest: Manifest): object {
   };
 }
 
-function formatManifest(path: string, manifest: Manifest, listTensors: boolean): string {
+function formatManifest(path: string, container: Container, listTensors: boolean): string {
+  const { manifest } = container;
   const sizes = accountSizes(manifest);
-  const { architecture: a, provenance } = manifest;
+  const { architecture: a, provenance, kvCache, dataFiles } = manifest;
   const linear = sizes.linear.bitsPerWeight;
   const sections = [
     formatPairs([
       ['file', path],
       ['format', `duobit container ${manifest.formatVersion.major}.${manifest.formatVersion.minor}`],
       ['file size', formatBytes(sizes.fileBytes)],
+      ...dataFiles.map(({ name, length }) => ['data file', `${name}, ${formatBytes(length)}`] as const),
       ['parameters', formatCount(sizes.parameters)],
       [
         'bits a weight, linear layers only',
@@ -122,6 +118,10 @@ function formatManifest(path: string, manifest: Manifest, listTensors: boolean):
       ['vocabulary, context', `${formatCount(a.vocabularySize)}, ${formatCount(a.contextLength)}`],
       ['RoPE theta, scaling', `${a.ropeTheta}, ${a.ropeScaling?.kind ?? 'none'}`],
       ['head', a.tiedHead ? 'tied to the embedding' : 'separate'],
+      [
+        'KV cache, advised',
+        kvCache ? `${kvCache.keyBits}-bit keys, ${kvCache.valueBits}-bit values` : 'nothing',
+      ],
     ]),
     formatTable(
       ['bytes by use', 'bytes', 'share'],
@@ -132,17 +132,7 @@ function formatManifest(path: string, manifest: Manifest, listTensors: boolean):
       ]),
       ['bytes', 'share'],
     ),
-    formatTable(
-      ['segment', 'offset', 'bytes', 'chunks'],
-      manifest.segments.map(({ name, offset, length, chunkHashes }) => [
-        name,
-        formatCount(offset),
-        formatCount(length),
-        formatCount(chunkHashes.length),
-      ]),
-      ['offset', 'bytes', 'chunks'],
-    ),
-    listTensors ? formatTensors(manifest) : formatEncodings(manifest),
+    listTensors ? `${formatSegments(manifest)}\n${formatTensors(manifest)}` : formatTree(container),
     formatPairs([
       ['producer', provenance.producer],
       ['made from', `${provenance.sourceName}, SHA-256 ${provenance.sourceSha256}`],
@@ -154,41 +144,56 @@ function formatManifest(path: string, manifest: Manifest, listTensors: boolean):
   return sections.join('\n');
 }
 
+function formatSegments(manifest: Manifest): string {
+  return formatTable(
+    ['segment', 'file', 'offset', 'bytes', 'chunks'],
+    manifest.segments.map(({ name, file, offset, length, chunkHashes }) => [
+      name,
+      file === 0 ? 'this' : (manifest.dataFiles[file - 1]?.name ?? ''),
+      formatCount(offset),
+      formatCount(length),
+      formatCount(chunkHashes.length),
+    ]),
+    ['offset', 'bytes', 'chunks'],
+  );
+}
+
 function formatTensors(manifest: Manifest): string {
   return formatTable(
     ['tensor', 'shape', 'encoding', 'bytes', 'bits a weight', 'inputs'],
     manifest.tensors.map((tensor) => [
       tensor.name,
-      tensor.shape.join(' x '),
+      shapeText(tensor.shape),
       encodingName(tensor.encoding),
       formatCount(packedBytes(tensor)),
-      ((packedBytes(tensor) * 8) / countWeights(tensor)).toFixed(3),
+      bitsPerWeight(tensor).toFixed(3),
       tensor.activation === null ? 'float' : `${tensor.activation.bits}-bit`,
     ]),
     ['bytes', 'bits a weight'],
   );
 }
 
-function formatEncodings(manifest: Manifest): string {
-  const groups = new Map<string, { tensors: number; weights: number; bytes: number }>();
-  for (const tensor of manifest.tensors) {
-    const name = encodingName(tensor.encoding);
-    const group = groups.get(name) ?? { tensors: 0, weights: 0, bytes: 0 };
-    group.tensors += 1;
-    group.weights += countWeights(tensor);
-    group.bytes += packedBytes(tensor);
-    groups.set(name, group);
-  }
-  const table = formatTable(
-    ['encoding', 'tensors', 'weights', 'bytes', 'bits a weight'],
-    [...groups].map(([name, group]) => [
-      name,
-      formatCount(group.tensors),
-      formatCount(group.weights),
-      formatCount(group.bytes),
-      ((group.bytes * 8) / group.weights).toFixed(3),
-    ]),
-    ['tensors', 'weights', 'bytes', 'bits a weight'],
+/** Modules in order of first use. */
+function formatTree(container: Container): string {
+  const tensors = container.tensorNames.map((name) => container.tensorInfo(name));
+  const lines = listTree(
+    tensors.map((tensor) => ({
+      name: tensor.name,
+      weights: countWeights(tensor),
+      bytes: packedBytes(tensor),
+      label: `${encodingName(tensor.encoding)}, ${shapeText(tensor.shape)}`,
+    })),
   );
-  return `${table}${plural(manifest.tensors.length, 'tensor')}; --tensors lists them\n`;
+  const table = formatTable(
+    ['module', 'weights', 'bytes', 'bits a weight', 'encoding, shape'],
+    lines.map(({ depth, name, weights, bytes, label }) => [
+      `${'  '.repeat(depth)}${name}`,
+      formatCount(weights),
+      formatCount(bytes),
+      ((bytes * 8) / weights).toFixed(3),
+      label,
+    ]),
+    ['weights', 'bytes', 'bits a weight'],
+  );
+  return `${table}${plural(tensors.length, 'tensor')}; --tensors lists them, --tensor shows one\n`;
 }

@@ -1,9 +1,10 @@
 // `duobit sign`: a detached signature of a container, and the keys to make one.
 import { generateKeyPairSync } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
-import { DuobitError, openContainer } from '@duobit/format';
-import { createFileSink, createFileSource } from '@duobit/format/node';
+import { DuobitError } from '@duobit/format';
+import { createFileSink } from '@duobit/format/node';
 import { type Command, CommanderError } from 'commander';
+import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
 import { readText } from '../files.ts';
 import { addExamples, addJsonOption } from '../options.ts';
@@ -44,9 +45,7 @@ async function runSign(context: Context, path: string | undefined, options: Opti
   if (options.key === undefined) throw usage("required option '--key <file>' not specified");
 
   const key = parsePrivateKey(await readText(options.key, '--key'), options.key);
-  const source = await createFileSource(path);
-  try {
-    const { manifest } = await openContainer(source);
+  await withContainer(path, async ({ manifest }) => {
     const output = options.output ?? `${path}.sig`;
     await writeWhole(output, await signStatement(stateModel(manifest), key));
     const result = {
@@ -62,9 +61,7 @@ async function runSign(context: Context, path: string | undefined, options: Opti
         ['key', result.key_id],
       ]),
     );
-  } finally {
-    await source.close();
-  }
+  });
 }
 
 function usage(message: string): CommanderError {

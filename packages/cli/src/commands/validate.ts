@@ -1,7 +1,7 @@
-// `duobit validate`: structure, meaning and every hash of a container.
-import { type ValidationReport, validateContainer } from '@duobit/format';
+// `duobit validate`: structure, meaning, every hash and value of a container, and whether its form is canonical.
+import { type Problem, type ValidationReport, validateContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type Context, emit } from '../context.ts';
 import { EXIT } from '../failure.ts';
 import { addExamples, addJsonOption } from '../options.ts';
@@ -10,7 +10,8 @@ import { checkAborted } from '../session.ts';
 import { formatBytes, formatCount, plural } from '../text.ts';
 
 interface Options {
-  readonly shallow: boolean;
+  readonly headerOnly: boolean;
+  readonly canonical: boolean;
   readonly json: boolean;
 }
 
@@ -18,13 +19,15 @@ export function addValidateCommand(program: Command, context: Context): void {
   const command = program
     .command('validate')
     .description(
-      'Check a container: preamble, header structure, meaning, padding and the hash of every chunk.',
+      'Check a container: preamble, header structure, meaning, padding, every value and the hash of every chunk.',
     )
-    .argument('<file>', '.duo file')
-    .option('--shallow', 'check the header only, do not read the weights', false)
+    .argument('<file>', '.duo file; its data files are found beside it')
+    .addOption(new Option('--header-only', 'do not read the weights').default(false).conflicts('deep'))
+    .option('--deep', 'check all hashes and values too; this is the default')
+    .option('--canonical', 'also encode the header again and compare it byte for byte', false)
     .action((path: string, options: Options) => runValidate(context, path, options));
   addJsonOption(command);
-  addExamples(command, 'duobit validate tiny.duo');
+  addExamples(command, 'duobit validate tiny.duo', 'duobit validate tiny.duo --canonical --json');
 }
 
 async function runValidate(context: Context, path: string, options: Options): Promise<void> {
@@ -33,7 +36,8 @@ async function runValidate(context: Context, path: string, options: Options): Pr
   let report: ValidationReport;
   try {
     report = await validateContainer(source, {
-      deep: !options.shallow,
+      deep: !options.headerOnly,
+      canonical: options.canonical,
       onProgress: (done, total) => {
         checkAborted(context.signal);
         progress.update('validate', done, total);
@@ -51,19 +55,39 @@ async function runValidate(context: Context, path: string, options: Options): Pr
     file: path,
     file_bytes: source.size,
     header_sha256: report.manifest?.headerSha256 ?? null,
-    deep: !options.shallow,
+    // What could not be understood was not covered either.
+    checked: {
+      header: true,
+      data: !options.headerOnly && report.manifest !== null,
+      canonical: options.canonical && report.manifest !== null,
+    },
     problems: report.problems.map(({ code, where, message, remedy }) => ({ code, where, message, remedy })),
     problems_not_listed: report.dropped,
+    notes: report.notes,
   };
   emit(context, options.json, result, () => {
-    if (report.ok) {
-      const depth = options.shallow ? 'header only' : 'header and all data';
-      return `ok: ${path}, ${formatBytes(source.size)}, ${depth}\n`;
-    }
-    const lines = report.problems.map(
-      ({ code, where, message, remedy }) => `  ${code}: ${message} (${where}). ${remedy}\n`,
-    );
-    if (report.dropped > 0) lines.push(`  and ${formatCount(report.dropped)} more\n`);
-    return `not ok: ${path}, ${plural(report.problems.length + report.dropped, 'problem')}\n${lines.join('')}`;
+    const notes = report.notes.map((sentence) => `note: ${sentence}\n`).join('');
+    if (!report.ok) return `${formatProblems(path, report)}${notes}`;
+    const depth = options.headerOnly ? 'header only' : 'header and all data';
+    const form = options.canonical ? ', canonical form' : '';
+    return `ok: ${path}, ${formatBytes(source.size)}, ${depth}${form}\n${notes}`;
   });
+}
+
+/** Problems in groups of one code and remedy, in the order in which each group was first met. */
+function formatProblems(path: string, report: ValidationReport): string {
+  const groups = new Map<string, Problem[]>();
+  for (const problem of report.problems) {
+    const key = `${problem.code} ${problem.remedy}`;
+    groups.set(key, [...(groups.get(key) ?? []), problem]);
+  }
+  const lines = [`not ok: ${path}, ${plural(report.problems.length + report.dropped, 'problem')}`];
+  for (const problems of groups.values()) {
+    const { code, remedy } = problems[0]!;
+    lines.push(`  ${code}${problems.length > 1 ? `, ${formatCount(problems.length)} times` : ''}`);
+    for (const { where, message } of problems) lines.push(`    ${where}: ${message}`);
+    lines.push(`    Remedy: ${remedy}`);
+  }
+  if (report.dropped > 0) lines.push(`  and ${formatCount(report.dropped)} more that are not listed`);
+  return `${lines.join('\n')}\n`;
 }
