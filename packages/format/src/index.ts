@@ -1,5 +1,11 @@
 // Public face of @duobit/format: everything that runs in browsers and Node alike.
 export { accountSizes, type SizeAccount } from './account.ts';
+export {
+  activationLadder,
+  decodeActivations,
+  type QuantizedRow,
+  quantizeActivations,
+} from './activation.ts';
 export { type AnnotateOptions, type Annotation, annotateContainer } from './annotate.ts';
 export type { ClaimKind } from './annotate-header.ts';
 export { compareTensorNames, segmentOfTensor } from './architecture.ts';
