@@ -1,6 +1,6 @@
 // hash: the three hashes and the digests of tensors; and the JSON fields of hash, sign and verify-signature.
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CHECKPOINT, ROOT, runCli, runJson, useContainer, useFolder } from './harness.ts';
@@ -51,6 +51,24 @@ describe('duobit hash', () => {
     ] as const) {
       expect(digest(a.json, name) === digest(b.json, name), name).toBe(same);
     }
+  });
+
+  it('has the same content digest for a model that is split and merged again [DIG-1]', async () => {
+    const parts = folder.path('parts');
+    const whole = folder.path('whole.duo');
+    expect((await runCli(['split', container.path(), '--max-size', '300kB', '-o', parts])).code).toBe(0);
+    const header = join(parts, 'tiny.duo');
+    expect((await runCli(['merge', header, '-o', whole])).code).toBe(0);
+    const [before, split, merged] = [
+      (await runJson(['hash', container.path()])).json,
+      (await runJson(['hash', header])).json,
+      (await runJson(['hash', whole])).json,
+    ];
+    expect(split.header_sha256).not.toBe(before.header_sha256);
+    expect(split.file_bytes).toBe(statSync(header).size);
+    expect(split.content_sha256).toBe(before.content_sha256);
+    expect(split.tensors).toEqual(before.tensors);
+    expect(merged).toEqual({ ...before, file: whole });
   });
 
   it('refuses damaged data and what is no container', async () => {

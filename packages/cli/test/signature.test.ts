@@ -9,7 +9,8 @@ import {
   verify,
 } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { CHECKPOINT, runCli, runJson, useContainer, useFolder } from './harness.ts';
 
@@ -199,6 +200,24 @@ describe('duobit verify-signature', () => {
     const { code, json } = await runJson(argv);
     expect([code, errorOf(json).code]).toEqual([1, 'CHUNK_HASH']);
     expect((await runCli([...argv, '--header-only'])).code).toBe(0);
+  });
+
+  it('covers the data files of a split model [SIG-2]', async () => {
+    const parts = folder.path('parts');
+    await runCli(['split', container.path(), '--max-size', '300kB', '-o', parts]);
+    const header = join(parts, 'tiny.duo');
+    expect((await runCli(['sign', header, '--key', key('me')])).code).toBe(0);
+    const argv = ['verify-signature', header, '--key', publicKey('me')];
+    expect((await runCli(argv)).code).toBe(0);
+    const name = (await readdir(parts)).sort().find((file) => file.endsWith('.duodata'))!;
+    const bytes = await readFile(join(parts, name));
+    bytes[0]! ^= 1;
+    await writeFile(join(parts, name), bytes);
+    const changed = await runJson(argv);
+    expect([changed.code, errorOf(changed.json).code]).toEqual([1, 'CHUNK_HASH']);
+    await rm(join(parts, name));
+    const missing = await runJson(argv);
+    expect([missing.code, errorOf(missing.json).code]).toEqual([1, 'DATA_FILE_MISSING']);
   });
 
   it('refuses a changed header, and another good model [SIG-8]', async () => {

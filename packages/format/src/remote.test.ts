@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { CountingSource } from '@duobit/testkit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { serveSource, type TestServer } from '../test/http-server.ts';
@@ -75,6 +76,28 @@ it('a byte that changed on the way is found, though the server vouches for it [R
   await expect(container.readTensor('lm_head.weight')).rejects.toMatchObject({ code: 'CHUNK_HASH' });
   expect(decodeTensor(await container.readTensor('model.layers.0.input_layernorm.weight')).length).toBe(36);
   await container.close();
+});
+
+it('data files are found beside the header file, and fetched when they are needed [SHD-6] [SHD-7]', async () => {
+  const fixture = (name: string) =>
+    createFileSource(fileURLToPath(new URL(`../../../fixtures/good/${name}`, import.meta.url)));
+  server = await serveSource(await fixture('sharded.duo'), undefined, {
+    '/sharded-00001.duodata': await fixture('sharded-00001.duodata'),
+    '/sharded-00002.duodata': null,
+  });
+  const container = await openContainer(await createHttpSource(server.url));
+  const { segments, tensors, dataFiles } = container.manifest;
+  const inFile = (file: number) =>
+    tensors.find(({ planes }) => segments[planes[0]!.segment]!.file === file)!.name;
+  expect(dataFiles.map(({ name }) => name)).toEqual(['sharded-00001.duodata', 'sharded-00002.duodata']);
+  const opened = server.requests.length;
+  const local = await openContainer(await fixture('sharded.duo'));
+  expect(await container.readTensor(inFile(1))).toEqual(await local.readTensor(inFile(1)));
+  const paths = server.requests.slice(opened).map(({ path }) => path);
+  expect([...new Set(paths)]).toEqual(['/sharded-00001.duodata']);
+  await expect(container.readTensor(inFile(2))).rejects.toMatchObject({ code: 'DATA_FILE_MISSING' });
+  await container.close();
+  await local.close();
 });
 
 it('a 6 GiB container opens, and its last tensor reads right', async () => {

@@ -23,7 +23,12 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-export async function serveSource(source: ByteSource, misbehave?: Misbehaviour): Promise<TestServer> {
+/** `main` is served at every path, but at those of `beside` what it names; null is not there. */
+export async function serveSource(
+  main: ByteSource,
+  misbehave?: Misbehaviour,
+  beside: Readonly<Record<string, ByteSource | null>> = {},
+): Promise<TestServer> {
   const requests: TestRequest[] = [];
   let bytesSent = 0;
   const server = createServer((request, response) => {
@@ -31,6 +36,11 @@ export async function serveSource(source: ByteSource, misbehave?: Misbehaviour):
     const facts = { path: request.url ?? '', range, headers: request.headers };
     requests.push(facts);
     if (misbehave?.(response, requests.length - 1, facts)) return;
+    const source = beside[facts.path] === undefined ? main : beside[facts.path];
+    if (!source) {
+      response.writeHead(404).end('not here');
+      return;
+    }
     const [first, last] = parseRange(range, source.size);
     if (first > last) {
       response.writeHead(416, { 'Content-Range': `bytes */${source.size}` }).end();
@@ -53,7 +63,7 @@ export async function serveSource(source: ByteSource, misbehave?: Misbehaviour):
     async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
-      await source.close();
+      for (const source of [main, ...Object.values(beside)]) await source?.close();
     },
   };
 }
