@@ -1,7 +1,5 @@
 // run, eval ppl and bench, on the container and on the unquantized checkpoint.
-import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
   CHECKPOINT,

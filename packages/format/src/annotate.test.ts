@@ -1,11 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Annotation, annotateContainer, createMemorySource, DuobitError } from '@duobit/format';
+import {
+  type Annotation,
+  annotateContainer,
+  createMemorySource,
+  DuobitError,
+  openContainer,
+} from '@duobit/format';
 import { describe, expect, it } from 'vitest';
 import { forgeHeader, rehashHeader } from '../test/forge.ts';
 import { createRandom, makeSpec, writeSample } from '../test/sample.ts';
-
-const GOOD = fileURLToPath(new URL('../../../fixtures/good/', import.meta.url));
 
 async function annotate(
   bytes: Uint8Array,
@@ -176,11 +181,7 @@ describe('annotateContainer', () => {
         mutant[128 + Math.floor(random() * (summary.headerLength - 128))] = Math.floor(random() * 256);
       }
       const outcome = await annotate(await rehashHeader(mutant)).then(
-        (runs) => {
-          let at = 0;
-          for (const { offset, length } of runs) if (offset === at) at += length;
-          return at === mutant.length ? 'complete' : 'incomplete';
-        },
+        (runs) => (coveredBytes(runs) === mutant.length ? 'complete' : 'incomplete'),
         (error: unknown) => (error instanceof DuobitError ? 'refused' : String(error)),
       );
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
@@ -188,19 +189,75 @@ describe('annotateContainer', () => {
     expect([...outcomes.keys()].sort()).toEqual(['complete', 'refused']);
   });
 
-  it('names every byte of every good file of the corpus', async () => {
-    const files = readdirSync(GOOD).filter((name) => name.endsWith('.duo'));
-    expect(files.length).toBeGreaterThan(0);
-    for (const name of files) {
-      const bytes = new Uint8Array(readFileSync(`${GOOD}${name}`));
+  it('names every byte of every good file of the corpus, data files included', async () => {
+    const files = listCorpus('good');
+    expect(files.length).toBeGreaterThan(8);
+    let dataFiles = 0;
+    for (const path of files) {
+      const bytes = readBytes(path);
       const runs = await annotate(bytes);
       expectComplete(runs, bytes);
-      expect(
-        runs.filter(({ kind }) => kind === 'unknown'),
-        name,
-      ).toEqual([]);
+      expectKnown(runs, path);
+      const { manifest } = await openContainer(createMemorySource(bytes), {
+        openDataFile: async (name) => createMemorySource(readBytes(join(dirname(path), name))),
+      });
+      for (const { name } of manifest.dataFiles) {
+        const data = readBytes(join(dirname(path), name));
+        const dataFile = { name, headerSource: createMemorySource(bytes) };
+        const parts: Annotation[] = [];
+        for await (const run of annotateContainer(createMemorySource(data), { dataFile })) parts.push(run);
+        expectComplete(parts, data);
+        expectKnown(parts, name);
+        dataFiles += 1;
+      }
     }
+    expect(dataFiles).toBeGreaterThan(2);
   });
+
+  it.each(['malformed', 'invalid', 'future'])(
+    'covers or refuses every %s file of the corpus',
+    async (kind) => {
+      const files = listCorpus(kind);
+      expect(files.length).toBeGreaterThan(3);
+      let complete = 0;
+      for (const path of files) {
+        const bytes = readBytes(path);
+        const runs = await annotate(bytes).catch((error: unknown) => {
+          expect(error, path).toBeInstanceOf(DuobitError);
+          return null;
+        });
+        if (!runs) continue;
+        expect(coveredBytes(runs), path).toBe(bytes.length);
+        complete += 1;
+      }
+      expect(complete).toBeGreaterThan(0);
+    },
+  );
 });
 
 const HASH = 56;
+
+/** How far the runs go without gap or overlap. */
+function coveredBytes(runs: readonly Annotation[]): number {
+  let at = 0;
+  for (const { offset, length } of runs) {
+    if (offset !== at) break;
+    at += length;
+  }
+  return at;
+}
+
+function expectKnown(runs: readonly Annotation[], name: string): void {
+  const unknown = runs.filter(({ kind }) => kind === 'unknown');
+  expect(unknown, name).toEqual([]);
+}
+
+function listCorpus(kind: string): string[] {
+  const folder = fileURLToPath(new URL(`../../../fixtures/${kind}/`, import.meta.url));
+  const names = readdirSync(folder).filter((name) => name.endsWith('.duo'));
+  return names.map((name) => join(folder, name));
+}
+
+function readBytes(path: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(readFileSync(path));
+}
