@@ -1,0 +1,261 @@
+// What must hold for any bytes at all: a reader refuses them with a documented code, or what it gives is what they
+// say. Works without the reader's own checks: hashes and places are computed again here.
+import { createHash } from 'node:crypto';
+import {
+  type ByteSource,
+  type Container,
+  DuobitError,
+  decodeTensor,
+  elementCount,
+  LIMITS,
+  type Manifest,
+  openContainer,
+  toHex,
+  type ValidationReport,
+  validateContainer,
+} from '@duobit/format';
+import { HASH_BYTES, HASH_OFFSET } from '../../src/preamble.ts';
+import type { Arena } from './mutate.ts';
+
+/** A broken promise of the reader: what the fuzzer looks for. */
+export class FuzzFailure extends Error {}
+
+/** How a case ended: the first code of opening, of reading, or 'accepted'; and every code of validation. */
+export interface Outcome {
+  readonly opened: string;
+  readonly codes: readonly string[];
+}
+
+/** Reads one case may make, and bytes as a multiple of the file: what stands in for a limit of time. */
+const MOST_READS = 400;
+const MOST_BYTES_FACTOR = 24;
+
+/** Bytes on either side of what a read gives, in the same buffer; a multiple of every alignment. */
+const GUARD_BYTES = 1024;
+
+/**
+ * Gives each range in a larger buffer, so that a reader that looks past what it asked for sees the guard bytes there.
+ * Counts, so that a reader that never ends is stopped.
+ */
+class GuardedSource implements ByteSource {
+  readonly name = 'mutant';
+  readonly size: number;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #guard: number;
+  #reads = 0;
+  #bytesRead = 0;
+
+  constructor(bytes: Uint8Array<ArrayBuffer>, guard: number) {
+    this.#bytes = bytes;
+    this.#guard = guard;
+    this.size = bytes.length;
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    if (!(Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0)) {
+      throw new FuzzFailure(`read of ${length} bytes at ${offset}`);
+    }
+    // A reader knows the size, so it has no reason to ask for more.
+    if (offset + length > this.size) throw new FuzzFailure(`read of ${length} at ${offset} of ${this.size}`);
+    this.#reads += 1;
+    this.#bytesRead += length;
+    if (this.#reads > MOST_READS || this.#bytesRead > MOST_BYTES_FACTOR * (this.size + 4096)) {
+      throw new FuzzFailure(`${this.#reads} reads of ${this.#bytesRead} bytes in one case`);
+    }
+    const guarded = new Uint8Array(length + 2 * GUARD_BYTES);
+    guarded.fill(this.#guard, 0, GUARD_BYTES);
+    guarded.set(this.#bytes.subarray(offset, offset + length), GUARD_BYTES);
+    guarded.fill(this.#guard, GUARD_BYTES + length);
+    return guarded.subarray(GUARD_BYTES, GUARD_BYTES + length);
+  }
+
+  async close(): Promise<void> {}
+}
+
+export interface CheckOptions {
+  /** Every code that docs/errors.md lists. */
+  readonly knownCodes: ReadonlySet<string>;
+  /** Whether these bytes are known to be as a writer made them. */
+  readonly pristine: boolean;
+  /** Whether a hash is known to be wrong, so that nothing may accept the whole. */
+  readonly mustRefuse: boolean;
+  /** Run a second time with other guard bytes, and compare. */
+  readonly twice: boolean;
+}
+
+/** Runs the readers over what the arena holds. @throws FuzzFailure, or whatever a reader should not have thrown */
+export async function checkCase(arena: Arena, options: CheckOptions): Promise<Outcome> {
+  const first = await runReaders(arena.bytes, 0xa5, options);
+  if (options.twice || first.outcome.codes.length === 0) {
+    const second = await runReaders(arena.bytes, 0x5a, options);
+    if (first.fingerprint() !== second.fingerprint()) {
+      throw new FuzzFailure('the result depends on bytes outside the file');
+    }
+  }
+  return first.outcome;
+}
+
+interface Run {
+  readonly outcome: Outcome;
+  /** Everything that came out, as text. */
+  readonly fingerprint: () => string;
+}
+
+async function runReaders(
+  bytes: Uint8Array<ArrayBuffer>,
+  guard: number,
+  options: CheckOptions,
+): Promise<Run> {
+  const report = await validateContainer(new GuardedSource(bytes, guard));
+  checkReport(report, options.knownCodes);
+  const accepted = report.ok;
+  if (accepted && options.mustRefuse) throw new FuzzFailure('accepted, though a hash or a length is wrong');
+  if (!accepted && options.pristine)
+    throw new FuzzFailure(`a good file is refused: ${report.problems[0]?.code}`);
+  if (accepted) checkHashes(bytes, report.manifest!);
+
+  const hashes: string[] = [];
+  let container: Container | null = null;
+  let opened = await codeOf(options.knownCodes, async () => {
+    container = await openContainer(new GuardedSource(bytes, guard));
+  });
+  // Both read the header by the same rules, so the first problem is the one that opening throws.
+  if (opened !== 'accepted' && report.problems[0]?.code !== opened) {
+    throw new FuzzFailure(`opening gives ${opened}, validation first ${report.problems[0]?.code}`);
+  }
+  if (container) {
+    const open: Container = container;
+    opened = await codeOf(options.knownCodes, () => readEverything(open, bytes, hashes));
+  }
+  if (accepted && opened !== 'accepted') throw new FuzzFailure(`valid, but reading gives ${opened}`);
+  return {
+    outcome: { opened, codes: [...new Set(report.problems.map(({ code }) => code))] },
+    fingerprint: () => JSON.stringify([report, opened, hashes]),
+  };
+}
+
+function checkReport(report: ValidationReport, knownCodes: ReadonlySet<string>): void {
+  if (report.ok !== (report.problems.length === 0)) throw new FuzzFailure('ok and problems disagree');
+  if (report.ok && !report.manifest) throw new FuzzFailure('ok without a manifest');
+  for (const { code, where, message, remedy } of report.problems) {
+    checkCode(code, knownCodes);
+    if (!where || !message || !remedy) throw new FuzzFailure(`${code} lacks a place, a message or a remedy`);
+    if (message.length + where.length > 4000)
+      throw new FuzzFailure(`${code} has a message of ${message.length}`);
+  }
+}
+
+function checkCode(code: string, knownCodes: ReadonlySet<string>): void {
+  if (code === 'INTERNAL' || !knownCodes.has(code)) throw new FuzzFailure(`undocumented code ${code}`);
+}
+
+async function codeOf(knownCodes: ReadonlySet<string>, run: () => Promise<void>): Promise<string> {
+  try {
+    await run();
+    return 'accepted';
+  } catch (error) {
+    if (!(error instanceof DuobitError)) throw error;
+    checkCode(error.code, knownCodes);
+    if (!error.remedy) throw new FuzzFailure(`${error.code} lacks a remedy`);
+    return error.code;
+  }
+}
+
+/** Reads all tensors and assets; every array is exactly the file's bytes at its place. */
+async function readEverything(
+  container: Container,
+  bytes: Uint8Array<ArrayBuffer>,
+  hashes: string[],
+): Promise<void> {
+  const { manifest } = container;
+  const expectBytes = (got: Uint8Array, place: { segment: number; offset: number; length: number }) => {
+    const from = manifest.segments[place.segment]!.offset + place.offset;
+    const expected = bytes.subarray(from, from + place.length);
+    if (got.byteOffset !== 0 || got.buffer.byteLength !== place.length || got.length !== place.length) {
+      throw new FuzzFailure(
+        `an array of ${got.length} bytes at ${got.byteOffset} of ${got.buffer.byteLength}`,
+      );
+    }
+    if (Buffer.compare(got, expected) !== 0) throw new FuzzFailure('an array is not what the file has there');
+  };
+  // Damage in one tensor hides nothing in the next: all are read, and the first refusal counts.
+  let refusal: unknown;
+  for (const { role, ...place } of manifest.assets) {
+    if (role.startsWith('unknown-')) continue;
+    try {
+      const asset = await container.readAsset(role as Parameters<Container['readAsset']>[0]);
+      if (!asset) throw new FuzzFailure(`asset ${role} is listed, but not found`);
+      expectBytes(asset, place);
+    } catch (error) {
+      if (!(error instanceof DuobitError)) throw error;
+      refusal ??= error;
+    }
+  }
+  for (const name of container.tensorNames) {
+    const info = container.tensorInfo(name);
+    if (info.encoding.kind === 'unknown') continue;
+    try {
+      const tensor = await container.readTensor(name);
+      for (const plane of info.planes) {
+        expectBytes(tensor.planes[plane.role as keyof typeof tensor.planes]!, plane);
+      }
+      const values = decodeTensor(tensor);
+      if (values.length !== elementCount(info.shape))
+        throw new FuzzFailure(`${name}: ${values.length} values`);
+      hashes.push(digest(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)));
+    } catch (error) {
+      if (!(error instanceof DuobitError)) throw error;
+      refusal ??= error;
+    }
+  }
+  await container.close();
+  if (refusal) throw refusal;
+}
+
+function digest(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** An accepted file, looked at anew: every hash is right, every byte belongs to something, the rest is zero. */
+function checkHashes(bytes: Uint8Array<ArrayBuffer>, manifest: Manifest): void {
+  const fail = (what: string): never => {
+    throw new FuzzFailure(`accepted, but ${what}`);
+  };
+  const header = bytes.slice(0, manifest.headerLength);
+  const stored = toHex(header.subarray(HASH_OFFSET, HASH_OFFSET + HASH_BYTES));
+  header.fill(0, HASH_OFFSET, HASH_OFFSET + HASH_BYTES);
+  if (digest(header) !== stored || manifest.headerSha256 !== stored) fail('the header hash is wrong');
+  if (manifest.fileLength !== bytes.length) fail('the file has another length');
+  let end = manifest.headerLength;
+  const checkZeros = (to: number) => {
+    if (bytes.subarray(end, to).some((byte) => byte !== 0)) fail(`there are bytes between ${end} and ${to}`);
+  };
+  for (const segment of manifest.segments) {
+    if (segment.offset < end || segment.offset % LIMITS.segmentAlignment !== 0) fail('segments overlap');
+    checkZeros(segment.offset);
+    end = segment.offset + segment.length;
+    for (const [i, hash] of segment.chunkHashes.entries()) {
+      const start = segment.offset + i * LIMITS.chunkBytes;
+      const chunk = bytes.subarray(start, Math.min(end, start + LIMITS.chunkBytes));
+      if (digest(chunk) !== hash) fail('a chunk hash is wrong');
+    }
+    if (segment.chunkHashes.length !== Math.ceil(segment.length / LIMITS.chunkBytes))
+      fail('chunks are missing');
+  }
+  if (end !== bytes.length) fail('the file has bytes behind its last segment');
+  checkPlaces(manifest, fail);
+}
+
+/** No two planes or assets share a byte, and none leaves its segment. */
+function checkPlaces(manifest: Manifest, fail: (what: string) => never): void {
+  const places = [...manifest.assets, ...manifest.tensors.flatMap((tensor) => tensor.planes)].map(
+    ({ segment, offset, length }) => ({ segment, offset, end: offset + length }),
+  );
+  places.sort((a, b) => a.segment - b.segment || a.offset - b.offset);
+  for (const [i, place] of places.entries()) {
+    const segment = manifest.segments[place.segment] ?? fail('a segment does not exist');
+    if (place.end > segment.length || place.end <= place.offset) fail('a plane leaves its segment');
+    const next = places[i + 1];
+    if (next?.segment === place.segment && next.offset < place.end) fail('planes overlap');
+  }
+}

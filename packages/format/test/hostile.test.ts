@@ -1,0 +1,45 @@
+// Headers made to hurt: each is refused for the reason that it was made for, by opening and by validation.
+import { createMemorySource, DuobitError, openContainer, validateContainer } from '@duobit/format';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { HOSTILE_HEADERS } from './hostile-headers.ts';
+import { makeSpec, type Sample, writeSample } from './sample.ts';
+
+let sample: Sample;
+beforeAll(async () => {
+  sample = await writeSample();
+});
+
+async function openingCode(bytes: Uint8Array): Promise<string> {
+  try {
+    await openContainer(createMemorySource(bytes));
+    return 'opened';
+  } catch (error) {
+    if (!(error instanceof DuobitError)) throw error;
+    return error.code;
+  }
+}
+
+describe('hostile headers', () => {
+  it.each(HOSTILE_HEADERS.map((header) => [header.code, header.name, header] as const))(
+    '%s: %s',
+    async (code, _name, { make }) => {
+      const bytes = await make(sample);
+      expect(await openingCode(bytes)).toBe(code);
+      const report = await validateContainer(createMemorySource(bytes), { deep: false });
+      expect(report.problems[0]?.code).toBe(code);
+      expect(report.problems.length).toBeLessThanOrEqual(100);
+    },
+  );
+});
+
+describe('hostile assets', () => {
+  it.each([
+    ['closed', '['.repeat(1_000_000) + ']'.repeat(1_000_000), []],
+    ['never closed', '['.repeat(1_000_000), ['TOKENIZER_INVALID']],
+  ])('a tokenizer nested a million deep, %s', async (_name, text, codes) => {
+    const bytes = new TextEncoder().encode(text);
+    const spec = makeSpec({ assets: [{ role: 'tokenizer', mediaType: 'application/json', bytes }] });
+    const report = await validateContainer(createMemorySource((await writeSample(spec)).bytes));
+    expect(report.problems.map((problem) => problem.code)).toEqual(codes);
+  });
+});
