@@ -1,6 +1,7 @@
-// Keeps docs/format.md and the tests together: every requirement of the page ("… [PRE-3]") is named by a test title, or by
-// a file of the corpus in its twin's "covers"; and whatever a test names is a requirement of the page. Prints both kinds of
-// mismatch and fails on any. `--list` prints who covers what.
+// Keeps docs/format.md, the tests and the error codes together: every requirement of the page ("… [PRE-3]") is named by a
+// test title, or by a file of the corpus in its twin's "covers"; whatever a test names is a requirement of the page; every
+// error code of the page is in docs/errors.md and expected by a file of the corpus or a test. Prints each mismatch and fails
+// on any. `--list` prints who covers what.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,19 +43,32 @@ for (const [, id] of page.matchAll(new RegExp(`(?<![\\w\\[-])(${ID})(?![\\w\\]])
 
 const covers = new Map();
 const note = (id, where) => covers.set(id, (covers.get(id) ?? new Set()).add(where));
+const expected = new Set();
+const CODE = /\b[A-Z]+(?:_[A-Z]+)+\b/g;
 const tests = [
   ...listFiles(join(ROOT, 'packages'), (file) => file.endsWith('.test.ts')),
   ...listFiles(join(ROOT, 'conformance'), (file) => /^test_.*\.py$/.test(file)),
 ];
 for (const path of tests) {
-  for (const [, id] of readFileSync(path, 'utf8').matchAll(BRACKETED)) note(id, name(path));
+  const text = readFileSync(path, 'utf8');
+  for (const [, id] of text.matchAll(BRACKETED)) note(id, name(path));
+  for (const [code] of text.matchAll(CODE)) expected.add(code);
 }
 for (const folder of CORPUS) {
   for (const path of listFiles(join(ROOT, 'fixtures', folder), (file) => file.endsWith('.json'))) {
-    const { covers: ids } = JSON.parse(readFileSync(path, 'utf8'));
+    const { covers: ids, codes = [] } = JSON.parse(readFileSync(path, 'utf8'));
+    for (const code of codes) expected.add(code);
     if (!Array.isArray(ids) || ids.length === 0) failures.push(`${name(path)} covers nothing`);
     else for (const id of ids) note(id, name(path));
   }
+}
+
+const errors = new Set(readFileSync(join(ROOT, 'docs/errors.md'), 'utf8').match(CODE));
+const codes = new Set(Array.from(page.matchAll(/`([A-Z]+(?:_[A-Z]+)+)`/g), ([, code]) => code));
+codes.delete('SUCH_WORDS');
+for (const code of codes) {
+  if (!errors.has(code)) failures.push(`${code} is not in docs/errors.md`);
+  if (!expected.has(code)) failures.push(`no file of the corpus and no test expects ${code}`);
 }
 
 for (const id of required) if (!covers.has(id)) failures.push(`no test covers ${id}`);
@@ -66,6 +80,6 @@ if (process.argv.includes('--list')) {
 }
 for (const failure of failures) console.error(`specification: ${failure}`);
 console.log(
-  `specification: ${required.size} requirements, ${covers.size} named by tests, ${failures.length} failures`,
+  `specification: ${required.size} requirements, ${covers.size} named by tests, ${codes.size} codes, ${failures.length} failures`,
 );
 process.exitCode = failures.length === 0 ? 0 : 1;
