@@ -51,9 +51,17 @@ export function checkPlaneValues(
 }
 
 function checkInt8Codes(bytes: Uint8Array, start: number, columns: number): ValueProblem | null {
-  const lowest = bytes.indexOf(0x80);
+  const lowest = indexOf(bytes, 0x80);
   if (lowest !== -1) return { code: 'CODE_RANGE', message: `the code at byte ${start + lowest} is -128` };
   return checkRowPadding(bytes, start, int8RowStride(columns), 8 * columns);
+}
+
+/** Node's Buffer searches many times faster than an array of bytes does. */
+function indexOf(bytes: Uint8Array, byte: number): number {
+  const { Buffer } = globalThis;
+  return Buffer
+    ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(byte)
+    : bytes.indexOf(byte);
 }
 
 /** Whether all bytes are zero. */

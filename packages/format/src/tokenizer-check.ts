@@ -1,5 +1,6 @@
 // Whether the tokenizer that a container carries fits its vocabulary.
 import type { FileSet } from './file-set.ts';
+import { scanJson } from './json-scan.ts';
 import type { Manifest } from './manifest.ts';
 import type { Report } from './problems.ts';
 
@@ -12,10 +13,8 @@ export async function checkTokenizer(manifest: Manifest, files: FileSet, report:
   const source = await files.get(segment.file).catch(() => null);
   if (!source || segment.offset + asset.offset + asset.length > source.size) return;
   const bytes = await source.read(segment.offset + asset.offset, asset.length);
-  let largest: number;
-  try {
-    largest = largestId(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)));
-  } catch {
+  const largest = largestId(bytes);
+  if (largest === null) {
     report('TOKENIZER_INVALID', 'asset tokenizer', 'tokenizer.json is not JSON');
     return;
   }
@@ -26,24 +25,28 @@ export async function checkTokenizer(manifest: Manifest, files: FileSet, report:
   }
 }
 
-/** Largest id in `model.vocab` (an object of ids, or a list for Unigram) and `added_tokens`; -1 without any. */
-function largestId(tokenizer: unknown): number {
-  const model = property(tokenizer, 'model');
-  const vocabulary = property(model, 'vocab');
-  const added = property(tokenizer, 'added_tokens');
+/**
+ * Largest id in `model.vocab` (an object of ids, or a list for Unigram) and in elements of `added_tokens`; -1 without
+ * any, null when the bytes are not JSON.
+ */
+export function largestId(bytes: Uint8Array): number | null {
   let largest = -1;
-  const see = (id: unknown): void => {
-    if (typeof id === 'number' && id > largest) largest = id;
-  };
-  if (Array.isArray(vocabulary)) see(vocabulary.length - 1);
-  else if (typeof vocabulary === 'object' && vocabulary !== null)
-    for (const id of Object.values(vocabulary)) see(id);
-  if (Array.isArray(added)) for (const token of added) see(property(token, 'id'));
-  return largest;
-}
-
-function property(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && name in value
-    ? value[name as keyof typeof value]
-    : undefined;
+  const isJson = scanJson(bytes, {
+    enter(path, kind) {
+      const place = path.join('/');
+      if (place === '' || place === 'model') return kind === 'object' ? 'names' : 'none';
+      if (place === 'model/vocab') return kind === 'object' ? 'values' : 'none';
+      if (place === 'added_tokens') return kind === 'array' ? 'values' : 'none';
+      return place === 'added_tokens/' && kind === 'object' ? 'names' : 'none';
+    },
+    number(path, value) {
+      const isId = path.length === 3 && (path[0] === 'model' ? path[1] === 'vocab' : path[2] === 'id');
+      if (isId && value > largest) largest = value;
+    },
+    array(path, length) {
+      if (path.length === 2 && path[0] === 'model' && path[1] === 'vocab')
+        largest = Math.max(largest, length - 1);
+    },
+  });
+  return isJson ? largest : null;
 }
