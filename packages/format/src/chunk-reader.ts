@@ -39,7 +39,8 @@ export async function* readChunks(
   const sources = await openAll(manifest, files, onMissing);
   const jobs = listJobs(manifest, sources);
   // The chunk is at a fixed place, so that its words are aligned whatever the gap is.
-  const buffers = [0, 1].map(() => new Uint8Array(LIMITS.segmentAlignment + LIMITS.chunkBytes));
+  const largest = Math.min(LIMITS.chunkBytes, Math.max(0, ...manifest.segments.map(({ length }) => length)));
+  const buffers = [0, 1].map(() => new Uint8Array(LIMITS.segmentAlignment + largest));
   let turn = 0;
   const startNext = (): Promise<DataChunk> | null => {
     const { value: job } = jobs.next();

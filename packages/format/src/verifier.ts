@@ -187,6 +187,8 @@ class HeaderVerifier {
 
   #verifyString(string: number): void {
     const length = this.#verifyVector(string, 1);
+    // Once more: text takes up to two bytes a character in memory, and is copied for each place that names it.
+    this.#spend(length);
     const end = string + 4 + length;
     if (end >= this.#length || this.#bytes[end] !== 0)
       this.#fail('HEADER_STRING', 'a string lacks its final zero');
