@@ -25,6 +25,24 @@ export async function checkTokenizer(manifest: Manifest, files: FileSet, report:
   }
 }
 
+/** Zones of a tokenizer.json, see `JsonVisitor`. */
+const ROOT = 1;
+const TOP = 2;
+const MODEL = 3;
+const VOCABULARY = 4;
+const VOCABULARY_LIST = 5;
+const ADDED_TOKENS = 6;
+const ADDED_TOKEN = 7;
+
+function openZone(zone: number, name: string, kind: 'object' | 'array'): number {
+  const isObject = kind === 'object';
+  if (zone === ROOT && isObject) return TOP;
+  if (zone === TOP && name === 'model' && isObject) return MODEL;
+  if (zone === TOP && name === 'added_tokens' && !isObject) return ADDED_TOKENS;
+  if (zone === MODEL && name === 'vocab') return isObject ? VOCABULARY : VOCABULARY_LIST;
+  return zone === ADDED_TOKENS && isObject ? ADDED_TOKEN : 0;
+}
+
 /**
  * Largest id in `model.vocab` (an object of ids, or a list for Unigram) and in elements of `added_tokens`; -1 without
  * any, null when the bytes are not JSON.
@@ -32,20 +50,14 @@ export async function checkTokenizer(manifest: Manifest, files: FileSet, report:
 export function largestId(bytes: Uint8Array): number | null {
   let largest = -1;
   const isJson = scanJson(bytes, {
-    enter(path, kind) {
-      const place = path.join('/');
-      if (place === '' || place === 'model') return kind === 'object' ? 'names' : 'none';
-      if (place === 'model/vocab') return kind === 'object' ? 'values' : 'none';
-      if (place === 'added_tokens') return kind === 'array' ? 'values' : 'none';
-      return place === 'added_tokens/' && kind === 'object' ? 'names' : 'none';
-    },
-    number(path, value) {
-      const isId = path.length === 3 && (path[0] === 'model' ? path[1] === 'vocab' : path[2] === 'id');
+    named: Array.from({ length: 8 }, (_, zone) => [TOP, MODEL, ADDED_TOKEN].includes(zone)),
+    open: openZone,
+    number(zone, name, value) {
+      const isId = zone === VOCABULARY || (zone === ADDED_TOKEN && name === 'id');
       if (isId && value > largest) largest = value;
     },
-    array(path, length) {
-      if (path.length === 2 && path[0] === 'model' && path[1] === 'vocab')
-        largest = Math.max(largest, length - 1);
+    close(zone, count) {
+      if (zone === VOCABULARY_LIST && count > largest) largest = count - 1;
     },
   });
   return isJson ? largest : null;
