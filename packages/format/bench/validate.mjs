@@ -45,5 +45,9 @@ for (let round = 0; round < Number(rounds); round++) {
 const [hash, validation, ratio] = [rates.hash, rates.validation, rates.ratio].map(median);
 console.log(`${cpus()[0].model}, Node ${process.version}, median of ${rounds} rounds`);
 console.log(`SHA-256, one thread, in memory   ${hash.toFixed(0)} MB/s`);
-console.log(`validate                         ${validation.toFixed(0)} MB/s; first, cold: ${rates.validation[0].toFixed(0)}`);
-console.log(`ratio                            ${ratio.toFixed(2)}; first, cold: ${rates.ratio[0].toFixed(2)}`);
+console.log(
+  `validate                         ${validation.toFixed(0)} MB/s; first, cold: ${rates.validation[0].toFixed(0)}`,
+);
+console.log(
+  `ratio                            ${ratio.toFixed(2)}; first, cold: ${rates.ratio[0].toFixed(2)}`,
+);
