@@ -114,9 +114,9 @@ class HeaderDecoder {
   }
 
   /** The one place where 64-bit values become numbers. */
-  #safe(value: bigint, where: string): number {
+  #safe(value: bigint, where: () => string): number {
     if (value > MOST_BYTES) {
-      this.#fail('OFFSET_UNSAFE', where, `${value} is above the limit of 2^53 - 1`);
+      this.#fail('OFFSET_UNSAFE', where(), `${value} is above the limit of 2^53 - 1`);
       return 0;
     }
     return Number(value);
@@ -194,24 +194,25 @@ class HeaderDecoder {
       role: idToAssetRole(table.role()),
       mediaType: this.#text(table.mediaType(TextEncoding.UTF8_BYTES)),
       segment: table.segment(),
-      offset: this.#safe(table.offset(), `${where}, offset`),
-      length: this.#safe(table.length(), `${where}, length`),
+      offset: this.#safe(table.offset(), () => `${where}, offset`),
+      length: this.#safe(table.length(), () => `${where}, length`),
     };
   }
 
   #decodeTensor(table: TensorTable): TensorInfo {
     const name = this.#text(table.name(TextEncoding.UTF8_BYTES));
-    const where = `tensor ${name.slice(0, LIMITS.maxNameBytes)}`;
+    // Made when something is wrong: headers may list very many tensors.
+    const where = () => `tensor ${name.slice(0, LIMITS.maxNameBytes)}`;
     const rank = table.shapeLength();
     const planes = table.planesLength();
-    if (rank > LIMITS.maxRank) this.#fail('TENSOR_SHAPE', where, `the shape has ${rank} dimensions`);
-    if (planes > LIMITS.maxPlanes) this.#fail('LIMIT_EXCEEDED', where, `the tensor has ${planes} planes`);
+    if (rank > LIMITS.maxRank) this.#fail('TENSOR_SHAPE', where(), `the shape has ${rank} dimensions`);
+    if (planes > LIMITS.maxPlanes) this.#fail('LIMIT_EXCEEDED', where(), `the tensor has ${planes} planes`);
     const fields = {
       id: table.encoding() as number,
       groupSize: table.groupSize(),
       flags: table.flags(),
       outlierColumns: table.outlierColumns(),
-      salientCount: this.#safe(table.salientCount(), `${where}, salient count`),
+      salientCount: this.#safe(table.salientCount(), () => `${where()}, salient count`),
     };
     const encoding = fieldsToEncoding(fields);
     if (!encoding) {
@@ -219,13 +220,13 @@ class HeaderDecoder {
       const message =
         `encoding ${id} with group size ${groupSize}, flags ${flags}, ${outlierColumns} outlier columns and ` +
         `${salientCount} salient weights is not defined`;
-      this.#fail('ENCODING_PARAMETERS', where, message);
+      this.#fail('ENCODING_PARAMETERS', where(), message);
     }
     const activation = table.activation();
     return {
       name,
       shape: listOf(Math.min(rank, LIMITS.maxRank), (i) =>
-        this.#safe(table.shape(i)!, `${where}, shape[${i}]`),
+        this.#safe(table.shape(i)!, () => `${where()}, shape[${i}]`),
       ),
       encoding: encoding ?? { kind: 'unknown', ...fields },
       planes: listOf(Math.min(planes, LIMITS.maxPlanes), (i) => {
@@ -233,11 +234,11 @@ class HeaderDecoder {
         return {
           role: idToPlaneRole(plane.role()),
           segment: plane.segment(),
-          offset: this.#safe(plane.offset(), `${where}, plane ${i}, offset`),
-          length: this.#safe(plane.length(), `${where}, plane ${i}, length`),
+          offset: this.#safe(plane.offset(), () => `${where()}, plane ${i}, offset`),
+          length: this.#safe(plane.length(), () => `${where()}, plane ${i}, length`),
         };
       }),
-      activation: activation ? this.#decodeActivation(activation, where) : null,
+      activation: activation ? this.#decodeActivation(activation, where()) : null,
     };
   }
 
@@ -285,7 +286,7 @@ class HeaderDecoder {
     const where = `data file ${index + 1}`;
     return {
       name: this.#text(table.name(TextEncoding.UTF8_BYTES)),
-      length: this.#safe(table.length(), `${where}, length`),
+      length: this.#safe(table.length(), () => `${where}, length`),
       sha256: this.#hash(table.sha256Array(), where, 'DATA_FILE_HASH'),
     };
   }
@@ -294,10 +295,10 @@ class HeaderDecoder {
     const table = this.#model.segments(index)!;
     const name = this.#text(table.name(TextEncoding.UTF8_BYTES));
     const where = `segment ${name.slice(0, LIMITS.maxNameBytes)}`;
-    const length = this.#safe(table.length(), `${where}, length`);
+    const length = this.#safe(table.length(), () => `${where}, length`);
     const file = table.file();
     const base = file === 0 ? this.#preamble.segmentBase : 0;
-    const offset = this.#safe(table.offset() + BigInt(base), `${where}, offset`);
+    const offset = this.#safe(table.offset() + BigInt(base), () => `${where}, offset`);
     const hashes = table.chunkHashesArray() ?? new Uint8Array(0);
     const chunks = Math.ceil(length / LIMITS.chunkBytes);
     if (hashes.length !== chunks * SHA256_BYTES) {
