@@ -87,12 +87,14 @@ def check_data(files: DataFiles, clean: bool, report: Report) -> None:
     for item in list_items(model) if clean else []:
         inside.setdefault(item.segment, []).append(item)
     flawed: set[str] = set()
-    file, end = 0, 0
+    file = 0
+    ends: dict[int, int] = {}
     for index, segment in enumerate(model["segments"]):
         if segment["file"] != file:
             if clean:
                 _check_file_hash(files, file, report)
-            file, end = segment["file"], 0
+            file = segment["file"]
+        end = ends.get(file, 0)
         if segment["offset"] >= end and segment["length"] <= files.room(segment):
             found = [*_check_chunks(files, segment, index)]
             if clean:
@@ -101,7 +103,7 @@ def check_data(files: DataFiles, clean: bool, report: Report) -> None:
                 found += _check_items(files, segment, items, flawed)
             for _, _, *problem in sorted(found, key=lambda problem: problem[:2]):
                 report.add(*problem)
-            end = segment["offset"] + segment["length"]
+            ends[file] = segment["offset"] + segment["length"]
     if clean:
         _check_file_hash(files, file, report)
     for asset in model["assets"]:
