@@ -1,6 +1,6 @@
 // What a manifest must satisfy beyond its structure, one function a subject. The writer applies the same rules
 // before it writes. Codes and reasons: docs/format.md, "Validation".
-import { expectedTensors } from './architecture.ts';
+import { generateModelTensors } from './architecture.ts';
 import { elementCount, encodedPlaneLengths } from './encodings.ts';
 import { DuobitError } from './errors.ts';
 import { LIMITS } from './generated/limits.ts';
@@ -258,7 +258,7 @@ function checkCompleteness({ architecture, tensors }: Manifest, report: Report):
   if (!(architecture.blockCount <= LIMITS.maxSegments)) return;
   const shapes = new Map<string, readonly number[]>();
   for (const tensor of tensors) shapes.set(tensor.name, tensor.shape);
-  for (const { name, shape } of expectedTensors(architecture)) {
+  for (const { name, shape } of generateModelTensors(architecture)) {
     const found = shapes.get(name)?.join(', ');
     const needed = shape.join(', ');
     if (found === undefined)
