@@ -117,6 +117,11 @@ function endOfString(bytes: Uint8Array, begin: number): number {
       continue;
     }
     if (byte === QUOTE) return at + 1;
+    // Two bytes, by far the most frequent of these.
+    if (byte >= 0xc2 && byte < 0xe0 && (bytes[at + 1] ?? 0) >> 6 === 2) {
+      at += 2;
+      continue;
+    }
     if (byte < 0x20) return -1;
     at = byte === BACKSLASH ? endOfEscape(bytes, at) : endOfSequence(bytes, at);
     if (at < 0) return -1;
