@@ -1,6 +1,7 @@
 // `npm run bench`: prepares the files, measures ours and (with --peers) llama.cpp's in turns, each in a process of its
 // own, and writes a record, a table and a plot. See README.md beside this file.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -215,18 +216,25 @@ async function measureSpeeds(options, subjects, tokens, openOptions) {
   return runs;
 }
 
-/** One thread: the figure does not depend on it, and no thread then waits for another on a busy machine. */
+/**
+ * Not timed, so as many files are run at once as there are cores, each on one thread: none then waits for another's
+ * threads on a busy machine.
+ */
 async function measurePerplexities(subjects, windows, openOptions) {
-  for (const subject of subjects) {
-    const { perplexity } = await runChild(WORKER, {
-      task: 'perplexity',
-      engine: subject.engine,
-      open: { ...openOptions, ...subject.open, file: subject.file, threads: 1 },
-      windows,
-    });
-    subject.perplexity = perplexity;
-    log(`perplexity of ${subject.short}: ${perplexity.toFixed(3)}`);
-  }
+  const waiting = [...subjects];
+  const work = async () => {
+    for (let subject = waiting.shift(); subject !== undefined; subject = waiting.shift()) {
+      const { perplexity } = await runChild(WORKER, {
+        task: 'perplexity',
+        engine: subject.engine,
+        open: { ...openOptions, ...subject.open, file: subject.file, threads: 1 },
+        windows,
+      });
+      subject.perplexity = perplexity;
+      log(`perplexity of ${subject.short}: ${perplexity.toFixed(3)}`);
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
 }
 
 async function run() {
