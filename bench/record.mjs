@@ -78,6 +78,10 @@ export function summarizeRuns(record) {
       threads,
       threadsUsed,
       decode: of((run) => run.decode),
+      // Records from before it was measured have none.
+      decodePerCpuSecond: runs.every((run) => run.decodePerCpuSecond > 0)
+        ? of((run) => run.decodePerCpuSecond)
+        : null,
       prefill: Object.fromEntries(
         record.options.prompts.map((length) => [length, of((run) => run.prefill[length])]),
       ),

@@ -97,6 +97,17 @@ describe('the page', () => {
     expect(page).toContain('decode 3.02x llama.cpp Q4_0');
   });
 
+  it('gives the rate per CPU second at one thread, where the record has it', () => {
+    const record = makeRecord();
+    const timed = {
+      ...record,
+      runs: record.runs.map((item) => ({ ...item, threads: 1, decodePerCpuSecond: 7 })),
+    };
+    expect(formatPage(timed)).toContain('| decode, per CPU second |');
+    expect(formatPage(timed)).toContain('| 100 (90.0–110) | 7.00 (7.00–7.00) |');
+    expect(formatPage(record)).not.toContain('per CPU second');
+  });
+
   it('ranks no engine when the machine was busy', () => {
     const record = makeRecord(0.8);
     expect(judgeQuiet(record)).toEqual({ median: 0.8, maximum: 0.8, isQuiet: false });

@@ -177,38 +177,31 @@ async function describeContainer(file) {
   }
 }
 
-async function measureSpeeds(options, subjects, tokens, openOptions) {
+/** Rounds over all files; a file that fails is skipped from then on, with its reason, and the others go on. */
+async function measureSpeeds(options, subjects, job, skipped) {
   const runs = [];
+  const failed = new Set();
   for (const threads of options.threads) {
     for (let round = 1; round <= options.repeats; round += 1) {
-      for (const subject of subjects) {
-        const watch = watchProcessor();
-        const { file, open, engine } = subject;
-        const { prefill, decode, loadSeconds, peakRssBytes, threadsUsed, cpuSeconds, library } =
-          await runChild(WORKER, {
-            task: 'speed',
-            engine,
-            open: { ...openOptions, ...open, file, threads },
-            tokens,
-            prompts: options.prompts,
-            decode: options.decode,
+      for (const subject of subjects.filter(({ id }) => !failed.has(`${id} ${threads}`))) {
+        try {
+          runs.push({
+            subject: subject.id,
+            threads,
+            round,
+            ...(await measureRun(subject, { threads, ...job })),
           });
-        const { busySeconds, wallSeconds } = watch.stop();
-        const coresElsewhere = Math.max(0, (busySeconds - cpuSeconds) / wallSeconds);
-        const run = {
-          subject: subject.id,
-          threads,
-          threadsUsed,
-          round,
-          decode,
-          prefill,
-          loadSeconds,
-          peakRssBytes,
-        };
-        runs.push({ ...run, cpuSeconds, wallSeconds, coresElsewhere });
-        if (library !== null) subject.library = library;
+        } catch (error) {
+          failed.add(`${subject.id} ${threads}`);
+          skipped.push({
+            name: `${subject.short}, threads ${threads}`,
+            reason: error.message.split('\n')[0],
+          });
+          continue;
+        }
+        const { decode, coresElsewhere } = runs.at(-1);
         log(
-          `${threads} threads, round ${round}: ${subject.short}: decode ${decode.toFixed(2)}, others used ${coresElsewhere.toFixed(2)} cores`,
+          `threads ${threads}, round ${round}: ${subject.short}: decode ${decode.toFixed(2)}, others used ${coresElsewhere.toFixed(2)} cores`,
         );
       }
     }
@@ -216,22 +209,43 @@ async function measureSpeeds(options, subjects, tokens, openOptions) {
   return runs;
 }
 
+/** One file in one process. */
+async function measureRun(subject, { threads, openOptions, tokens, prompts, decode }) {
+  const watch = watchProcessor();
+  const { library, ...measured } = await runChild(WORKER, {
+    task: 'speed',
+    engine: subject.engine,
+    open: { ...openOptions, ...subject.open, file: subject.file, threads },
+    tokens,
+    prompts,
+    decode,
+  });
+  const { busySeconds, wallSeconds } = watch.stop();
+  if (library !== null) subject.library = library;
+  const coresElsewhere = Math.max(0, (busySeconds - measured.cpuSeconds) / wallSeconds);
+  return { ...measured, wallSeconds, coresElsewhere };
+}
+
 /**
  * Not timed, so as many files are run at once as there are cores, each on one thread: none then waits for another's
  * threads on a busy machine.
  */
-async function measurePerplexities(subjects, windows, openOptions) {
+async function measurePerplexities(subjects, windows, openOptions, skipped) {
   const waiting = [...subjects];
   const work = async () => {
     for (let subject = waiting.shift(); subject !== undefined; subject = waiting.shift()) {
-      const { perplexity } = await runChild(WORKER, {
-        task: 'perplexity',
-        engine: subject.engine,
-        open: { ...openOptions, ...subject.open, file: subject.file, threads: 1 },
-        windows,
-      });
-      subject.perplexity = perplexity;
-      log(`perplexity of ${subject.short}: ${perplexity.toFixed(3)}`);
+      try {
+        const { perplexity } = await runChild(WORKER, {
+          task: 'perplexity',
+          engine: subject.engine,
+          open: { ...openOptions, ...subject.open, file: subject.file, threads: 1 },
+          windows,
+        });
+        subject.perplexity = perplexity;
+        log(`perplexity of ${subject.short}: ${perplexity.toFixed(3)}`);
+      } catch (error) {
+        skipped.push({ name: `perplexity of ${subject.short}`, reason: error.message.split('\n')[0] });
+      }
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
@@ -241,6 +255,7 @@ async function run() {
   const options = readOptions();
   const started = new Date().toISOString();
   const loadAtStart = readLoad();
+  const commit = describeCommit();
   const skipped = [
     { name: 'wllama in Chromium', reason: 'not part of this benchmark yet (see bench/README.md)' },
   ];
@@ -261,8 +276,11 @@ async function run() {
 
   const contextLength = Math.max(longest, WINDOW);
   const openOptions = { contextLength, vocabularySize };
-  const runs = await measureSpeeds(options, subjects, tokens.slice(0, longest), openOptions);
-  if (windowCount > 0) await measurePerplexities(subjects, windows, openOptions);
+  const { prompts, decode } = options;
+  const job = { openOptions, tokens: tokens.slice(0, longest), prompts, decode };
+  const runs = await measureSpeeds(options, subjects, job, skipped);
+  if (runs.length === 0) throw new Error(`nothing could be measured: ${skipped.at(-1).reason}`);
+  if (windowCount > 0) await measurePerplexities(subjects, windows, openOptions, skipped);
   const matvec = options.peers ? await measureMatvec(installPeer('onnxruntime', log), skipped, log) : [];
 
   const { peers: _, model, text: __, calibration: ___, record: isKept, name, ...kept } = options;
@@ -271,7 +289,7 @@ async function run() {
     kind: 'cpu-peers',
     started,
     ended: new Date().toISOString(),
-    ...describeCommit(),
+    ...commit,
     machine: describeMachine(),
     load: { start: loadAtStart, end: readLoad() },
     options: { ...kept, contextLength },

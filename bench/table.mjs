@@ -77,10 +77,14 @@ function formatVersions(versions) {
 }
 
 function formatSpeeds(rows, prompts) {
+  // What a thread does while it runs, whoever else wants the core; threads that spin make it mean nothing.
+  const isPerCpu = rows.every((item) => item.threads === 1 && item.decodePerCpuSecond !== null);
   const head = [
     '',
     'MB',
-    ...['decode', ...prompts.map((length) => `prefill ${length}`)],
+    'decode',
+    ...(isPerCpu ? ['decode, per CPU second'] : []),
+    ...prompts.map((length) => `prefill ${length}`),
     'load, s',
     'peak RSS, MB',
   ];
@@ -91,6 +95,7 @@ function formatSpeeds(rows, prompts) {
         (item.threadsUsed < item.threads ? ` (uses ${item.threadsUsed} of ${item.threads} threads)` : ''),
       megabytes(item.subject.fileBytes),
       spread(item.decode),
+      ...(isPerCpu ? [spread(item.decodePerCpuSecond)] : []),
       ...prompts.map((length) => spread(item.prefill[length])),
       item.loadSeconds.median.toFixed(2),
       megabytes(item.peakRssBytes.median),

@@ -40,6 +40,7 @@ const TASKS = {
     for (const token of tokens.slice(0, Math.min(8, decode))) await engine.step(token);
     const prefill = {};
     let decodeRate = null;
+    let decodeCpuRate = null;
     for (const length of prompts) {
       const begun = performance.now();
       await engine.prefill(tokens.slice(0, length));
@@ -48,10 +49,13 @@ const TASKS = {
       // The text goes on whatever the model would have said, so that every engine runs the same tokens.
       const continuation = tokens.slice(length, length + decode);
       const started = performance.now();
+      const usage = process.cpuUsage();
       for (const token of continuation) await engine.step(token);
       decodeRate = (1000 * continuation.length) / (performance.now() - started);
+      const { user, system } = process.cpuUsage(usage);
+      decodeCpuRate = (1e6 * continuation.length) / (user + system);
     }
-    return { prefill, decode: decodeRate };
+    return { prefill, decode: decodeRate, decodePerCpuSecond: decodeCpuRate };
   },
 
   async perplexity(engine, { windows }) {
