@@ -159,6 +159,8 @@ const VALUES = [
     what: SALIENT,
     ...set('salient_codes', -1, 1),
   }),
+  inData('tokenizer-not-utf-8', 'AST-4', 'TOKENIZER_INVALID', tokenizer(new Uint8Array([0x22, 0xff, 0x22]))),
+  inData('tokenizer-deep', 'AST-4', 'TOKENIZER_INVALID', tokenizer(`${'['.repeat(513)}${']'.repeat(513)}`)),
   inData('tokenizer-not-json', 'AST-4', 'TOKENIZER_INVALID', tokenizer('{"model":')),
   inData('tokenizer-large', 'AST-5', 'TOKENIZER_VOCABULARY', tokenizer('{"model":{"vocab":{"a":4}}}')),
 ];

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Iterator
 
 from . import encodings as enc
@@ -17,6 +18,7 @@ from .values import find_contradiction, find_flaw
 Tree = dict[str, Any]
 CHUNK = LIMITS["chunkBytes"]
 TOKENIZER = 1
+MOST_NESTED = 512  # AST-4
 
 
 class DataFiles:
@@ -85,12 +87,14 @@ def check_data(files: DataFiles, clean: bool, report: Report) -> None:
     for item in list_items(model) if clean else []:
         inside.setdefault(item.segment, []).append(item)
     flawed: set[str] = set()
-    file, end = 0, 0
+    file = 0
+    ends: dict[int, int] = {}
     for index, segment in enumerate(model["segments"]):
         if segment["file"] != file:
             if clean:
                 _check_file_hash(files, file, report)
-            file, end = segment["file"], 0
+            file = segment["file"]
+        end = ends.get(file, 0)
         if segment["offset"] >= end and segment["length"] <= files.room(segment):
             found = [*_check_chunks(files, segment, index)]
             if clean:
@@ -99,7 +103,7 @@ def check_data(files: DataFiles, clean: bool, report: Report) -> None:
                 found += _check_items(files, segment, items, flawed)
             for _, _, *problem in sorted(found, key=lambda problem: problem[:2]):
                 report.add(*problem)
-        end = segment["offset"] + segment["length"]
+            ends[file] = segment["offset"] + segment["length"]
     if clean:
         _check_file_hash(files, file, report)
     for asset in model["assets"]:
@@ -175,6 +179,15 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
+def _depth(text: str) -> int:
+    """How deep lists and objects nest in a JSON text; of any other text some number."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[{\]}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.S)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def _member(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
@@ -184,8 +197,10 @@ def check_tokenizer(data: bytes, vocabulary_size: int, report: Report) -> None:
     where = "tokenizer.json"
     try:
         text = data.decode("utf-8-sig")
+        if _depth(text) > MOST_NESTED:
+            raise ValueError(f"nested more than {MOST_NESTED} deep")
         tokenizer = json.loads(text, parse_constant=_refuse_constant, parse_int=float)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         report.add("TOKENIZER_INVALID", where, f"not JSON in UTF-8: {error}")
         return
     model = _member(tokenizer, "model")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .errors import Report
 from .preamble import Preamble
 from .rules import check_name
-from .schema import LIMITS, align
+from .schema import LIMITS, MAX_SAFE, align
 
 Tree = dict[str, Any]
 
@@ -36,11 +36,13 @@ def list_items(model: Tree) -> list[Item]:
     return items
 
 
-def check_layout(preamble: Preamble, model: Tree, report: Report) -> None:
+def check_layout(preamble: Preamble, model: Tree, size: int, report: Report) -> None:
+    """`size` is that of the source."""
     segments = model["segments"]
     if not segments:
         report.add("SEGMENT_LAYOUT", "segments", "there is no segment")  # LAY-7
-    _check_segments(preamble, model, report)
+    file_length = preamble.file_length if preamble.file_length <= MAX_SAFE else size
+    _check_segments(preamble, file_length, model, report)
     items = list_items(model)
     for item in items:
         if item.segment >= len(segments):
@@ -53,7 +55,7 @@ def check_layout(preamble: Preamble, model: Tree, report: Report) -> None:
         _check_items(index, segment, sorted(inside[index], key=lambda item: item.offset), report)
 
 
-def _check_segments(preamble: Preamble, model: Tree, report: Report) -> None:
+def _check_segments(preamble: Preamble, file_length: int, model: Tree, report: Report) -> None:
     """LAY-4, LAY-6, LAY-7, SEG-1, SEG-2, SHD-5. Offsets of the header file count from the segment base (SEG-3)."""
     files = model["data_files"]
     names: set[str] = set()
@@ -61,8 +63,8 @@ def _check_segments(preamble: Preamble, model: Tree, report: Report) -> None:
 
     def check_end() -> None:
         if current == 0:
-            if preamble.base + end != preamble.file_length:
-                message = f"segments end at byte {preamble.base + end}, the file at {preamble.file_length}"
+            if preamble.base + end != file_length:
+                message = f"segments end at byte {preamble.base + end}, the file at {file_length}"
                 report.add("FILE_LENGTH", "bytes 32 to 39", message)
         elif end != files[current - 1]["length"]:
             message = f"segments end at byte {end}, the file at {files[current - 1]['length']}"

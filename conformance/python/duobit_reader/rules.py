@@ -95,9 +95,9 @@ def _check_readable_tensor(tensor: Tree, report: Report) -> None:
         report.add("LIMIT_EXCEEDED", where, f"{len(tensor['planes'])} planes")
     safe = _check_safe(tensor["salient_count"], f"{where}.salient_count", report)
     _check_own_parameters(tensor, tensor["salient_count"] if safe else 0, where, report)
-    for value in tensor["shape"]:
+    for value in tensor["shape"][: LIMITS["maxRank"]]:
         _check_safe(value, f"{where}.shape", report)
-    for index, plane in enumerate(tensor["planes"]):
+    for index, plane in enumerate(tensor["planes"][: LIMITS["maxPlanes"]]):
         for name in ("offset", "length"):
             _check_safe(plane[name], f"{where}.planes[{index}].{name}", report)
     activation = tensor["activation"]
@@ -256,6 +256,8 @@ def _broken_tensor_rules(tensor: Tree) -> Iterator[tuple[str, str]]:
     if encoding == enc.PARTIAL_BINARY and tensor["salient_count"] > math.prod(shape):
         yield "ENCODING_PARAMETERS", f"{tensor['salient_count']} salient weights of {math.prod(shape)}"  # ENC-PB-1
     expected = enc.list_planes(tensor)
+    if any(length > MAX_SAFE for _, length in expected):
+        yield "TENSOR_SHAPE", f"shape {shape} needs planes above 2^53 - 1 bytes"
     roles = [plane["role"] for plane in planes]
     if roles != [role for role, _ in expected]:
         yield "PLANE_ROLES", f"planes {roles}, not {[role for role, _ in expected]}"

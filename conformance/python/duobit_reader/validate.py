@@ -52,7 +52,7 @@ def _check_header(source, report: Report) -> tuple[Preamble, Tree]:
         report.stop(*error.problem)
     model = decode_header(header)
     check_meaning(preamble, model, report)
-    check_layout(preamble, model, report)
+    check_layout(preamble, model, source.size, report)
     return preamble, model
 
 

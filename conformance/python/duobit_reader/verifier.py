@@ -86,17 +86,17 @@ class Verifier:
         else:
             self._vector(target, field, where)
 
-    def _elements(self, vector: int, size: int, where: str) -> int:
-        """Count of elements that are all there, begin at a multiple of their size, and are paid for (STR-14, STR-15)."""
+    def _elements(self, vector: int, size: int, cost: int, where: str) -> int:
+        """Count of elements that are all there and begin at a multiple of their size (STR-14); `cost` each (STR-15)."""
         count = self._uint(vector, 4)
         begin = vector + 4
         if begin + count * size > len(self.header) or (count > 0 and begin % size):
             self._fail("HEADER_VECTOR", where, f"{count} elements of {size} bytes at byte {begin}")
-        self._spend(4 + count * size, where)
+        self._spend(4 + count * cost, where)
         return count
 
     def _vector(self, vector: int, field: Field, where: str) -> None:
-        count = self._elements(vector, field.size, where)
+        count = self._elements(vector, field.size, field.size, where)
         if field.type not in TABLES:
             return
         if count > LIMITS["maxTensors"]:
@@ -106,7 +106,7 @@ class Verifier:
             self._table(self._follow(vector + 4 + 4 * index, place), field.type, place)
 
     def _string(self, string: int, where: str) -> None:
-        count = self._elements(string, 1, where)
+        count = self._elements(string, 1, 2, where)
         end = string + 4 + count
         if self.header[end : end + 1] != b"\0":
             self._fail("HEADER_STRING", where, "no zero byte behind the string")  # STR-17

@@ -3,14 +3,18 @@
 import {
   type ActivationQuantizer,
   type Architecture,
+  blockWeights,
   DuobitError,
+  LLAMA,
+  listBlockTensors,
+  listModelTensors,
   type ModelSource,
+  type ModelTensor,
   type TensorInfo,
 } from '@duobit/format';
 import type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
 import { ropeFrequencies } from './rope.ts';
 import { SLOTS, statisticsSlot } from './slots.ts';
-import { blockWeights, LLAMA, listBlockTensors, listTensors, type TensorSpec } from './tensor-names.ts';
 
 /**
  * Part of a model. 'embedding' goes from slot 'tokens' to 'residual', a block from 'residual' to 'residual' (with a
@@ -69,9 +73,9 @@ export function listPlanWeights(plan: ExecutionPlan): string[] {
   return [...names];
 }
 
-function listSectionTensors(source: PlanSource, section: PlanSection): TensorSpec[] {
+function listSectionTensors(source: PlanSource, section: PlanSection): ModelTensor[] {
   const { architecture } = source;
-  const all = listTensors(architecture);
+  const all = listModelTensors(architecture);
   if (section === 'model') return all;
   if (section === 'embedding') return all.slice(0, 1);
   if (section === 'head') {
@@ -138,7 +142,7 @@ class PlanBuilder {
   /** Statistics slots that have their operation already: weights with a common input share one. */
   readonly #counted = new Set<string>();
 
-  constructor(source: PlanSource, options: PlanOptions, specs: readonly TensorSpec[]) {
+  constructor(source: PlanSource, options: PlanOptions, specs: readonly ModelTensor[]) {
     this.#source = source;
     this.#options = options;
     const { headCount, kvHeadCount, headSize } = source.architecture;
@@ -274,7 +278,7 @@ class PlanBuilder {
   }
 }
 
-function checkTensor(source: PlanSource, present: ReadonlySet<string>, spec: TensorSpec): TensorFacts {
+function checkTensor(source: PlanSource, present: ReadonlySet<string>, spec: ModelTensor): TensorFacts {
   const facts = { source: source.name, where: spec.name };
   if (!present.has(spec.name))
     throw new DuobitError(

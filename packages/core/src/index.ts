@@ -1,4 +1,11 @@
 // Public face of @duobit/core.
+export {
+  type BlockWeights,
+  blockWeights,
+  LLAMA,
+  listModelTensors as listTensors,
+  type ModelTensor as TensorSpec,
+} from '@duobit/format';
 export type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from './backend.ts';
 export { createReferenceBackend } from './backends/reference/backend.ts';
 export { createWasmBackend, type WasmBackendOptions } from './backends/wasm/backend.ts';
@@ -25,5 +32,4 @@ export { ropeFrequencies } from './rope.ts';
 export { type SamplerOptions, sampleToken } from './sampler.ts';
 export { SLOTS, statisticsSlot } from './slots.ts';
 export type { StreamDecoder } from './stream-decoder.ts';
-export { type BlockWeights, blockWeights, LLAMA, listTensors, type TensorSpec } from './tensor-names.ts';
 export { createTokenizer, type DecodeOptions, type EncodeOptions, type Tokenizer } from './tokenizer.ts';

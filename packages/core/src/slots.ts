@@ -1,6 +1,6 @@
 // Names of the slots that built plans use. Callers need `tokens`, `residual`, `logits` and the statistics slots; the
 // others are exported so that a step of a model can be read out for debugging.
-import { LLAMA } from './tensor-names.ts';
+import { LLAMA } from '@duobit/format';
 
 export const SLOTS = {
   /** Token ids, input of 'model' and 'embedding'. */

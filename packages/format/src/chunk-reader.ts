@@ -1,4 +1,4 @@
-// All data of a container in file order, chunk by chunk, the next one being read while the caller works on this one.
+// All data of a container in file order, chunk by chunk, the next ones being read while the caller works on this one.
 import { DuobitError } from './errors.ts';
 import type { FileSet } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
@@ -26,8 +26,11 @@ interface Job extends Omit<DataChunk, 'bytes' | 'gap'> {
   readonly gapLength: number;
 }
 
+/** Chunks that are read while the caller works on one. */
+const READ_AHEAD = 2;
+
 /**
- * Reads in two buffers of one chunk each: what it gives is good until the next is asked for. Segments that do not lie
+ * Reads in three buffers of one chunk each: what it gives is good until the next is asked for. Segments that do not lie
  * in their file, or begin inside one before, are left out: no byte is read twice.
  * @throws DuobitError what the sources throw; a data file that cannot be had is left out when `onMissing` returns
  */
@@ -39,20 +42,26 @@ export async function* readChunks(
   const sources = await openAll(manifest, files, onMissing);
   const jobs = listJobs(manifest, sources);
   // The chunk is at a fixed place, so that its words are aligned whatever the gap is.
-  const buffers = [0, 1].map(() => new Uint8Array(LIMITS.segmentAlignment + LIMITS.chunkBytes));
-  let turn = 0;
-  const startNext = (): Promise<DataChunk> | null => {
+  const largest = Math.min(LIMITS.chunkBytes, Math.max(0, ...manifest.segments.map(({ length }) => length)));
+  const buffers = Array.from(
+    { length: READ_AHEAD + 1 },
+    () => new Uint8Array(LIMITS.segmentAlignment + largest),
+  );
+  const pending: Promise<DataChunk>[] = [];
+  let started = 0;
+  const startNext = (): void => {
     const { value: job } = jobs.next();
-    if (!job) return null;
-    turn = 1 - turn;
-    const reading = readJob(job, sources.get(job.file)!, buffers[turn]!);
-    // It is awaited one turn later; a failure must not count as unhandled until then.
+    if (!job) return;
+    const reading = readJob(job, sources.get(job.file)!, buffers[started++ % buffers.length]!);
+    // It is awaited some turns later; a failure must not count as unhandled until then.
     reading.catch(() => {});
-    return reading;
+    pending.push(reading);
   };
-  for (let pending = startNext(); pending; ) {
-    const current = await pending;
-    pending = startNext();
+  for (let i = 0; i < READ_AHEAD; i++) startNext();
+  for (let reading = pending.shift(); reading; reading = pending.shift()) {
+    const current = await reading;
+    // Into the buffer of the chunk before this one, which the caller is done with.
+    startNext();
     yield current;
   }
 }

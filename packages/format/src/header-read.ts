@@ -60,7 +60,7 @@ export async function readHeader(source: ByteSource, report: Report): Promise<He
     report(error.code, error.where ?? 'header', error.message, error.remedy);
     return null;
   }
-  const manifest = decodeHeader(header, preamble, report);
+  const manifest = decodeHeader(header, preamble, source.size, report);
   if (!manifest) return null;
   const needsFiles = (preamble.incompatible & FEATURE_DATA_FILES) !== 0n;
   if (needsFiles !== manifest.dataFiles.length > 0) {

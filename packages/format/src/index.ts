@@ -8,7 +8,16 @@ export {
 } from './activation.ts';
 export { type AnnotateOptions, type Annotation, annotateContainer } from './annotate.ts';
 export type { ClaimKind } from './annotate-header.ts';
-export { compareTensorNames, segmentOfTensor } from './architecture.ts';
+export {
+  type BlockWeights,
+  blockWeights,
+  compareTensorNames,
+  LLAMA,
+  listBlockTensors,
+  listModelTensors,
+  type ModelTensor,
+  segmentOfTensor,
+} from './architecture.ts';
 export { createBlobSource } from './blob-source.ts';
 export { type Container, openContainer } from './container.ts';
 export {

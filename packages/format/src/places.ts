@@ -114,13 +114,14 @@ function checkFileEnd(manifest: Manifest, file: number, end: number, report: Rep
 
 function checkRegions(segment: Segment, regions: readonly Region[], report: Report): void {
   let end = 0;
-  for (const { offset, length, where } of regions) {
+  for (const region of regions) {
+    const { offset, length } = region;
     // The subtraction cannot overflow, unlike offset + length.
     if (length > segment.length || offset > segment.length - length) {
       const range = `${length} bytes at ${offset}`;
       report(
         'PLANE_RANGE',
-        where,
+        region.where,
         `${range} do not fit in segment ${segment.name} of ${segment.length} bytes`,
       );
       return;
@@ -128,7 +129,7 @@ function checkRegions(segment: Segment, regions: readonly Region[], report: Repo
     const expected = alignUp(end, LIMITS.planeAlignment);
     if (offset !== expected) {
       const message = `it begins at byte ${offset} of segment ${segment.name}, but must begin at ${expected}`;
-      report(offset < end ? 'PLANE_OVERLAP' : 'PLANE_LAYOUT', where, message);
+      report(offset < end ? 'PLANE_OVERLAP' : 'PLANE_LAYOUT', region.where, message);
     }
     end = offset + length;
   }

@@ -1,6 +1,6 @@
 // What a manifest must satisfy beyond its structure, one function a subject. The writer applies the same rules
 // before it writes. Codes and reasons: docs/format.md, "Validation".
-import { expectedTensors } from './architecture.ts';
+import { generateModelTensors } from './architecture.ts';
 import { elementCount, encodedPlaneLengths } from './encodings.ts';
 import { DuobitError } from './errors.ts';
 import { LIMITS } from './generated/limits.ts';
@@ -127,7 +127,8 @@ function checkAssets({ assets }: Manifest, report: Report): void {
 
 function checkTensors(tensors: readonly TensorInfo[], report: Report): void {
   for (const [i, tensor] of tensors.entries()) {
-    const where = `tensor ${tensor.name.slice(0, LIMITS.maxNameBytes)}`;
+    // Made when something is wrong: headers may list very many tensors.
+    const where = () => `tensor ${tensor.name.slice(0, LIMITS.maxNameBytes)}`;
     if (!NAME.test(tensor.name)) {
       report(
         'NAME_INVALID',
@@ -136,11 +137,11 @@ function checkTensors(tensors: readonly TensorInfo[], report: Report): void {
       );
     }
     const previous = tensors[i - 1];
-    if (previous?.name === tensor.name) report('TENSOR_DUPLICATE', where, 'two tensors have this name');
+    if (previous?.name === tensor.name) report('TENSOR_DUPLICATE', where(), 'two tensors have this name');
     else if (previous && previous.name > tensor.name)
-      report('TENSOR_ORDER', where, 'tensors are not sorted by name');
+      report('TENSOR_ORDER', where(), 'tensors are not sorted by name');
     checkPlanes(tensor, where, report);
-    if (tensor.activation) checkActivation(tensor.activation, tensor.shape, where, report);
+    if (tensor.activation) checkActivation(tensor.activation, tensor.shape, where(), report);
   }
 }
 
@@ -214,39 +215,39 @@ function checkDataFileNames({ dataFiles }: Manifest, report: Report): void {
 }
 
 /** Roles and lengths are exactly what encoding and shape say. */
-function checkPlanes(tensor: TensorInfo, where: string, report: Report): void {
-  let expected: [string, number][];
+function checkPlanes(tensor: TensorInfo, where: () => string, report: Report): void {
+  const { encoding, shape, planes } = tensor;
+  let expected: Partial<Record<PlaneRole, number>>;
   try {
-    if (tensor.encoding.kind === 'unknown') {
-      elementCount(tensor.shape);
-      const unknown = tensor.planes.find((plane) => plane.length < 1);
-      if (unknown) report('PLANE_LENGTH', `${where}, plane ${unknown.role}`, 'the plane is empty');
+    if (encoding.kind === 'unknown') {
+      elementCount(shape);
+      const unknown = planes.find((plane) => plane.length < 1);
+      if (unknown) report('PLANE_LENGTH', `${where()}, plane ${unknown.role}`, 'the plane is empty');
       return;
     }
-    expected = Object.entries(encodedPlaneLengths(tensor.encoding, tensor.shape)) as [PlaneRole, number][];
+    expected = encodedPlaneLengths(encoding, shape);
   } catch (error) {
     if (!(error instanceof DuobitError)) throw error;
-    report(error.code, where, error.message, error.remedy);
+    report(error.code, where(), error.message, error.remedy);
     return;
   }
-  const roles = tensor.planes.map((plane) => plane.role).join(', ');
-  const expectedRoles = expected.map(([role]) => role).join(', ');
-  if (roles !== expectedRoles) {
+  const roles = Object.keys(expected);
+  if (roles.length !== planes.length || planes.some((plane, i) => plane.role !== roles[i])) {
+    const found = planes.map((plane) => plane.role).join(', ');
     report(
       'PLANE_ROLES',
-      where,
-      `the planes are [${roles}], but ${tensor.encoding.kind} has [${expectedRoles}]`,
+      where(),
+      `the planes are [${found}], but ${encoding.kind} has [${roles.join(', ')}]`,
     );
     return;
   }
-  for (const [i, [role, length]] of expected.entries()) {
-    const found = tensor.planes[i]!.length;
-    if (found === length) continue;
-    const shape = `${tensor.encoding.kind} of [${tensor.shape.join(', ')}]`;
+  for (const { role, length } of planes) {
+    const needed = expected[role as PlaneRole];
+    if (length === needed) continue;
     report(
       'PLANE_LENGTH',
-      `${where}, plane ${role}`,
-      `the plane has ${found} bytes, but ${shape} needs ${length}`,
+      `${where()}, plane ${role}`,
+      `the plane has ${length} bytes, but ${encoding.kind} of [${shape.join(', ')}] needs ${needed}`,
     );
   }
 }
@@ -255,9 +256,10 @@ function checkPlanes(tensor: TensorInfo, where: string, report: Report): void {
 function checkCompleteness({ architecture, tensors }: Manifest, report: Report): void {
   // With absurd sizes the expectation itself would not end; those are reported already.
   if (!(architecture.blockCount <= LIMITS.maxSegments)) return;
-  const shapes = new Map(tensors.map((tensor) => [tensor.name, tensor.shape.join(', ')]));
-  for (const { name, shape } of expectedTensors(architecture)) {
-    const found = shapes.get(name);
+  const shapes = new Map<string, readonly number[]>();
+  for (const tensor of tensors) shapes.set(tensor.name, tensor.shape);
+  for (const { name, shape } of generateModelTensors(architecture)) {
+    const found = shapes.get(name)?.join(', ');
     const needed = shape.join(', ');
     if (found === undefined)
       report('TENSOR_MISSING', `tensor ${name}`, `the model needs this tensor of [${needed}]`);

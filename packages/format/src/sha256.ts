@@ -14,23 +14,23 @@ export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array
   return new Uint8Array(await subtle.digest('SHA-256', bytes));
 }
 
-/**
- * As `sha256`, in another thread where the platform has one for it. The bytes are copied before this returns, so that
- * their memory may be used again.
- * @throws DuobitError as `sha256`
- */
-export async function sha256Aside(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const subtle = globalThis.crypto?.subtle;
-  return subtle ? new Uint8Array(await subtle.digest('SHA-256', bytes)) : sha256(bytes);
-}
-
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+const DIGITS = new TextEncoder().encode('0123456789abcdef');
+const ASCII = new TextDecoder();
 
 /** Two lower-case digits a byte. */
 export function toHex(bytes: Uint8Array): string {
-  let text = '';
-  for (const byte of bytes) text += HEX[byte]!;
-  return text;
+  if (bytes.length <= 64) {
+    let text = '';
+    for (const byte of bytes) text += HEX[byte]!;
+    return text;
+  }
+  const digits = new Uint8Array(2 * bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    digits[2 * i] = DIGITS[bytes[i]! >> 4]!;
+    digits[2 * i + 1] = DIGITS[bytes[i]! & 15]!;
+  }
+  return ASCII.decode(digits);
 }
 
 /** @throws DuobitError `HEX_INVALID` on anything but pairs of hexadecimal digits. */

@@ -35,7 +35,7 @@ export type OpenSink = (dataFileName: string | null) => Promise<ByteSink>;
 
 /**
  * Writes a header file with the assets, and data files with the weights, as many segments in each as fit. In memory are
- * two chunks. The header file is finished last; on any failure all sinks are aborted. The source stays open.
+ * three chunks. The header file is finished last; on any failure all sinks are aborted. The source stays open.
  * @throws DuobitError `DATA_FILE_TOO_SMALL` when a segment alone is larger than a file may be, `CANONICAL_HEADER` when
  *   the header could not be restored, `DATA_FILE_NAME`, `LIMIT_EXCEEDED`, any code of docs/format.md, "Validation",
  *   steps 1 to 5, `CHUNK_HASH`, `PADDING_NONZERO`, or what sources and sinks throw

@@ -1,5 +1,6 @@
 // Whether the tokenizer that a container carries fits its vocabulary.
 import type { FileSet } from './file-set.ts';
+import { scanJson } from './json-scan.ts';
 import type { Manifest } from './manifest.ts';
 import type { Report } from './problems.ts';
 
@@ -12,10 +13,8 @@ export async function checkTokenizer(manifest: Manifest, files: FileSet, report:
   const source = await files.get(segment.file).catch(() => null);
   if (!source || segment.offset + asset.offset + asset.length > source.size) return;
   const bytes = await source.read(segment.offset + asset.offset, asset.length);
-  let largest: number;
-  try {
-    largest = largestId(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)));
-  } catch {
+  const largest = largestId(bytes);
+  if (largest === null) {
     report('TOKENIZER_INVALID', 'asset tokenizer', 'tokenizer.json is not JSON');
     return;
   }
@@ -26,24 +25,40 @@ export async function checkTokenizer(manifest: Manifest, files: FileSet, report:
   }
 }
 
-/** Largest id in `model.vocab` (an object of ids, or a list for Unigram) and `added_tokens`; -1 without any. */
-function largestId(tokenizer: unknown): number {
-  const model = property(tokenizer, 'model');
-  const vocabulary = property(model, 'vocab');
-  const added = property(tokenizer, 'added_tokens');
-  let largest = -1;
-  const see = (id: unknown): void => {
-    if (typeof id === 'number' && id > largest) largest = id;
-  };
-  if (Array.isArray(vocabulary)) see(vocabulary.length - 1);
-  else if (typeof vocabulary === 'object' && vocabulary !== null)
-    for (const id of Object.values(vocabulary)) see(id);
-  if (Array.isArray(added)) for (const token of added) see(property(token, 'id'));
-  return largest;
+/** Zones of a tokenizer.json, see `JsonVisitor`. */
+const ROOT = 1;
+const TOP = 2;
+const MODEL = 3;
+const VOCABULARY = 4;
+const VOCABULARY_LIST = 5;
+const ADDED_TOKENS = 6;
+const ADDED_TOKEN = 7;
+
+function openZone(zone: number, name: string, kind: 'object' | 'array'): number {
+  const isObject = kind === 'object';
+  if (zone === ROOT && isObject) return TOP;
+  if (zone === TOP && name === 'model' && isObject) return MODEL;
+  if (zone === TOP && name === 'added_tokens' && !isObject) return ADDED_TOKENS;
+  if (zone === MODEL && name === 'vocab') return isObject ? VOCABULARY : VOCABULARY_LIST;
+  return zone === ADDED_TOKENS && isObject ? ADDED_TOKEN : 0;
 }
 
-function property(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && name in value
-    ? value[name as keyof typeof value]
-    : undefined;
+/**
+ * Largest id in `model.vocab` (an object of ids, or a list for Unigram) and in elements of `added_tokens`; -1 without
+ * any, null when the bytes are not JSON.
+ */
+export function largestId(bytes: Uint8Array): number | null {
+  let largest = -1;
+  const isJson = scanJson(bytes, {
+    named: Array.from({ length: 8 }, (_, zone) => [TOP, MODEL, ADDED_TOKEN].includes(zone)),
+    open: openZone,
+    number(zone, name, value) {
+      const isId = zone === VOCABULARY || (zone === ADDED_TOKEN && name === 'id');
+      if (isId && value > largest) largest = value;
+    },
+    close(zone, count) {
+      if (zone === VOCABULARY_LIST && count > largest) largest = count - 1;
+    },
+  });
+  return isJson ? largest : null;
 }

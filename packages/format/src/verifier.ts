@@ -6,6 +6,9 @@ import { LIMITS } from './generated/limits.ts';
 import { type FieldSchema, ROOT_TABLE, TABLES } from './generated/schema-tables.ts';
 import { REMEDY_DAMAGED } from './problems.ts';
 
+/** Longer strings are left to the decoder, which looks at many bytes at once. */
+const MOST_LOOKED_AT = 256;
+
 export interface VerifyOptions {
   /** Whether tables may have fields beyond the schema: files of a later minor version do. */
   readonly allowUnknownFields: boolean;
@@ -187,6 +190,8 @@ class HeaderVerifier {
 
   #verifyString(string: number): void {
     const length = this.#verifyVector(string, 1);
+    // Once more: text takes up to two bytes a character in memory, and is copied for each place that names it.
+    this.#spend(length);
     const end = string + 4 + length;
     if (end >= this.#length || this.#bytes[end] !== 0)
       this.#fail('HEADER_STRING', 'a string lacks its final zero');
@@ -196,7 +201,7 @@ class HeaderVerifier {
         `a string has ${length} bytes; at most ${LIMITS.maxTextBytes} are allowed`,
       );
     }
-    if (this.#isAscii(string + 4, end)) return;
+    if (length <= MOST_LOOKED_AT && this.#isAscii(string + 4, end)) return;
     try {
       this.#decoder.decode(this.#bytes.subarray(string + 4, end));
     } catch {
@@ -204,7 +209,7 @@ class HeaderVerifier {
     }
   }
 
-  /** Most strings are names; a call of the decoder costs more than looking at them. */
+  /** Most strings are names, for which this costs less than a call of the decoder. */
   #isAscii(start: number, end: number): boolean {
     for (let at = start; at < end; at++) if (this.#bytes[at]! > 0x7f) return false;
     return true;

@@ -11,6 +11,10 @@ type Mutable<T> = T extends Uint8Array
 
 export type MutableContent = Mutable<HeaderContent>;
 
+/** The tensor of a name, which exists. */
+export const tensor = (content: MutableContent, name: string) =>
+  content.tensors.find((candidate) => candidate.name === name)!;
+
 /** The header content of a good file, as a copy that may be changed. */
 export async function readContent(
   bytes: Uint8Array,

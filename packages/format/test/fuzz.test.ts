@@ -29,15 +29,16 @@ async function runSome(campaign: Campaign, step: number): Promise<Tally> {
       );
     }
     tally.cases += 1;
-    tally.accepted += result.codes.length === 0 ? 1 : 0;
-    for (const code of result.codes) tally.codes.set(code, (tally.codes.get(code) ?? 0) + 1);
+    const codes = result.codes ?? [result.opened ?? 'neither'];
+    tally.accepted += codes.length === 0 || codes[0] === 'accepted' ? 1 : 0;
+    for (const code of codes) tally.codes.set(code, (tally.codes.get(code) ?? 0) + 1);
   }
   return tally;
 }
 
 describe('damaged files', () => {
   it('no one-byte edit is accepted', async () => {
-    const tally = await runSome(campaigns.exhaustive, 1009);
+    const tally = await runSome(campaigns.exhaustive, 1361);
     expect(tally.accepted).toBe(0);
     // Edits of the preamble, of the header, of padding and of data.
     for (const code of ['CONTAINER_MAGIC', 'HEADER_HASH', 'PADDING_NONZERO', 'CHUNK_HASH']) {
@@ -46,14 +47,14 @@ describe('damaged files', () => {
   });
 
   it('one-byte edits with right hashes are refused with a code or read as they are', async () => {
-    const tally = await runSome(campaigns.repaired, 331);
+    const tally = await runSome(campaigns.repaired, 577);
     expect(tally.accepted).toBeGreaterThan(0);
     expect(tally.codes.get('HEADER_HASH')).toBe(undefined);
     expect(tally.codes.size).toBeGreaterThan(20);
   });
 
   it('random mutants are refused with a code or read as they are', async () => {
-    const tally = await runSome(campaigns.random(20260101, 3000), 1);
+    const tally = await runSome(campaigns.random(20260101, 2000), 1);
     expect(tally.accepted).toBeGreaterThan(0);
     expect(tally.codes.size).toBeGreaterThan(30);
   });

@@ -13,7 +13,7 @@ export const LIMITS = {
   maxDepth: 8,
   maxTables: 262144,
   maxVtableBytes: 512,
-  maxWorkFactor: 8,
+  maxWorkFactor: 2,
   maxTensors: 65536,
   maxPlanes: 16,
   maxRank: 4,

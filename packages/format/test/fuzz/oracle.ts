@@ -20,10 +20,12 @@ import type { Arena } from './mutate.ts';
 /** A broken promise of the reader: what the fuzzer looks for. */
 export class FuzzFailure extends Error {}
 
-/** How a case ended: the first code of opening, of reading, or 'accepted'; and every code of validation. */
+/** How a case ended. */
 export interface Outcome {
-  readonly opened: string;
-  readonly codes: readonly string[];
+  /** The code of opening or of reading, or 'accepted'; null when it was not opened. */
+  readonly opened: string | null;
+  /** Every code of validation; null when it was not validated. */
+  readonly codes: readonly string[] | null;
 }
 
 /** Reads one case may make, and bytes as a multiple of the file: what stands in for a limit of time. */
@@ -79,6 +81,8 @@ export interface CheckOptions {
   readonly pristine: boolean;
   /** Whether a hash is known to be wrong, so that nothing may accept the whole. */
   readonly mustRefuse: boolean;
+  /** Both readers; or one of them, and the other only where that one accepts. */
+  readonly readers: 'both' | 'open' | 'validate';
   /** Run a second time with other guard bytes, and compare. */
   readonly twice: boolean;
 }
@@ -86,7 +90,7 @@ export interface CheckOptions {
 /** Runs the readers over what the arena holds. @throws FuzzFailure, or whatever a reader should not have thrown */
 export async function checkCase(arena: Arena, options: CheckOptions): Promise<Outcome> {
   const first = await runReaders(arena.bytes, 0xa5, options);
-  if (options.twice || first.outcome.codes.length === 0) {
+  if (options.twice || first.outcome.codes?.length === 0) {
     const second = await runReaders(arena.bytes, 0x5a, options);
     if (first.fingerprint() !== second.fingerprint()) {
       throw new FuzzFailure('the result depends on bytes outside the file');
@@ -106,32 +110,45 @@ async function runReaders(
   guard: number,
   options: CheckOptions,
 ): Promise<Run> {
-  const report = await validateContainer(new GuardedSource(bytes, guard));
-  checkReport(report, options.knownCodes);
-  const accepted = report.ok;
-  if (accepted && options.mustRefuse) throw new FuzzFailure('accepted, though a hash or a length is wrong');
-  if (!accepted && options.pristine)
-    throw new FuzzFailure(`a good file is refused: ${report.problems[0]?.code}`);
-  if (accepted) checkHashes(bytes, report.manifest!);
-
+  const { knownCodes, readers } = options;
+  const report = readers === 'open' ? null : await validateContainer(new GuardedSource(bytes, guard));
+  if (report) {
+    checkReport(report, knownCodes);
+    if (report.ok && options.mustRefuse)
+      throw new FuzzFailure('accepted, though a hash or a length is wrong');
+    if (!report.ok && options.pristine) throw new FuzzFailure(`a good file: ${report.problems[0]?.code}`);
+    if (report.ok) checkHashes(bytes, report.manifest!);
+  }
   const hashes: string[] = [];
+  const whole = readers === 'both' || report?.ok === true;
+  const opened =
+    readers === 'validate' && !whole ? null : await openAndRead(bytes, guard, report, options, hashes);
+  if (report?.ok && opened !== 'accepted') throw new FuzzFailure(`valid, but reading gives ${opened}`);
+  if (options.mustRefuse && opened === 'accepted' && !report)
+    throw new FuzzFailure('read without a complaint');
+  const codes = report ? [...new Set(report.problems.map(({ code }) => code))] : null;
+  return { outcome: { opened, codes }, fingerprint: () => JSON.stringify([report, opened, hashes]) };
+}
+
+/** Opens the file and reads all there is. Returns the code of the first refusal, or 'accepted'. */
+async function openAndRead(
+  bytes: Uint8Array<ArrayBuffer>,
+  guard: number,
+  report: ValidationReport | null,
+  { knownCodes, readers }: CheckOptions,
+  hashes: string[],
+): Promise<string> {
   let container: Container | null = null;
-  let opened = await codeOf(options.knownCodes, async () => {
+  const code = await codeOf(knownCodes, async () => {
     container = await openContainer(new GuardedSource(bytes, guard));
   });
   // Both read the header by the same rules, so the first problem is the one that opening throws.
-  if (opened !== 'accepted' && report.problems[0]?.code !== opened) {
-    throw new FuzzFailure(`opening gives ${opened}, validation first ${report.problems[0]?.code}`);
+  if (report && code !== 'accepted' && report.problems[0]?.code !== code) {
+    throw new FuzzFailure(`opening gives ${code}, validation first ${report.problems[0]?.code}`);
   }
-  if (container) {
-    const open: Container = container;
-    opened = await codeOf(options.knownCodes, () => readEverything(open, bytes, hashes));
-  }
-  if (accepted && opened !== 'accepted') throw new FuzzFailure(`valid, but reading gives ${opened}`);
-  return {
-    outcome: { opened, codes: [...new Set(report.problems.map(({ code }) => code))] },
-    fingerprint: () => JSON.stringify([report, opened, hashes]),
-  };
+  if (!container) return code;
+  const open: Container = container;
+  return codeOf(knownCodes, () => readEverything(open, bytes, hashes, readers === 'open'));
 }
 
 function checkReport(report: ValidationReport, knownCodes: ReadonlySet<string>): void {
@@ -166,6 +183,7 @@ async function readEverything(
   container: Container,
   bytes: Uint8Array<ArrayBuffer>,
   hashes: string[],
+  stopEarly: boolean,
 ): Promise<void> {
   const { manifest } = container;
   const expectBytes = (got: Uint8Array, place: { segment: number; offset: number; length: number }) => {
@@ -180,6 +198,10 @@ async function readEverything(
   };
   // Damage in one tensor hides nothing in the next: all are read, and the first refusal counts.
   let refusal: unknown;
+  const refuse = (error: unknown) => {
+    if (stopEarly || !(error instanceof DuobitError)) throw error;
+    refusal ??= error;
+  };
   for (const { role, ...place } of manifest.assets) {
     if (role.startsWith('unknown-')) continue;
     try {
@@ -187,8 +209,7 @@ async function readEverything(
       if (!asset) throw new FuzzFailure(`asset ${role} is listed, but not found`);
       expectBytes(asset, place);
     } catch (error) {
-      if (!(error instanceof DuobitError)) throw error;
-      refusal ??= error;
+      refuse(error);
     }
   }
   for (const name of container.tensorNames) {
@@ -204,8 +225,7 @@ async function readEverything(
         throw new FuzzFailure(`${name}: ${values.length} values`);
       hashes.push(digest(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)));
     } catch (error) {
-      if (!(error instanceof DuobitError)) throw error;
-      refusal ??= error;
+      refuse(error);
     }
   }
   await container.close();

@@ -1,0 +1,137 @@
+// Writes what packages/format says of damaged files, for other implementations to compare with: one JSON object a line,
+// { base, patches: [[offset, hex], …], open: code or null, first: code or null, codes: sorted }. A damaged file is
+// fixtures/good/BASE.duo with the patches written over it, in order; it has no data files beside it.
+//   --mutants N   default 5000     --seed N   default 1     --out FILE
+// Half of the damage is repaired up to the hashes that cover it, so that it reaches the rules behind them.
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { bundleSource } from '../scripts/bundle-source.mjs';
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+const BASES = ['activations', 'dense', 'eight-bit-parts', 'integers', 'optional-parts', 'w11'];
+const CHUNK = 4194304;
+const HASH = 56;
+
+const { values: options } = parseArgs({
+  options: {
+    mutants: { type: 'string', default: '5000' },
+    seed: { type: 'string', default: '1' },
+    out: { type: 'string' },
+  },
+});
+
+const bundle = await bundleSource(join(ROOT, 'packages/format/src/index.ts'), join(ROOT, 'out/conformance'));
+const { createMemorySource, openContainer, validateContainer } = await import(pathToFileURL(bundle).href);
+
+/** mulberry32: the same numbers on every machine. */
+function makeRandom(seed) {
+  let state = seed >>> 0;
+  return (limit) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * limit);
+  };
+}
+
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
+
+/** A good file, and where in its header the hash of each chunk is. */
+function readBase(name) {
+  const bytes = readFileSync(join(ROOT, 'fixtures/good', `${name}.duo`));
+  const { manifest } = JSON.parse(readFileSync(join(ROOT, 'fixtures/good', `${name}.json`), 'utf8'));
+  const base = Number(manifest.segment_base);
+  const chunks = manifest.model.segments.flatMap((segment) => {
+    const begin = base + Number(segment.offset);
+    const end = begin + Number(segment.length);
+    const places = [];
+    for (let at = begin; at < end; at += CHUNK) {
+      const stop = Math.min(end, at + CHUNK);
+      places.push({ begin: at, end: stop, hash: bytes.indexOf(sha256(bytes.subarray(at, stop))) });
+    }
+    return places;
+  });
+  return { name, bytes, headerLength: manifest.header_length, base, chunks };
+}
+
+const random = makeRandom(Number(options.seed));
+const pick = (list) => list[random(list.length)];
+
+/** 1 to 8 bytes somewhere from `begin` to `end` - 1: single bytes anywhere, or numbers at places where numbers are. */
+function makeDamage(bytes, begin, end) {
+  if (random(2) === 0) {
+    return Array.from({ length: 1 + random(8) }, () => {
+      const at = begin + random(end - begin);
+      const value = pick([random(256), bytes[at] ^ (1 << random(8)), (bytes[at] + 1) & 255, 0, 255]);
+      return [at, Buffer.from([value])];
+    });
+  }
+  const size = pick([2, 4, 8]);
+  const at = Math.min(end - size, begin + random(end - begin) - (random(end - begin) % size));
+  const place = at - (at % size);
+  const patch = Buffer.alloc(size);
+  const old = bytes.subarray(place, place + size);
+  const small = random(64);
+  const kind = random(5);
+  if (kind === 0) patch.writeUInt16LE(small, 0);
+  else if (kind === 1) patch.fill(255);
+  else if (kind === 2) patch[size - 1] = 1 << random(8);
+  else if (kind === 3) {
+    old.copy(patch);
+    patch[0] = (old[0] + small - 32) & 255;
+  } else bytes.copy(patch, 0, begin + 4 * random((end - begin - 8) >> 2));
+  return [[place, patch]];
+}
+
+/** The bytes with the patches, and further patches that make hashes of chunks (if wanted) and of the header right. */
+function apply(file, patches, repair) {
+  const bytes = Buffer.from(file.bytes);
+  const write = ([at, patch]) => patch.copy(bytes, at);
+  patches.forEach(write);
+  if (!repair) return { bytes, patches };
+  const all = [...patches];
+  for (const { begin, end, hash } of file.chunks) {
+    const digest = sha256(bytes.subarray(begin, end));
+    if (patches.some(([at]) => at >= begin && at < end)) all.push([hash, digest]);
+  }
+  all.slice(patches.length).forEach(write);
+  const header = Buffer.from(bytes.subarray(0, file.headerLength));
+  header.fill(0, HASH, HASH + 32);
+  all.push([HASH, sha256(header)]);
+  write(all.at(-1));
+  return { bytes, patches: all };
+}
+
+async function judge(bytes) {
+  const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+  const report = await validateContainer(createMemorySource(view), { maxProblems: 1e6 });
+  const codes = report.problems.map((problem) => problem.code);
+  let open = null;
+  try {
+    await openContainer(createMemorySource(view));
+  } catch (error) {
+    open = error.code ?? String(error);
+  }
+  return { open, first: codes[0] ?? null, codes: [...new Set(codes)].sort() };
+}
+
+const files = BASES.map(readBase);
+const lines = [];
+for (let index = 0; index < Number(options.mutants); index += 1) {
+  const file = pick(files);
+  const area = random(8);
+  const damage =
+    area < 1
+      ? makeDamage(file.bytes, 0, 128)
+      : area < 6
+        ? makeDamage(file.bytes, 128, file.headerLength)
+        : makeDamage(file.bytes, file.base, file.bytes.length);
+  const { bytes, patches } = apply(file, damage, random(4) > 0);
+  const hex = patches.map(([at, patch]) => [at, patch.toString('hex')]);
+  lines.push(JSON.stringify({ base: file.name, patches: hex, ...(await judge(bytes)) }));
+}
+if (options.out === undefined) console.log(lines.join('\n'));
+else writeFileSync(options.out, `${lines.join('\n')}\n`);
