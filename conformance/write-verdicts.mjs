@@ -1,16 +1,20 @@
-// Writes what packages/format says of damaged files, for other implementations to compare with: one JSON object a line,
-// { base, patches: [[offset, hex], …], open: code or null, first: code or null, codes: sorted }. A damaged file is
-// fixtures/good/BASE.duo with the patches written over it, in order; it has no data files beside it.
-//   --mutants N   default 5000     --seed N   default 1     --out FILE
+// Writes what packages/format says, for other implementations to compare with; one JSON object a line:
+//   { base, patches: [[offset, hex], …], open: code or null, first: code or null, codes: sorted }
+//     of a damaged file, fixtures/good/BASE.duo with the patches written over it, in order, without data files beside it
+//   { good, canonical: sorted codes of the check of the form, content_sha256 }  of fixtures/good/GOOD.duo
+//   { quantizer, row, low, step, codes, values }  of a row of activations; NaN is null, quantizer has the schema's names
+// Options: --mutants N, default 5000, of the first kind; --seed N, default 1; --out FILE
 // Half of the damage is repaired up to the hashes that cover it, so that it reaches the rules behind them.
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { bundleSource } from '../scripts/bundle-source.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+const GOOD = join(ROOT, 'fixtures/good');
+const ROWS = 500;
 const BASES = ['activations', 'dense', 'eight-bit-parts', 'integers', 'optional-parts', 'w11'];
 const CHUNK = 4194304;
 const HASH = 56;
@@ -24,7 +28,14 @@ const { values: options } = parseArgs({
 });
 
 const bundle = await bundleSource(join(ROOT, 'packages/format/src/index.ts'), join(ROOT, 'out/conformance'));
-const { createMemorySource, openContainer, validateContainer } = await import(pathToFileURL(bundle).href);
+const {
+  contentDigest,
+  createMemorySource,
+  decodeActivations,
+  openContainer,
+  quantizeActivations,
+  validateContainer,
+} = await import(pathToFileURL(bundle).href);
 
 /** mulberry32: the same numbers on every machine. */
 function makeRandom(seed) {
@@ -118,8 +129,51 @@ async function judge(bytes) {
   return { open, first: codes[0] ?? null, codes: [...new Set(codes)].sort() };
 }
 
+async function describeGood(name) {
+  const read = (file) => createMemorySource(new Uint8Array(readFileSync(join(GOOD, file))));
+  const openDataFile = async (file) => read(file);
+  const report = await validateContainer(read(`${name}.duo`), { openDataFile, canonical: true });
+  const { sha256: digest } = await contentDigest(await openContainer(read(`${name}.duo`), { openDataFile }));
+  const canonical = [...new Set(report.problems.map((problem) => problem.code))].sort();
+  return { good: name, canonical, content_sha256: digest };
+}
+
+/** A row with ties, equal values or values that are not finite in it, and a quantizer of each kind. */
+function describeRow() {
+  const scale = pick([1, 1, 2 ** -140, 1e38, 0.1]);
+  const whole = random(2) === 0;
+  const row = Float32Array.from({ length: 1 + random(24) }, () => {
+    const value = whole ? random(81) / 2 - 20 : random(2 ** 30) / 2 ** 26 - 8;
+    return random(400) === 0 ? pick([NaN, Infinity, -Infinity]) : value * scale;
+  });
+  const clip = () => pick([1, 1, 0.875, 0.9, 3, random(1000) / 500 + 0.001]);
+  const kind = random(3);
+  const plain = { scheme: 'dynamic-asymmetric', bits: 4, clipLow: clip(), clipHigh: clip() };
+  const knee = kind === 1 ? { code: 1 + random(14), slopeRatio: 2 + random(7) } : null;
+  const scales = () => Array.from({ length: 4 }, () => pick([1, 2, 0.5, random(100) / 10 + 0.05]));
+  const quantizer = { ...plain, knee, planeScales: kind === 2 ? scales() : null };
+  const quantized = quantizeActivations(row, quantizer);
+  return {
+    quantizer: {
+      clip_low: plain.clipLow,
+      clip_high: plain.clipHigh,
+      knee: knee?.code ?? null,
+      slope_ratio: knee?.slopeRatio ?? 0,
+      plane_scales: quantizer.planeScales ?? [],
+    },
+    row: Buffer.from(row.buffer).toString('hex'),
+    low: quantized.low,
+    step: quantized.step,
+    codes: [...quantized.codes],
+    values: [...decodeActivations(quantized, quantizer)],
+  };
+}
+
 const files = BASES.map(readBase);
+const names = readdirSync(GOOD).filter((name) => name.endsWith('.duo'));
 const lines = [];
+for (const name of names.sort()) lines.push(JSON.stringify(await describeGood(name.slice(0, -4))));
+for (let index = 0; index < ROWS; index += 1) lines.push(JSON.stringify(describeRow()));
 for (let index = 0; index < Number(options.mutants); index += 1) {
   const file = pick(files);
   const area = random(8);

@@ -58,12 +58,13 @@ class Thread {
       workerData: settings,
       resourceLimits: { maxOldGenerationSizeMb: 256 },
     });
+    this.worker.on('message', (message) => this.answer.resolve(message));
+    this.worker.on('error', (error) => this.answer.reject(error));
     this.ready = this.next();
   }
   next() {
     return new Promise((resolve, reject) => {
-      this.worker.once('message', resolve);
-      this.worker.once('error', reject);
+      this.answer = { resolve, reject };
     });
   }
   async run(task) {

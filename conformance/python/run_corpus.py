@@ -1,7 +1,7 @@
 """Runs the conformance corpus (format.md, section 23) through the second reader.
 
-Every NAME.duo of fixtures/{good,malformed,invalid,future} is compared with its twin NAME.json, and the worked examples of
-docs/format.md are decoded. Prints what failed and, last, 'N passed, N failed'. Exit code 1 when something failed.
+Every NAME.duo of fixtures/{good,malformed,invalid,future} is compared with its twin NAME.json, and the worked examples
+of docs/format.md are computed. Prints what failed and, last, 'N passed, N failed'. Exit code 1 when something failed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, Iterator
 
 from duobit_reader import DuobitError, Source, open_container, validate_container
 from duobit_reader import encodings as enc
+from duobit_reader.activation import ladder, quantize_row
+from duobit_reader.digest import tensor_text
 from duobit_reader.schema import ENUMS
 from duobit_reader.values import find_contradiction, find_flaw, values_bytes
 
@@ -45,6 +47,9 @@ def check_good(source: Source, twin: dict[str, Any]) -> Iterator[str]:
         yield f"the validator finds {problems[0]}"
         return
     container = open_container(source)
+    form = validate_container(source, canonical=True)
+    if container.preamble.minor == 0 and twin["canonical"] != (not form):
+        yield f"canonical is {twin['canonical']}, the validator finds {form}"
     if container.preamble.header_sha256.hex() != twin["header_sha256"]:
         yield "header_sha256 differs"
     difference = find_difference(twin["manifest"], json.loads(json.dumps(container.manifest())))
@@ -130,6 +135,27 @@ def check_example(text: str) -> Iterator[str]:
                 yield f"value {place} is {actual}, not {expected}"
 
 
+def check_digest_example(text: str) -> Iterator[str]:
+    """Section 19.1: the text of a tensor and its digest."""
+    expected, digest = text.strip().splitlines()
+    planes = [{"role": 1, "sha256": hashlib.sha256(bytes.fromhex("003C00C0")).hexdigest()}]
+    parameters = ("flags", "group_size", "outlier_columns", "salient_count")
+    tensor = {"encoding": enc.F16, "shape": [2], "activation": None, **{name: 0 for name in parameters}}
+    if (actual := tensor_text(tensor, planes)) != expected:
+        yield f"text {actual}, not {expected}"
+    if hashlib.sha256(expected.encode()).hexdigest() != digest:
+        yield "the digest is not that of the text"
+
+
+def check_activation_example() -> Iterator[str]:
+    """Section 10, ACT-8."""
+    quantizer = {"clip_low": 1.0, "clip_high": 1.0, "knee": 4, "slope_ratio": 3, "plane_scales": []}
+    if ladder(quantizer) != [0, 1, 2, 3, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 34, 37]:
+        yield f"ladder {ladder(quantizer)}"
+    if (found := quantize_row([0.0, 0.5, 4.0, 5.5, 37.0], quantizer)) != (0.0, 1.0, [0, 0, 4, 4, 15]):
+        yield f"lo, D and codes {found}"
+
+
 def list_checks() -> Iterator[tuple[str, Iterator[str]]]:
     for folder in FOLDERS:
         for path in sorted((ROOT / "fixtures" / folder).glob("*.duo")):
@@ -137,6 +163,9 @@ def list_checks() -> Iterator[tuple[str, Iterator[str]]]:
     text = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
     for index, example in enumerate(re.findall(r"^```example\n(.*?)^```", text, re.M | re.S)):
         yield f"docs/format.md example {index + 1}", check_example(example)
+    for example in re.findall(r"^```\n(\{\"encoding\".*?)^```", text, re.M | re.S):
+        yield "docs/format.md digest", check_digest_example(example)
+    yield "docs/format.md activations", check_activation_example()
 
 
 def main() -> int:

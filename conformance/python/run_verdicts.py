@@ -1,63 +1,95 @@
-"""Compares this reader with another implementation on damaged files.
+"""Compares this reader with another implementation.
 
-Takes a file of verdicts, one JSON object a line (conformance/write-verdicts.mjs says what is in it). Prints where the first
-code of a reader, the first code of a validator or its set of codes differ, and anything raised that is no DuobitError.
-The last line is 'N agree, N differ'. Exit code 1 when something differs.
+Takes a file of verdicts, one JSON object a line; conformance/write-verdicts.mjs says what is in it. Of damaged files
+the first code of a reader, the first code of a validator and its set of codes must be the same, and nothing may be
+raised that is no DuobitError. Prints what differs. The last line is 'N agree, N differ'. Exit code 1 when something differs.
 """
 
 from __future__ import annotations
 
 import collections
 import json
+import math
+import struct
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from duobit_reader import DuobitError, MemorySource, open_container, validate_container
+from duobit_reader import DuobitError, MemorySource, Source, open_container, validate_container
+from duobit_reader.activation import decode_row, quantize_row
+from duobit_reader.digest import content_digest
 
 GOOD = Path(__file__).resolve().parents[2] / "fixtures" / "good"
 SHOWN = 20
+Verdict = dict[str, Any]
 
 
-def judge(data: bytes) -> dict[str, Any]:
-    codes = [problem.code for problem in validate_container(MemorySource(data))]
-    try:
-        open_container(MemorySource(data))
-        opened = None
-    except DuobitError as error:
-        opened = error.code
-    return {"open": opened, "first": codes[0] if codes else None, "codes": sorted(set(codes))}
+class Judge:
+    """Says of the same inputs what this reader says."""
+
+    def __init__(self) -> None:
+        self.bases: dict[str, bytes] = {}
+
+    def judge(self, verdict: Verdict) -> Verdict:
+        if "base" in verdict:
+            return self.judge_damaged(verdict["base"], verdict["patches"])
+        return self.judge_good(verdict["good"]) if "good" in verdict else self.judge_row(verdict)
+
+    def judge_damaged(self, name: str, patches: list[tuple[int, str]]) -> Verdict:
+        if name not in self.bases:
+            self.bases[name] = (GOOD / f"{name}.duo").read_bytes()
+        data = bytearray(self.bases[name])
+        for place, text in patches:
+            data[place : place + len(text) // 2] = bytes.fromhex(text)
+        codes = [problem.code for problem in validate_container(MemorySource(bytes(data)))]
+        try:
+            open_container(MemorySource(bytes(data)))
+            opened = None
+        except DuobitError as error:
+            opened = error.code
+        return {"open": opened, "first": codes[0] if codes else None, "codes": sorted(set(codes))}
+
+    def judge_good(self, name: str) -> Verdict:
+        source = Source(GOOD / f"{name}.duo")
+        codes = sorted({problem.code for problem in validate_container(source, canonical=True)})
+        container = open_container(source)
+        files = container.open_data()
+        digest = content_digest(container.model, files)
+        files.close()
+        return {"canonical": codes, "content_sha256": digest}
+
+    def judge_row(self, verdict: Verdict) -> Verdict:
+        row = [value for (value,) in struct.iter_unpack("<f", bytes.fromhex(verdict["row"]))]
+        low, step, codes = quantize_row(row, verdict["quantizer"])
+        values = decode_row(low, step, codes, verdict["quantizer"])
+        low, step, *values = [None if math.isnan(value) else value for value in (low, step, *values)]
+        return {"low": low, "step": step, "codes": codes, "values": values}
 
 
 def main() -> int:
-    bases: dict[str, bytes] = {}
-    agree = 0
-    accepted = 0
+    judge = Judge()
+    agree = accepted = 0
     kinds: collections.Counter[str] = collections.Counter()
     differences: list[str] = []
     for number, line in enumerate(Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()):
         verdict = json.loads(line)
-        name = verdict.pop("base")
-        data = bytearray(bases.setdefault(name, (GOOD / f"{name}.duo").read_bytes()))
-        patches = verdict.pop("patches")
-        for place, text in patches:
-            data[place : place + len(text) // 2] = bytes.fromhex(text)
+        if "first" in verdict:
+            kinds.update([str(verdict["first"])])
+            accepted += verdict["first"] is None
         try:
-            own = judge(bytes(data))
+            own = judge.judge(verdict)
         except Exception:  # noqa: BLE001 - that nothing else is raised is what is tested
-            own = {"open": "RAISED", "first": traceback.format_exc(limit=-1), "codes": []}
-        kinds.update([str(verdict["first"])])
-        accepted += verdict["first"] is None
-        if own == verdict:
+            own = {"raised": traceback.format_exc(limit=-1)}
+        if verdict == {**verdict, **own}:
             agree += 1
         else:
-            differences.append(f"{number}: {name} {patches}\n    other {verdict}\n    own   {own}")
+            differences.append(f"{number}: {line}\n    own {own}")
     for difference in differences[:SHOWN]:
         print(difference)
     if len(differences) > SHOWN:
         print(f"… and {len(differences) - SHOWN} more")
-    print(f"{accepted} of the files were accepted; {len(kinds)} different first codes")
+    print(f"{accepted} of the damaged files were accepted; {len(kinds)} different first codes")
     print(f"{agree} agree, {len(differences)} differ")
     return 1 if differences or agree == 0 else 0
 

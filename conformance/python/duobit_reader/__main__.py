@@ -1,4 +1,4 @@
-"""`python -m duobit_reader [--validate] FILE`: the manifest as JSON (appendix A), or the problems of the file.
+"""`python -m duobit_reader [--validate [--canonical]] FILE`: the manifest as JSON (appendix A), or the file's problems.
 
 Exit codes: 0 read or valid, 1 refused or invalid, 2 wrong use or a file that cannot be read.
 """
@@ -17,11 +17,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="duobit_reader", description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--validate", action="store_true", help="look at every byte and list the problems")
+    parser.add_argument("--canonical", action="store_true", help="with --validate: check the canonical form too")
     options = parser.parse_args()
     try:
         source = Source(options.file)
         if options.validate:
-            problems = validate_container(source)
+            problems = validate_container(source, options.canonical)
             result = {"ok": not problems, "problems": [problem._asdict() for problem in problems]}
             json.dump(result, sys.stdout, indent=1)
             print()

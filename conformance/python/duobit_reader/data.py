@@ -44,7 +44,6 @@ class DataFiles:
             else:
                 self.files[index + 1] = (data, 0)
 
-
     def room(self, segment: Tree) -> int:
         """Bytes that the segment's file has from the place where the segment begins; below 0 when it ends before."""
         if segment["file"] not in self.files:
@@ -205,7 +204,9 @@ def check_tokenizer(data: bytes, vocabulary_size: int, report: Report) -> None:
         return
     model = _member(tokenizer, "model")
     vocab, added = _member(model, "vocab"), _member(tokenizer, "added_tokens")
-    ids = list(vocab.values()) if isinstance(vocab, dict) else [float(len(vocab) - 1)] if isinstance(vocab, list) else []
+    ids = (
+        list(vocab.values()) if isinstance(vocab, dict) else [float(len(vocab) - 1)] if isinstance(vocab, list) else []
+    )
     ids += [_member(token, "id") for token in added] if isinstance(added, list) else []
     largest = max((value for value in ids if isinstance(value, float)), default=-1.0)
     if largest >= vocabulary_size:

@@ -1,7 +1,7 @@
-"""The header as a tree of Python values under the schema's names, read with the flatbuffers package; JSON form (appendix A).
+"""The header as a tree of Python values under the schema's names, read with flatbuffers; JSON form (appendix A).
 
-A table is a dict, an enum its number, [ubyte] bytes, another vector a list, an absent optional None. Only for headers that
-the verifier has passed: the package's tables trust their bytes.
+A table is a dict, an enum its number, [ubyte] bytes, another vector a list, an absent optional None. Only for headers
+that the verifier has passed: the package's tables trust their bytes.
 """
 
 from __future__ import annotations

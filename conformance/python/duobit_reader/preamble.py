@@ -61,7 +61,7 @@ def read_preamble(source, report: Report) -> Preamble:
 
 
 def read_header(source, preamble: Preamble, report: Report) -> bytes:
-    """Step 2: padding behind the header (LAY-3) and header hash (PRE-12, INT-1). Gives exactly bytes 0 to H - 1 (STR-2)."""
+    """Step 2: padding behind the header (LAY-3), header hash (PRE-12, INT-1). Gives just bytes 0 to H - 1 (STR-2)."""
     length = preamble.header_length
     header = source.read(0, length)
     if any(source.read(length, preamble.base - length)):

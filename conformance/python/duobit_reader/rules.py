@@ -177,7 +177,9 @@ def _check_architecture(architecture: Tree, report: Report) -> None:
         if not holds:
             report.add("ARCHITECTURE_INVALID", f"architecture.{name}", f"{name} is {architecture.get(name)}")
 
-    sizes = "vocabulary_size hidden_size intermediate_size block_count head_count kv_head_count head_size context_length"
+    sizes = (
+        "vocabulary_size hidden_size intermediate_size block_count head_count kv_head_count head_size context_length"
+    )
     for name in sizes.split():
         require(1 <= architecture[name] <= 2**31 - 1, name)  # ARC-3
     require(architecture["block_count"] <= LIMITS["maxSegments"] - 4, "block_count")  # ARC-4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from .canonical import check_canonical
 from .data import DataFiles, check_data
 from .encodings import KNOWN
 from .errors import DuobitError, Problem, Report, Stop
@@ -62,8 +63,8 @@ def open_container(source) -> Container:
     return Container(source, preamble, model)
 
 
-def validate_container(source) -> list[Problem]:
-    """A validator: all problems, in the order of section 14."""
+def validate_container(source, canonical: bool = False) -> list[Problem]:
+    """A validator: all problems, in the order of section 14; if there is none and it is asked for, CAN-2."""
     report = Report(strict=False)
     try:
         preamble, model = _check_header(source, report)
@@ -71,4 +72,6 @@ def validate_container(source) -> list[Problem]:
         return report.problems
     files = DataFiles(source, preamble, model)
     check_data(files, clean=not report.problems, report=report)
+    if canonical and not report.problems and preamble.minor <= LIMITS["formatMinor"]:
+        check_canonical(preamble, model, source.read(0, preamble.header_length), report)
     return report.problems

@@ -1,6 +1,6 @@
 """Values of tensors from their planes: the formulas and the checks of section 9.
 
-Decoding computes in double precision, in which all sums and products of section 9 are exact, and rounds once to f32 (ENC-1).
+Decoding computes in double precision, in which all sums and products of section 9 are exact, and rounds once (ENC-1).
 Written for clearness, not for speed: one Python operation a weight.
 """
 
@@ -12,6 +12,7 @@ import sys
 from typing import Any, Iterator, NamedTuple
 
 from . import encodings as enc
+
 Tree = dict[str, Any]
 Planes = dict[int, bytes]
 
@@ -162,7 +163,7 @@ def find_flaw(tensor: Tree, role: int, data: bytes) -> Flaw | None:
 
 
 def find_contradiction(tensor: Tree, planes: Planes) -> Flaw | None:
-    """The first problem between the planes of a tensor, in the order of step 6; `byte` is in the plane that is wrong."""
+    """The first problem between the planes of a tensor, in the order of step 6."""
     rows, columns = tensor["shape"]
     if tensor["encoding"] == enc.W11_OUTLIER:
         flaw = _find_index(planes[enc.OUTLIER_INDEX], columns)

@@ -26,12 +26,13 @@ interface Job extends Omit<DataChunk, 'bytes' | 'gap'> {
   readonly gapLength: number;
 }
 
-/** Chunks that are read while the caller works on one. */
+/** Reads that are under way while the caller works on what came. */
 const READ_AHEAD = 2;
 
 /**
- * Reads in three buffers of one chunk each: what it gives is good until the next is asked for. Segments that do not lie
- * in their file, or begin inside one before, are left out: no byte is read twice.
+ * Reads in three buffers of one chunk's size each: what it gives is good until the next is asked for. Small chunks that
+ * lie together are read together. Segments that do not lie in their file, or begin inside one before, are left out: no
+ * byte is read twice.
  * @throws DuobitError what the sources throw; a data file that cannot be had is left out when `onMissing` returns
  */
 export async function* readChunks(
@@ -40,30 +41,35 @@ export async function* readChunks(
   onMissing: (error: DuobitError) => void,
 ): AsyncGenerator<DataChunk> {
   const sources = await openAll(manifest, files, onMissing);
-  const jobs = listJobs(manifest, sources);
-  // The chunk is at a fixed place, so that its words are aligned whatever the gap is.
-  const largest = Math.min(LIMITS.chunkBytes, Math.max(0, ...manifest.segments.map(({ length }) => length)));
+  const capacity = Math.min(LIMITS.chunkBytes, measureData(manifest));
+  const groups = groupJobs(listJobs(manifest, sources), capacity);
+  // The first chunk is at a fixed place, so that the words of all are aligned whatever the gap is.
   const buffers = Array.from(
     { length: READ_AHEAD + 1 },
-    () => new Uint8Array(LIMITS.segmentAlignment + largest),
+    () => new Uint8Array(LIMITS.segmentAlignment + capacity),
   );
-  const pending: Promise<DataChunk>[] = [];
+  const pending: Promise<DataChunk[]>[] = [];
   let started = 0;
   const startNext = (): void => {
-    const { value: job } = jobs.next();
-    if (!job) return;
-    const reading = readJob(job, sources.get(job.file)!, buffers[started++ % buffers.length]!);
+    const { value: group } = groups.next();
+    if (!group) return;
+    const reading = readGroup(group, sources.get(group[0].file)!, buffers[started++ % buffers.length]!);
     // It is awaited some turns later; a failure must not count as unhandled until then.
     reading.catch(() => {});
     pending.push(reading);
   };
   for (let i = 0; i < READ_AHEAD; i++) startNext();
   for (let reading = pending.shift(); reading; reading = pending.shift()) {
-    const current = await reading;
-    // Into the buffer of the chunk before this one, which the caller is done with.
+    const chunks = await reading;
+    // Into the buffer before this one, which the caller is done with.
     startNext();
-    yield current;
+    yield* chunks;
   }
+}
+
+/** Bytes of all segments with the padding before them, at most. */
+function measureData({ segments }: Manifest): number {
+  return segments.reduce((sum, { length }) => sum + length + LIMITS.segmentAlignment, 0);
 }
 
 async function openAll(
@@ -111,10 +117,42 @@ function* listJobs(
   }
 }
 
-async function readJob(job: Job, source: ByteSource, buffer: Uint8Array<ArrayBuffer>): Promise<DataChunk> {
-  const { segment, chunk, start, offset, length, gapLength } = job;
-  const begin = LIMITS.segmentAlignment;
-  await readInto(source, offset - gapLength, buffer.subarray(begin - gapLength, begin + length));
-  const gap = buffer.subarray(begin - gapLength, begin);
-  return { segment, chunk, start, bytes: buffer.subarray(begin, begin + length), gap };
+/** One or more jobs that lie one after the other in one file. */
+type Group = [Job, ...Job[]];
+
+function* groupJobs(jobs: Iterable<Job>, capacity: number): Generator<Group, undefined> {
+  let group: Group | null = null;
+  for (const job of jobs) {
+    const last = group?.at(-1);
+    const joins =
+      group &&
+      last?.file === job.file &&
+      last.offset + last.length === job.offset - job.gapLength &&
+      job.offset + job.length - group[0].offset <= capacity;
+    if (group && joins) {
+      group.push(job);
+    } else {
+      if (group) yield group;
+      group = [job];
+    }
+  }
+  if (group) yield group;
+}
+
+async function readGroup(
+  group: Group,
+  source: ByteSource,
+  buffer: Uint8Array<ArrayBuffer>,
+): Promise<DataChunk[]> {
+  const [first] = group;
+  const last = group.at(-1)!;
+  /** From places in the file to places in the buffer. */
+  const shift = LIMITS.segmentAlignment - first.offset;
+  const begin = first.offset - first.gapLength;
+  await readInto(source, begin, buffer.subarray(begin + shift, last.offset + last.length + shift));
+  return group.map(({ segment, chunk, start, offset, length, gapLength }) => {
+    const at = offset + shift;
+    const gap = buffer.subarray(at - gapLength, at);
+    return { segment, chunk, start, bytes: buffer.subarray(at, at + length), gap };
+  });
 }

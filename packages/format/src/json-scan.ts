@@ -33,11 +33,13 @@ const NAME_OR_END = 3;
 const COLON = 4;
 const COMMA_OR_END = 5;
 
-/** What a byte is, as most need no more than one look: white space, or a character that stands for itself in strings. */
+/** What a byte is, as most need no more than one look: white space, or what stands for itself in strings. */
 const SPACE = 1;
 const PLAIN = 2;
+const DIGIT = 3;
 const KINDS = Uint8Array.from({ length: 256 }, (_, byte) => {
   if (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) return SPACE;
+  if (byte >= 0x30 && byte <= 0x39) return DIGIT;
   return byte > 0x20 && byte < 0x80 && byte !== QUOTE && byte !== BACKSLASH ? PLAIN : 0;
 });
 
@@ -95,12 +97,25 @@ export function scanJson(bytes: Uint8Array, visitor: JsonVisitor): boolean {
       depth -= 1;
       state = COMMA_OR_END;
       at += 1;
-    } else {
+    } else if (byte < 0x40) {
       if (state > VALUE_OR_END) return false;
-      const end = endOfWord(bytes, at) || endOfNumber(bytes, at);
+      // Short plain integers at once, as nearly all ids are; anything else is looked at more closely.
+      let end = at;
+      let value = 0;
+      while (end < bytes.length && KINDS[bytes[end]!] === DIGIT) value = 10 * value + bytes[end++]! - 0x30;
+      const next = bytes[end];
+      const plain = end > at && end < at + 10 && (byte !== 0x30 || end === at + 1);
+      if (!plain || next === 0x2e || next === 0x65 || next === 0x45) {
+        end = endOfNumber(bytes, at);
+        if (end === 0) return false;
+        if (zones[depth] !== 0) value = Number(decoder.decode(bytes.subarray(at, end)));
+      }
+      if (zones[depth] !== 0) visitor.number(zones[depth]!, name, value);
+      state = COMMA_OR_END;
+      at = end;
+    } else {
+      const end = state > VALUE_OR_END ? 0 : endOfWord(bytes, at);
       if (end === 0) return false;
-      const isNumber = byte < 0x40;
-      if (isNumber && zones[depth] !== 0) visitor.number(zones[depth]!, name, toNumber(bytes, at, end));
       state = COMMA_OR_END;
       at = end;
     }
@@ -112,11 +127,16 @@ export function scanJson(bytes: Uint8Array, visitor: JsonVisitor): boolean {
 function endOfString(bytes: Uint8Array, begin: number): number {
   for (let at = begin + 1; at < bytes.length; ) {
     const byte = bytes[at]!;
-    if (KINDS[byte] === PLAIN || byte === 0x20) {
+    if (KINDS[byte]! >= PLAIN || byte === 0x20) {
       at += 1;
       continue;
     }
     if (byte === QUOTE) return at + 1;
+    // Two bytes, by far the most frequent of these.
+    if (byte >= 0xc2 && byte < 0xe0 && (bytes[at + 1] ?? 0) >> 6 === 2) {
+      at += 2;
+      continue;
+    }
     if (byte < 0x20) return -1;
     at = byte === BACKSLASH ? endOfEscape(bytes, at) : endOfSequence(bytes, at);
     if (at < 0) return -1;
@@ -180,13 +200,4 @@ function endOfDigits(bytes: Uint8Array, begin: number): number {
   let at = begin;
   while (at < bytes.length && bytes[at]! >= 0x30 && bytes[at]! <= 0x39) at += 1;
   return at;
-}
-
-function toNumber(bytes: Uint8Array, begin: number, end: number): number {
-  // Exact up to nine digits, as nearly all ids are.
-  if (end - begin > 9 || endOfDigits(bytes, begin) !== end)
-    return Number(decoder.decode(bytes.subarray(begin, end)));
-  let value = 0;
-  for (let at = begin; at < end; at++) value = 10 * value + bytes[at]! - 0x30;
-  return value;
 }

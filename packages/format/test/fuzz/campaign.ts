@@ -82,7 +82,7 @@ export async function createCampaigns(knownCodes: ReadonlySet<string>): Promise<
   const base = { knownCodes, pristine: false, mustRefuse: false, twice: false, readers: 'both' } as const;
   for (const file of files) {
     arena.load(file.bytes);
-    await checkCase(arena, { ...base, pristine: true, twice: true });
+    await checkCase(arena, { ...base, file, pristine: true, twice: true });
   }
   const smallest = files[0]!;
   const data = smallest.chunks.flatMap(({ start, length }) => Array.from({ length }, (_, i) => start + i));
@@ -119,7 +119,14 @@ export async function createCampaigns(knownCodes: ReadonlySet<string>): Promise<
       const mustRefuse = repair === 'none' || (!same && at < LIMITS.preambleBytes && at >= 88);
       // Every edit meets the reader that has more to lose by it, and every byte meets both many times.
       const readers = index % 8 === 0 ? 'both' : repair === 'none' ? 'open' : 'validate';
-      return attempt(facts, { ...base, mustRefuse, pristine: same, twice: index % 64 === 0, readers });
+      return attempt(facts, {
+        ...base,
+        file: smallest,
+        mustRefuse,
+        pristine: same,
+        twice: index % 64 === 0,
+        readers,
+      });
     },
   });
 
@@ -133,11 +140,14 @@ export async function createCampaigns(knownCodes: ReadonlySet<string>): Promise<
       run(index) {
         const { file, repair, changes } = makeRandomCase(arena, files, seed, index);
         const facts = { campaign: 'random', seed, index, file: file.name, repair, changes };
-        const pristine = originals.some((original) => original.equals(arena.bytes));
+        // As another good file it may still lack its data files.
+        const pristine = Buffer.compare(file.bytes, arena.bytes) === 0;
+        const other = originals.some((original) => original.equals(arena.bytes));
         return attempt(facts, {
           ...base,
+          file,
           pristine,
-          mustRefuse: repair === 'none' && !pristine,
+          mustRefuse: repair === 'none' && !other,
           twice: index % 8 === 0,
         });
       },

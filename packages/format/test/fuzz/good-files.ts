@@ -1,11 +1,14 @@
 // The files that the fuzzer damages, and where their hashes are, so that damage can be hidden from them.
 import {
   type Architecture,
+  createMemorySink,
   createMemorySource,
   type Encoding,
   fromHex,
   LIMITS,
+  type MemorySink,
   openContainer,
+  splitContainer,
   type TensorSpec,
 } from '@duobit/format';
 import { encodeHeader } from '../../src/header-encode.ts';
@@ -27,13 +30,20 @@ export interface GoodFile {
   readonly headerLength: number;
   readonly segmentBase: number;
   readonly chunks: readonly HashedChunk[];
+  /** The files beside it, by name, which stay as they are. */
+  readonly beside: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
 }
 
 /** Every chunk's place, found by its hash: each stands in the header once as 32 bytes in a row. */
-async function describeFile(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<GoodFile> {
+async function describeFile(
+  name: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  beside: GoodFile['beside'] = new Map(),
+): Promise<GoodFile> {
   const { manifest } = await openContainer(createMemorySource(bytes));
   const header = Buffer.from(bytes.buffer, 0, manifest.headerLength);
-  const chunks = manifest.segments.flatMap((segment) =>
+  const own = manifest.segments.filter(({ file }) => file === 0);
+  const chunks = own.flatMap((segment) =>
     segment.chunkHashes.map((hash, i): HashedChunk => {
       const start = segment.offset + i * LIMITS.chunkBytes;
       const length = Math.min(LIMITS.chunkBytes, segment.length - i * LIMITS.chunkBytes);
@@ -44,7 +54,7 @@ async function describeFile(name: string, bytes: Uint8Array<ArrayBuffer>): Promi
     if (hashAt < LIMITS.preambleBytes) throw new Error(`${name}: a chunk hash is not in the header`);
   }
   const segmentBase = alignUp(manifest.headerLength, LIMITS.segmentAlignment);
-  return { name, bytes, headerLength: manifest.headerLength, segmentBase, chunks };
+  return { name, bytes, headerLength: manifest.headerLength, segmentBase, chunks, beside };
 }
 
 const TINY: Architecture = {
@@ -177,12 +187,35 @@ async function makeFutureFile(): Promise<Uint8Array<ArrayBuffer>> {
   });
 }
 
-/** Every file, the smallest first. */
+/** The tiny model's like with its weights in two data files. */
+async function makeShardedFile(): Promise<GoodFile> {
+  const spec = makeSpec({
+    architecture: TINY,
+    specialTokens: { bos: 1, eos: [2], pad: null, addBos: true },
+    tensors: listTinyTensors(),
+    assets: [{ role: 'license', mediaType: 'text/plain', bytes: new TextEncoder().encode('none') }],
+  });
+  const source = createMemorySource((await writeSample(spec, 4)).bytes);
+  const sinks = new Map<string | null, MemorySink>();
+  const openSink = async (name: string | null) => {
+    const sink = createMemorySink(name ?? 'header');
+    sinks.set(name, sink);
+    return sink;
+  };
+  const dataFileName = (index: number) => `part-${index}`;
+  await splitContainer(source, openSink, { maxDataFileBytes: 20_000, dataFileName });
+  const beside = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const [name, sink] of sinks) if (name !== null) beside.set(name, sink.bytes());
+  return describeFile('sharded', sinks.get(null)!.bytes(), beside);
+}
+
+/** Every file, the smallest of one piece first. */
 export async function makeGoodFiles(): Promise<GoodFile[]> {
   return [
     await describeFile('tiny', await makeTinyFile()),
     await describeFile('sample', (await writeSample()).bytes),
     await describeFile('varied', await makeVariedFile()),
     await describeFile('future', await makeFutureFile()),
+    await makeShardedFile(),
   ];
 }

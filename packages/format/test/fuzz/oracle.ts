@@ -10,11 +10,13 @@ import {
   LIMITS,
   type Manifest,
   openContainer,
+  type Segment,
   toHex,
   type ValidationReport,
   validateContainer,
 } from '@duobit/format';
 import { HASH_BYTES, HASH_OFFSET } from '../../src/preamble.ts';
+import type { GoodFile } from './good-files.ts';
 import type { Arena } from './mutate.ts';
 
 /** A broken promise of the reader: what the fuzzer looks for. */
@@ -75,6 +77,8 @@ class GuardedSource implements ByteSource {
 }
 
 export interface CheckOptions {
+  /** The good file that was damaged. */
+  readonly file: GoodFile;
   /** Every code that docs/errors.md lists. */
   readonly knownCodes: ReadonlySet<string>;
   /** Whether these bytes are known to be as a writer made them. */
@@ -111,13 +115,14 @@ async function runReaders(
   options: CheckOptions,
 ): Promise<Run> {
   const { knownCodes, readers } = options;
-  const report = readers === 'open' ? null : await validateContainer(new GuardedSource(bytes, guard));
+  const beside = openBeside(options.file, guard);
+  const report = readers === 'open' ? null : await validateContainer(new GuardedSource(bytes, guard), beside);
   if (report) {
     checkReport(report, knownCodes);
     if (report.ok && options.mustRefuse)
       throw new FuzzFailure('accepted, though a hash or a length is wrong');
     if (!report.ok && options.pristine) throw new FuzzFailure(`a good file: ${report.problems[0]?.code}`);
-    if (report.ok) checkHashes(bytes, report.manifest!);
+    if (report.ok) checkHashes(bytes, options.file, report.manifest!);
   }
   const hashes: string[] = [];
   const whole = readers === 'both' || report?.ok === true;
@@ -135,12 +140,12 @@ async function openAndRead(
   bytes: Uint8Array<ArrayBuffer>,
   guard: number,
   report: ValidationReport | null,
-  { knownCodes, readers }: CheckOptions,
+  { knownCodes, readers, file }: CheckOptions,
   hashes: string[],
 ): Promise<string> {
   let container: Container | null = null;
   const code = await codeOf(knownCodes, async () => {
-    container = await openContainer(new GuardedSource(bytes, guard));
+    container = await openContainer(new GuardedSource(bytes, guard), openBeside(file, guard));
   });
   // Both read the header by the same rules, so the first problem is the one that opening throws.
   if (report && code !== 'accepted' && report.problems[0]?.code !== code) {
@@ -148,7 +153,7 @@ async function openAndRead(
   }
   if (!container) return code;
   const open: Container = container;
-  return codeOf(knownCodes, () => readEverything(open, bytes, hashes, readers === 'open'));
+  return codeOf(knownCodes, () => readEverything(open, bytes, file, hashes, readers === 'open'));
 }
 
 function checkReport(report: ValidationReport, knownCodes: ReadonlySet<string>): void {
@@ -182,13 +187,15 @@ async function codeOf(knownCodes: ReadonlySet<string>, run: () => Promise<void>)
 async function readEverything(
   container: Container,
   bytes: Uint8Array<ArrayBuffer>,
+  file: GoodFile,
   hashes: string[],
   stopEarly: boolean,
 ): Promise<void> {
   const { manifest } = container;
   const expectBytes = (got: Uint8Array, place: { segment: number; offset: number; length: number }) => {
-    const from = manifest.segments[place.segment]!.offset + place.offset;
-    const expected = bytes.subarray(from, from + place.length);
+    const segment = manifest.segments[place.segment]!;
+    const from = segment.offset + place.offset;
+    const expected = listFiles(bytes, file, manifest)[segment.file]!.subarray(from, from + place.length);
     if (got.byteOffset !== 0 || got.buffer.byteLength !== place.length || got.length !== place.length) {
       throw new FuzzFailure(
         `an array of ${got.length} bytes at ${got.byteOffset} of ${got.buffer.byteLength}`,
@@ -236,8 +243,34 @@ function digest(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
+/** The bytes of the container's own file and of its data files, in the order of the manifest. */
+function listFiles(
+  bytes: Uint8Array<ArrayBuffer>,
+  file: GoodFile,
+  manifest: Manifest,
+): Uint8Array<ArrayBuffer>[] {
+  return [bytes, ...manifest.dataFiles.map(({ name }) => file.beside.get(name) ?? new Uint8Array(0))];
+}
+
+/** How the readers find data files: with guards, like the mutant, and none but those there are. */
+function openBeside(
+  { beside }: GoodFile,
+  guard: number,
+): { openDataFile: (name: string) => Promise<ByteSource> } {
+  return {
+    async openDataFile(name) {
+      const bytes = beside.get(name);
+      if (bytes) return new GuardedSource(bytes, guard);
+      throw new DuobitError('SOURCE_MISSING', 'there is no such file', {
+        source: name,
+        remedy: 'Check the path',
+      });
+    },
+  };
+}
+
 /** An accepted file, looked at anew: every hash is right, every byte belongs to something, the rest is zero. */
-function checkHashes(bytes: Uint8Array<ArrayBuffer>, manifest: Manifest): void {
+function checkHashes(bytes: Uint8Array<ArrayBuffer>, file: GoodFile, manifest: Manifest): void {
   const fail = (what: string): never => {
     throw new FuzzFailure(`accepted, but ${what}`);
   };
@@ -246,13 +279,33 @@ function checkHashes(bytes: Uint8Array<ArrayBuffer>, manifest: Manifest): void {
   header.fill(0, HASH_OFFSET, HASH_OFFSET + HASH_BYTES);
   if (digest(header) !== stored || manifest.headerSha256 !== stored) fail('the header hash is wrong');
   if (manifest.fileLength !== bytes.length) fail('the file has another length');
-  let end = manifest.headerLength;
-  const checkZeros = (to: number) => {
-    if (bytes.subarray(end, to).some((byte) => byte !== 0)) fail(`there are bytes between ${end} and ${to}`);
-  };
-  for (const segment of manifest.segments) {
+  for (const [i, content] of listFiles(bytes, file, manifest).entries()) {
+    const dataFile = manifest.dataFiles[i - 1];
+    if (dataFile && (dataFile.length !== content.length || dataFile.sha256 !== digest(content))) {
+      fail('a data file has another length or hash');
+    }
+    checkFile(
+      content,
+      i === 0 ? manifest.headerLength : 0,
+      manifest.segments.filter((s) => s.file === i),
+      fail,
+    );
+  }
+  if (manifest.segments.some((segment) => segment.file > manifest.dataFiles.length))
+    fail('a file does not exist');
+  checkPlaces(manifest, fail);
+}
+
+/** The segments of one file, from byte `end` on: nothing between them, nothing behind them, all hashes right. */
+function checkFile(
+  bytes: Uint8Array<ArrayBuffer>,
+  end: number,
+  segments: readonly Segment[],
+  fail: (what: string) => never,
+): void {
+  for (const segment of segments) {
     if (segment.offset < end || segment.offset % LIMITS.segmentAlignment !== 0) fail('segments overlap');
-    checkZeros(segment.offset);
+    if (bytes.subarray(end, segment.offset).some((byte) => byte !== 0)) fail(`bytes lie behind ${end}`);
     end = segment.offset + segment.length;
     for (const [i, hash] of segment.chunkHashes.entries()) {
       const start = segment.offset + i * LIMITS.chunkBytes;
@@ -262,8 +315,10 @@ function checkHashes(bytes: Uint8Array<ArrayBuffer>, manifest: Manifest): void {
     if (segment.chunkHashes.length !== Math.ceil(segment.length / LIMITS.chunkBytes))
       fail('chunks are missing');
   }
-  if (end !== bytes.length) fail('the file has bytes behind its last segment');
-  checkPlaces(manifest, fail);
+  // A header file whose weights are all elsewhere ends with its padding.
+  const rest = bytes.subarray(end);
+  if (segments.length > 0 ? rest.length > 0 : rest.some((byte) => byte !== 0))
+    fail('bytes lie behind the end');
 }
 
 /** No two planes or assets share a byte, and none leaves its segment. */
