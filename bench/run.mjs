@@ -281,7 +281,12 @@ async function run() {
   const runs = await measureSpeeds(options, subjects, job, skipped);
   if (runs.length === 0) throw new Error(`nothing could be measured: ${skipped.at(-1).reason}`);
   if (windowCount > 0) await measurePerplexities(subjects, windows, openOptions, skipped);
-  const matvec = options.peers ? await measureMatvec(installPeer('onnxruntime', log), skipped, log) : [];
+  let matvec = [];
+  if (options.peers) {
+    const installed = installPeer('onnxruntime', log);
+    if (installed.versions !== undefined) peers.onnxruntime = installed.versions;
+    matvec = await measureMatvec(installed, skipped, log);
+  }
 
   const { peers: _, model, text: __, calibration: ___, record: isKept, name, ...kept } = options;
   const record = {
