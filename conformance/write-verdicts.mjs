@@ -1,10 +1,11 @@
 // Writes what packages/format says, for other implementations to compare with; one JSON object a line:
-//   { base, patches: [[offset, hex], …], open: code or null, first: code or null, codes: sorted }
-//     of a damaged file, fixtures/good/BASE.duo with the patches written over it, in order, without data files beside it
+//   { base, size, patches: [[offset, hex], …], open: code or null, first: code or null, codes: sorted }
+//     of a damaged file, fixtures/good/BASE.duo with the patches written over it, in order, then cut to the size or filled
+//     up with zero bytes, without data files beside it
 //   { good, canonical: sorted codes of the check of the form, content_sha256 }  of fixtures/good/GOOD.duo
 //   { quantizer, row, low, step, codes, values }  of a row of activations; NaN is null, quantizer has the schema's names
 // Options: --mutants N, default 5000, of the first kind; --seed N, default 1; --out FILE
-// Half of the damage is repaired up to the hashes that cover it, so that it reaches the rules behind them.
+// Three quarters of the damage are repaired up to the hashes that cover it, so that they reach the rules behind them.
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -116,6 +117,19 @@ function apply(file, patches, repair) {
   return { bytes, patches: all };
 }
 
+/** One file in 16 is cut somewhere or gets more bytes. */
+function pickSize(file, size) {
+  if (random(16) > 0) return size;
+  return pick([
+    random(128),
+    random(file.headerLength),
+    random(file.base),
+    random(size),
+    size - 1,
+    size + 1 + random(64),
+  ]);
+}
+
 async function judge(bytes) {
   const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   const report = await validateContainer(createMemorySource(view), { maxProblems: 1e6 });
@@ -185,7 +199,10 @@ for (let index = 0; index < Number(options.mutants); index += 1) {
         : makeDamage(file.bytes, file.base, file.bytes.length);
   const { bytes, patches } = apply(file, damage, random(4) > 0);
   const hex = patches.map(([at, patch]) => [at, patch.toString('hex')]);
-  lines.push(JSON.stringify({ base: file.name, patches: hex, ...(await judge(bytes)) }));
+  const size = pickSize(file, bytes.length);
+  const cut = Buffer.alloc(size);
+  bytes.copy(cut);
+  lines.push(JSON.stringify({ base: file.name, size, patches: hex, ...(await judge(cut)) }));
 }
 if (options.out === undefined) console.log(lines.join('\n'));
 else writeFileSync(options.out, `${lines.join('\n')}\n`);

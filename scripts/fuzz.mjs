@@ -96,10 +96,15 @@ const [{ cases, files }] = await Promise.all(threads.map((thread) => thread.read
 console.log(`${threads.length} threads, seed ${seed}, Node ${process.version}, ${cpus()[0]?.model}`);
 for (const file of files) console.log(`file ${file.name}: ${file.bytes} bytes, header ${file.headerLength}`);
 
-/** Watches the threads of one campaign; a hang cannot be stopped from inside. */
-function watch(campaign) {
+/** Watches the threads of one campaign; a hang cannot be stopped from inside. Says each minute how far it is. */
+function watch(campaign, total) {
+  let minute = Date.now();
   const seen = threads.map(() => ({ index: -1, since: Date.now() }));
   return setInterval(() => {
+    if (Date.now() - minute > 60_000) {
+      minute = Date.now();
+      console.error(`${campaign}: ${total.cases} cases so far`);
+    }
     for (const [i, thread] of threads.entries()) {
       if (!thread.task || thread.index !== seen[i].index) {
         seen[i] = { index: thread.index, since: Date.now() };
@@ -116,7 +121,7 @@ async function runCampaign(name, from, to) {
   const started = performance.now();
   const total = { cases: 0, accepted: 0, codes: new Map(), opened: new Map() };
   let next = from;
-  const watcher = watch(name);
+  const watcher = watch(name, total);
   await Promise.all(
     threads.map(async (thread) => {
       while (next < to && !failed) {

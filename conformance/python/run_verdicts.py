@@ -2,7 +2,7 @@
 
 Takes a file of verdicts, one JSON object a line; conformance/write-verdicts.mjs says what is in it. Of damaged files
 the first code of a reader, the first code of a validator and its set of codes must be the same, and nothing may be
-raised that is no DuobitError. Prints what differs. The last line is 'N agree, N differ'. Exit code 1 when something differs.
+raised that is no DuobitError. Prints what differs. The last line is 'N agree, N differ'. Exit code 1 when one does.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ class Judge:
 
     def judge(self, verdict: Verdict) -> Verdict:
         if "base" in verdict:
-            return self.judge_damaged(verdict["base"], verdict["patches"])
+            return self.judge_damaged(verdict["base"], verdict["patches"], verdict["size"])
         return self.judge_good(verdict["good"]) if "good" in verdict else self.judge_row(verdict)
 
-    def judge_damaged(self, name: str, patches: list[tuple[int, str]]) -> Verdict:
+    def judge_damaged(self, name: str, patches: list[tuple[int, str]], size: int) -> Verdict:
         if name not in self.bases:
             self.bases[name] = (GOOD / f"{name}.duo").read_bytes()
         data = bytearray(self.bases[name])
         for place, text in patches:
             data[place : place + len(text) // 2] = bytes.fromhex(text)
-        codes = [problem.code for problem in validate_container(MemorySource(bytes(data)))]
+        source = MemorySource(bytes(data[:size]).ljust(size, b"\0"))
+        codes = [problem.code for problem in validate_container(source)]
         try:
-            open_container(MemorySource(bytes(data)))
+            open_container(source)
             opened = None
         except DuobitError as error:
             opened = error.code

@@ -172,8 +172,7 @@ def find_contradiction(tensor: Tree, planes: Planes) -> Flaw | None:
         mask = sum(1 << k for k in _array("I", planes[enc.OUTLIER_INDEX]))  # ENC-OUT-2
         flaws = (_find_bits(planes[role], columns, [mask] * rows, "OUTLIER_BITS") for role in (enc.SIGN, enc.BITMAP))
         return next((flaw for flaw in flaws if flaw is not None), None)
-    masks = _rows(planes[enc.SALIENT_MASK], rows)  # ENC-PB-2
-    return _find_bits(planes[enc.SIGN], columns, masks, "SALIENT_BITS") or _find_offsets(tensor, masks, planes)
+    return _find_salient(tensor, planes)
 
 
 def _find_not_finite(data: bytes, encoding: int) -> Flaw | None:
@@ -221,15 +220,21 @@ def _find_index(data: bytes, columns: int) -> Flaw | None:
     return None
 
 
-def _find_offsets(tensor: Tree, masks: list[int], planes: Planes) -> Flaw | None:
-    """ENC-PB-7, and ENC-PB-4: the last entry is what the mask has and what salient_count says."""
-    total = 0
+def _find_salient(tensor: Tree, planes: Planes) -> Flaw | None:
+    """Row by row the offset of the row (ENC-PB-7) and its signs (ENC-PB-2), then the last offset and ENC-PB-4."""
+    rows, columns = tensor["shape"]
+    masks, signs = _rows(planes[enc.SALIENT_MASK], rows), _rows(planes[enc.SIGN], rows)
     offsets = _array("I", planes[enc.SALIENT_OFFSETS])
+    stride = enc.bit_stride(columns)
+    total = 0
     for n, offset in enumerate(offsets):
         if offset != total:
             return Flaw(4 * n, "SALIENT_OFFSETS", f"entry {n} is {offset}, the mask has {total} bits set before")
-        total += masks[n].bit_count() if n < len(masks) else 0
+        if n < rows:
+            if masks[n] & signs[n]:
+                return Flaw(n * stride, "SALIENT_BITS", f"a sign bit of row {n} is set where the mask is")
+            total += masks[n].bit_count()
     if total != tensor["salient_count"]:
-        byte = 4 * len(masks)
-        return Flaw(byte, "SALIENT_OFFSETS", f"{total} mask bits are set, salient_count is {tensor['salient_count']}")
+        message = f"{total} mask bits are set, salient_count is {tensor['salient_count']}"
+        return Flaw(4 * rows, "SALIENT_OFFSETS", message)
     return None

@@ -102,6 +102,19 @@ describe('rules of the data', () => {
       'outlier pad byte',
       (data, m) => at(OUTLIERS, 'outlier-codes')(data, m).set([1], 207),
     ],
+    [
+      'PADDING_NONZERO',
+      'outlier pad byte of 0x80',
+      (data, m) => at(OUTLIERS, 'outlier-codes')(data, m).set([0x80], 3),
+    ],
+    [
+      'CODE_RANGE',
+      'outlier code of -128 before a wrong pad byte',
+      (data, m) => {
+        at(OUTLIERS, 'outlier-codes')(data, m).set([0x80], 6);
+        at(OUTLIERS, 'outlier-codes')(data, m).set([0x80], 7);
+      },
+    ],
     ['PADDING_NONZERO', 'salient pad byte', (data, m) => at(BINARY, 'salient-codes')(data, m).set([1], 70)],
     ['PADDING_NONZERO', 'salient pad bit', (data, m) => at(BINARY, 'salient-mask')(data, m).set([1], 5)],
     [

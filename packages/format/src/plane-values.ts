@@ -51,9 +51,11 @@ export function checkPlaneValues(
 }
 
 function checkInt8Codes(bytes: Uint8Array, start: number, columns: number): ValueProblem | null {
-  const lowest = indexOf(bytes, 0x80);
+  const padding = findRowPadding(bytes, start, int8RowStride(columns), 8 * columns);
+  // Before the first bad byte of padding all padding is zero, so what is found there is a code.
+  const lowest = indexOf(bytes.subarray(0, padding?.at ?? bytes.length), 0x80);
   if (lowest !== -1) return { code: 'CODE_RANGE', message: `the code at byte ${start + lowest} is -128` };
-  return checkRowPadding(bytes, start, int8RowStride(columns), 8 * columns);
+  return padding && paddingProblem(padding.row);
 }
 
 /** Node's Buffer searches many times faster than an array of bytes does. */
@@ -135,6 +137,21 @@ function checkRowPadding(
   stride: number,
   usedBits: number,
 ): ValueProblem | null {
+  const found = findRowPadding(bytes, start, stride, usedBits);
+  return found && paddingProblem(found.row);
+}
+
+function paddingProblem(row: number): ValueProblem {
+  return { code: 'PADDING_NONZERO', message: `row ${row} has bits behind its last column` };
+}
+
+/** The first byte in `bytes` that has a bit behind the last column of its row. */
+function findRowPadding(
+  bytes: Uint8Array,
+  start: number,
+  stride: number,
+  usedBits: number,
+): { readonly at: number; readonly row: number } | null {
   const firstByte = Math.floor(usedBits / 8);
   if (firstByte === stride) return null;
   const firstMask = 0xff & (0xff << (usedBits % 8));
@@ -144,7 +161,7 @@ function checkRowPadding(
       const at = row * stride + column - start;
       if (at < 0 || at >= bytes.length) continue;
       if ((bytes[at]! & (column === firstByte ? firstMask : 0xff)) !== 0) {
-        return { code: 'PADDING_NONZERO', message: `row ${row} has bits behind its last column` };
+        return { at, row };
       }
     }
   }
