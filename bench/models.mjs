@@ -52,6 +52,7 @@ export async function makeContainer(f16, calibration, log) {
   const inputs = {
     ...(await identify(f16)),
     calibration: { ...calibration, text: sha256(calibration.text) },
+    quantizer: sha256(await readFile(fileURLToPath(import.meta.resolve('@duobit/quantizer')))),
   };
   return makeOnce(file, inputs, async () => {
     log('quantizing to W(1+1)');
