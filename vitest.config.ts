@@ -8,7 +8,7 @@ export default defineConfig({
   resolve: { conditions: ['@duobit/source'] },
   ssr: { resolve: { conditions: ['@duobit/source'], externalConditions: ['@duobit/source'] } },
   test: {
-    include: ['packages/*/{src,test}/**/*.test.ts'],
+    include: ['packages/*/{src,test}/**/*.test.ts', 'bench/**/*.test.mjs'],
     testTimeout: 60_000,
     pool: 'forks',
     ...(results === undefined ? {} : { reporters: ['default', 'json'], outputFile: { json: results } }),

@@ -144,7 +144,9 @@ for (const folder of readdirSync(join(ROOT, 'packages'))) {
   }
   fileCount += assembly.length;
 }
-for (const path of listFiles(join(ROOT, 'scripts'))) checkLength(path);
+for (const folder of ['scripts', 'bench']) {
+  for (const path of listFiles(join(ROOT, folder))) checkLength(path);
+}
 
 function checkLength(path) {
   const lines = countLines(path);
