@@ -22,9 +22,18 @@ function drawBytes(count, limit) {
 
 function makeW11(rows, columns) {
   const groupSize = 128;
-  const levels = Float32Array.from({ length: rows * Math.ceil(columns / groupSize) * 2 }, () => 0.01 + random());
+  const levels = Float32Array.from(
+    { length: rows * Math.ceil(columns / groupSize) * 2 },
+    () => 0.01 + random(),
+  );
   const planes = packW11({
-    rows, columns, groupSize, sign: drawBytes(rows * columns, 2), bitmap: drawBytes(rows * columns, 2), alpha: levels, mu: levels,
+    rows,
+    columns,
+    groupSize,
+    sign: drawBytes(rows * columns, 2),
+    bitmap: drawBytes(rows * columns, 2),
+    alpha: levels,
+    mu: levels,
   });
   return { planes, encoding: { kind: 'w11', groupSize, offsets: true } };
 }
@@ -33,7 +42,10 @@ function makeInt8(rows, columns) {
   const groupSize = 64;
   const codes = Int8Array.from({ length: rows * columns }, () => random() * 254 - 127);
   const scale = new Float32Array((rows * columns) / groupSize).fill(0.5);
-  return { planes: packInt8({ rows, columns, groupSize, codes, scale }), encoding: { kind: 'int8', groupSize } };
+  return {
+    planes: packInt8({ rows, columns, groupSize, codes, scale }),
+    encoding: { kind: 'int8', groupSize },
+  };
 }
 
 function makeF32(rows, columns) {
@@ -45,10 +57,16 @@ function makeF32(rows, columns) {
 async function time(backend, op, kind, made, rows, columns, count) {
   const slots = { x: { kind, width: columns }, y: { kind: 'f32', width: rows } };
   const plan = {
-    slots, operations: [{ op, input: 'x', weight: 'w', out: 'y' }], cacheLayers: 0,
-    heads: { headCount: 1, kvHeadCount: 1, headSize: 2 }, ropeFrequencies: new Float64Array(1),
+    slots,
+    operations: [{ op, input: 'x', weight: 'w', out: 'y' }],
+    cacheLayers: 0,
+    heads: { headCount: 1, kvHeadCount: 1, headSize: 2 },
+    ropeFrequencies: new Float64Array(1),
   };
-  const data = { info: { name: 'w', shape: [rows, columns], encoding: made.encoding, activation: null }, planes: made.planes };
+  const data = {
+    info: { name: 'w', shape: [rows, columns], encoding: made.encoding, activation: null },
+    planes: made.planes,
+  };
   const program = await backend.prepare(plan, async () => data, { capacity: count, maxRows: count });
   let best = Number.POSITIVE_INFINITY;
   const end = performance.now() + 1000 * SECONDS;
@@ -61,14 +79,20 @@ async function time(backend, op, kind, made, rows, columns, count) {
   return best / 1000;
 }
 
-const w11 = [[1024, 1024], [4096, 4096], [1536, 576]].map((shape) => [shape, makeW11(...shape)]);
+const w11 = [
+  [1024, 1024],
+  [4096, 4096],
+  [1536, 576],
+].map((shape) => [shape, makeW11(...shape)]);
 const head = [[8192, 576], makeInt8(8192, 576)];
 const dense = [[1536, 576], makeF32(1536, 576)];
 for (const count of threads.length > 0 ? threads : [1])
   for (const isa of support.instructionSets) {
     const backend = await createNativeBackend({ isa, threads: count });
     const show = (what, seconds, work, unit) =>
-      console.log(`${isa.padEnd(7)} ${count} threads  ${what.padEnd(34)} ${(work / seconds / 1e9).toFixed(1).padStart(7)} ${unit}`);
+      console.log(
+        `${isa.padEnd(7)} ${count} threads  ${what.padEnd(34)} ${(work / seconds / 1e9).toFixed(1).padStart(7)} ${unit}`,
+      );
     for (const [[rows, columns], made] of w11)
       for (const tokens of [1, 2, 3, 64])
         show(

@@ -47,7 +47,9 @@ for (let round = 0; round <= Number(rounds); round++)
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 const rate = (milliseconds) => (1000 / milliseconds).toFixed(0).padStart(6);
 const base = subjects.find(({ label }) => label.startsWith('wasm')) ?? subjects[0];
-console.log(`tokens a second (ratio of medians to ${base.label}), ${rounds} rounds of ${PROMPT} + ${TOKENS} tokens`);
+console.log(
+  `tokens a second (ratio of medians to ${base.label}), ${rounds} rounds of ${PROMPT} + ${TOKENS} tokens`,
+);
 for (const { label, load, prefill, decode } of subjects) {
   const show = (kind, values, of) =>
     `${kind} median${rate(median(values))} best${rate(Math.min(...values))} (${(median(of) / median(values)).toFixed(2)}x)`;

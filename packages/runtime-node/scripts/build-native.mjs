@@ -24,13 +24,25 @@ const required = process.argv.includes('--require');
 const say = (line) => console.log(`native addon: ${line}`);
 
 /** Rounding must be what the source says: no product is fused with a sum unless written so. */
-const FLAGS = ['-std=c++17', '-O3', '-fPIC', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-Wall', '-Wextra'];
-const LINK = process.platform === 'darwin' ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-pthread'];
+const FLAGS = [
+  '-std=c++17',
+  '-O3',
+  '-fPIC',
+  '-fvisibility=hidden',
+  '-ffp-contract=off',
+  '-fno-math-errno',
+  '-Wall',
+  '-Wextra',
+];
+const LINK =
+  process.platform === 'darwin' ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-pthread'];
 /** GCC 12 warns of its own intrinsics' "undefined" values. */
 const SIMD = ['-Wno-uninitialized', '-Wno-maybe-uninitialized'];
 const X64 = {
   'kernels-avx2.cpp': ['-mavx2', '-mfma', '-mf16c'],
-  'kernels-avx512.cpp': '-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni'.split(' '),
+  'kernels-avx512.cpp': '-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni'.split(
+    ' ',
+  ),
 };
 
 async function findCompiler() {

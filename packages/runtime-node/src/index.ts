@@ -9,3 +9,4 @@ export {
   type NativeSupport,
   nativeSupport,
 } from './native/backend.ts';
+export { benchNativeMatvec } from './native/bench.ts';

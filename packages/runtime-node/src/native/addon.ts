@@ -57,7 +57,15 @@ export type LoadedAddon =
 
 /** Of the border between this file and native/addon.cpp; both go up together. */
 const INTERFACE = 1;
-const FUNCTIONS = ['instructionSets', 'createPool', 'createProgram', 'build', 'write', 'run', 'read'] as const;
+const FUNCTIONS = [
+  'instructionSets',
+  'createPool',
+  'createProgram',
+  'build',
+  'write',
+  'run',
+  'read',
+] as const;
 
 const require = createRequire(import.meta.url);
 const loaded = new Map<string, LoadedAddon>();
@@ -82,7 +90,10 @@ function findAddon(override: string): LoadedAddon {
     if (result.addon) return result;
     reasons.push(result.reason);
   }
-  return { addon: null, reason: reasons[0] ?? `none was built or installed for ${process.platform}-${process.arch}` };
+  return {
+    addon: null,
+    reason: reasons[0] ?? `none was built or installed for ${process.platform}-${process.arch}`,
+  };
 }
 
 /** Files that exist. From src/native the package lies two folders up, from dist one. */

@@ -90,7 +90,11 @@ function chooseInstructionSet(addon: Addon, wanted: string | undefined): string 
   const present = addon.instructionSets();
   if (wanted === undefined || wanted === '') return present[0]!;
   if (!INSTRUCTION_SETS.some((name) => name === wanted))
-    throw badOption('isa', `there is no instruction set "${wanted}"`, `Use one of: ${INSTRUCTION_SETS.join(', ')}`);
+    throw badOption(
+      'isa',
+      `there is no instruction set "${wanted}"`,
+      `Use one of: ${INSTRUCTION_SETS.join(', ')}`,
+    );
   if (!present.includes(wanted))
     throw new DuobitError('BACKEND_UNSUPPORTED', `this machine does not run "${wanted}"`, {
       where: 'isa',
@@ -100,7 +104,9 @@ function chooseInstructionSet(addon: Addon, wanted: string | undefined): string 
 }
 
 function disposedError(what: string): DuobitError {
-  return new DuobitError('BACKEND_DISPOSED', `${what} was used after dispose()`, { remedy: 'Create a new one' });
+  return new DuobitError('BACKEND_DISPOSED', `${what} was used after dispose()`, {
+    remedy: 'Create a new one',
+  });
 }
 
 function outOfMemory(what: string): DuobitError {
@@ -114,7 +120,11 @@ function inMemory<T>(what: string, act: () => T): T {
   try {
     return act();
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'OUT_OF_MEMORY' || error.code === 'THREADS'))
+    if (
+      error instanceof Error &&
+      'code' in error &&
+      (error.code === 'OUT_OF_MEMORY' || error.code === 'THREADS')
+    )
       throw outOfMemory(`${what} (${error.message})`);
     throw error;
   }
@@ -226,7 +236,8 @@ class NativeProgram implements Program {
     checkRun(request, this.#options);
     this.#latest = null;
     const { rows, position, logits } = request;
-    for (const { values, vocabulary } of this.#tokens.values()) checkTokens(values.subarray(0, rows), vocabulary);
+    for (const { values, vocabulary } of this.#tokens.values())
+      checkTokens(values.subarray(0, rows), vocabulary);
     const logitRows = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
     this.#addon.run(handle, rows, position, logitRows);
     this.#latest = { rows, logitRows };

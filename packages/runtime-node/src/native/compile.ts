@@ -36,7 +36,9 @@ export function flattenPlan(
 ): FlatPlan {
   const entries = Object.entries(plan.slots);
   const slotIds = new Map(entries.map(([name], index) => [name, index]));
-  const slots = Float64Array.from(entries.flatMap(([, { kind, width }]) => [SLOT_KINDS.indexOf(kind), width]));
+  const slots = Float64Array.from(
+    entries.flatMap(([, { kind, width }]) => [SLOT_KINDS.indexOf(kind), width]),
+  );
   const operations = new Float64Array(plan.operations.length * RECORD);
   plan.operations.forEach((operation, index) => {
     const { slots: names, numbers } = listOperands(operation);
@@ -47,7 +49,14 @@ export function flattenPlan(
     operations.set(numbers, index * RECORD + 6);
   });
   const { kvHeadCount, headSize } = plan.heads;
-  const geometry = Float64Array.of(plan.cacheLayers, kvHeadCount, headSize, capacity, maxRows, kv === 'f16' ? 1 : 0);
+  const geometry = Float64Array.of(
+    plan.cacheLayers,
+    kvHeadCount,
+    headSize,
+    capacity,
+    maxRows,
+    kv === 'f16' ? 1 : 0,
+  );
   return { slots, operations, geometry, slotIds };
 }
 
@@ -65,7 +74,10 @@ function listOperands(operation: Operation): { slots: string[]; numbers: number[
     case 'attention': {
       const { query, key, value, out, layer, window } = operation;
       const { headCount, kvHeadCount, headSize } = operation.heads;
-      return { slots: [query, key, value, out], numbers: [layer, headCount, kvHeadCount, headSize, window ?? 0] };
+      return {
+        slots: [query, key, value, out],
+        numbers: [layer, headCount, kvHeadCount, headSize, window ?? 0],
+      };
     }
     case 'siluMul':
       return { slots: [operation.gate, operation.up, operation.out], numbers: [] };

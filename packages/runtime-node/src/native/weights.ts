@@ -23,7 +23,15 @@ export function addWeight(addon: Addon, program: ProgramHandle, data: TensorData
   if (encoding.kind === 'int8' || encoding.kind === 'int4') {
     const plane = requirePlanes(data);
     const nibbles = encoding.kind === 'int4';
-    return addon.addInteger(program, plane('codes'), plane('scale'), nibbles, rows, columns, encoding.groupSize);
+    return addon.addInteger(
+      program,
+      plane('codes'),
+      plane('scale'),
+      nibbles,
+      rows,
+      columns,
+      encoding.groupSize,
+    );
   }
   if (encoding.kind !== 'w11') return null;
   const plane = requirePlanes(data);
