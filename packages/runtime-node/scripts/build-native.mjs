@@ -14,6 +14,7 @@ import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { FLAGS, machineFlags } from './native-flags.mjs';
 
 const run = promisify(execFile);
 const NATIVE = join(dirname(fileURLToPath(import.meta.url)), '..', 'native');
@@ -23,27 +24,8 @@ const STAMP = join(BUILD, 'stamp');
 const required = process.argv.includes('--require');
 const say = (line) => console.log(`native addon: ${line}`);
 
-/** Rounding must be what the source says: no product is fused with a sum unless written so. */
-const FLAGS = [
-  '-std=c++17',
-  '-O3',
-  '-fPIC',
-  '-fvisibility=hidden',
-  '-ffp-contract=off',
-  '-fno-math-errno',
-  '-Wall',
-  '-Wextra',
-];
 const LINK =
   process.platform === 'darwin' ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-pthread'];
-/** GCC 12 warns of its own intrinsics' "undefined" values. */
-const SIMD = ['-Wno-uninitialized', '-Wno-maybe-uninitialized'];
-const X64 = {
-  'kernels-avx2.cpp': ['-mavx2', '-mfma', '-mf16c'],
-  'kernels-avx512.cpp': '-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni'.split(
-    ' ',
-  ),
-};
 
 async function findCompiler() {
   for (const name of process.env.CXX ? [process.env.CXX] : ['g++', 'clang++', 'c++']) {
@@ -71,7 +53,7 @@ async function build() {
   const flags = [...FLAGS, ...includeFlags()];
   const files = (await readdir(NATIVE)).filter((name) => /\.(h|cpp)$/.test(name)).sort();
   const hash = createHash('sha256').update(
-    JSON.stringify([compiler, flags, LINK, SIMD, X64, process.platform, process.arch]),
+    JSON.stringify([compiler, flags, LINK, files.map(machineFlags), process.platform, process.arch]),
   );
   for (const name of files) hash.update(`\n${name}\n`).update(await readFile(join(NATIVE, name)));
   const stamp = hash.digest('hex');
@@ -87,10 +69,8 @@ async function build() {
     const objects = waiting.map((name) => join(work, `${basename(name, '.cpp')}.o`));
     const compileNext = async () => {
       for (let name = waiting.shift(); name; name = waiting.shift()) {
-        const extra = name.startsWith('kernels-') ? SIMD : [];
-        const machine = process.arch === 'x64' ? (X64[name] ?? []) : [];
         const object = join(work, `${basename(name, '.cpp')}.o`);
-        await run(compiler.name, [...flags, ...extra, ...machine, '-c', join(NATIVE, name), '-o', object]);
+        await run(compiler.name, [...flags, ...machineFlags(name), '-c', join(NATIVE, name), '-o', object]);
       }
     };
     await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, compileNext));
