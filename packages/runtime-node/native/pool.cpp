@@ -1,4 +1,4 @@
-// A fixed team of threads; see pool.h.
+// Threads that share the phases of a run; see pool.h.
 #include "pool.h"
 
 #if defined(__linux__)
@@ -53,6 +53,7 @@ void Signal::wait(uint32_t seen) {
 }
 
 Pool::Pool(int threads) : count_(threads) {
+  turn_.advance();  // closed
   try {
     for (int thread = 1; thread < threads; ++thread) workers_.emplace_back(&Pool::serve, this, thread);
   } catch (...) {
@@ -64,38 +65,74 @@ Pool::Pool(int threads) : count_(threads) {
 Pool::~Pool() { stop(); }
 
 void Pool::stop() {
-  ending_ = true;
-  start_.advance();
+  ending_.store(true);
+  turn_.advance();
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Pool::run(Work work, void* context) {
-  work_ = work;
-  context_ = context;
-  if (count_ > 1) start_.advance();
-  work(context, 0);
-  meet();
+void Pool::run(Work work, void* context, const int (&values)[3]) {
+  const uint64_t run = runs_.load() + 1;
+  runs_.store(run);
+  work_.store(work);
+  context_.store(context);
+  RunTicket ticket{run, 0, {}};
+  for (int i = 0; i < 3; ++i) {
+    ticket.values[i] = values[i];
+    values_[i].store(values[i]);
+  }
+  if (count_ > 1) turn_.advance();  // open
+  work(context, ticket);
+  if (count_ > 1) turn_.advance();  // closed
+}
+
+void Pool::settle() {
+  while (inside_.load() != 0) std::this_thread::yield();
 }
 
 void Pool::serve(int thread) {
-  // A worker takes part in every run, as each ends with a meeting; so the value it waits at is the number of runs so far.
-  for (uint32_t seen = 0;; ++seen) {
-    start_.wait(seen);
-    if (ending_) return;
-    work_(context_, thread);
-    meet();
+  for (uint32_t seen = 1;;) {
+    turn_.wait(seen);
+    // From here on settle() waits for this thread; if the run was closed before, that shows now.
+    inside_.fetch_add(1);
+    seen = turn_.now();
+    if (seen % 2 == 0 && !ending_.load()) {
+      RunTicket ticket{runs_.load(), thread, {}};
+      for (int i = 0; i < 3; ++i) ticket.values[i] = values_[i].load();
+      const Work work = work_.load();
+      void* context = context_.load();
+      // What was read belongs together only if no other run was begun meanwhile.
+      if (turn_.now() == seen) work(context, ticket);
+    }
+    inside_.fetch_sub(1);
+    if (ending_.load()) return;
   }
 }
 
-void Pool::meet() {
-  if (count_ == 1) return;
-  const uint32_t seen = met_.now();
-  if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_) {
-    waiting_.store(0, std::memory_order_relaxed);
-    met_.advance();
-  } else {
-    met_.wait(seen);
+constexpr int UNIT_BITS = 24;
+constexpr uint64_t UNITS = (uint64_t{1} << UNIT_BITS) - 1;
+
+int Phase::claim(uint64_t run, int count) {
+  uint64_t word = next_.load();
+  for (;;) {
+    if (word >> UNIT_BITS > run) return -2;
+    const uint64_t unit = word >> UNIT_BITS == run ? word & UNITS : 0;
+    if (unit >= static_cast<uint64_t>(count)) return -1;
+    if (next_.compare_exchange_weak(word, run << UNIT_BITS | (unit + 1))) return static_cast<int>(unit);
   }
+}
+
+bool Phase::finish(uint64_t run, int count) {
+  uint64_t word = done_.load();
+  for (;;) {
+    const uint64_t done = (word >> UNIT_BITS == run ? word & UNITS : 0) + 1;
+    if (done_.compare_exchange_weak(word, run << UNIT_BITS | done)) return done == static_cast<uint64_t>(count);
+  }
+}
+
+int Phase::isDone(uint64_t run, int count) const {
+  const uint64_t word = done_.load();
+  if (word >> UNIT_BITS > run) return -2;
+  return count == 0 || (word >> UNIT_BITS == run && (word & UNITS) >= static_cast<uint64_t>(count)) ? 1 : 0;
 }
 
 }  // namespace duobit

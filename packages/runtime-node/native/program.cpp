@@ -138,20 +138,28 @@ void Program::addProduct(Step step, const Operation& o) {
   steps_.push_back(step);
 }
 
-/** Decides where threads meet. Row-by-row steps that follow each other need not: a row stays with its thread. */
+/** Parts the steps into phases. Row-by-row steps share one: a row stays with the thread that took it. */
 void Program::arrange() {
-  size_t first = 0;
   for (size_t i = 0; i < steps_.size(); ++i) {
     Step& step = steps_[i];
-    step.meets = i > 0 && !(isByRow(step.kind) && isByRow(steps_[i - 1].kind));
-    bool joins = i > 0 && isProduct(step.kind) && isProduct(steps_[i - 1].kind);
-    for (size_t j = first; joins && j < i; ++j)
-      joins = steps_[j].out != step.out && steps_[j].out != step.a && steps_[j].a != step.out;
-    if (!joins) first = i;
-    else step.meets = false;
-    step.base = joins ? steps_[i - 1].base + steps_[i - 1].units : 0;
-    for (size_t j = first; j <= i; ++j) steps_[j].total = step.base + step.units;
+    PhaseSteps* phase = phaseSteps_.empty() ? nullptr : &phaseSteps_.back();
+    bool joins = false;
+    if (phase && isByRow(step.kind)) joins = isByRow(steps_[phase->first].kind);
+    if (phase && isProduct(step.kind)) {
+      joins = isProduct(steps_[phase->first].kind);
+      for (size_t j = phase->first; joins && j < i; ++j)
+        joins = steps_[j].out != step.out && steps_[j].out != step.a && steps_[j].a != step.out &&
+                steps_[j].logits == step.logits;
+    }
+    if (!joins) {
+      phaseSteps_.push_back({i, i, 0});
+      phase = &phaseSteps_.back();
+    }
+    phase->end = i + 1;
+    step.base = phase->total;
+    phase->total += step.units;
   }
+  phases_ = std::make_unique<Phase[]>(phaseSteps_.size());
 }
 
 void Program::writeTokens(int slot, const int32_t* values, size_t count) {
@@ -164,37 +172,66 @@ void Program::writeFloats(int slot, const float* values, size_t count) {
     std::memcpy(target.row(static_cast<int>(row)), values + row * target.width, sizeof(float) * target.width);
 }
 
-void Program::run(int rows, int position, int logitRows) {
-  request_ = {rows, position, logitRows};
-  pool_->run(workOn, this);
-}
+void Program::run(int rows, int position, int logitRows) { pool_->run(workOn, this, {rows, position, logitRows}); }
 
-void Program::work(int thread) {
-  const int threads = pool_->threads();
-  const auto share = [&](int count, int index) {
-    return static_cast<int>(static_cast<int64_t>(count) * index / threads);
-  };
-  // A single row is worked on by thread 0, which the caller waits in anyway.
-  const auto rowShare = [&](int index) {
-    return static_cast<int>((static_cast<int64_t>(request_.rows) * index + threads - 1) / threads);
-  };
-  for (const Step& step : steps_) {
-    if (step.meets) pool_->meet();
-    if (isByRow(step.kind)) {
-      const int skipped = step.logits ? request_.rows - request_.logitRows : 0;
-      runRows(step, std::max(skipped, rowShare(thread)), rowShare(thread + 1));
-    } else if (isProduct(step.kind)) {
-      runProduct(step, thread);
-    } else if (step.kind == Kind::Attention) {
-      runAttention(step, thread);
-    } else {
-      kernels_.squares(step.a->row(0), step.a->stride / 4, request_.rows, share(step.units, thread),
-                       share(step.units, thread + 1), step.out->memory.as<double>());
+void Program::work(const RunTicket& ticket) {
+  const Request request{ticket.values[0], ticket.values[1], ticket.values[2]};
+  for (size_t p = 0; p < phaseSteps_.size(); ++p) {
+    const PhaseSteps& steps = phaseSteps_[p];
+    Phase& phase = phases_[p];
+    const int count = countUnits(steps, request);
+    for (;;) {
+      const int unit = phase.claim(ticket.run, count);
+      if (unit == -1) break;
+      if (unit < 0) return;
+      runUnit(steps, request, unit, ticket.thread);
+      if (phase.finish(ticket.run, count)) phaseEnded_.advance();
+    }
+    for (;;) {
+      const uint32_t seen = phaseEnded_.now();
+      const int done = phase.isDone(ticket.run, count);
+      if (done == 1) break;
+      if (done < 0) return;
+      phaseEnded_.wait(seen);
     }
   }
 }
 
-void Program::runRows(const Step& step, int first, int end) {
+/** Size of a share when `total` is to be dealt out: a few for each thread, so that a slow one holds little. */
+int Program::shareOf(int total) const {
+  const int threads = pool_->threads(), shares = threads == 1 ? 1 : 4 * threads;
+  return std::max(1, (total + shares - 1) / shares);
+}
+
+static int divideUp(int a, int b) { return (a + b - 1) / b; }
+
+int Program::countUnits(const PhaseSteps& phase, const Request& request) const {
+  const Step& step = steps_[phase.first];
+  if (isByRow(step.kind)) return divideUp(request.rows, shareOf(request.rows));
+  if (step.kind != Kind::Attention) return divideUp(phase.total, shareOf(phase.total));
+  const int kvHeads = static_cast<int>(step.numbers[2]), group = static_cast<int>(step.numbers[1]) / kvHeads;
+  return request.rows * kvHeads * divideUp(group, queriesTogether(step, request));
+}
+
+void Program::runUnit(const PhaseSteps& phase, const Request& request, int unit, int thread) {
+  const Step& head = steps_[phase.first];
+  if (head.kind == Kind::Attention) return runAttention(head, request, unit, thread);
+  const bool byRow = isByRow(head.kind);
+  const int total = byRow ? request.rows : phase.total, share = shareOf(total);
+  const int first = unit * share, end = std::min(total, first + share);
+  for (size_t i = phase.first; i < phase.end; ++i) {
+    const Step& step = steps_[i];
+    if (byRow) {
+      runRows(step, request, std::max(first, step.logits ? request.rows - request.logitRows : 0), end);
+    } else if (isProduct(step.kind)) {
+      runProduct(step, request, std::max(0, first - step.base), std::min(step.units, end - step.base), thread);
+    } else {
+      kernels_.squares(step.a->row(0), step.a->stride / 4, request.rows, first, end, step.out->memory.as<double>());
+    }
+  }
+}
+
+void Program::runRows(const Step& step, const Request& request, int first, int end) {
   const int headSize = static_cast<int>(frequencies_.size()) * 2;
   for (int row = first; row < end; ++row) {
     switch (step.kind) {
@@ -225,7 +262,7 @@ void Program::runRows(const Step& step, int first, int end) {
         break;
       case Kind::CacheRows:
         kernels_.cacheRow(layers_[static_cast<int>(step.numbers[0])], step.b->row(row), step.c->row(row),
-                          static_cast<int>(step.numbers[2]), request_.position + row);
+                          static_cast<int>(step.numbers[2]), request.position + row);
         break;
       case Kind::SiluMul:
         kernels_.siluMul(step.a->row(row), step.b->row(row), step.out->row(row), step.out->width);
@@ -234,7 +271,7 @@ void Program::runRows(const Step& step, int first, int end) {
       case Kind::Angles: {
         float* table = angles_.as<float>() + static_cast<size_t>(row) * headSize;
         for (int i = 0; i < headSize / 2; ++i) {
-          const double angle = (request_.position + row) * frequencies_[i];
+          const double angle = (request.position + row) * frequencies_[i];
           table[i] = static_cast<float>(std::cos(angle));
           table[headSize / 2 + i] = static_cast<float>(std::sin(angle));
         }
@@ -245,11 +282,8 @@ void Program::runRows(const Step& step, int first, int end) {
   }
 }
 
-void Program::runProduct(const Step& step, int thread) {
-  const int64_t total = step.total, threads = pool_->threads();
-  const int first = std::max(0, static_cast<int>(total * thread / threads) - step.base);
-  const int end = std::min(step.units, static_cast<int>(total * (thread + 1) / threads) - step.base);
-  const int rows = step.logits ? request_.logitRows : request_.rows, skipped = request_.rows - rows;
+void Program::runProduct(const Step& step, const Request& request, int first, int end, int thread) {
+  const int rows = step.logits ? request.logitRows : request.rows, skipped = request.rows - rows;
   if (first >= end || rows == 0) return;
   float* out = step.out->row(0);
   const size_t outStride = step.out->stride / 4;
@@ -270,31 +304,30 @@ void Program::runProduct(const Step& step, int thread) {
   }
 }
 
-void Program::runAttention(const Step& step, int thread) {
-  const int threads = pool_->threads();
+/** Queries of a kv head go together, but not where that leaves threads idle. */
+int Program::queriesTogether(const Step& step, const Request& request) const {
+  const int kvHeads = static_cast<int>(step.numbers[2]), group = static_cast<int>(step.numbers[1]) / kvHeads;
+  return request.rows == 1 && kvHeads % pool_->threads() != 0 ? 1 : std::min(group, MOST_QUERIES);
+}
+
+void Program::runAttention(const Step& step, const Request& request, int unit, int thread) {
   const int headCount = static_cast<int>(step.numbers[1]), kvHeads = static_cast<int>(step.numbers[2]);
   const int headSize = static_cast<int>(step.numbers[3]), window = static_cast<int>(step.numbers[4]);
-  const int group = headCount / kvHeads;
-  // Queries of a kv head go together, but not where that leaves threads idle.
-  const int together = request_.rows == 1 && kvHeads % threads != 0 ? 1 : std::min(group, MOST_QUERIES);
-  const int parts = (group + together - 1) / together, units = request_.rows * kvHeads * parts;
+  const int group = headCount / kvHeads, together = queriesTogether(step, request);
+  const int parts = divideUp(group, together), row = unit / (kvHeads * parts), part = unit % parts;
   AttentionTask task{};
   task.cache = &layers_[static_cast<int>(step.numbers[0])];
   task.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(headSize)));
   task.scores = scratch_[thread].as<float>();
   task.scoreStride = scoreStride_;
-  // Later rows see more positions; dealt out in turn, threads get equal shares.
-  for (int unit = thread; unit < units; unit += threads) {
-    const int row = unit / (kvHeads * parts), part = unit % parts;
-    task.kvHead = unit / parts % kvHeads;
-    task.count = std::min(together, group - part * together);
-    task.end = request_.position + row + 1;
-    task.begin = window > 0 && task.end > window ? task.end - window : 0;
-    const size_t head = static_cast<size_t>(task.kvHead * group + part * together) * headSize;
-    task.queries = step.a->row(row) + head;
-    task.outs = step.out->row(row) + head;
-    kernels_.attention(task);
-  }
+  task.kvHead = unit / parts % kvHeads;
+  task.count = std::min(together, group - part * together);
+  task.end = request.position + row + 1;
+  task.begin = window > 0 && task.end > window ? task.end - window : 0;
+  const size_t head = static_cast<size_t>(task.kvHead * group + part * together) * headSize;
+  task.queries = step.a->row(row) + head;
+  task.outs = step.out->row(row) + head;
+  kernels_.attention(task);
 }
 
 size_t Program::readSize(int slot, int rows) const {

@@ -37,6 +37,7 @@ struct Geometry {
 class Program {
  public:
   Program(std::shared_ptr<Pool> pool, const Kernels& kernels) : pool_(std::move(pool)), kernels_(kernels) {}
+  ~Program() { pool_->settle(); }
   const Kernels& kernels() const { return kernels_; }
   int addWeight(Weight weight);
   size_t weightBytes() const;
@@ -74,10 +75,14 @@ class Program {
     const Weight* weight = nullptr;
     double numbers[5] = {};
     bool logits = false;
-    /** Whether all threads meet before it. */
-    bool meets = true;
-    /** Products that need no meeting between them share their tiles out as one row of `total`, this one's from `base` on. */
-    int units = 0, base = 0, total = 0;
+    /** Tiles of a product, and where they begin among those of the products of its phase. */
+    int units = 0, base = 0;
+  };
+  /** Steps that need nothing that another thread wrote in the same phase. */
+  struct PhaseSteps {
+    size_t first, end;
+    /** Tiles or columns of all its steps. */
+    int total;
   };
   struct Request {
     int rows, position, logitRows;
@@ -88,17 +93,24 @@ class Program {
   void addSteps(const Operation&);
   void addProduct(Step, const Operation&);
   void arrange();
-  void work(int thread);
-  void runRows(const Step&, int first, int end);
-  void runProduct(const Step&, int thread);
-  void runAttention(const Step&, int thread);
-  static void workOn(void* self, int thread) { static_cast<Program*>(self)->work(thread); }
+  void work(const RunTicket&);
+  int countUnits(const PhaseSteps&, const Request&) const;
+  int shareOf(int total) const;
+  void runUnit(const PhaseSteps&, const Request&, int unit, int thread);
+  void runRows(const Step&, const Request&, int first, int end);
+  void runProduct(const Step&, const Request&, int first, int end, int thread);
+  int queriesTogether(const Step&, const Request&) const;
+  void runAttention(const Step&, const Request&, int unit, int thread);
+  static void workOn(void* self, const RunTicket& ticket) { static_cast<Program*>(self)->work(ticket); }
 
   std::shared_ptr<Pool> pool_;
   const Kernels& kernels_;
   std::vector<std::unique_ptr<Weight>> weights_;
   std::vector<Slot> slots_;
   std::vector<Step> steps_;
+  std::vector<PhaseSteps> phaseSteps_;
+  std::unique_ptr<Phase[]> phases_;
+  Signal phaseEnded_;
   std::vector<CacheLayer> layers_;
   std::vector<Memory> cacheMemory_;
   std::vector<double> frequencies_;
@@ -107,7 +119,6 @@ class Program {
   RoundedRows rounded_{};
   Geometry geometry_{};
   size_t scoreStride_ = 0;
-  Request request_{};
 };
 
 }  // namespace duobit
