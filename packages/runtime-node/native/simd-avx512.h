@@ -70,7 +70,12 @@ static inline I dotBytes(I acc, const uint8_t* x, B w) {
   return _mm512_dpbusd_epi32(acc, _mm512_set1_epi32(four), w);
 }
 
-static inline B loadBytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+static inline B loadBytes(const uint8_t* p) {
+  B bytes = _mm512_loadu_si512(p);
+  // Keeps the compiler from loading once for each use: of a line on its way from memory, one load is enough.
+  __asm__("" : "+v"(bytes));
+  return bytes;
+}
 static inline B zeroBytes() { return _mm512_setzero_si512(); }
 static inline B lowNibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 static inline B shiftRight4(B a) { return _mm512_srli_epi16(a, 4); }
