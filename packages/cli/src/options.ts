@@ -1,4 +1,5 @@
 // Options that several commands share, and the parsers that turn an option's text into a checked number.
+import { BACKEND_NAMES, type BackendName } from '@duobit/runtime-node';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
 /** Parser for whole numbers from `minimum` to `maximum`; anything else is a usage error. */
@@ -54,8 +55,9 @@ export function collect(value: string, previous: readonly string[] | undefined):
 }
 
 export interface BackendOptions {
-  readonly backend: 'wasm' | 'reference';
-  readonly threads: number;
+  readonly backend: BackendName;
+  /** Undefined: the backend's own choice. */
+  readonly threads: number | undefined;
   readonly activations: 'a4' | 'f16';
 }
 
@@ -63,12 +65,18 @@ export interface BackendOptions {
 export function addBackendOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--backend <name>', 'wasm: SIMD kernels; reference: slow, scalar, double precision')
-        .choices(['wasm', 'reference'])
-        .default('wasm'),
+      new Option(
+        '--backend <name>',
+        'native: C++ kernels, threads; wasm: WebAssembly; reference: slow, double precision; auto: native, or else wasm',
+      )
+        .choices(BACKEND_NAMES)
+        .default('auto'),
     )
     .addOption(
-      new Option('--threads <count>', 'threads asked of the backend').argParser(integer(1, 1024)).default(1),
+      new Option(
+        '--threads <count>',
+        'threads asked of the backend (default: native takes one a core, at most 8)',
+      ).argParser(integer(1, 1024)),
     )
     .addOption(
       new Option(

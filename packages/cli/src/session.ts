@@ -63,7 +63,10 @@ export async function openSession(
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
-    const backend = await createBackend(options.backend, { threads: options.threads });
+    const backend = await createBackend(options.backend, {
+      threads: options.threads,
+      onNotice: (line) => note(context, line),
+    });
     closers.push(() => backend.dispose());
     const model = await createModel(source, backend, {
       activations: options.activations,
@@ -73,7 +76,7 @@ export async function openSession(
     });
     closers.push(() => model.dispose());
     progress.stop();
-    if (model.threads < options.threads) {
+    if (options.threads !== undefined && model.threads < options.threads) {
       note(
         context,
         `note: asked for ${plural(options.threads, 'thread')}; the ${model.backendName} backend runs ${plural(model.threads, 'thread')}`,

@@ -7,6 +7,14 @@ export {
   type ModelTensor as TensorSpec,
 } from '@duobit/format';
 export type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from './backend.ts';
+export {
+  checkPlan,
+  checkPrepareOptions,
+  checkRun,
+  checkSlot,
+  checkTokens,
+  checkWrite,
+} from './backends/checks.ts';
 export { createReferenceBackend } from './backends/reference/backend.ts';
 export { createWasmBackend, type WasmBackendOptions } from './backends/wasm/backend.ts';
 export { benchMatvec, type MatvecOptions, type MatvecReport } from './backends/wasm/bench.ts';

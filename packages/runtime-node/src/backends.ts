@@ -1,15 +1,21 @@
 // Backends by name, as command lines and configuration name them.
 import { type Backend, createReferenceBackend, createWasmBackend } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
+import { createNativeBackend, nativeSupport } from './native/backend.ts';
 
-/** 'auto' takes the fastest backend that works on this machine; so far that is 'wasm'. */
-export type BackendName = 'auto' | 'wasm' | 'reference';
+/** 'auto' takes 'native' where its addon can be loaded, else 'wasm'. */
+export type BackendName = 'auto' | 'native' | 'wasm' | 'reference';
 
-export const BACKEND_NAMES: readonly BackendName[] = ['auto', 'wasm', 'reference'];
+export const BACKEND_NAMES: readonly BackendName[] = ['auto', 'native', 'wasm', 'reference'];
 
 export interface BackendOptions {
-  /** Threads to use; a backend may use fewer, see `Backend.threads`. */
+  /** Threads to use; a backend may use fewer, see `Backend.threads`. Default: the backend's own. */
   readonly threads?: number | undefined;
+  /**
+   * Told in one line when 'auto' has to do without the native backend. Default: writes it to stderr, once in a process.
+   * Nothing is told when DUOBIT_NATIVE=off asked for it.
+   */
+  readonly onNotice?: ((line: string) => void) | undefined;
 }
 
 /**
@@ -20,16 +26,24 @@ export async function createBackend(
   name: BackendName = 'auto',
   options: BackendOptions = {},
 ): Promise<Backend> {
-  const { threads } = options;
+  const { threads, onNotice = noticeOnce } = options;
   if (threads !== undefined && (!Number.isInteger(threads) || threads < 1))
     throw new DuobitError('BACKEND_OPTION', `threads is ${threads}; it must be a whole number, 1 or more`, {
       where: 'threads',
       remedy: 'Choose a number of threads',
     });
   switch (name) {
-    case 'auto':
+    case 'auto': {
+      const support = nativeSupport();
+      if (support.available) return createNativeBackend({ threads });
+      if (process.env.DUOBIT_NATIVE !== 'off')
+        onNotice(`note: the native backend is not available, using wasm (${support.reason})`);
+      return createWasmBackend({ threads });
+    }
+    case 'native':
+      return createNativeBackend({ threads });
     case 'wasm':
-      return createWasmBackend(threads === undefined ? {} : { threads });
+      return createWasmBackend({ threads });
     case 'reference':
       return createReferenceBackend();
     default:
@@ -38,4 +52,10 @@ export async function createBackend(
         remedy: `Use one of: ${BACKEND_NAMES.join(', ')}`,
       });
   }
+}
+
+let noticed = false;
+function noticeOnce(line: string): void {
+  if (!noticed) process.stderr.write(`${line}\n`);
+  noticed = true;
 }

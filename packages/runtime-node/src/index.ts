@@ -1,3 +1,12 @@
 // Public face of @duobit/runtime-node.
 export { BACKEND_NAMES, type BackendName, type BackendOptions, createBackend } from './backends.ts';
 export { type LoadOptions, loadModel } from './load-model.ts';
+export {
+  createNativeBackend,
+  INSTRUCTION_SETS,
+  type InstructionSet,
+  type NativeBackendOptions,
+  type NativeSupport,
+  nativeSupport,
+} from './native/backend.ts';
+export { benchNativeMatvec } from './native/bench.ts';

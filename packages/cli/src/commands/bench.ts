@@ -2,6 +2,7 @@
 // machine that slows down half-way slows both; the median is given with its spread.
 import { benchMatvec, createRandom, type Model, type Timings } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
+import { benchNativeMatvec } from '@duobit/runtime-node';
 import { type Command, Option } from 'commander';
 import { type Context, emit } from '../context.ts';
 import { describeMachine, formatMachine } from '../machine.ts';
@@ -13,6 +14,11 @@ import { formatBytes, formatPairs, formatRate, plural } from '../text.ts';
 
 const MATVEC_SIZE = 4096;
 const MATVEC_GROUP = 128;
+/** The matrix-vector benchmark of each backend that has one. */
+const KERNELS: ReadonlyMap<string, typeof benchMatvec> = new Map([
+  ['wasm', benchMatvec],
+  ['native', benchNativeMatvec],
+]);
 
 interface Options extends BackendOptions {
   readonly promptTokens: number;
@@ -63,7 +69,8 @@ async function runBench(context: Context, path: string, options: Options): Promi
     } finally {
       progress.stop();
     }
-    const matvec = model.backendName === 'wasm' ? await measureMatvec(context) : null;
+    const kernel = KERNELS.get(model.backendName);
+    const matvec = kernel ? await measureMatvec(context, kernel) : null;
     report(context, model, options, summarize(prefills), summarize(decodes), matvec);
   });
 }
@@ -95,12 +102,12 @@ interface Matvec {
   readonly gigabytes: Spread;
 }
 
-async function measureMatvec(context: Context): Promise<Matvec> {
+async function measureMatvec(context: Context, bench: typeof benchMatvec): Promise<Matvec> {
   const gweights: number[] = [];
   const gigabytes: number[] = [];
   for (let repeat = 0; repeat < 3; repeat += 1) {
     checkAborted(context.signal);
-    const result = await benchMatvec({
+    const result = await bench({
       rows: MATVEC_SIZE,
       columns: MATVEC_SIZE,
       groupSize: MATVEC_GROUP,

@@ -1,0 +1,15 @@
+// Which instruction sets this machine runs.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+namespace duobit {
+
+/** All names there are, fastest first. */
+const std::vector<std::string>& knownInstructionSets();
+/** Null when this build or this machine lacks it. */
+const Kernels* findKernels(const std::string& name);
+
+}  // namespace duobit

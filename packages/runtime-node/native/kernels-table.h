@@ -1,0 +1,14 @@
+// The table of one instruction set's kernels; the last include of its file.
+#pragma once
+#include "kernels-attention.h"
+#include "kernels-integer.h"
+#include "kernels-w11.h"
+
+namespace duobit::KERNEL_ISA {
+
+static const Kernels TABLE = {
+    KERNEL_NAME, VW, CHUNK, quantizeRow, w11Coded, w11Float, dense, roundRow, integer,
+    rmsNorm, rope, cacheRow, attention, siluMul, addTo, squares,
+};
+
+}  // namespace duobit::KERNEL_ISA

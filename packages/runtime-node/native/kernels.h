@@ -1,0 +1,125 @@
+// What the kernels of every instruction set have in common: layouts of weights, activations and cache, and the table of
+// functions that one instruction set provides.
+//
+// VW is the number of f32 in a vector of the instruction set (16, 8 or 4). All layouts follow from it:
+//
+// W(1+1): tiles of R = 4 VW rows. A tile is one stream: for each group of columns f16 levels
+//   [mu0 | alpha0 | mu1 | alpha1][R] (without offsets [alpha0 | alpha1][R]), then for every 4 columns one vector of R bytes:
+//   low nibble = the 4 sign bits, high nibble = the 4 bitmap bits. Byte 2 r holds row r, byte 2 r + 1 row R / 2 + r, so that
+//   the low and the high bytes of 16-bit lanes come out as the two halves of the tile in order. Columns are padded to 16.
+// Dense f32: panels of 2 VW rows, [panel][column][2 VW].
+// int8 / int4: tiles of VW rows. For each group f16 scales [VW], i16 sums of the stored codes [VW], then chunks of
+//   4 VW bytes (VNNI) or 2 VW bytes: [row][4 or 2 columns]. int4 keeps code + 8; a byte holds column j in its low and column
+//   j + 4 (or j + 2) in its high nibble.
+// Codes of activations: for every 4 columns the 16 sums of subsets of their codes; the sum of the codes of every 32 columns.
+// KV cache: keys [kv head][position / VW][dimension][VW positions], values [kv head][position][dimension padded to VW].
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace duobit {
+
+struct W11Matrix {
+  int rows, columns, tiles, groups, groupSize;
+  /** Units of 16 columns in a group, and in the last one. */
+  int unitsPerGroup, lastUnits;
+  bool offsets;
+  size_t tileBytes;
+  const uint8_t* data;
+  /** Sum of each row's decoded weights, padded to whole tiles. */
+  const float* rowSums;
+};
+
+struct DenseMatrix {
+  int rows, columns, panels;
+  const float* data;
+};
+
+struct IntegerMatrix {
+  int rows, columns, tiles, groups, groupSize;
+  bool nibbles;
+  size_t tileBytes;
+  const uint8_t* data;
+};
+
+/** Rows of 4-bit codes. Strides in bytes (tables), values (sums); params holds (lo, step) a row. */
+struct CodedRows {
+  uint8_t* tables;
+  size_t tableStride;
+  int16_t* sums;
+  size_t sumStride;
+  float* params;
+};
+
+/**
+ * Rows rounded to 16-bit integers a group, docs/numerics.md "Dense and integer weights". `codes`: with VNNI the high bytes
+ * of x + 32768, then the low bytes, `codeStride / 2` each; otherwise int16.
+ */
+struct RoundedRows {
+  uint8_t* codes;
+  size_t codeStride;
+  float* scales;
+  int32_t* sums;
+  size_t groupStride;
+};
+
+/** One layer's cache. Halves when `half` is set, else f32. */
+struct CacheLayer {
+  void* keys;
+  void* values;
+  bool half;
+  /** Elements of one kv head's plane of keys, of values, of one position of values. */
+  size_t keyPlane, valuePlane, valueStride;
+  int headSize;
+};
+
+/** Queries of one row that share a kv head; `queries` and `outs` are headSize apart. */
+struct AttentionTask {
+  const CacheLayer* cache;
+  int kvHead, count, begin, end;
+  const float* queries;
+  float* outs;
+  float scale;
+  /** count * (end rounded up to VW) floats. */
+  float* scores;
+  size_t scoreStride;
+};
+
+/** Most queries in a task. */
+constexpr int MOST_QUERIES = 4;
+
+struct Kernels {
+  const char* name;
+  int vectorWidth;
+  /** Columns of a row in a chunk of integer weights. */
+  int chunkColumns;
+  void (*quantizeRow)(const float* x, int width, float clipLow, float clipHigh, uint8_t* tables, int16_t* sums,
+                      float* params);
+  /** out[t][n] for the rows of tiles first <= tile < end; `spill` takes 4 VW floats for each of 4 rows. */
+  void (*w11Coded)(const W11Matrix&, const CodedRows&, int rows, int first, int end, float* out, size_t outStride,
+                   float* spill);
+  /** The same on f32 rows; `spill` takes a decoded group, 4 VW * groupSize floats. */
+  void (*w11Float)(const W11Matrix&, const float* x, size_t xStride, int rows, int first, int end, float* out,
+                   size_t outStride, float* spill);
+  void (*dense)(const DenseMatrix&, const float* x, size_t xStride, int rows, int first, int end, float* out,
+                size_t outStride);
+  void (*roundRow)(const float* x, int width, int groupSize, uint8_t* codes, size_t codeBytes, float* scales,
+                   int32_t* sums);
+  void (*integer)(const IntegerMatrix&, const RoundedRows&, int firstRow, int rows, int first, int end, float* out,
+                  size_t outStride);
+  void (*rmsNorm)(const float* x, const float* weight, float* out, int width, float epsilon);
+  void (*rope)(float* target, const float* angles, int headCount, int headSize);
+  void (*cacheRow)(const CacheLayer&, const float* key, const float* value, int kvHeads, int position);
+  void (*attention)(const AttentionTask&);
+  void (*siluMul)(const float* gate, const float* up, float* out, int width);
+  void (*add)(const float* input, float* out, int width);
+  void (*squares)(const float* x, size_t xStride, int rows, int first, int end, double* sums);
+};
+
+/** Null where this build or this machine lacks the instruction set. */
+const Kernels* scalarKernels();
+const Kernels* avx2Kernels();
+const Kernels* avx512Kernels();
+const Kernels* neonKernels();
+
+}  // namespace duobit

@@ -1,0 +1,124 @@
+// A plan compiled to a flat list of steps, run by a pool of threads in one call.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "kernels.h"
+#include "memory.h"
+#include "pool.h"
+#include "weights.h"
+
+namespace duobit {
+
+enum class SlotKind { Tokens, F32, A4, Stat };
+
+struct SlotSpec {
+  SlotKind kind;
+  int width;
+};
+
+/** Operations as the caller numbers them; the order is part of the interface with src/native/compile.ts. */
+enum class Op { Embed, RmsNorm, Quantize, W11MatMul, DenseMatMul, Rope, Attention, SiluMul, Add, Logits, Squares };
+
+/** `slots`: what the operation reads, then what it writes; unused entries are -1. */
+struct Operation {
+  Op op;
+  int slots[4];
+  int weight;
+  /** epsilon | clips | head count and size | layer, head count, kv head count, head size, window (0: none) */
+  double numbers[5];
+};
+
+struct Geometry {
+  int cacheLayers, kvHeadCount, headSize, capacity, maxRows;
+  bool halfCache;
+};
+
+class Program {
+ public:
+  Program(std::shared_ptr<Pool> pool, const Kernels& kernels) : pool_(std::move(pool)), kernels_(kernels) {}
+  ~Program() { pool_->settle(); }
+  const Kernels& kernels() const { return kernels_; }
+  int addWeight(Weight weight);
+  size_t weightBytes() const;
+  /** Everything a run needs is allocated here. @throws std::bad_alloc */
+  void build(const std::vector<SlotSpec>&, const std::vector<Operation>&, std::vector<double> frequencies, Geometry);
+  void writeTokens(int slot, const int32_t* values, size_t count);
+  void writeFloats(int slot, const float* values, size_t count);
+  /** The last `logitRows` rows go through `logits` operations. Token ids must have been checked. */
+  void run(int rows, int position, int logitRows);
+  size_t readSize(int slot, int rows) const;
+  void read(int slot, int rows, float* out) const;
+
+ private:
+  enum class Kind {
+    Embed, RmsNorm, Quantize, RoundRows, Rope, CacheRows, SiluMul, Add, Angles,  // row by row
+    W11Coded, W11Float, Dense, Integer,                                          // products, in tiles
+    Attention, Squares,
+  };
+  struct Slot {
+    SlotKind kind;
+    int width;
+    /** Bytes a row (a4: of its tables). */
+    size_t stride;
+    Memory memory, sums, params;
+    size_t sumStride;
+    float* row(int index) const { return memory.as<float>(index * stride); }
+    CodedRows coded() const { return {memory.as<uint8_t>(), stride, sums.as<int16_t>(), sumStride, params.as<float>()}; }
+  };
+  struct Step {
+    Kind kind;
+    const Slot* a = nullptr;
+    const Slot* b = nullptr;
+    const Slot* c = nullptr;
+    Slot* out = nullptr;
+    const Weight* weight = nullptr;
+    double numbers[5] = {};
+    bool logits = false;
+    /** Tiles of a product, and where they begin among those of the products of its phase. */
+    int units = 0, base = 0;
+  };
+  /** Steps that need nothing that another thread wrote in the same phase. */
+  struct PhaseSteps {
+    size_t first, end;
+    /** Tiles or columns of all its steps. */
+    int total;
+  };
+  struct Request {
+    int rows, position, logitRows;
+  };
+
+  static bool isByRow(Kind kind) { return kind <= Kind::Angles; }
+  static bool isProduct(Kind kind) { return kind >= Kind::W11Coded && kind <= Kind::Integer; }
+  void addSteps(const Operation&);
+  void addProduct(Step, const Operation&);
+  void arrange();
+  void work(const RunTicket&);
+  int countUnits(const PhaseSteps&, const Request&) const;
+  int shareOf(int total) const;
+  void runUnit(const PhaseSteps&, const Request&, int unit, int thread);
+  void runRows(const Step&, const Request&, int first, int end);
+  void runProduct(const Step&, const Request&, int first, int end, int thread);
+  int queriesTogether(const Step&, const Request&) const;
+  void runAttention(const Step&, const Request&, int unit, int thread);
+  static void workOn(void* self, const RunTicket& ticket) { static_cast<Program*>(self)->work(ticket); }
+
+  std::shared_ptr<Pool> pool_;
+  const Kernels& kernels_;
+  std::vector<std::unique_ptr<Weight>> weights_;
+  std::vector<Slot> slots_;
+  std::vector<Step> steps_;
+  std::vector<PhaseSteps> phaseSteps_;
+  std::unique_ptr<Phase[]> phases_;
+  Signal phaseEnded_;
+  std::vector<CacheLayer> layers_;
+  std::vector<Memory> cacheMemory_;
+  std::vector<double> frequencies_;
+  std::vector<Memory> scratch_;
+  Memory angles_, codes_, scales_, codeSums_;
+  RoundedRows rounded_{};
+  Geometry geometry_{};
+  size_t scoreStride_ = 0;
+};
+
+}  // namespace duobit

@@ -1,0 +1,121 @@
+// AVX2 with FMA and F16C under the names that the generic kernels use (simd-avx512.h says what they do).
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+#define KERNEL_ISA avx2
+#define KERNEL_NAME "avx2"
+#define KERNEL_VNNI 0
+
+namespace duobit::avx2 {
+
+constexpr int VW = 8;
+constexpr int DENSE_ROWS = 6;
+constexpr int CODED_ROWS = 1;
+constexpr int INTEGER_ROWS = 4;
+
+using V = __m256;
+using I = __m256i;
+using B = __m256i;
+
+static inline __m256i firstLanes(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static inline V zero() { return _mm256_setzero_ps(); }
+static inline V splat(float x) { return _mm256_set1_ps(x); }
+static inline V load(const float* p) { return _mm256_loadu_ps(p); }
+static inline void store(float* p, V v) { _mm256_storeu_ps(p, v); }
+static inline V loadPart(const float* p, int n) { return _mm256_maskload_ps(p, firstLanes(n)); }
+static inline void storePart(float* p, V v, int n) { _mm256_maskstore_ps(p, firstLanes(n), v); }
+static inline V add(V a, V b) { return _mm256_add_ps(a, b); }
+static inline V sub(V a, V b) { return _mm256_sub_ps(a, b); }
+static inline V mul(V a, V b) { return _mm256_mul_ps(a, b); }
+static inline V div(V a, V b) { return _mm256_div_ps(a, b); }
+static inline V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+static inline V min(V a, V b) { return _mm256_min_ps(a, b); }
+static inline V max(V a, V b) { return _mm256_max_ps(a, b); }
+static inline V abs(V a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+static inline V nearest(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline float sum(V a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+static inline float lowest(V a) {
+  __m128 s = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  s = _mm_min_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_min_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+static inline float highest(V a) {
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+static inline I toIntegers(V a) { return _mm256_cvtps_epi32(a); }
+static inline V toFloats(I a) { return _mm256_cvtepi32_ps(a); }
+static inline V power(V n) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+static inline V loadHalf(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+static inline uint16_t toHalf(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
+static inline void storeIntegers(int32_t* p, I a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
+static inline void storeCodes(uint8_t* p, I a) {
+  const __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(shorts, shorts));
+}
+static inline I integers(int32_t x) { return _mm256_set1_epi32(x); }
+static inline I addIntegers(I a, I b) { return _mm256_add_epi32(a, b); }
+static inline I subIntegers(I a, I b) { return _mm256_sub_epi32(a, b); }
+/** VW rows of 2 signed bytes, or of the 2 low or high nibbles of 2 bytes. */
+static inline B loadPairs(const uint8_t* p) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+static inline B lowPairs(B a) { return _mm256_and_si256(a, _mm256_set1_epi16(15)); }
+static inline B highPairs(B a) { return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi16(15)); }
+/** Adds, in each of VW lanes, 2 int16 (the same in all lanes) times 2 int16. */
+static inline I dotPairs(I acc, const uint8_t* x, B w) {
+  int32_t two;
+  __builtin_memcpy(&two, x, 4);
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_set1_epi32(two), w));
+}
+
+static inline B loadBytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+static inline B zeroBytes() { return _mm256_setzero_si256(); }
+static inline B lowNibbles(B a) { return _mm256_and_si256(a, _mm256_set1_epi8(15)); }
+static inline B shiftRight4(B a) { return _mm256_srli_epi16(a, 4); }
+static inline B bothNibbles(B a, B b) { return lowNibbles(_mm256_and_si256(a, b)); }
+static inline B loadTable(const uint8_t* p) {
+  return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+static inline B look(B table, B index) { return _mm256_shuffle_epi8(table, index); }
+static inline B addBytes(B a, B b) { return _mm256_add_epi8(a, b); }
+static inline B addShorts(B a, B b) { return _mm256_add_epi16(a, b); }
+static inline B subShorts(B a, B b) { return _mm256_sub_epi16(a, b); }
+static inline B splatShorts(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
+static inline B shortsRight8(B a) { return _mm256_srli_epi16(a, 8); }
+static inline B shortsLeft8(B a) { return _mm256_slli_epi16(a, 8); }
+static inline V lowShorts(B a) { return toFloats(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(a))); }
+static inline V highShorts(B a) { return toFloats(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(a, 1))); }
+
+static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
+  const __m256i c = loadTable(codes);
+  const char n = -1;
+  for (int half = 0; half < 2; ++half) {
+    const __m256i base =
+        _mm256_setr_m128i(_mm_set1_epi8(static_cast<char>(8 * half)), _mm_set1_epi8(static_cast<char>(8 * half + 4)));
+    const auto pick = [&](__m128i bits) {
+      return _mm256_shuffle_epi8(c, _mm256_or_si256(base, _mm256_broadcastsi128_si256(bits)));
+    };
+    const __m256i one = pick(_mm_setr_epi8(n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0));
+    const __m256i two = pick(_mm_setr_epi8(n, n, 1, 1, n, n, 1, 1, n, n, 1, 1, n, n, 1, 1));
+    const __m256i three = pick(_mm_setr_epi8(n, n, n, n, 2, 2, 2, 2, n, n, n, n, 2, 2, 2, 2));
+    const __m256i four = pick(_mm_setr_epi8(n, n, n, n, n, n, n, n, 3, 3, 3, 3, 3, 3, 3, 3));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(tables + 32 * half),
+                        _mm256_add_epi8(_mm256_add_epi8(one, two), _mm256_add_epi8(three, four)));
+  }
+}
+
+}  // namespace duobit::avx2

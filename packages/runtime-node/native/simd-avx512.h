@@ -1,0 +1,115 @@
+// AVX-512 (F, BW, DQ, VL, VNNI) under the names that the generic kernels use.
+// min and max give the second operand when either is NaN.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+#define KERNEL_ISA avx512
+#define KERNEL_NAME "avx512"
+#define KERNEL_VNNI 1
+
+namespace duobit::avx512 {
+
+constexpr int VW = 16;
+constexpr int DENSE_ROWS = 12;
+constexpr int CODED_ROWS = 3;
+constexpr int INTEGER_ROWS = 4;
+
+using V = __m512;
+using I = __m512i;
+using B = __m512i;
+
+static inline __mmask16 firstLanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+static inline V zero() { return _mm512_setzero_ps(); }
+static inline V splat(float x) { return _mm512_set1_ps(x); }
+static inline V load(const float* p) { return _mm512_loadu_ps(p); }
+static inline void store(float* p, V v) { _mm512_storeu_ps(p, v); }
+/** The first n < VW values, zeros after them. */
+static inline V loadPart(const float* p, int n) { return _mm512_maskz_loadu_ps(firstLanes(n), p); }
+static inline void storePart(float* p, V v, int n) { _mm512_mask_storeu_ps(p, firstLanes(n), v); }
+static inline V add(V a, V b) { return _mm512_add_ps(a, b); }
+static inline V sub(V a, V b) { return _mm512_sub_ps(a, b); }
+static inline V mul(V a, V b) { return _mm512_mul_ps(a, b); }
+static inline V div(V a, V b) { return _mm512_div_ps(a, b); }
+/** a * b + c */
+static inline V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+static inline V min(V a, V b) { return _mm512_min_ps(a, b); }
+static inline V max(V a, V b) { return _mm512_max_ps(a, b); }
+static inline V abs(V a) { return _mm512_abs_ps(a); }
+static inline V nearest(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline float sum(V a) { return _mm512_reduce_add_ps(a); }
+static inline float lowest(V a) { return _mm512_reduce_min_ps(a); }
+static inline float highest(V a) { return _mm512_reduce_max_ps(a); }
+static inline I toIntegers(V a) { return _mm512_cvtps_epi32(a); }
+static inline V toFloats(I a) { return _mm512_cvtepi32_ps(a); }
+/** 2^n for integers n in the normal range. */
+static inline V power(V n) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+}
+static inline V loadHalf(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+static inline uint16_t toHalf(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
+static inline void storeIntegers(int32_t* p, I a) { _mm512_storeu_si512(p, a); }
+static inline void storeCodes(uint8_t* p, I a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+}
+static inline I integers(int32_t x) { return _mm512_set1_epi32(x); }
+static inline I addIntegers(I a, I b) { return _mm512_add_epi32(a, b); }
+static inline I subIntegers(I a, I b) { return _mm512_sub_epi32(a, b); }
+template <int N>
+static inline I shiftLeft(I a) { return _mm512_slli_epi32(a, N); }
+static inline I loadShorts(const int16_t* p) {
+  return _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+/** Adds, in each of VW lanes, 4 unsigned bytes (the same in all lanes) times 4 signed bytes. */
+static inline I dotBytes(I acc, const uint8_t* x, B w) {
+  int32_t four;
+  __builtin_memcpy(&four, x, 4);
+  return _mm512_dpbusd_epi32(acc, _mm512_set1_epi32(four), w);
+}
+
+static inline B loadBytes(const uint8_t* p) {
+  B bytes = _mm512_loadu_si512(p);
+  // Keeps the compiler from loading once for each use: of a line on its way from memory, one load is enough.
+  __asm__("" : "+v"(bytes));
+  return bytes;
+}
+static inline B zeroBytes() { return _mm512_setzero_si512(); }
+static inline B lowNibbles(B a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
+static inline B shiftRight4(B a) { return _mm512_srli_epi16(a, 4); }
+/** a & b & 15 */
+static inline B bothNibbles(B a, B b) { return _mm512_ternarylogic_epi64(a, b, _mm512_set1_epi8(15), 0x80); }
+static inline B loadTable(const uint8_t* p) {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+static inline B look(B table, B index) { return _mm512_shuffle_epi8(table, index); }
+static inline B addBytes(B a, B b) { return _mm512_add_epi8(a, b); }
+static inline B addShorts(B a, B b) { return _mm512_add_epi16(a, b); }
+static inline B subShorts(B a, B b) { return _mm512_sub_epi16(a, b); }
+static inline B splatShorts(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
+static inline B shortsRight8(B a) { return _mm512_srli_epi16(a, 8); }
+static inline B shortsLeft8(B a) { return _mm512_slli_epi16(a, 8); }
+/** The lower or the upper half of the 16-bit lanes, as f32. */
+static inline V lowShorts(B a) { return toFloats(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(a))); }
+static inline V highShorts(B a) { return toFloats(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(a, 1))); }
+
+/** 4 tables of the sums of subsets of 4 codes each, from 16 codes. */
+static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
+  const __m512i c = loadTable(codes);
+  const __m512i base = _mm512_inserti64x4(
+      _mm512_castsi256_si512(_mm256_setr_m128i(_mm_set1_epi8(0), _mm_set1_epi8(4))),
+      _mm256_setr_m128i(_mm_set1_epi8(8), _mm_set1_epi8(12)), 1);
+  const char n = -1;
+  const auto pick = [&](__m128i bits) {
+    return _mm512_shuffle_epi8(c, _mm512_or_si512(base, _mm512_broadcast_i32x4(bits)));
+  };
+  const __m512i one = pick(_mm_setr_epi8(n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0));
+  const __m512i two = pick(_mm_setr_epi8(n, n, 1, 1, n, n, 1, 1, n, n, 1, 1, n, n, 1, 1));
+  const __m512i three = pick(_mm_setr_epi8(n, n, n, n, 2, 2, 2, 2, n, n, n, n, 2, 2, 2, 2));
+  const __m512i four = pick(_mm_setr_epi8(n, n, n, n, n, n, n, n, 3, 3, 3, 3, 3, 3, 3, 3));
+  _mm512_storeu_si512(tables, _mm512_add_epi8(_mm512_add_epi8(one, two), _mm512_add_epi8(three, four)));
+}
+
+}  // namespace duobit::avx512

@@ -1,0 +1,193 @@
+// The addon's C++ without Node, for sanitizers: random models of random shapes on every instruction set and several
+// numbers of threads. Every number of threads must give the same bits; integer sums must be exact.
+//
+//   stress [rounds] [seed]
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+#include "../cpu.h"
+#include "../program.h"
+
+using namespace duobit;
+
+namespace {
+
+uint64_t state = 1;
+uint32_t draw() {
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return static_cast<uint32_t>(state >> 24);
+}
+int drawInt(int least, int most) { return least + static_cast<int>(draw() % static_cast<uint32_t>(most - least + 1)); }
+std::vector<uint8_t> drawBytes(size_t count) {
+  std::vector<uint8_t> bytes(count);
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(draw());
+  return bytes;
+}
+/** f16 levels, all normal and of moderate size. */
+std::vector<uint8_t> drawHalves(size_t count) {
+  std::vector<uint8_t> bytes(2 * count);
+  for (size_t i = 0; i < count; ++i) {
+    bytes[2 * i] = static_cast<uint8_t>(draw());
+    bytes[2 * i + 1] = static_cast<uint8_t>(0x24 + draw() % 8);
+  }
+  return bytes;
+}
+size_t up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple; }
+
+Weight drawW11(const Kernels& kernels, int rows, int columns) {
+  const int group = 32 << drawInt(0, 3);
+  const size_t stride = 4 * up(columns, 32), levels = rows * up(columns, group) * 2;
+  const auto sign = drawBytes(rows * stride), bitmap = drawBytes(rows * stride), alpha = drawHalves(levels), mu = drawHalves(levels);
+  return packW11(kernels, sign.data(), bitmap.data(), alpha.data(), drawInt(0, 1) ? mu.data() : nullptr, rows, columns, group);
+}
+Weight drawInteger(const Kernels& kernels, int rows, int columns) {
+  const bool nibbles = drawInt(0, 1) != 0;
+  const int group = 32 << drawInt(0, 3);
+  const auto codes = drawBytes(rows * 4 * up(columns, nibbles ? 8 : 4)), scales = drawHalves(rows * up(columns, group));
+  return packInteger(kernels, codes.data(), scales.data(), nibbles, rows, columns, group);
+}
+Weight drawVector(int columns) {
+  const auto values = drawHalves(columns);
+  return packVector(values.data(), DenseKind::F16, columns);
+}
+
+/** One block with embedding and head; the logits of a prompt and of single steps. */
+std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) {
+  state = seed;
+  const int headSize = 2 * drawInt(1, 40), kvHeads = drawInt(1, 3), heads = kvHeads * drawInt(1, 5);
+  const int hidden = drawInt(1, 150), inner = drawInt(1, 200), vocabulary = drawInt(2, 300);
+  const int prompt = drawInt(1, 9), steps = 3, capacity = prompt + steps;
+  const int window = drawInt(0, 1) ? drawInt(1, 6) : 0;
+  const bool half = drawInt(0, 1) != 0, coded = drawInt(0, 3) != 0;
+  Program program(std::make_shared<Pool>(threads), kernels);
+  const int query = heads * headSize, kv = kvHeads * headSize;
+  const int embedding = program.addWeight(drawInteger(kernels, vocabulary, hidden)), norm = program.addWeight(drawVector(hidden));
+  const int wq = program.addWeight(drawW11(kernels, query, hidden)), wk = program.addWeight(drawW11(kernels, kv, hidden));
+  const int wv = program.addWeight(drawW11(kernels, kv, hidden)), wo = program.addWeight(drawW11(kernels, hidden, query));
+  const int wg = program.addWeight(drawInteger(kernels, inner, hidden)), wu = program.addWeight(drawInteger(kernels, inner, hidden));
+  const auto dense = drawHalves(static_cast<size_t>(hidden) * inner);
+  const int wd = program.addWeight(packDense(kernels, dense.data(), DenseKind::F16, hidden, inner));
+  enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS };
+  const auto f32 = [](int width) { return SlotSpec{SlotKind::F32, width}; };
+  const std::vector<SlotSpec> slots = {
+      {SlotKind::Tokens, 1}, f32(hidden), f32(hidden), {SlotKind::A4, hidden}, f32(query), f32(kv), f32(kv), f32(query),
+      {SlotKind::A4, query}, f32(inner), f32(inner), f32(inner), f32(hidden), f32(vocabulary), {SlotKind::Stat, hidden}};
+  const int in = coded ? CODES : NORMED, attended = coded ? ATTENDED_CODES : ATTENDED;
+  const double h = headSize;
+  const std::vector<Operation> operations = {
+      {Op::Embed, {TOKENS, RESIDUAL, -1, -1}, embedding, {}},
+      {Op::RmsNorm, {RESIDUAL, NORMED, -1, -1}, norm, {1e-5}},
+      {Op::Squares, {NORMED, STATS, -1, -1}, -1, {}},
+      {Op::Quantize, {NORMED, CODES, -1, -1}, -1, {0.9, 1}},
+      {Op::W11MatMul, {in, Q, -1, -1}, wq, {}},
+      {Op::W11MatMul, {in, K, -1, -1}, wk, {}},
+      {Op::W11MatMul, {in, V, -1, -1}, wv, {}},
+      {Op::Rope, {Q, -1, -1, -1}, -1, {static_cast<double>(heads), h}},
+      {Op::Rope, {K, -1, -1, -1}, -1, {static_cast<double>(kvHeads), h}},
+      {Op::Attention, {Q, K, V, ATTENDED}, -1,
+       {0, static_cast<double>(heads), static_cast<double>(kvHeads), h, static_cast<double>(window)}},
+      {Op::Quantize, {ATTENDED, ATTENDED_CODES, -1, -1}, -1, {1, 1}},
+      {Op::W11MatMul, {attended, BRANCH, -1, -1}, wo, {}},
+      {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
+      {Op::DenseMatMul, {RESIDUAL, GATE, -1, -1}, wg, {}},
+      {Op::DenseMatMul, {RESIDUAL, UP, -1, -1}, wu, {}},
+      {Op::SiluMul, {GATE, UP, ACTIVATED, -1}, -1, {}},
+      {Op::DenseMatMul, {ACTIVATED, BRANCH, -1, -1}, wd, {}},
+      {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
+      {Op::RmsNorm, {RESIDUAL, NORMED, -1, -1}, norm, {1e-5}},
+      {Op::Logits, {NORMED, LOGITS, -1, -1}, embedding, {}},
+  };
+  std::vector<double> frequencies;
+  for (int i = 0; i < headSize / 2; ++i) frequencies.push_back(std::pow(10000.0, -2.0 * i / headSize));
+  program.build(slots, operations, frequencies, {1, kvHeads, headSize, capacity, prompt, half});
+  std::vector<float> results;
+  const auto run = [&](int rows, int position, int logitRows) {
+    std::vector<int32_t> tokens(rows);
+    for (int32_t& token : tokens) token = drawInt(0, vocabulary - 1);
+    program.writeTokens(TOKENS, tokens.data(), rows);
+    program.run(rows, position, logitRows);
+    const size_t at = results.size();
+    results.resize(at + program.readSize(LOGITS, logitRows));
+    program.read(LOGITS, logitRows, results.data() + at);
+  };
+  run(prompt, 0, prompt);
+  for (int step = 0; step < steps; ++step) run(1, prompt + step, step == 1 ? 0 : 1);
+  const size_t at = results.size();
+  results.resize(at + hidden + query);
+  program.read(STATS, 0, results.data() + at);
+  program.read(ATTENDED_CODES, 1, results.data() + at + hidden);
+  return results;
+}
+
+/** Levels -1 and 1 (mu 0, alpha 1), rows of integers with lo 0 and step 1: sums to the last bit. */
+bool checkExact(const Kernels& kernels) {
+  const int rows = drawInt(1, 200), columns = drawInt(2, 600), group = 32 << drawInt(0, 3), count = drawInt(1, 7);
+  const size_t stride = 4 * up(columns, 32), levels = rows * up(columns, group) * 2;
+  const auto sign = drawBytes(rows * stride), bitmap = drawBytes(rows * stride);
+  std::vector<uint8_t> alpha(2 * levels);
+  for (size_t i = 0; i < levels; ++i) alpha[2 * i + 1] = 0x3c;
+  Program program(std::make_shared<Pool>(2), kernels);
+  const int w = program.addWeight(packW11(kernels, sign.data(), bitmap.data(), alpha.data(), nullptr, rows, columns, group));
+  program.build({{SlotKind::F32, columns}, {SlotKind::A4, columns}, {SlotKind::F32, rows}},
+                {{Op::Quantize, {0, 1, -1, -1}, -1, {1, 1}}, {Op::W11MatMul, {1, 2, -1, -1}, w, {}}}, {},
+                {0, 1, 2, 1, count, false});
+  std::vector<float> x(static_cast<size_t>(count) * columns), y(static_cast<size_t>(count) * rows);
+  for (float& value : x) value = static_cast<float>(drawInt(0, 15));
+  for (int t = 0; t < count; ++t) {
+    x[static_cast<size_t>(t) * columns] = 0;
+    x[static_cast<size_t>(t) * columns + 1] = 15;
+  }
+  program.writeFloats(0, x.data(), x.size());
+  program.run(count, 0, 0);
+  program.read(2, count, y.data());
+  for (int t = 0; t < count; ++t)
+    for (int n = 0; n < rows; ++n) {
+      int sum = 0;
+      for (int k = 0; k < columns; ++k)
+        sum += (sign[n * stride + k / 8] >> k % 8 & 1 ? 1 : -1) * static_cast<int>(x[static_cast<size_t>(t) * columns + k]);
+      if (y[static_cast<size_t>(t) * rows + n] != static_cast<float>(sum)) {
+        std::printf("row %d, output %d: %g, expected %d\n", t, n, static_cast<double>(y[static_cast<size_t>(t) * rows + n]), sum);
+        return false;
+      }
+    }
+  return true;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 50;
+  const uint64_t seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
+  for (const std::string& name : knownInstructionSets()) {
+    const Kernels* kernels = findKernels(name);
+    if (!kernels) {
+      std::printf("%s: not on this machine, skipped\n", name.c_str());
+      continue;
+    }
+    size_t values = 0;
+    for (int round = 0; round < rounds; ++round) {
+      const uint64_t own = (seed + round) * 0x9e3779b97f4a7c15ull | 1;
+      const std::vector<float> one = runModel(*kernels, 1, own);
+      for (const int threads : {2, 5}) {
+        const std::vector<float> many = runModel(*kernels, threads, own);
+        if (many.size() != one.size() || std::memcmp(many.data(), one.data(), one.size() * 4) != 0) {
+          std::printf("%s, round %d: %d threads give other bits than one\n", name.c_str(), round, threads);
+          return 1;
+        }
+      }
+      for (const float value : one)
+        if (!std::isfinite(value)) {
+          std::printf("%s, round %d: a result is not finite\n", name.c_str(), round);
+          return 1;
+        }
+      values += one.size();
+      state = own;
+      if (!checkExact(*kernels)) return 1;
+    }
+    std::printf("%s: %d models on 1, 2 and 5 threads agree in %zu values; %d exact products\n", name.c_str(), rounds, values, rounds);
+  }
+  return 0;
+}

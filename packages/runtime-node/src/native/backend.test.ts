@@ -1,0 +1,155 @@
+// What is particular to the native backend: how its addon is found and done without, its options, threads, the f16 cache.
+// What all backends share is in conformance.test.ts.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buildPlan, type Program, SLOTS } from '@duobit/core';
+import { makeTinyModel } from '@duobit/testkit';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createBackend } from '../backends.ts';
+import { createNativeBackend, nativeSupport } from './backend.ts';
+import { benchNativeMatvec } from './bench.ts';
+
+const { available } = nativeSupport();
+const folder = mkdtempSync(join(tmpdir(), 'duobit-native-'));
+
+afterEach(() => {
+  delete process.env.DUOBIT_NATIVE;
+  delete process.env.DUOBIT_ISA;
+});
+
+describe('an addon that cannot be used', () => {
+  const cases = [
+    ['a file of junk', 'junk.node', () => Buffer.from('not a shared library')],
+    ['an addon for another machine', 'alien.node', () => alienLibrary()],
+    ['a module of another kind', 'other.cjs', () => Buffer.from('module.exports = { interface: 1 };')],
+    [
+      'an addon of another version',
+      'old.cjs',
+      () =>
+        Buffer.from(
+          `const f = () => []; module.exports = { interface: 999, instructionSets: f, createPool: f, createProgram: f,
+           build: f, write: f, run: f, read: f };`,
+        ),
+    ],
+  ] as const;
+  it.each(cases)('%s: auto runs wasm with one line of notice, native says why', async (_, name, content) => {
+    const path = join(folder, name);
+    writeFileSync(path, content());
+    process.env.DUOBIT_NATIVE = path;
+    const lines: string[] = [];
+    const backend = await createBackend('auto', { onNotice: (line) => lines.push(line) });
+    expect(backend.name).toBe('wasm');
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain(path);
+    expect(lines[0]).not.toContain('\n');
+    expect((await runTiny(backend)).every(Number.isFinite)).toBe(true);
+    await expect(createBackend('native')).rejects.toMatchObject({ code: 'BACKEND_UNSUPPORTED' });
+  });
+
+  it('a missing file is no different', async () => {
+    process.env.DUOBIT_NATIVE = join(folder, 'absent.node');
+    const lines: string[] = [];
+    expect((await createBackend('auto', { onNotice: (line) => lines.push(line) })).name).toBe('wasm');
+    expect(lines).toHaveLength(1);
+  });
+
+  it('switched off, wasm runs without a word', async () => {
+    process.env.DUOBIT_NATIVE = 'off';
+    const lines: string[] = [];
+    expect((await createBackend('auto', { onNotice: (line) => lines.push(line) })).name).toBe('wasm');
+    expect(lines).toEqual([]);
+    rmSync(folder, { recursive: true });
+  });
+});
+
+describe.skipIf(!available)('options', () => {
+  it('is what auto takes', async () => {
+    const backend = await createBackend('auto', { threads: 3 });
+    expect(backend).toMatchObject({ name: 'native', threads: 3 });
+    await backend.dispose();
+  });
+
+  it('refuses threads, instruction sets and caches that there are not', async () => {
+    for (const threads of [0, -1, 1.5, Number.NaN, 5000])
+      await expect(createNativeBackend({ threads })).rejects.toMatchObject({ code: 'BACKEND_OPTION' });
+    process.env.DUOBIT_ISA = 'mmx';
+    await expect(createNativeBackend()).rejects.toMatchObject({ code: 'BACKEND_OPTION', where: 'isa' });
+    process.env.DUOBIT_ISA = process.arch === 'x64' ? 'neon' : 'avx2';
+    await expect(createNativeBackend()).rejects.toMatchObject({ code: 'BACKEND_UNSUPPORTED', where: 'isa' });
+  });
+
+  it('prepares nothing after dispose, and a cache larger than the machine at no time', async () => {
+    const backend = await createNativeBackend({ threads: 1 });
+    const source = makeTinyModel();
+    const prepare = (capacity: number) =>
+      backend.prepare(buildPlan(source), (name) => source.readTensor(name), { capacity, maxRows: 1 });
+    await expect(prepare(2 ** 40)).rejects.toMatchObject({ code: 'BACKEND_OUT_OF_MEMORY' });
+    await backend.dispose();
+    await backend.dispose();
+    await expect(prepare(1)).rejects.toMatchObject({ code: 'BACKEND_DISPOSED' });
+  });
+
+  it('measures its kernel', async () => {
+    const report = await benchNativeMatvec({ rows: 65, columns: 100, groupSize: 32, seconds: 0.01 });
+    expect(report).toMatchObject({ rows: 65, columns: 100, groupSize: 32 });
+    expect(report.calls).toBeGreaterThan(0);
+    expect(report.gweightsPerSecond).toBeGreaterThan(0);
+    await expect(benchNativeMatvec({ rows: 0, columns: 1, groupSize: 32 })).rejects.toMatchObject({
+      code: 'BACKEND_OPTION',
+    });
+  });
+});
+
+describe.skipIf(!available)('runs', () => {
+  it('give the same bits on any number of threads, more than the machine has among them', async () => {
+    const results = [];
+    for (const threads of [1, 2, 3, 7]) results.push(await runTiny(await createNativeBackend({ threads })));
+    for (const result of results) expect(result).toEqual(results[0]);
+  });
+
+  it('with an f16 cache lie near those with an f32 cache', async () => {
+    const [f32, f16] = [
+      await runTiny(await createNativeBackend({ threads: 1 })),
+      await runTiny(await createNativeBackend({ threads: 1, kv: 'f16' })),
+    ];
+    expect(f16).not.toEqual(f32);
+    const largest = Math.max(...f32.map(Math.abs));
+    f32.forEach((value, i) => {
+      expect(Math.abs(value - f16[i]!)).toBeLessThan(largest * 2 ** -9);
+    });
+  });
+});
+
+/** Logits of a prompt and three single steps of a tiny dense model, on a backend that is then disposed of. */
+async function runTiny(backend: Awaited<ReturnType<typeof createBackend>>): Promise<number[]> {
+  const source = makeTinyModel({ seed: 7 });
+  const program: Program = await backend.prepare(buildPlan(source), (name) => source.readTensor(name), {
+    capacity: 40,
+    maxRows: 32,
+  });
+  const logits: number[] = [];
+  const run = async (tokens: Int32Array, position: number) => {
+    await program.write(SLOTS.tokens, tokens);
+    await program.run({ rows: tokens.length, position, logits: 'all' });
+    logits.push(...(await program.read(SLOTS.logits)));
+  };
+  await run(
+    Int32Array.from({ length: 32 }, (_, i) => i * 7),
+    0,
+  );
+  for (let position = 32; position < 35; position++) await run(Int32Array.of(position), position);
+  await program.dispose();
+  await backend.dispose();
+  return logits;
+}
+
+/** The head of an ELF file for a machine that does not exist. */
+function alienLibrary(): Buffer {
+  const head = Buffer.alloc(4096);
+  head.write('\x7fELF\x02\x01\x01', 'latin1');
+  head.writeUInt16LE(3, 16);
+  head.writeUInt16LE(0xfffe, 18);
+  head.writeUInt32LE(1, 20);
+  return head;
+}

@@ -1,0 +1,269 @@
+// The native backend: kernels in C++ chosen for the machine's instruction set, a pool of threads, a whole run in one call.
+import { availableParallelism, totalmem } from 'node:os';
+import {
+  type Backend,
+  checkPlan,
+  checkPrepareOptions,
+  checkRun,
+  checkSlot,
+  checkTokens,
+  checkWrite,
+  type ExecutionPlan,
+  listPlanWeights,
+  type PrepareOptions,
+  type Program,
+  type RunRequest,
+  type WeightReader,
+} from '@duobit/core';
+import { DuobitError, type TensorData } from '@duobit/format';
+import { type Addon, loadAddon, type PoolHandle, type ProgramHandle } from './addon.ts';
+import { countBytes, flattenPlan } from './compile.ts';
+import { addWeight } from './weights.ts';
+
+/** 'neon' runs on 64-bit ARM, 'avx512' (with VNNI) and 'avx2' on x64, 'scalar' everywhere. */
+export type InstructionSet = 'avx512' | 'avx2' | 'neon' | 'scalar';
+
+export const INSTRUCTION_SETS: readonly InstructionSet[] = ['avx512', 'avx2', 'neon', 'scalar'];
+
+export interface NativeBackendOptions {
+  /** Default: as many as the machine runs at once, at most 8. */
+  readonly threads?: number | undefined;
+  /** Default: DUOBIT_ISA from the environment, else the fastest that the machine has. */
+  readonly isa?: InstructionSet | undefined;
+  /** Precision of the KV cache. 'f16' halves it and lies outside the bounds of docs/numerics.md. Default 'f32'. */
+  readonly kv?: 'f32' | 'f16' | undefined;
+}
+
+export type NativeSupport =
+  | { readonly available: true; readonly path: string; readonly instructionSets: readonly string[] }
+  | { readonly available: false; readonly reason: string };
+
+/** Whether the addon is here and what it can do; never throws. */
+export function nativeSupport(): NativeSupport {
+  const found = loadAddon();
+  return found.addon
+    ? { available: true, path: found.path, instructionSets: found.addon.instructionSets() }
+    : { available: false, reason: found.reason };
+}
+
+const MOST_THREADS = 1024;
+
+/**
+ * The fastest backend for CPUs.
+ * @throws DuobitError `BACKEND_UNSUPPORTED` without the addon or the instruction set; `BACKEND_OPTION` for bad options;
+ * `BACKEND_OUT_OF_MEMORY` when threads cannot be started.
+ */
+export async function createNativeBackend(options: NativeBackendOptions = {}): Promise<Backend> {
+  const found = loadAddon();
+  if (!found.addon)
+    throw new DuobitError('BACKEND_UNSUPPORTED', `the native addon cannot be used: ${found.reason}`, {
+      where: 'native backend',
+      remedy: 'Build it (node scripts/build-native.mjs in the package), or use the wasm backend',
+    });
+  const { addon } = found;
+  const { threads = Math.min(8, availableParallelism()), kv = 'f32' } = options;
+  if (!Number.isSafeInteger(threads) || threads < 1 || threads > MOST_THREADS)
+    throw badOption('threads', `threads is ${threads}`, `Give a whole number, 1 to ${MOST_THREADS}`);
+  if (kv !== 'f32' && kv !== 'f16') throw badOption('kv', `kv is "${String(kv)}"`, 'Use f32 or f16');
+  const isa = chooseInstructionSet(addon, options.isa ?? process.env.DUOBIT_ISA);
+  const pool = inMemory('threads', () => addon.createPool(threads));
+  let disposed = false;
+  return {
+    name: 'native',
+    threads,
+    async prepare(plan, weights, prepareOptions) {
+      if (disposed) throw disposedError('the backend');
+      return prepareProgram({ addon, pool, isa, kv }, plan, weights, prepareOptions);
+    },
+    async dispose() {
+      if (!disposed) addon.disposePool(pool);
+      disposed = true;
+    },
+  };
+}
+
+function badOption(where: string, message: string, remedy: string): DuobitError {
+  return new DuobitError('BACKEND_OPTION', message, { where, remedy });
+}
+
+function chooseInstructionSet(addon: Addon, wanted: string | undefined): string {
+  const present = addon.instructionSets();
+  if (wanted === undefined || wanted === '') return present[0]!;
+  if (!INSTRUCTION_SETS.some((name) => name === wanted))
+    throw badOption(
+      'isa',
+      `there is no instruction set "${wanted}"`,
+      `Use one of: ${INSTRUCTION_SETS.join(', ')}`,
+    );
+  if (!present.includes(wanted))
+    throw new DuobitError('BACKEND_UNSUPPORTED', `this machine does not run "${wanted}"`, {
+      where: 'isa',
+      remedy: `Use one of: ${present.join(', ')}`,
+    });
+  return wanted;
+}
+
+function disposedError(what: string): DuobitError {
+  return new DuobitError('BACKEND_DISPOSED', `${what} was used after dispose()`, {
+    remedy: 'Create a new one',
+  });
+}
+
+function outOfMemory(what: string): DuobitError {
+  return new DuobitError('BACKEND_OUT_OF_MEMORY', `no memory for ${what}`, {
+    remedy: 'Use a shorter context or a smaller model',
+  });
+}
+
+/** Runs a call that allocates. @throws DuobitError `BACKEND_OUT_OF_MEMORY` */
+function inMemory<T>(what: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (
+      error instanceof Error &&
+      'code' in error &&
+      (error.code === 'OUT_OF_MEMORY' || error.code === 'THREADS')
+    )
+      throw outOfMemory(`${what} (${error.message})`);
+    throw error;
+  }
+}
+
+interface Setting {
+  readonly addon: Addon;
+  readonly pool: PoolHandle;
+  readonly isa: string;
+  readonly kv: 'f32' | 'f16';
+}
+
+async function prepareProgram(
+  { addon, pool, isa, kv }: Setting,
+  plan: ExecutionPlan,
+  weights: WeightReader,
+  options: PrepareOptions,
+): Promise<Program> {
+  checkPrepareOptions(options);
+  checkMemory(plan, options, kv);
+  const handle = addon.createProgram(pool, isa);
+  try {
+    const facts = new Map<string, TensorData['info']>();
+    const ids = new Map<string, number>();
+    for (const name of listPlanWeights(plan)) {
+      const data = await weights(name);
+      facts.set(name, data.info);
+      const id = inMemory(`tensor ${name}`, () => addWeight(addon, handle, data));
+      if (id !== null) ids.set(name, id);
+    }
+    checkPlan(plan, (name) => facts.get(name)!);
+    const flat = flattenPlan(plan, ids, options, kv);
+    inMemory('slots and KV cache', () =>
+      addon.build(handle, flat.slots, flat.operations, plan.ropeFrequencies, flat.geometry),
+    );
+    const vocabularies = new Map<string, number>();
+    for (const operation of plan.operations)
+      if (operation.op === 'embed') {
+        const rows = facts.get(operation.weight)!.shape[0]!;
+        vocabularies.set(operation.input, Math.min(rows, vocabularies.get(operation.input) ?? rows));
+      }
+    return new NativeProgram(addon, handle, plan, options, flat.slotIds, vocabularies);
+  } catch (error) {
+    addon.disposeProgram(handle);
+    throw error;
+  }
+}
+
+/** Refuses what this machine cannot hold, before the operating system would end the process for it. */
+function checkMemory(plan: ExecutionPlan, options: PrepareOptions, kv: 'f32' | 'f16'): void {
+  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(3)} GiB`;
+  const { slots, cache } = countBytes(plan, options, kv);
+  const most = totalmem();
+  const tooLarge = Math.max(options.capacity, options.maxRows) > 2 ** 31 - 1;
+  if (slots + cache > most || tooLarge)
+    throw outOfMemory(
+      `${gib(slots)} of slots for ${options.maxRows} rows and ${gib(cache)} of KV cache for ${options.capacity} positions; ` +
+        `this machine has ${gib(most)}`,
+    );
+}
+
+class NativeProgram implements Program {
+  readonly weightBytes: number;
+  readonly #addon: Addon;
+  readonly #plan: ExecutionPlan;
+  readonly #options: PrepareOptions;
+  readonly #slotIds: ReadonlyMap<string, number>;
+  /** What token slots hold, to be checked against the size of the vocabulary that each is looked up in. */
+  readonly #tokens: ReadonlyMap<string, { readonly values: Int32Array; readonly vocabulary: number }>;
+  readonly #logitSlots: ReadonlySet<string>;
+  /** Null once disposed. */
+  #handle: ProgramHandle | null;
+  /** The latest run; null before the first and after one that failed. */
+  #latest: { readonly rows: number; readonly logitRows: number } | null = null;
+
+  constructor(
+    addon: Addon,
+    handle: ProgramHandle,
+    plan: ExecutionPlan,
+    options: PrepareOptions,
+    slotIds: ReadonlyMap<string, number>,
+    vocabularies: ReadonlyMap<string, number>,
+  ) {
+    this.#addon = addon;
+    this.#handle = handle;
+    this.#plan = plan;
+    this.#options = { ...options };
+    this.#slotIds = slotIds;
+    this.#tokens = new Map(
+      [...vocabularies].map(([slot, vocabulary]) => [
+        slot,
+        { values: new Int32Array(options.maxRows), vocabulary },
+      ]),
+    );
+    const logits = plan.operations.flatMap((operation) => (operation.op === 'logits' ? [operation.out] : []));
+    this.#logitSlots = new Set(logits);
+    this.weightBytes = addon.weightBytes(handle);
+  }
+
+  async write(name: string, values: Float32Array | Int32Array): Promise<void> {
+    const handle = this.#alive();
+    checkWrite(this.#plan, name, values, this.#options);
+    if (values instanceof Int32Array) this.#tokens.get(name)?.values.set(values);
+    this.#addon.write(handle, this.#slotIds.get(name)!, values);
+  }
+
+  async run(request: RunRequest): Promise<void> {
+    const handle = this.#alive();
+    checkRun(request, this.#options);
+    this.#latest = null;
+    const { rows, position, logits } = request;
+    for (const { values, vocabulary } of this.#tokens.values())
+      checkTokens(values.subarray(0, rows), vocabulary);
+    const logitRows = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
+    this.#addon.run(handle, rows, position, logitRows);
+    this.#latest = { rows, logitRows };
+  }
+
+  async read(name: string): Promise<Float32Array> {
+    const handle = this.#alive();
+    checkSlot(this.#plan, name);
+    const slot = this.#slotIds.get(name)!;
+    if (this.#plan.slots[name]!.kind === 'stat') return this.#addon.read(handle, slot, 0);
+    if (this.#latest === null)
+      throw new DuobitError('RUN_INVALID', `slot "${name}" was read before a successful run`, {
+        where: name,
+        remedy: 'Run the program first',
+      });
+    const { rows, logitRows } = this.#latest;
+    return this.#addon.read(handle, slot, this.#logitSlots.has(name) ? logitRows : rows);
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#handle) this.#addon.disposeProgram(this.#handle);
+    this.#handle = null;
+  }
+
+  #alive(): ProgramHandle {
+    if (!this.#handle) throw disposedError('the program');
+    return this.#handle;
+  }
+}

@@ -1,0 +1,110 @@
+// Writes a checked plan down as numbers for the addon: slots, operations and geometry. The order of kinds and operations is
+// that of native/program.h.
+import type { ExecutionPlan, Operation, PrepareOptions, Slot } from '@duobit/core';
+import { DuobitError } from '@duobit/format';
+
+const SLOT_KINDS: readonly Slot['kind'][] = ['tokens', 'f32', 'a4', 'stat'];
+const OPERATIONS: readonly Operation['op'][] = [
+  'embed',
+  'rmsNorm',
+  'quantizeActivations',
+  'w11MatMul',
+  'denseMatMul',
+  'rope',
+  'attention',
+  'siluMul',
+  'add',
+  'logits',
+  'accumulateSquares',
+];
+/** op, 4 slots, weight, 5 numbers */
+const RECORD = 11;
+
+export interface FlatPlan {
+  readonly slots: Float64Array;
+  readonly operations: Float64Array;
+  readonly geometry: Float64Array;
+  readonly slotIds: ReadonlyMap<string, number>;
+}
+
+/** @throws DuobitError `PLAN_INVALID` when a product would overwrite its own input. */
+export function flattenPlan(
+  plan: ExecutionPlan,
+  weightIds: ReadonlyMap<string, number>,
+  { capacity, maxRows }: PrepareOptions,
+  kv: 'f32' | 'f16',
+): FlatPlan {
+  const entries = Object.entries(plan.slots);
+  const slotIds = new Map(entries.map(([name], index) => [name, index]));
+  const slots = Float64Array.from(
+    entries.flatMap(([, { kind, width }]) => [SLOT_KINDS.indexOf(kind), width]),
+  );
+  const operations = new Float64Array(plan.operations.length * RECORD);
+  plan.operations.forEach((operation, index) => {
+    const { slots: names, numbers } = listOperands(operation);
+    const ids = names.map((name) => slotIds.get(name)!);
+    const weight = 'weight' in operation ? weightIds.get(operation.weight)! : -1;
+    operations.set([OPERATIONS.indexOf(operation.op), -1, -1, -1, -1, weight], index * RECORD);
+    operations.set(ids, index * RECORD + 1);
+    operations.set(numbers, index * RECORD + 6);
+  });
+  const { kvHeadCount, headSize } = plan.heads;
+  const geometry = Float64Array.of(
+    plan.cacheLayers,
+    kvHeadCount,
+    headSize,
+    capacity,
+    maxRows,
+    kv === 'f16' ? 1 : 0,
+  );
+  return { slots, operations, geometry, slotIds };
+}
+
+/** What an operation reads, then what it writes; then its numbers as native/program.h lists them. */
+function listOperands(operation: Operation): { slots: string[]; numbers: number[] } {
+  switch (operation.op) {
+    case 'rmsNorm':
+      return { slots: [operation.input, operation.out], numbers: [operation.epsilon] };
+    case 'quantizeActivations': {
+      const { clipLow, clipHigh } = operation.quantizer;
+      return { slots: [operation.input, operation.out], numbers: [clipLow, clipHigh] };
+    }
+    case 'rope':
+      return { slots: [operation.target], numbers: [operation.headCount, operation.headSize] };
+    case 'attention': {
+      const { query, key, value, out, layer, window } = operation;
+      const { headCount, kvHeadCount, headSize } = operation.heads;
+      return {
+        slots: [query, key, value, out],
+        numbers: [layer, headCount, kvHeadCount, headSize, window ?? 0],
+      };
+    }
+    case 'siluMul':
+      return { slots: [operation.gate, operation.up, operation.out], numbers: [] };
+    case 'w11MatMul':
+    case 'denseMatMul':
+    case 'logits':
+      if (operation.input === operation.out)
+        throw new DuobitError('PLAN_INVALID', `${operation.op} would overwrite its own input`, {
+          where: operation.out,
+          remedy: 'Build the plan with buildPlan',
+        });
+      return { slots: [operation.input, operation.out], numbers: [] };
+    default:
+      return { slots: [operation.input, operation.out], numbers: [] };
+  }
+}
+
+/** Bytes of slots and KV cache, close enough to refuse what cannot fit. */
+export function countBytes(
+  plan: ExecutionPlan,
+  { capacity, maxRows }: PrepareOptions,
+  kv: 'f32' | 'f16',
+): { slots: number; cache: number } {
+  let slots = 0;
+  for (const { kind, width } of Object.values(plan.slots))
+    slots += kind === 'stat' ? width * 8 : width * 4 * maxRows;
+  const { kvHeadCount, headSize } = plan.heads;
+  const cache = plan.cacheLayers * 2 * kvHeadCount * headSize * capacity * (kv === 'f16' ? 2 : 4);
+  return { slots, cache };
+}
