@@ -229,10 +229,14 @@ describe('duobit validate', () => {
   it('refuses a directory and a missing file', async () => {
     const directory = await runJson(['validate', folder.path('.')]);
     expect(directory.code).toBe(1);
-    expect(directory.json.error).toMatchObject({ code: 'SOURCE_IS_DIRECTORY' });
+    expect(directory.json).toMatchObject({ ok: false, problems: [{ code: 'SOURCE_IS_DIRECTORY' }] });
     const missing = await runJson(['validate', folder.path('missing.duo')]);
     expect(missing.code).toBe(1);
-    expect(missing.json.error).toMatchObject({ code: 'SOURCE_MISSING' });
+    expect(missing.json).toMatchObject({
+      ok: false,
+      file_bytes: null,
+      problems: [{ code: 'SOURCE_MISSING' }],
+    });
   });
 });
 

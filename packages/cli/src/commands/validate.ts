@@ -1,5 +1,11 @@
 // `duobit validate`: structure, meaning, every hash and value of a container, and whether its form is canonical.
-import { type Problem, type ValidationReport, validateContainer } from '@duobit/format';
+import {
+  type ByteSource,
+  DuobitError,
+  type Problem,
+  type ValidationReport,
+  validateContainer,
+} from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { type Command, Option } from 'commander';
 import { type Context, emit } from '../context.ts';
@@ -31,33 +37,38 @@ export function addValidateCommand(program: Command, context: Context): void {
 }
 
 async function runValidate(context: Context, path: string, options: Options): Promise<void> {
-  const source = await createFileSource(path);
-  const progress = createProgress(context.io, { lines: { validate: 0 } });
+  const source = await openSource(path);
   let report: ValidationReport;
-  try {
-    report = await validateContainer(source, {
-      deep: !options.headerOnly,
-      canonical: options.canonical,
-      onProgress: (done, total) => {
-        checkAborted(context.signal);
-        progress.update('validate', done, total);
-      },
-    });
-  } finally {
-    progress.stop();
-    await source.close();
+  if ('code' in source) {
+    report = { ok: false, problems: [source], dropped: 0, manifest: null, notes: [] };
+  } else {
+    const progress = createProgress(context.io, { lines: { validate: 0 } });
+    try {
+      report = await validateContainer(source, {
+        deep: !options.headerOnly,
+        canonical: options.canonical,
+        onProgress: (done, total) => {
+          checkAborted(context.signal);
+          progress.update('validate', done, total);
+        },
+      });
+    } finally {
+      progress.stop();
+      await source.close();
+    }
   }
   // The validator turns what `onProgress` throws into a problem of the file; a stop is none.
   checkAborted(context.signal);
   if (!report.ok) context.exitCode = EXIT.badInput;
+  const file_bytes = 'code' in source ? null : source.size;
   const result = {
     ok: report.ok,
     file: path,
-    file_bytes: source.size,
+    file_bytes,
     header_sha256: report.manifest?.headerSha256 ?? null,
     // What could not be understood was not covered either.
     checked: {
-      header: true,
+      header: !('code' in source),
       data: !options.headerOnly && report.manifest !== null,
       canonical: options.canonical && report.manifest !== null,
     },
@@ -70,8 +81,19 @@ async function runValidate(context: Context, path: string, options: Options): Pr
     if (!report.ok) return `${formatProblems(path, report)}${notes}`;
     const depth = options.headerOnly ? 'header only' : 'header and all data';
     const form = options.canonical ? ', canonical form' : '';
-    return `ok: ${path}, ${formatBytes(source.size)}, ${depth}${form}\n${notes}`;
+    return `ok: ${path}, ${formatBytes(file_bytes ?? 0)}, ${depth}${form}\n${notes}`;
   });
+}
+
+/** A path that cannot be opened (missing, a folder, empty) is a problem like any other. */
+async function openSource(path: string): Promise<ByteSource | Problem> {
+  try {
+    return await createFileSource(path);
+  } catch (error) {
+    if (!(error instanceof DuobitError)) throw error;
+    const { code, message, where, remedy } = error;
+    return { code, message, where: where ?? path, remedy: remedy ?? 'Give another file' };
+  }
 }
 
 /** Problems in groups of one code and remedy, in the order in which each group was first met. */
