@@ -31,10 +31,16 @@ static inline void addLevels(V* y, const uint16_t* levels, bool offsets, B all, 
   y[1] = fma(loadHalf(second + VW), highShorts(d), y[1]);
 }
 
+/** Where a vector of a tile has the byte of a row: the halves of the tile take turns. */
+static int byteOfRow(int row) {
+  return row < TILE / 2 ? 2 * shortLane(row) : 2 * shortLane(row - TILE / 2) + 1;
+}
+
 /** One tile by T rows of codes, from row `row` on. */
 template <int T>
-static void multiplyTile(const W11Matrix& m, const uint8_t* w, const float* rowSums, const CodedRows& x, int row,
-                         float* const* out) {
+static void multiplyTile(const W11Matrix& m, const uint8_t* w, const CodedRows& x, int row, float* const* out) {
+  const float* rowSums = reinterpret_cast<const float*>(w);
+  w += sizeof(float) * TILE;
   V y[T][4];
   const uint8_t* tables[T];
   const int16_t* sums[T];
@@ -63,9 +69,9 @@ static void multiplyTile(const W11Matrix& m, const uint8_t* w, const float* rowS
         for (int t = 0; t < T; ++t) {
           const B table = loadTable(tables[t] + u * 64 + i * 16);
           const B vs = look(table, s), vm = look(table, n), vp = look(table, p);
-          us[t] = i == 0 ? vs : addBytes(us[t], vs);
-          um[t] = i == 0 ? vm : addBytes(um[t], vm);
-          up[t] = i == 0 ? vp : addBytes(up[t], vp);
+          us[t] = i == 0 ? vs : keep(addBytes(us[t], vs));
+          um[t] = i == 0 ? vm : keep(addBytes(um[t], vm));
+          up[t] = i == 0 ? vp : keep(addBytes(up[t], vp));
         }
       }
       // Per 16-bit lane: l… adds whole lanes (mod 2^16), h… their high bytes; the low bytes' sum is l - (h << 8).
@@ -94,7 +100,10 @@ static void multiplyTile(const W11Matrix& m, const uint8_t* w, const float* rowS
   }
   for (int t = 0; t < T; ++t) {
     const V lo = splat(x.params[2 * (row + t)]), step = splat(x.params[2 * (row + t) + 1]);
-    for (int i = 0; i < 4; ++i) store(out[t] + i * VW, fma(step, y[t][i], mul(lo, load(rowSums + i * VW))));
+    for (int i = 0; i < 4; ++i) {
+      const V sum = SHORT_SCALE == 1 ? y[t][i] : mul(y[t][i], splat(1 / SHORT_SCALE));
+      store(out[t] + i * VW, fma(step, sum, mul(lo, load(rowSums + i * VW))));
+    }
   }
 }
 
@@ -105,7 +114,7 @@ static inline void multiplyTileRows(const W11Matrix& m, int tile, const CodedRow
   float* targets[T];
   for (int t = 0; t < T; ++t)
     targets[t] = valid == TILE ? out + (row + t) * outStride + tile * TILE : spill + t * TILE;
-  multiplyTile<T>(m, m.data + tile * m.tileBytes, m.rowSums + tile * TILE, x, row, targets);
+  multiplyTile<T>(m, m.data + tile * m.tileBytes, x, row, targets);
   if (valid < TILE)
     for (int t = 0; t < T; ++t)
       __builtin_memcpy(out + (row + t) * outStride + tile * TILE, targets[t], sizeof(float) * valid);
@@ -129,7 +138,7 @@ static void w11Float(const W11Matrix& m, const float* x, size_t xStride, int row
                      size_t outStride, float* spill) {
   const int planes = m.offsets ? 4 : 2;
   for (int tile = first; tile < end; ++tile) {
-    const uint8_t* w = m.data + tile * m.tileBytes;
+    const uint8_t* w = m.data + tile * m.tileBytes + sizeof(float) * TILE;
     const int left = m.rows - tile * TILE;
     for (int g = 0; g < m.groups; ++g) {
       const uint16_t* halves = reinterpret_cast<const uint16_t*>(w);
@@ -147,7 +156,7 @@ static void w11Float(const W11Matrix& m, const float* x, size_t xStride, int row
         }
       const size_t panel = static_cast<size_t>(m.groupSize) * PANEL;
       for (int r = 0; r < TILE; ++r) {
-        const uint8_t* bytes = w + (r < PANEL ? 2 * r : 2 * (r - PANEL) + 1);
+        const uint8_t* bytes = w + byteOfRow(r);
         const float row[4] = {levels[0][r], levels[1][r], levels[2][r], levels[3][r]};
         float* target = spill + (r < PANEL ? 0 : panel) + r % PANEL;
         for (int k = 0; k < count; ++k) {
