@@ -105,6 +105,14 @@ static inline B shortsRight8(B a) { return _mm256_srli_epi16(a, 8); }
 static inline B shortsLeft8(B a) { return _mm256_slli_epi16(a, 8); }
 /** Unpacking within 128-bit lanes is the cheapest way to 32 bits, so rows 4-7 and 8-11 of 16 change places. */
 static inline int shortLane(int row) { return row % 16 / 4 == 1 ? row + 4 : row % 16 / 4 == 2 ? row - 4 : row; }
+/** The lower or the upper half of the 16-bit lanes, in the same order, in lanes of 32 bits. */
+static inline I lowLanes(B a) { return _mm256_unpacklo_epi16(a, zeroBytes()); }
+static inline I highLanes(B a) { return _mm256_unpackhi_epi16(a, zeroBytes()); }
+/** `b` where bit BIT of the lane is set, else `a`. */
+template <int BIT>
+static inline V pick(I bits, V a, V b) {
+  return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(_mm256_slli_epi32(bits, 31 - BIT)));
+}
 static inline V lowShorts(B a) { return toFloats(_mm256_unpacklo_epi16(zeroBytes(), a)); }
 static inline V highShorts(B a) { return toFloats(_mm256_unpackhi_epi16(zeroBytes(), a)); }
 

@@ -97,6 +97,12 @@ static inline B shortsLeft8(B a) { return _mm512_slli_epi16(a, 8); }
 static inline int shortLane(int row) { return row; }
 /** The lower or the upper half of the rows in 16-bit lanes, as f32 times SHORT_SCALE. */
 static inline V lowShorts(B a) { return toFloats(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(a))); }
+static inline I lowLanes(B a) { return _mm512_cvtepu16_epi32(_mm512_castsi512_si256(a)); }
+static inline I highLanes(B a) { return _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(a, 1)); }
+template <int BIT>
+static inline V pick(I bits, V a, V b) {
+  return _mm512_mask_blend_ps(_mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << BIT)), a, b);
+}
 static inline V highShorts(B a) { return toFloats(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(a, 1))); }
 
 /** 4 tables of the sums of subsets of 4 codes each, from 16 codes. */

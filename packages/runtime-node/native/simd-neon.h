@@ -91,6 +91,10 @@ static inline B splatShorts(int x) { return vreinterpretq_u8_s16(vdupq_n_s16(sta
 static inline B shortsRight8(B a) { return vreinterpretq_u8_u16(vshrq_n_u16(shorts(a), 8)); }
 static inline B shortsLeft8(B a) { return vreinterpretq_u8_u16(vshlq_n_u16(shorts(a), 8)); }
 static inline int shortLane(int row) { return row; }
+static inline I lowLanes(B a) { return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(shorts(a)))); }
+static inline I highLanes(B a) { return vreinterpretq_s32_u32(vmovl_high_u16(shorts(a))); }
+template <int BIT>
+static inline V pick(I bits, V a, V b) { return vbslq_f32(vtstq_s32(bits, vdupq_n_s32(1 << BIT)), b, a); }
 static inline V lowShorts(B a) { return toFloats(vmovl_s16(vget_low_s16(vreinterpretq_s16_u8(a)))); }
 static inline V highShorts(B a) { return toFloats(vmovl_high_s16(vreinterpretq_s16_u8(a))); }
 static inline void storeTables(uint8_t* tables, const uint8_t* codes) {

@@ -156,6 +156,16 @@ static inline B shortsLeft8(B a) {
   return eachShort([&](int i) { return x.v[i] << 8; });
 }
 static inline int shortLane(int row) { return row; }
+static inline I lowLanes(B a) {
+  const Shorts x = shorts(a);
+  return {{x.v[0], x.v[1], x.v[2], x.v[3]}};
+}
+static inline I highLanes(B a) {
+  const Shorts x = shorts(a);
+  return {{x.v[4], x.v[5], x.v[6], x.v[7]}};
+}
+template <int BIT>
+static inline V pick(I bits, V a, V b) { return each([&](int i) { return bits.v[i] >> BIT & 1 ? b.v[i] : a.v[i]; }); }
 static inline V lowShorts(B a) {
   const Shorts x = shorts(a);
   return each([&](int i) { return static_cast<float>(static_cast<int16_t>(x.v[i])); });
