@@ -9,7 +9,7 @@ namespace duobit {
 /** Shares that a thread's part of a phase is taken in. */
 constexpr int SHARES = 8;
 /** Bytes of the next phase's weights that a thread fetches while it waits: no more than a first-level cache. */
-constexpr size_t FETCHED_AHEAD = 16384;
+constexpr size_t FETCHED_AHEAD = 32768;
 
 static size_t roundUp(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -189,6 +189,13 @@ void Program::work(const RunTicket& ticket) {
       if (done == 0) fetchSteps(p + 1);
       runUnit(*phase, request, unit, ticket.thread);
     }
+    // The thread's next weights are on their way while it waits, or while it does alone what comes before them.
+    const uint8_t* ahead = partOf(phase->nextProducts, ticket.thread);
+    const uint8_t* const end = ahead ? ahead + FETCHED_AHEAD : nullptr;
+    const auto fetch = [&] {
+      for (int line = 0; line < 4 && ahead != end; ++line, ahead += 64) __builtin_prefetch(ahead);
+    };
+    for (int i = 0; i < 8; ++i) fetch();
     if (count == 0 || (done > 0 && dealer_.finish(first + p, done, count))) {
       // What only one thread can do is done at once, by the one that knows first.
       for (++p; p < phases; ++p) {
@@ -201,14 +208,7 @@ void Program::work(const RunTicket& ticket) {
       dealer_.open(first + p);
       continue;
     }
-    // The thread's next weights are fetched meanwhile.
-    const uint8_t* ahead = partOf(phase->nextProducts, ticket.thread);
-    const uint8_t* const end = ahead ? ahead + FETCHED_AHEAD : nullptr;
-    dealer_.await(first + p, [&] {
-      if (ahead == end) return;
-      __builtin_prefetch(ahead);
-      ahead += 64;
-    });
+    dealer_.await(first + p, fetch);
     const uint64_t latest = dealer_.latest();
     if (latest >= first + phases) return;
     p = latest - first;
