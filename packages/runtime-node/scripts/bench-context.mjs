@@ -17,7 +17,11 @@ import { createNativeBackend } from '@duobit/runtime-node';
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    subjects: { type: 'string', default: 'native:1:f32,native:1:f16,native:1:int8,native:1:int4,native:2:f32,native:2:f16,native:2:int8,native:2:int4' },
+    subjects: {
+      type: 'string',
+      default:
+        'native:1:f32,native:1:f16,native:1:int8,native:1:int4,native:2:f32,native:2:f16,native:2:int8,native:2:int4',
+    },
     contexts: { type: 'string', default: '16,32,64,128,256,512,1024,2048,4096' },
     prompts: { type: 'string', default: '' },
     rounds: { type: 'string', default: '5' },
@@ -66,7 +70,12 @@ for (let round = 0; round < rounds; round++) {
 
 const summarize = (times) => {
   const sorted = [...times].sort((a, b) => a - b);
-  return { median: sorted[sorted.length >> 1], least: sorted[0], greatest: sorted.at(-1), samples: sorted.length };
+  return {
+    median: sorted[sorted.length >> 1],
+    least: sorted[0],
+    greatest: sorted.at(-1),
+    samples: sorted.length,
+  };
 };
 const runs = subjects.map(({ threads, kv, decode, prefill }) => ({
   threads,
@@ -77,7 +86,11 @@ const runs = subjects.map(({ threads, kv, decode, prefill }) => ({
 console.log('milliseconds a decoded token, median');
 console.log(['threads', 'cache', ...contexts].map((text) => String(text).padStart(8)).join(''));
 for (const { threads, kv, decode } of runs)
-  console.log([threads, kv, ...decode.map(({ median }) => median.toFixed(3))].map((text) => String(text).padStart(8)).join(''));
+  console.log(
+    [threads, kv, ...decode.map(({ median }) => median.toFixed(3))]
+      .map((text) => String(text).padStart(8))
+      .join(''),
+  );
 if (prompts.length > 0) console.log('prefill, tokens a second, median');
 for (const { threads, kv, prefill } of prompts.length > 0 ? runs : [])
   console.log(

@@ -59,8 +59,9 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   state = seed;
   const int headSize = 2 * drawInt(1, 40), kvHeads = drawInt(1, 3), heads = kvHeads * drawInt(1, 5);
   const int hidden = drawInt(1, 150), inner = drawInt(1, 200), vocabulary = drawInt(2, 300);
-  const int prompt = drawInt(1, 9), steps = 3, capacity = prompt + steps;
-  const int window = drawInt(0, 1) ? drawInt(1, 6) : 0;
+  // Sometimes single steps far from the prompt, so that their positions are read in several blocks and parts.
+  const int prompt = drawInt(1, 20), steps = 3, far = drawInt(0, 1) ? drawInt(60, 700) : prompt, capacity = far + steps;
+  const int window = drawInt(0, 1) ? drawInt(1, 6) : drawInt(0, 1) ? drawInt(60, 300) : 0;
   const bool coded = drawInt(0, 3) != 0;
   const auto cache = static_cast<CacheKind>(drawInt(0, 3));
   Program program(std::make_shared<Pool>(threads), kernels);
@@ -115,7 +116,7 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
     program.read(LOGITS, logitRows, results.data() + at);
   };
   run(prompt, 0, prompt);
-  for (int step = 0; step < steps; ++step) run(1, prompt + step, step == 1 ? 0 : 1);
+  for (int step = 0; step < steps; ++step) run(1, far + step, step == 1 ? 0 : 1);
   const size_t at = results.size();
   results.resize(at + hidden + query);
   program.read(STATS, 0, results.data() + at);

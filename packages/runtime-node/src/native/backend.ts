@@ -32,7 +32,7 @@ export interface NativeBackendOptions {
   readonly threads?: number | undefined;
   /** Default: DUOBIT_ISA from the environment, else the fastest that the machine has. */
   readonly isa?: InstructionSet | undefined;
-  /** Precision of the KV cache. Default 'f32'. */
+  /** Precision of the KV cache; docs/numerics.md has what each costs. Default 'f16'. */
   readonly kv?: KvPrecision | undefined;
 }
 
@@ -63,7 +63,7 @@ export async function createNativeBackend(options: NativeBackendOptions = {}): P
       remedy: 'Build it (node scripts/build-native.mjs in the package), or use the wasm backend',
     });
   const { addon } = found;
-  const { threads = Math.min(8, availableParallelism()), kv = 'f32' } = options;
+  const { threads = Math.min(8, availableParallelism()), kv = 'f16' } = options;
   if (!Number.isSafeInteger(threads) || threads < 1 || threads > MOST_THREADS)
     throw badOption('threads', `threads is ${threads}`, `Give a whole number, 1 to ${MOST_THREADS}`);
   if (!KV_PRECISIONS.includes(kv))
