@@ -7,6 +7,9 @@
 #pragma once
 #include "kernels-cache.h"
 
+/** Inner loops in functions of their own: inlined into one, they push each other's sums out of the registers. */
+#define APART __attribute__((noinline))
+
 namespace duobit::KERNEL_ISA {
 
 /** Q queries of one row, gathered and scaled; their scores and weights in a block. */
@@ -18,7 +21,7 @@ struct QueryBlock {
 
 /** Scores of Q queries at P tiles of positions, over one group of dimensions (all dimensions of a float cache). */
 template <int Q, int P, CacheKind KIND>
-static inline void scoreGroup(const CacheLayer& cache, const uint8_t* tiles, const QueryBlock& block, int group, float* scores) {
+static APART void scoreGroup(const CacheLayer& cache, const uint8_t* tiles, const QueryBlock& block, int group, float* scores) {
   constexpr int N = CACHED_VECTORS<KIND>;
   const int from = isCoded(KIND) ? group * CACHE_GROUP : 0, size = cache.headSize;
   const int to = isCoded(KIND) && size - from > CACHE_GROUP ? from + CACHE_GROUP : size;
@@ -124,7 +127,7 @@ static inline void storeWithin(float* p, int k, int n, V v) {
 
 /** outs[q][d …] = outs * factor + shift + sum over positions of weight * value, for C vectors of dimensions. */
 template <int Q, int C, CacheKind KIND>
-static inline void mixValues(const CacheLayer& cache, const uint8_t* tile, const QueryBlock& block, const float* weights,
+static APART void mixValues(const CacheLayer& cache, const uint8_t* tile, const QueryBlock& block, const float* weights,
                              int begin, int end, const float* factor, const float* shift, int d) {
   constexpr int N = CACHED_VECTORS<KIND>;
   const int size = cache.headSize;
@@ -300,3 +303,5 @@ static void mergeAttention(const float* stats, const float* mixes, int parts, in
 }
 
 }  // namespace duobit::KERNEL_ISA
+
+#undef APART
