@@ -1,5 +1,5 @@
 // Decode time a token against context length, and prefill of long prompts, for each precision of the KV cache and number of
-// threads; in turns, medians. Prints a table and a JSON record, from which plot-context.mjs draws. Needs `npm run build`.
+// threads; in turns, medians. Prints a table; `--record` writes it as JSON. Needs `npm run build`.
 //
 //   node scripts/bench-context.mjs model.duo [--subjects native:1:f16,native:2:int8] [--contexts 16,128,2048]
 //     [--prompts 512] [--rounds 5] [--steps 8] [--record record.json]
