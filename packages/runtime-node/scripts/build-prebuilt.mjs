@@ -32,13 +32,9 @@ async function findZig() {
   return zig;
 }
 
-/** What the linker wants beside the objects, and nothing but the two entry points exported. */
+/** What the linker wants beside the objects. On Linux nothing but the entry points is exported, so as not to mix with Node's own C++. */
 async function linkFlags(zig, target, folder) {
-  if (target.platform === 'darwin') {
-    const list = join(folder, 'exports.txt');
-    await writeFile(list, '_napi_register_module_v1\n_node_api_module_get_api_version_v1\n');
-    return ['-dynamiclib', '-undefined', 'dynamic_lookup', '-s'];
-  }
+  if (target.platform === 'darwin') return ['-dynamiclib', '-undefined', 'dynamic_lookup', '-s'];
   if (target.platform === 'win32') {
     // Node-API's functions are exports of node.exe; an import library stands for it.
     const require = createRequire(import.meta.url);
