@@ -7,7 +7,6 @@
 // ZIG names another zig (0.15 or newer); without it the pinned one is installed into .cache/zig-<version> once, by pip.
 import { existsSync, readFileSync } from 'node:fs';
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compile, run } from './native-compile.mjs';
@@ -37,13 +36,8 @@ async function linkFlags(zig, target, folder) {
   if (target.platform === 'darwin') return ['-dynamiclib', '-undefined', 'dynamic_lookup', '-s'];
   if (target.platform === 'win32') {
     // Node-API's functions are exports of node.exe; an import library stands for it.
-    const require = createRequire(import.meta.url);
-    const definitions = join(
-      dirname(require.resolve('node-api-headers/package.json')),
-      'def',
-      'node_api.def',
-    );
     const library = join(folder, 'node.lib');
+    const definitions = join(headerFolders()[0], '..', 'def', 'node_api.def');
     await run(zig, ['dlltool', '-m', 'i386:x86-64', '-d', definitions, '-l', library]);
     return ['-shared', '-s', library];
   }
