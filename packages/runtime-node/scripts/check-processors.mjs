@@ -19,9 +19,9 @@ let failed = false;
 function check(emulator, processor, command, wanted) {
   const output = execFileSync(emulator, ['-cpu', processor, ...command], { encoding: 'utf8' });
   for (const pattern of wanted) {
-    const right = pattern.test(output);
-    failed ||= !right;
-    console.log(`${processor}: ${right ? '' : 'NOT '}${pattern}${right ? '' : `, but:\n${output}`}`);
+    const found = pattern.exec(output)?.[0];
+    failed ||= found === undefined;
+    console.log(`${processor}: ${found ?? `no line like ${pattern} in\n${output}`}`);
   }
 }
 
@@ -35,7 +35,12 @@ try {
     link: ['-static'],
   });
   check('qemu-aarch64-static', 'max', [program, rounds], [/^neon-dotprod: .* exact$/m, /^neon: .* exact$/m]);
-  check('qemu-aarch64-static', 'cortex-a53', [program, rounds], [/^neon-dotprod: not/m, /^neon: .* exact$/m]);
+  check(
+    'qemu-aarch64-static',
+    'cortex-a53',
+    [program, rounds],
+    [/^neon-dotprod: not.*/m, /^neon: .* exact$/m],
+  );
   // The addon that is here, in Node, on a processor of 2008.
   const entry = fileURLToPath(new URL('../dist/index.js', import.meta.url));
   const script = `
@@ -50,7 +55,7 @@ try {
     'qemu-x86_64-static',
     'Nehalem',
     [process.execPath, '--input-type=module', '-e', script],
-    [/^sets: scalar$/m, /^note: .*plain C\+\+/m, /^auto: wasm$/m],
+    [/^sets: scalar$/m, /^note: .*plain C\+\+.*/m, /^auto: wasm$/m],
   );
 } finally {
   await rm(folder, { recursive: true, force: true });
