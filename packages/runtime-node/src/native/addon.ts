@@ -126,7 +126,9 @@ function openAddon(path: string): LoadedAddon {
   try {
     module = require(path);
   } catch (error) {
-    return fail(String(error instanceof Error ? error.message : error).split('\n')[0]!);
+    // What the system says mostly begins with the path.
+    const said = String(error instanceof Error ? error.message : error).split('\n')[0]!;
+    return fail(said.startsWith(`${path}: `) ? said.slice(path.length + 2) : said);
   }
   if (!isAddon(module)) return fail('it is not an addon of this package');
   if (module.interface !== INTERFACE)
