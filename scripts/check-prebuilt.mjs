@@ -21,6 +21,7 @@ import { packageName, TARGETS } from '../packages/runtime-node/scripts/native-ta
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const HERE = TARGETS.find(({ name }) => name === `${process.platform}-${process.arch}`);
+if (HERE?.name !== 'linux-x64') throw new Error('this check runs on Linux, x64');
 const work = mkdtempSync(join(tmpdir(), 'duobit-install-'));
 const model = join(work, 'model.duo');
 const RUN = `
@@ -35,7 +36,7 @@ const project = join(work, 'project');
 const bin = join(work, 'bin');
 const npmCli = realpathSync(execFileSync('which', ['npm'], { encoding: 'utf8' }).trim());
 /** Nothing but Node and a shell. */
-const bare = { ...process.env, PATH: bin, CXX: '' };
+const bare = { ...process.env, PATH: bin, DUOBIT_NATIVE: '', DUOBIT_ISA: '' };
 
 function npm(args, cwd, env = process.env) {
   return execFileSync(process.execPath, [npmCli, ...args], { cwd, env, encoding: 'utf8' });
@@ -81,9 +82,7 @@ try {
   execFileSync(
     process.execPath,
     [join(ROOT, 'packages/runtime-node/scripts/build-prebuilt.mjs'), HERE.name],
-    {
-      stdio: 'inherit',
-    },
+    { stdio: 'inherit' },
   );
   const quantize = [
     join(ROOT, 'packages/cli/bin/duobit.mjs'),

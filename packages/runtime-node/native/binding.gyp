@@ -43,9 +43,7 @@
     {
       'target_name': 'duobit',
       'dependencies': ['avx2', 'avx512', 'neon-dotprod'],
-      'sources': [
-        'addon.cpp', 'cpu.cpp', 'kernels-neon.cpp', 'kernels-scalar.cpp', 'pool.cpp', 'program.cpp', 'weights.cpp',
-      ],
+      'sources': ['<!@(node ../scripts/native-flags.mjs sources)'],
       'defines': ['NAPI_VERSION=8', 'NAPI_CPP_EXCEPTIONS'],
     },
   ],

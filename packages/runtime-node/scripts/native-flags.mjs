@@ -1,5 +1,6 @@
 // How the addon's C++ is compiled, for the addon, its prebuilt packages and its test programs alike. Run by
-// native/binding.gyp to print what it needs:   node native-flags.mjs flags | headers | machine <file> <processor>
+// native/binding.gyp to print what it needs:   node native-flags.mjs flags | headers | sources | machine <file> <processor>
+import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -51,6 +52,13 @@ export function headerFlags() {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [what, file, processor] = process.argv.slice(2);
-  const lines = { flags: () => FLAGS, headers: headerFolders, machine: () => machineFlags(file, processor) };
+  const apart = Object.values(SETS).flatMap(Object.keys);
+  const lines = {
+    flags: () => FLAGS,
+    headers: headerFolders,
+    /** All that need no instruction set of their own. */
+    sources: () => readdirSync('.').filter((name) => name.endsWith('.cpp') && !apart.includes(name)),
+    machine: () => machineFlags(file, processor),
+  };
   console.log(lines[what]().join('\n'));
 }

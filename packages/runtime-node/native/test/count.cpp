@@ -29,17 +29,17 @@ std::vector<uint8_t> makeLevels(size_t count) {
   return bytes;
 }
 
-Weight makeW11(const Kernels& kernels, int rows, int columns) {
+Weight makeW11(Program& program, int rows, int columns) {
   const int group = 128;
   const auto bits = drawBytes(static_cast<size_t>(rows) * 4 * ((columns + 31) / 32));
   const auto levels = makeLevels(static_cast<size_t>(rows) * 2 * ((columns + group - 1) / group));
-  return packW11(kernels, bits.data(), bits.data(), levels.data(), levels.data(), rows, columns, group);
+  return packW11(program.arena(), program.kernels(), bits.data(), bits.data(), levels.data(), levels.data(), rows, columns, group);
 }
-Weight makeInt8(const Kernels& kernels, int rows, int columns) {
+Weight makeInt8(Program& program, int rows, int columns) {
   const int group = 64;
   const auto codes = drawBytes(static_cast<size_t>(rows) * columns);
   const auto scales = makeLevels(static_cast<size_t>(rows) * columns / group);
-  return packInteger(kernels, codes.data(), scales.data(), false, rows, columns, group);
+  return packInteger(program.arena(), program.kernels(), codes.data(), scales.data(), false, rows, columns, group);
 }
 
 struct Case {
@@ -58,8 +58,8 @@ constexpr Case CASES[] = {
 void repeat(const Kernels& kernels, const Case& c, int turns) {
   Program program(std::make_shared<Pool>(1), kernels);
   int weight = -1;
-  if (c.op == Op::W11MatMul) weight = program.addWeight(makeW11(kernels, c.rows, c.columns));
-  if (c.op == Op::DenseMatMul) weight = program.addWeight(makeInt8(kernels, c.rows, c.columns));
+  if (c.op == Op::W11MatMul) weight = program.addWeight(makeW11(program, c.rows, c.columns));
+  if (c.op == Op::DenseMatMul) weight = program.addWeight(makeInt8(program, c.rows, c.columns));
   const Operation operation{c.op, {0, 1, -1, -1}, weight, {1, 1}};
   program.build({{c.from, c.columns}, {c.to, weight < 0 ? c.columns : c.rows}}, {operation}, {}, {0, 1, 2, 1, 1, false});
   if (c.from == SlotKind::F32) {

@@ -173,7 +173,7 @@ bool checkInteger(const Kernels& kernels) {
   for (size_t i = 0; i < x.size(); ++i)
     x[i] = static_cast<float>(i % columns % group == 0 ? (draw() % 2 ? 32767 : -32767) : drawInt(-32767, 32767));
   Program program(std::make_shared<Pool>(2), kernels);
-  const int w = program.addWeight(packInteger(kernels, codes.data(), scales.data(), nibbles, rows, columns, group));
+  const int w = program.addWeight(packInteger(program.arena(), kernels, codes.data(), scales.data(), nibbles, rows, columns, group));
   program.build({{SlotKind::F32, columns}, {SlotKind::F32, rows}}, {{Op::DenseMatMul, {0, 1, -1, -1}, w, {}}}, {},
                 {0, 1, 2, 1, count, false});
   program.writeFloats(0, x.data(), x.size());
