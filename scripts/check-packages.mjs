@@ -28,10 +28,14 @@ const privateNames = new Set([...manifests.values()].filter((m) => m.private).ma
 for (const [folder, manifest] of manifests) {
   if (manifest.private) continue;
   const cwd = join(ROOT, 'packages', folder);
-  const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--loglevel=error'], {
-    cwd,
-    encoding: 'utf8',
-  });
+  const output = execFileSync(
+    'npm',
+    ['pack', '--dry-run', '--json', '--loglevel=error', '--foreground-scripts=false'],
+    {
+      cwd,
+      encoding: 'utf8',
+    },
+  );
   // npm 10 gives an array, npm 11 an object by package name.
   const [pack] = Object.values(JSON.parse(output));
   const files = new Set(pack.files.map((file) => file.path));

@@ -3,9 +3,14 @@
 //
 // With VNNI x + 32768 is split into two unsigned bytes, u = 256 h + l, and v being the stored code
 //   sum v x = 256 sum v h + sum v l - 32768 sum v,
-// computed modulo 2^32, in which the result itself fits. Rows lie in the lanes, so no sum crosses them.
+// computed modulo 2^32, in which the result itself fits. Where the instruction wants signed bytes (ARM), h - 128 and l - 128
+// stand for h and l, and the last term becomes + 128 sum v. Rows lie in the lanes, so no sum crosses them.
 #pragma once
 #include "kernels-float.h"
+
+#ifndef KERNEL_SIGNED_BYTES
+#define KERNEL_SIGNED_BYTES 0
+#endif
 
 namespace duobit::KERNEL_ISA {
 
@@ -40,7 +45,7 @@ static void roundRow(const float* x, int width, int groupSize, uint8_t* codes, s
       for (int i = 0; i < count; ++i) {
         total += rounded[i];
         if constexpr (KERNEL_VNNI != 0) {
-          const uint32_t u = static_cast<uint32_t>(rounded[i] + 32768);
+          const uint32_t u = static_cast<uint32_t>(rounded[i] + 32768) ^ (KERNEL_SIGNED_BYTES ? 0x8080 : 0);
           high[k + i] = static_cast<uint8_t>(u >> 8);
           low[k + i] = static_cast<uint8_t>(u);
         } else {
@@ -141,7 +146,8 @@ static void integerTile(const IntegerMatrix& m, int tile, const RoundedRows& r, 
   for (int g = 0; g < m.groups; ++g) {
     const V scale = loadHalf(reinterpret_cast<const uint16_t*>(w));
 #if KERNEL_VNNI
-    const I stored = shiftLeft<15>(loadShorts(reinterpret_cast<const int16_t*>(w + 2 * VW)));
+    const I stored = loadShorts(reinterpret_cast<const int16_t*>(w + 2 * VW));
+    const I shifted = KERNEL_SIGNED_BYTES ? subIntegers(integers(0), shiftLeft<7>(stored)) : shiftLeft<15>(stored);
 #endif
     w += 4 * VW;
     const int rest = m.columns - g * m.groupSize;
@@ -153,7 +159,7 @@ static void integerTile(const IntegerMatrix& m, int tile, const RoundedRows& r, 
     for (int t = 0; t < T; ++t) {
       I total = sums[t];
 #if KERNEL_VNNI
-      total = subIntegers(total, stored);
+      total = subIntegers(total, shifted);
 #endif
       const size_t at = (row + t) * r.groupStride + g;
       if constexpr (NIBBLES) total = subIntegers(total, integers(8 * r.sums[at]));

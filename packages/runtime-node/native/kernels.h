@@ -151,5 +151,6 @@ const Kernels* scalarKernels();
 const Kernels* avx2Kernels();
 const Kernels* avx512Kernels();
 const Kernels* neonKernels();
+const Kernels* neonDotprodKernels();
 
 }  // namespace duobit

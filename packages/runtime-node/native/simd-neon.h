@@ -1,14 +1,22 @@
-// NEON (ARMv8 64-bit) under the names that the generic kernels use (simd-avx512.h says what they do).
+// NEON (ARMv8 64-bit) under the names that the generic kernels use (simd-avx512.h says what they do); with KERNEL_DOTPROD
+// the dot products of ARMv8.2 as well, which make integer weights about four times as cheap.
 #pragma once
 #include <arm_neon.h>
 
 #include <cstdint>
 
+#if defined(KERNEL_DOTPROD)
+#define KERNEL_ISA neon_dotprod
+#define KERNEL_NAME "neon-dotprod"
+#define KERNEL_VNNI 1
+#define KERNEL_SIGNED_BYTES 1
+#else
 #define KERNEL_ISA neon
 #define KERNEL_NAME "neon"
 #define KERNEL_VNNI 0
+#endif
 
-namespace duobit::neon {
+namespace duobit::KERNEL_ISA {
 
 constexpr int VW = 4;
 constexpr int DENSE_ROWS = 8;
@@ -68,6 +76,17 @@ static inline void storeCodes(uint8_t* p, I a) {
 static inline I integers(int32_t x) { return vdupq_n_s32(x); }
 static inline I addIntegers(I a, I b) { return vaddq_s32(a, b); }
 static inline I subIntegers(I a, I b) { return vsubq_s32(a, b); }
+#if defined(KERNEL_DOTPROD)
+template <int N>
+static inline I shiftLeft(I a) { return vshlq_n_s32(a, N); }
+static inline I loadShorts(const int16_t* p) { return vmovl_s16(vld1_s16(p)); }
+/** Here the bytes of activations are signed too. */
+static inline I dotBytes(I acc, const uint8_t* x, B w) {
+  int32_t four;
+  __builtin_memcpy(&four, x, 4);
+  return vdotq_s32(acc, vreinterpretq_s8_u8(w), vreinterpretq_s8_s32(vdupq_n_s32(four)));
+}
+#else
 static inline B loadPairs(const uint8_t* p) {
   return vreinterpretq_u8_s16(vmovl_s8(vreinterpret_s8_u8(vld1_u8(p))));
 }
@@ -82,6 +101,7 @@ static inline I dotPairs(I acc, const uint8_t* x, B w) {
   const int32x4_t low = vmull_s16(vget_low_s16(a), vget_low_s16(b)), high = vmull_high_s16(a, b);
   return vaddq_s32(acc, vpaddq_s32(low, high));
 }
+#endif
 
 static inline B loadBytes(const uint8_t* p) { return vld1q_u8(p); }
 static inline B zeroBytes() { return vdupq_n_u8(0); }
@@ -105,13 +125,19 @@ template <int BIT>
 static inline V pick(I bits, V a, V b) { return vbslq_f32(vtstq_s32(bits, vdupq_n_s32(1 << BIT)), b, a); }
 static inline V lowShorts(B a) { return toFloats(vmovl_s16(vget_low_s16(vreinterpretq_s16_u8(a)))); }
 static inline V highShorts(B a) { return toFloats(vmovl_high_s16(vreinterpretq_s16_u8(a))); }
+/** 4 tables of the sums of subsets of 4 codes each, from 16 codes: entry e takes code j where bit j of e is set. */
 static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
-  for (int quad = 0; quad < 4; ++quad)
-    for (int e = 0; e < 16; ++e) {
-      int sum = 0;
-      for (int j = 0; j < 4; ++j) sum += (e >> j & 1) * codes[4 * quad + j];
-      tables[16 * quad + e] = static_cast<uint8_t>(sum);
-    }
+  const uint8_t n = 255;  // an index past the vector gives 0
+  static const uint8_t PICKS[4][16] = {{n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0},
+                                       {n, n, 1, 1, n, n, 1, 1, n, n, 1, 1, n, n, 1, 1},
+                                       {n, n, n, n, 2, 2, 2, 2, n, n, n, n, 2, 2, 2, 2},
+                                       {n, n, n, n, n, n, n, n, 3, 3, 3, 3, 3, 3, 3, 3}};
+  const B c = vld1q_u8(codes);
+  for (int quad = 0; quad < 4; ++quad) {
+    const B base = vdupq_n_u8(static_cast<uint8_t>(4 * quad));
+    const auto pick = [&](int j) { return vqtbl1q_u8(c, vorrq_u8(vld1q_u8(PICKS[j]), base)); };
+    vst1q_u8(tables + 16 * quad, vaddq_u8(vaddq_u8(pick(0), pick(1)), vaddq_u8(pick(2), pick(3))));
+  }
 }
 
-}  // namespace duobit::neon
+}  // namespace duobit::KERNEL_ISA

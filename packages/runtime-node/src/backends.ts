@@ -9,7 +9,7 @@ import {
 import { DuobitError } from '@duobit/format';
 import { createNativeBackend, nativeSupport } from './native/backend.ts';
 
-/** 'auto' takes 'native' where its addon can be loaded, else 'wasm'. */
+/** 'auto' takes 'native' where its addon can be loaded and has kernels for the processor, else 'wasm'. */
 export type BackendName = 'auto' | 'native' | 'wasm' | 'reference';
 
 export const BACKEND_NAMES: readonly BackendName[] = ['auto', 'native', 'wasm', 'reference'];
@@ -20,7 +20,7 @@ export interface BackendOptions {
   /** Precision of the KV cache. A backend that has f32 only uses that, see `Backend.kv`. Default: the backend's own. */
   readonly kv?: KvPrecision | undefined;
   /**
-   * Told in one line when 'auto' has to do without the native backend. Default: writes it to stderr, once in a process.
+   * Told in one line when 'auto' does without the native backend. Default: writes it to stderr, once in a process.
    * Nothing is told when DUOBIT_NATIVE=off asked for it.
    */
   readonly onNotice?: ((line: string) => void) | undefined;
@@ -47,10 +47,9 @@ export async function createBackend(
     });
   switch (name) {
     case 'auto': {
-      const support = nativeSupport();
-      if (support.available) return createNativeBackend({ threads, kv });
-      if (process.env.DUOBIT_NATIVE !== 'off')
-        onNotice(`note: the native backend is not available, using wasm (${support.reason})`);
+      const obstacle = whyNotNative();
+      if (obstacle === null) return createNativeBackend({ threads, kv });
+      if (process.env.DUOBIT_NATIVE !== 'off') onNotice(`note: ${obstacle}`);
       return createWasmBackend({ threads });
     }
     case 'native':
@@ -65,6 +64,16 @@ export async function createBackend(
         remedy: `Use one of: ${BACKEND_NAMES.join(', ')}`,
       });
   }
+}
+
+/** Null where 'native' is the faster choice. Its plain C++ runs everywhere, but at a fraction of the speed of wasm. */
+function whyNotNative(): string | null {
+  const support = nativeSupport();
+  if (!support.available) return `the native backend is not available, using wasm (${support.reason})`;
+  const asked = (process.env.DUOBIT_ISA ?? '') !== '';
+  return asked || support.instructionSets.some((name) => name !== 'scalar')
+    ? null
+    : 'the native backend has only plain C++ for this processor, using wasm, which is faster';
 }
 
 let noticed = false;

@@ -9,9 +9,11 @@ import { makeTinyModel } from '@duobit/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BACKEND_NAMES, createBackend, loadModel, nativeSupport } from '../src/index.ts';
 
-const { available } = nativeSupport();
+const support = nativeSupport();
+const { available } = support;
 /** What 'auto' takes on this machine. */
-const FASTEST = available ? 'native' : 'wasm';
+const FASTEST =
+  support.available && support.instructionSets.some((name) => name !== 'scalar') ? 'native' : 'wasm';
 const PRESENT = BACKEND_NAMES.filter((name) => available || name !== 'native');
 
 const source = makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8' });

@@ -1,5 +1,6 @@
 // Finds and loads the native addon, and types what it exports. Looked for in this order: the path in the environment
-// variable DUOBIT_NATIVE ('off' looks no further), the build beside this package, the prebuilt package of this platform.
+// variable DUOBIT_NATIVE ('off' looks no further), what was built in this package (by scripts/build-native.mjs or by
+// node-gyp), the prebuilt package of this platform. docs/native.md is the guide.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -92,21 +93,30 @@ function findAddon(override: string): LoadedAddon {
   }
   return {
     addon: null,
-    reason: reasons[0] ?? `none was built or installed for ${process.platform}-${process.arch}`,
+    reason: reasons[0] ?? `none was built or installed for ${PLATFORM}`,
   };
 }
 
-/** Files that exist. From src/native the package lies two folders up, from dist one. */
+/** From src/native the package lies two folders up, from dist one. */
+const BUILDS = ['../..', '..'].flatMap((up) =>
+  ['build/duobit.node', 'build/Release/duobit.node'].map((file) =>
+    fileURLToPath(new URL(`${up}/native/${file}`, import.meta.url)),
+  ),
+);
+
+/** Of scripts/native-targets.mjs. Installers pick by libc; if both are here, the wrong one does not load and the other does. */
+const PLATFORM = `${process.platform}-${process.arch}`;
+const PREBUILT = process.platform === 'linux' ? [PLATFORM, `${PLATFORM}-musl`] : [PLATFORM];
+
+/** Files that exist. */
 function listCandidates(): string[] {
-  const places = ['../../native/build/duobit.node', '../native/build/duobit.node'].map((place) =>
-    fileURLToPath(new URL(place, import.meta.url)),
-  );
-  const found = places.filter((path) => existsSync(path));
-  try {
-    found.push(require.resolve(`@duobit/native-${process.platform}-${process.arch}/duobit.node`));
-  } catch {
-    // not installed
-  }
+  const found = BUILDS.filter((path) => existsSync(path));
+  for (const name of PREBUILT)
+    try {
+      found.push(require.resolve(`@duobit/native-${name}/duobit.node`));
+    } catch {
+      // not installed
+    }
   return found;
 }
 
@@ -116,7 +126,9 @@ function openAddon(path: string): LoadedAddon {
   try {
     module = require(path);
   } catch (error) {
-    return fail(String(error instanceof Error ? error.message : error).split('\n')[0]!);
+    // What the system says mostly begins with the path.
+    const said = String(error instanceof Error ? error.message : error).split('\n')[0]!;
+    return fail(said.startsWith(`${path}: `) ? said.slice(path.length + 2) : said);
   }
   if (!isAddon(module)) return fail('it is not an addon of this package');
   if (module.interface !== INTERFACE)

@@ -10,7 +10,10 @@ import { createBackend } from '../backends.ts';
 import { createNativeBackend, nativeSupport } from './backend.ts';
 import { benchNativeMatvec } from './bench.ts';
 
-const { available } = nativeSupport();
+const support = nativeSupport();
+const { available } = support;
+/** Where plain C++ is all there is, 'auto' prefers wasm. */
+const fast = support.available && support.instructionSets.some((name) => name !== 'scalar');
 const folder = mkdtempSync(join(tmpdir(), 'duobit-native-'));
 
 afterEach(() => {
@@ -21,17 +24,10 @@ afterEach(() => {
 describe('an addon that cannot be used', () => {
   const cases = [
     ['a file of junk', 'junk.node', () => Buffer.from('not a shared library')],
-    ['an addon for another machine', 'alien.node', () => alienLibrary()],
+    ['an addon for another processor', 'alien.node', () => alienLibrary()],
     ['a module of another kind', 'other.cjs', () => Buffer.from('module.exports = { interface: 1 };')],
-    [
-      'an addon of another version',
-      'old.cjs',
-      () =>
-        Buffer.from(
-          `const f = () => []; module.exports = { interface: 999, instructionSets: f, createPool: f, createProgram: f,
-           build: f, write: f, run: f, read: f };`,
-        ),
-    ],
+    ['an addon of another version', 'old.cjs', () => fakeAddon(999, ['avx2'])],
+    ['an addon without kernels for the machine', 'none.cjs', () => fakeAddon(1, [])],
   ] as const;
   it.each(cases)('%s: auto runs wasm with one line of notice, native says why', async (_, name, content) => {
     const path = join(folder, name);
@@ -45,6 +41,21 @@ describe('an addon that cannot be used', () => {
     expect(lines[0]).not.toContain('\n');
     expect((await runTiny(backend)).every(Number.isFinite)).toBe(true);
     await expect(createBackend('native')).rejects.toMatchObject({ code: 'BACKEND_UNSUPPORTED' });
+  });
+
+  it('one with plain C++ only is there when asked for, but auto prefers wasm and says so', async () => {
+    process.env.DUOBIT_NATIVE = join(folder, 'plain.cjs');
+    writeFileSync(process.env.DUOBIT_NATIVE, fakeAddon(1, ['scalar']));
+    const lines: string[] = [];
+    const open = () => createBackend('auto', { threads: 1, onNotice: (line) => lines.push(line) });
+    const backend = await open();
+    expect(backend.name).toBe('wasm');
+    expect(lines).toEqual([expect.stringContaining('plain C++')]);
+    await backend.dispose();
+    expect((await createBackend('native', { threads: 1 })).name).toBe('native');
+    process.env.DUOBIT_ISA = 'scalar';
+    expect((await open()).name).toBe('native');
+    expect(lines).toHaveLength(1);
   });
 
   it('a missing file is no different', async () => {
@@ -65,8 +76,8 @@ describe('an addon that cannot be used', () => {
 
 describe.skipIf(!available)('options', () => {
   it('is what auto takes', async () => {
-    const backend = await createBackend('auto', { threads: 3 });
-    expect(backend).toMatchObject({ name: 'native', threads: 3 });
+    const backend = await createBackend('auto', { threads: 3, onNotice: () => {} });
+    expect(backend).toMatchObject(fast ? { name: 'native', threads: 3 } : { name: 'wasm' });
     await backend.dispose();
   });
 
@@ -155,12 +166,21 @@ async function runTiny(backend: Awaited<ReturnType<typeof createBackend>>): Prom
   return logits;
 }
 
-/** The head of an ELF file for a machine that does not exist. */
+/** The head of an ELF file for 64-bit ARM, or on such a machine for x64. */
 function alienLibrary(): Buffer {
   const head = Buffer.alloc(4096);
   head.write('\x7fELF\x02\x01\x01', 'latin1');
   head.writeUInt16LE(3, 16);
-  head.writeUInt16LE(0xfffe, 18);
+  head.writeUInt16LE(process.arch === 'arm64' ? 62 : 183, 18);
   head.writeUInt32LE(1, 20);
   return head;
+}
+
+/** A module with the functions of the addon, which do nothing. */
+function fakeAddon(version: number, instructionSets: string[]): Buffer {
+  return Buffer.from(
+    `const f = () => ({}); module.exports = { interface: ${version},
+     instructionSets: () => ${JSON.stringify(instructionSets)}, createPool: f, disposePool: f, createProgram: f,
+     build: f, write: f, run: f, read: f };`,
+  );
 }

@@ -23,9 +23,15 @@ import { countBytes, flattenPlan } from './compile.ts';
 import { addWeight } from './weights.ts';
 
 /** 'neon' runs on 64-bit ARM, 'avx512' (with VNNI) and 'avx2' on x64, 'scalar' everywhere. */
-export type InstructionSet = 'avx512' | 'avx2' | 'neon' | 'scalar';
+export type InstructionSet = 'avx512' | 'avx2' | 'neon-dotprod' | 'neon' | 'scalar';
 
-export const INSTRUCTION_SETS: readonly InstructionSet[] = ['avx512', 'avx2', 'neon', 'scalar'];
+export const INSTRUCTION_SETS: readonly InstructionSet[] = [
+  'avx512',
+  'avx2',
+  'neon-dotprod',
+  'neon',
+  'scalar',
+];
 
 export interface NativeBackendOptions {
   /** Default: as many as the machine runs at once, at most 8. */
@@ -60,7 +66,7 @@ export async function createNativeBackend(options: NativeBackendOptions = {}): P
   if (!found.addon)
     throw new DuobitError('BACKEND_UNSUPPORTED', `the native addon cannot be used: ${found.reason}`, {
       where: 'native backend',
-      remedy: 'Build it (node scripts/build-native.mjs in the package), or use the wasm backend',
+      remedy: 'Build it (npx duobit-build-native), or use the wasm backend',
     });
   const { addon } = found;
   const { threads = Math.min(8, availableParallelism()), kv = 'f16' } = options;

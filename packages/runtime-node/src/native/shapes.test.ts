@@ -14,7 +14,7 @@ import {
   type Random,
 } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
-import { createNativeBackend, nativeSupport } from './backend.ts';
+import { createNativeBackend, INSTRUCTION_SETS, type InstructionSet, nativeSupport } from './backend.ts';
 
 const COUNT = Number(process.env.DUOBIT_SHAPES ?? 120);
 const FIRST_SEED = Number(process.env.DUOBIT_SEED ?? 1);
@@ -132,6 +132,6 @@ describe.skipIf(!support.available)('random shapes', () => {
   );
 });
 
-function isaOf(name: string): 'avx512' | 'avx2' | 'neon' | 'scalar' {
-  return name === 'avx512' || name === 'avx2' || name === 'neon' ? name : 'scalar';
+function isaOf(name: string): InstructionSet {
+  return INSTRUCTION_SETS.find((known) => known === name)!;
 }
