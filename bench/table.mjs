@@ -53,21 +53,47 @@ export function formatPage(record, { source, plot } = {}) {
       '',
     );
   }
-  const rows = summarizeRuns(record);
-  for (const threads of [...new Set(rows.map((item) => item.threads))]) {
-    const ofThreads = rows.filter((item) => item.threads === threads);
-    parts.push(`## Speed, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, '');
-    parts.push('Tokens a second: median (least–most).', '');
-    parts.push(formatSpeeds(ofThreads, options.prompts), '');
-    if (quiet.isQuiet) parts.push(...formatRatios(ofThreads, options.prompts));
-  }
+  parts.push(...formatThreadCounts(summarizeRuns(record), options.prompts, quiet.isQuiet, 'Speed'));
   if (plot !== undefined) parts.push(`![Tokens a second against size and perplexity](${plot})`, '');
   parts.push('## Size and quality', '', formatFiles(record.subjects), '');
+  if (record.browser?.runs.length > 0) parts.push(...formatBrowser(record.browser));
   if (record.matvec?.length > 0) parts.push(...formatMatvec(record.matvec));
   if (record.skipped.length > 0) {
     parts.push('## Skipped', '', ...record.skipped.map(({ name, reason }) => `- ${name}: ${reason}`), '');
   }
   return parts.join('\n');
+}
+
+/** A table for each number of threads, with the ratios under it when the machine was quiet. */
+function formatThreadCounts(rows, prompts, isQuiet, title) {
+  return [...new Set(rows.map((item) => item.threads))].flatMap((threads) => {
+    const ofThreads = rows.filter((item) => item.threads === threads);
+    return [
+      `## ${title}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+      '',
+      'Tokens a second: median (least–most).',
+      '',
+      formatSpeeds(ofThreads, prompts),
+      '',
+      ...(isQuiet ? formatRatios(ofThreads, prompts) : []),
+    ];
+  });
+}
+
+function formatBrowser(browser) {
+  const quiet = judgeQuiet(browser);
+  return [
+    `In ${browser.version}: rounds ${browser.rounds}, ${browser.decode} tokens decoded after a prompt of ` +
+      `${browser.prompts[0]}; the files are those above. Cores kept busy by other processes: median ` +
+      `${rate(quiet.median)}, at most ${rate(quiet.maximum)}. Peak RSS is that of the page's process.`,
+    '',
+    ...formatThreadCounts(
+      summarizeRuns({ ...browser, options: browser }),
+      browser.prompts,
+      quiet.isQuiet,
+      'In Chromium',
+    ),
+  ];
 }
 
 function formatVersions(versions) {
@@ -103,22 +129,29 @@ function formatSpeeds(rows, prompts) {
   );
 }
 
-/** Each of ours against the peers' fastest file in the same measure. */
+/** Each of ours against the peers' fastest file in the same measure, and against the memory of the fastest decoder. */
 function formatRatios(rows, prompts) {
   const peers = rows.filter(({ subject }) => subject.engine !== 'duobit');
   if (peers.length === 0) return [];
+  const fastest = (pick) => peers.reduce((most, item) => (pick(item) > pick(most) ? item : most));
+  const pickDecode = (item) => item.decode.median;
   const measures = [
-    ['decode', (item) => item.decode.median],
+    ['decode', pickDecode],
     ...prompts.map((length) => [`prefill ${length}`, (item) => item.prefill[length].median]),
   ];
   const lines = rows
     .filter(({ subject }) => subject.engine === 'duobit')
     .map((ours) => {
       const ratios = measures.map(([name, pick]) => {
-        const best = peers.reduce((most, item) => (pick(item) > pick(most) ? item : most));
+        const best = fastest(pick);
         return `${name} ${(pick(ours) / pick(best)).toFixed(2)}x ${best.subject.label}`;
       });
-      return `- ${ours.subject.label} against the peers' fastest: ${ratios.join('; ')}`;
+      const decoder = fastest(pickDecode);
+      const memory = ours.peakRssBytes.median / decoder.peakRssBytes.median;
+      return (
+        `- ${ours.subject.label} against the peers' fastest: ${ratios.join('; ')}; ` +
+        `peak memory ${memory.toFixed(2)}x ${decoder.subject.label}, the fastest to decode`
+      );
     });
   return [...lines, ''];
 }

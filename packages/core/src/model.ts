@@ -20,6 +20,11 @@ export interface ModelOptions {
   readonly activations?: 'a4' | 'f16' | undefined;
   /** Tokens run at once in a prompt. Default 64. */
   readonly maxRows?: number | undefined;
+  /**
+   * false leaves the model's tokenizer out, which for a vocabulary of 50,000 takes some 80 MB: prompts are then token
+   * ids. Default true.
+   */
+  readonly tokenizer?: boolean | undefined;
   /** Ends loading with `ABORTED`. */
   readonly signal?: AbortSignal | undefined;
   /** Called after each tensor. */
@@ -50,7 +55,7 @@ export interface Model {
   /** Packed weight bytes on the device. */
   readonly weightBytes: number;
   readonly plan: ExecutionPlan;
-  /** @throws DuobitError `TOKENIZER_MISSING` when the model carries none. */
+  /** @throws DuobitError `TOKENIZER_MISSING` when the model carries none, or was loaded without. */
   readonly tokenizer: Tokenizer;
   /**
    * Generates after a prompt, from an empty cache. Errors surface on the first step of the iteration, those about
@@ -88,7 +93,8 @@ export async function createModel(
   checkCount('maxRows', maxRows, capacity);
 
   const plan = buildPlan(source, { activations });
-  const tokenizer = (await source.readAsset('tokenizer')) === null ? null : await createTokenizer(source);
+  const hasTokenizer = options.tokenizer !== false && (await source.readAsset('tokenizer')) !== null;
+  const tokenizer = hasTokenizer ? await createTokenizer(source) : null;
   const total = listPlanWeights(plan).length;
   let loaded = 0;
   const program = await backend.prepare(
