@@ -31,6 +31,7 @@ async function open({ file, threads, contextLength, backend, activations }) {
   let position = 0;
   return {
     threads: model.threads,
+    weightBytes: model.weightBytes,
     async prefill(tokens) {
       await model.forward(tokens, { position: 0, logits: 'last' });
       position = tokens.length;

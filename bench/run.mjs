@@ -1,6 +1,6 @@
 // `npm run bench`: prepares the files, measures ours and (with --peers) llama.cpp's in turns, each in a process of its
 // own, and writes a record, a table and a plot. See README.md beside this file.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,12 +10,13 @@ import { estimateChromium, measureInChromium } from './browser/measure.mjs';
 import { runChild } from './child.mjs';
 import { measureMatvec } from './matvec.mjs';
 import { makeF16, sha256 } from './models.mjs';
-import { ROOT, readOptions, WINDOW } from './options.mjs';
+import { readOptions, WINDOW } from './options.mjs';
 import { installPeer } from './peers/setup.mjs';
 import { drawPlot } from './plot.mjs';
-import { describeCommit, describeMachine, RECORD_SCHEMA, readLoad, watchProcessor } from './record.mjs';
+import { describeRun, watchProcessor } from './record.mjs';
 import { prepareSubjects } from './subjects.mjs';
 import { formatPage } from './table.mjs';
+import { writePage } from './write-page.mjs';
 
 const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url));
 
@@ -129,9 +130,7 @@ async function readTokens(options, f16) {
 
 async function run() {
   const options = readOptions();
-  const started = new Date().toISOString();
-  const loadAtStart = readLoad();
-  const commit = describeCommit();
+  const describe = describeRun();
   const skipped = [];
   const f16 = await makeF16(options.model, log);
   const calibrationText = readFileSync(options.calibration, 'utf8');
@@ -159,13 +158,7 @@ async function run() {
 
   const { peers: _, model, text: __, calibration: ___, record: isKept, name, ...kept } = options;
   const record = {
-    schema: RECORD_SCHEMA,
-    kind: 'cpu-peers',
-    started,
-    ended: new Date().toISOString(),
-    ...commit,
-    machine: describeMachine(),
-    load: { start: loadAtStart, end: readLoad() },
+    ...describe('cpu-peers'),
     options: { ...kept, contextLength },
     model: path.basename(model),
     text: {
@@ -186,18 +179,7 @@ async function run() {
     browser,
     skipped,
   };
-  writeResults(record, name, isKept);
-}
-
-function writeResults(record, name, isKept) {
-  const folder = path.join(ROOT, isKept ? 'docs/results' : 'out/bench');
-  mkdirSync(path.join(folder, 'records'), { recursive: true });
-  writeFileSync(path.join(folder, `records/${name}.json`), `${JSON.stringify(record, null, 1)}\n`);
-  writeFileSync(path.join(folder, 'cpu-peers.svg'), drawPlot(record));
-  const page = formatPage(record, { source: `records/${name}.json`, plot: 'cpu-peers.svg' });
-  writeFileSync(path.join(folder, 'cpu-peers.md'), page);
-  console.log(page);
-  log(`written: ${path.relative(ROOT, folder)}/cpu-peers.md, cpu-peers.svg and records/${name}.json`);
+  writePage(record, { name, isKept, page: 'cpu-peers.md', format: formatPage, drawPlot });
 }
 
 try {

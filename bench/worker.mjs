@@ -22,6 +22,7 @@ process.once('message', async (job) => {
       ...measured,
       loadSeconds,
       threadsUsed: engine.threads,
+      weightBytes: engine.weightBytes,
       // Counted in KiB on every platform that Node runs on.
       peakRssBytes: usage.maxRSS * 1024,
       cpuSeconds: (usage.userCPUTime + usage.systemCPUTime) / 1e6,
