@@ -3,10 +3,11 @@
 //
 // VW is the number of f32 in a vector of the instruction set (16, 8 or 4). All layouts follow from it:
 //
-// W(1+1): tiles of R = 4 VW rows. A tile is one stream: for each group of columns f16 levels
-//   [mu0 | alpha0 | mu1 | alpha1][R] (without offsets [alpha0 | alpha1][R]), then for every 4 columns one vector of R bytes:
-//   low nibble = the 4 sign bits, high nibble = the 4 bitmap bits. Byte 2 r holds row r, byte 2 r + 1 row R / 2 + r, so that
-//   the low and the high bytes of 16-bit lanes come out as the two halves of the tile in order. Columns are padded to 16.
+// W(1+1): tiles of R = 4 VW rows. A tile is one stream: the f32 sums of each row's decoded weights [R], then for each group
+//   of columns f16 levels [mu0 | alpha0 | mu1 | alpha1][R] (without offsets [alpha0 | alpha1][R]) and for every 4 columns one vector of R bytes:
+//   low nibble = the 4 sign bits, high nibble = the 4 bitmap bits. Even bytes hold the first half of the rows, odd bytes the
+//   second, in an order that the instruction set names (byteOfRow), so that the low and the high bytes of 16-bit lanes come
+//   out as the two halves of the tile in order. Columns are padded to 16.
 // Dense f32: panels of 2 VW rows, [panel][column][2 VW].
 // int8 / int4: tiles of VW rows. For each group f16 scales [VW], i16 sums of the stored codes [VW], then chunks of
 //   4 VW bytes (VNNI) or 2 VW bytes: [row][4 or 2 columns]. int4 keeps code + 8; a byte holds column j in its low and column
@@ -26,8 +27,6 @@ struct W11Matrix {
   bool offsets;
   size_t tileBytes;
   const uint8_t* data;
-  /** Sum of each row's decoded weights, padded to whole tiles. */
-  const float* rowSums;
 };
 
 struct DenseMatrix {
@@ -93,6 +92,8 @@ struct Kernels {
   int vectorWidth;
   /** Columns of a row in a chunk of integer weights. */
   int chunkColumns;
+  /** Where a vector of a W(1+1) tile has the byte of a row. */
+  int (*byteOfRow)(int row);
   void (*quantizeRow)(const float* x, int width, float clipLow, float clipHigh, uint8_t* tables, int16_t* sums,
                       float* params);
   /** out[t][n] for the rows of tiles first <= tile < end; `spill` takes 4 VW floats for each of 4 rows. */

@@ -37,21 +37,21 @@ std::vector<uint8_t> drawHalves(size_t count) {
 }
 size_t up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple; }
 
-Weight drawW11(const Kernels& kernels, int rows, int columns) {
+Weight drawW11(Program& program, int rows, int columns) {
   const int group = 32 << drawInt(0, 3);
   const size_t stride = 4 * up(columns, 32), levels = rows * up(columns, group) * 2;
   const auto sign = drawBytes(rows * stride), bitmap = drawBytes(rows * stride), alpha = drawHalves(levels), mu = drawHalves(levels);
-  return packW11(kernels, sign.data(), bitmap.data(), alpha.data(), drawInt(0, 1) ? mu.data() : nullptr, rows, columns, group);
+  return packW11(program.arena(), program.kernels(), sign.data(), bitmap.data(), alpha.data(), drawInt(0, 1) ? mu.data() : nullptr, rows, columns, group);
 }
-Weight drawInteger(const Kernels& kernels, int rows, int columns) {
+Weight drawInteger(Program& program, int rows, int columns) {
   const bool nibbles = drawInt(0, 1) != 0;
   const int group = 32 << drawInt(0, 3);
   const auto codes = drawBytes(rows * 4 * up(columns, nibbles ? 8 : 4)), scales = drawHalves(rows * up(columns, group));
-  return packInteger(kernels, codes.data(), scales.data(), nibbles, rows, columns, group);
+  return packInteger(program.arena(), program.kernels(), codes.data(), scales.data(), nibbles, rows, columns, group);
 }
-Weight drawVector(int columns) {
+Weight drawVector(Program& program, int columns) {
   const auto values = drawHalves(columns);
-  return packVector(values.data(), DenseKind::F16, columns);
+  return packVector(program.arena(), values.data(), DenseKind::F16, columns);
 }
 
 /** One block with embedding and head; the logits of a prompt and of single steps. */
@@ -64,12 +64,12 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   const bool half = drawInt(0, 1) != 0, coded = drawInt(0, 3) != 0;
   Program program(std::make_shared<Pool>(threads), kernels);
   const int query = heads * headSize, kv = kvHeads * headSize;
-  const int embedding = program.addWeight(drawInteger(kernels, vocabulary, hidden)), norm = program.addWeight(drawVector(hidden));
-  const int wq = program.addWeight(drawW11(kernels, query, hidden)), wk = program.addWeight(drawW11(kernels, kv, hidden));
-  const int wv = program.addWeight(drawW11(kernels, kv, hidden)), wo = program.addWeight(drawW11(kernels, hidden, query));
-  const int wg = program.addWeight(drawInteger(kernels, inner, hidden)), wu = program.addWeight(drawInteger(kernels, inner, hidden));
+  const int embedding = program.addWeight(drawInteger(program, vocabulary, hidden)), norm = program.addWeight(drawVector(program, hidden));
+  const int wq = program.addWeight(drawW11(program, query, hidden)), wk = program.addWeight(drawW11(program, kv, hidden));
+  const int wv = program.addWeight(drawW11(program, kv, hidden)), wo = program.addWeight(drawW11(program, hidden, query));
+  const int wg = program.addWeight(drawInteger(program, inner, hidden)), wu = program.addWeight(drawInteger(program, inner, hidden));
   const auto dense = drawHalves(static_cast<size_t>(hidden) * inner);
-  const int wd = program.addWeight(packDense(kernels, dense.data(), DenseKind::F16, hidden, inner));
+  const int wd = program.addWeight(packDense(program.arena(), kernels, dense.data(), DenseKind::F16, hidden, inner));
   enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS };
   const auto f32 = [](int width) { return SlotSpec{SlotKind::F32, width}; };
   const std::vector<SlotSpec> slots = {
@@ -130,7 +130,7 @@ bool checkExact(const Kernels& kernels) {
   std::vector<uint8_t> alpha(2 * levels);
   for (size_t i = 0; i < levels; ++i) alpha[2 * i + 1] = 0x3c;
   Program program(std::make_shared<Pool>(2), kernels);
-  const int w = program.addWeight(packW11(kernels, sign.data(), bitmap.data(), alpha.data(), nullptr, rows, columns, group));
+  const int w = program.addWeight(packW11(program.arena(), kernels, sign.data(), bitmap.data(), alpha.data(), nullptr, rows, columns, group));
   program.build({{SlotKind::F32, columns}, {SlotKind::A4, columns}, {SlotKind::F32, rows}},
                 {{Op::Quantize, {0, 1, -1, -1}, -1, {1, 1}}, {Op::W11MatMul, {1, 2, -1, -1}, w, {}}}, {},
                 {0, 1, 2, 1, count, false});
