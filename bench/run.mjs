@@ -143,6 +143,7 @@ async function run() {
   const { text, tokens, windows, texts, contextLength, vocabularySize } = await readTokens(options, f16);
   const openOptions = { contextLength, vocabularySize };
   const { prompts, decode } = options;
+  const { peakRssBytes: nodeRssBytes } = await runChild(WORKER, { task: 'nothing' });
   const runs = await measureSpeeds(options, subjects, { openOptions, tokens, prompts, decode }, skipped);
   if (runs.length === 0) throw new Error(`nothing could be measured: ${skipped.at(-1).reason}`);
   if (windows.length > 0) await measurePerplexities(subjects, windows, openOptions, skipped);
@@ -173,6 +174,7 @@ async function run() {
       windows: options.calibrationWindows,
     },
     peers,
+    nodeRssBytes,
     subjects: subjects.map(({ file, open, ...subject }) => ({ ...subject, file: path.basename(file) })),
     runs,
     matvec,

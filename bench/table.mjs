@@ -39,6 +39,9 @@ export function formatPage(record, { source, plot } = {}) {
     `- Model: ${record.model}; rounds ${options.repeats}; ${options.decode} tokens decoded after a prompt of ${options.prompts[0]}`,
     `- Perplexity: ${record.text.name} (SHA-256 ${record.text.sha256.slice(0, 16)}…), ${record.text.windows} windows of ${record.text.context}`,
     `- Calibration (ours and the importance matrix for llama.cpp): ${record.calibration.name} (SHA-256 ${record.calibration.sha256.slice(0, 16)}…)`,
+    ...(record.nodeRssBytes > 0
+      ? [`- Peak RSS of Node alone, in every figure: ${megabytes(record.nodeRssBytes)} MB`]
+      : []),
     ...Object.entries(record.peers).map(([name, versions]) => `- ${name}: ${formatVersions(versions)}`),
     '',
   ];
@@ -50,7 +53,15 @@ export function formatPage(record, { source, plot } = {}) {
       '',
     );
   }
-  parts.push(...formatThreadCounts(summarizeRuns(record), options.prompts, quiet.isQuiet, 'Speed'));
+  parts.push(
+    ...formatThreadCounts(
+      summarizeRuns(record),
+      options.prompts,
+      quiet.isQuiet,
+      'Speed',
+      record.nodeRssBytes,
+    ),
+  );
   if (plot !== undefined) parts.push(`![Tokens a second against size and perplexity](${plot})`, '');
   parts.push('## Size and quality', '', formatFiles(record.subjects), '');
   if (record.browser?.runs.length > 0) parts.push(...formatBrowser(record.browser));
@@ -77,7 +88,7 @@ export function formatSkipped(skipped) {
 }
 
 /** A table for each number of threads, with the ratios under it when the machine was quiet. */
-function formatThreadCounts(rows, prompts, isQuiet, title) {
+function formatThreadCounts(rows, prompts, isQuiet, title, nodeRssBytes) {
   return [...new Set(rows.map((item) => item.threads))].flatMap((threads) => {
     const ofThreads = rows.filter((item) => item.threads === threads);
     return [
@@ -87,7 +98,7 @@ function formatThreadCounts(rows, prompts, isQuiet, title) {
       '',
       formatSpeeds(ofThreads, prompts),
       '',
-      ...(isQuiet ? formatRatios(ofThreads, prompts) : []),
+      ...(isQuiet ? formatRatios(ofThreads, prompts, nodeRssBytes) : []),
     ];
   });
 }
@@ -141,8 +152,11 @@ function formatSpeeds(rows, prompts) {
   );
 }
 
-/** Each of ours against the peers' fastest file in the same measure, and against the memory of the fastest decoder. */
-function formatRatios(rows, prompts) {
+/**
+ * Each of ours against the peers' fastest file in the same measure, and against the memory of the fastest decoder.
+ * @param nodeRssBytes peak memory of a process of Node that does nothing; absent in records of browsers
+ */
+function formatRatios(rows, prompts, nodeRssBytes) {
   const peers = rows.filter(({ subject }) => subject.engine !== 'duobit');
   if (peers.length === 0) return [];
   const fastest = (pick) => peers.reduce((most, item) => (pick(item) > pick(most) ? item : most));
@@ -159,10 +173,12 @@ function formatRatios(rows, prompts) {
         return `${name} ${(pick(ours) / pick(best)).toFixed(2)}x ${best.subject.label}`;
       });
       const decoder = fastest(pickDecode);
-      const memory = ours.peakRssBytes.median / decoder.peakRssBytes.median;
+      const memory = (base) =>
+        ((ours.peakRssBytes.median - base) / (decoder.peakRssBytes.median - base)).toFixed(2);
+      const beyond = nodeRssBytes > 0 ? ` (${memory(nodeRssBytes)}x beyond Node's own)` : '';
       return (
         `- ${ours.subject.label} against the peers' fastest: ${ratios.join('; ')}; ` +
-        `peak memory ${memory.toFixed(2)}x ${decoder.subject.label}, the fastest to decode`
+        `peak memory ${memory(0)}x ${decoder.subject.label}, the fastest to decode${beyond}`
       );
     });
   return [...lines, ''];

@@ -10,6 +10,10 @@ const ENGINES = {
 process.once('message', async (job) => {
   let answer;
   try {
+    if (job.task === 'nothing') {
+      answer = { peakRssBytes: readPeakRss() };
+      return;
+    }
     const { prepareEngine } = await import(ENGINES[job.engine]);
     const prepared = await prepareEngine();
     const begun = performance.now();
@@ -23,16 +27,21 @@ process.once('message', async (job) => {
       loadSeconds,
       threadsUsed: engine.threads,
       weightBytes: engine.weightBytes,
-      // Counted in KiB on every platform that Node runs on.
-      peakRssBytes: usage.maxRSS * 1024,
+      peakRssBytes: readPeakRss(),
       cpuSeconds: (usage.userCPUTime + usage.systemCPUTime) / 1e6,
       library: prepared.describe(),
     };
   } catch (error) {
     answer = { error: error.stack ?? String(error) };
+  } finally {
+    process.send(answer, () => process.exit(0));
   }
-  process.send(answer, () => process.exit(0));
 });
+
+/** Counted in KiB on every platform that Node runs on. */
+function readPeakRss() {
+  return process.resourceUsage().maxRSS * 1024;
+}
 
 const TASKS = {
   speed: (engine, { tokens, prompts, decode }) =>

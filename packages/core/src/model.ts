@@ -211,15 +211,18 @@ class LoadedModel implements Model {
             remedy: 'Run fewer tokens, or load with a larger context length',
           },
         );
-      const { vocabularySize } = this.architecture;
       const count = logits === 'all' ? tokens.length : logits === 'last' ? 1 : 0;
-      const out = new Float32Array(count * vocabularySize);
+      const length = count * this.architecture.vocabularySize;
+      let out: Float32Array | null = null;
       let filled = 0;
       for await (const chunk of this.#runChunks(tokens, position, logits, undefined)) {
+        // The usual case, a token's logits, is not copied once more.
+        if (chunk.length === length) return chunk;
+        out ??= new Float32Array(length);
         out.set(chunk, filled);
         filled += chunk.length;
       }
-      return out;
+      return out ?? new Float32Array(0);
     } finally {
       this.#busy = null;
     }
