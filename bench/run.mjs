@@ -101,7 +101,7 @@ function estimateSeconds(options, subjects) {
   const speed = options.repeats * options.threads.reduce((sum, count) => sum + 4 + 4 / count, 0);
   // Q2_0 has no x86 kernels in llama.cpp and takes as long as ten others.
   const files = subjects.reduce((sum, { id }) => sum + (id.includes('-Q2_0-') ? 10 : 1), 0);
-  const perplexity = (options.windows * 12 * files) / availableParallelism();
+  const perplexity = (options.windows * 4 * files) / availableParallelism();
   return files * speed + perplexity + (options.peers ? estimateChromium(options) + 30 : 0);
 }
 

@@ -108,7 +108,8 @@ function formatBrowser(browser) {
   return [
     `In ${browser.version}: rounds ${browser.rounds}, ${browser.decode} tokens decoded after a prompt of ` +
       `${browser.prompts[0]}; the files are those above. Cores kept busy by other processes: median ` +
-      `${rate(quiet.median)}, at most ${rate(quiet.maximum)}. Peak RSS is that of the page's process.`,
+      `${rate(quiet.median)}, at most ${rate(quiet.maximum)}${quiet.isQuiet ? '' : ', too many to rank engines'}. ` +
+      "Peak RSS is that of the page's process.",
     '',
     ...formatThreadCounts(
       summarizeRuns({ ...browser, options: browser }),
