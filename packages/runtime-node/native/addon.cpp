@@ -10,7 +10,7 @@
 namespace duobit {
 
 /** Goes up with any change of what crosses this border; src/native/addon.ts refuses any other. */
-constexpr int INTERFACE = 1;
+constexpr int INTERFACE = 2;
 
 struct ProgramBox {
   std::unique_ptr<Program> program;
@@ -129,7 +129,7 @@ static Napi::Value build(const Napi::CallbackInfo& info) {
   const auto size = [&](int i) { return static_cast<int>(sizes[i]); };
   programOf(info).build(specs, operations,
                         std::vector<double>(frequencies.Data(), frequencies.Data() + frequencies.ElementLength()),
-                        {size(0), size(1), size(2), size(3), size(4), size(5) != 0});
+                        {size(0), size(1), size(2), size(3), size(4), static_cast<CacheKind>(size(5))});
   return info.Env().Undefined();
 }
 

@@ -8,7 +8,7 @@ namespace duobit::KERNEL_ISA {
 
 static const Kernels TABLE = {
     KERNEL_NAME, VW, CHUNK, byteOfRow, quantizeRow, w11Coded, w11Float, dense, roundRow, integer,
-    rmsNorm, rope, cacheRow, attention, siluMul, addTo, squares,
+    rmsNorm, rope, cacheRow, attention, mergeAttention, siluMul, addTo, squares,
 };
 
 }  // namespace duobit::KERNEL_ISA

@@ -58,8 +58,7 @@ static void multiplyTile(const W11Matrix& m, const uint8_t* w, const CodedRows& 
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) ls[t] = lm[t] = lp[t] = hs[t] = hm[t] = hp[t] = zeroBytes();
     for (int u = 0; u < units; ++u) {
-      // From main memory this is worth a fifth.
-      for (int line = 0; line < 4 * TILE; line += 64) __builtin_prefetch(w + 4096 + line);
+      for (int line = 0; line < 4 * TILE; line += 64) __builtin_prefetch(w + FETCH_AHEAD + line);
       B us[T], um[T], up[T];
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {

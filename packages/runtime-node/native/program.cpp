@@ -9,7 +9,9 @@ namespace duobit {
 /** Shares that a thread's part of a phase is taken in. */
 constexpr int SHARES = 8;
 /** Bytes of the next phase's weights that a thread fetches while it waits: no more than a first-level cache. */
-constexpr size_t FETCHED_AHEAD = 16384;
+constexpr size_t FETCHED_AHEAD = 32768;
+/** Most parts that a single row's positions are split into. */
+constexpr int MOST_PARTS = 8;
 
 static size_t roundUp(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -40,15 +42,8 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
     slot.memory = Memory(slot.stride * (spec.kind == SlotKind::Stat ? 1 : rows));
     slots_.push_back(std::move(slot));
   }
-  const size_t element = geometry.halfCache ? 2 : 4, size = geometry.headSize, capacity = geometry.capacity;
-  const size_t keyPlane = roundUp(capacity, lanes) * size, valueStride = roundUp(size, lanes);
-  for (int layer = 0; layer < geometry.cacheLayers; ++layer) {
-    cacheMemory_.emplace_back(keyPlane * geometry.kvHeadCount * element);
-    cacheMemory_.emplace_back(capacity * valueStride * geometry.kvHeadCount * element);
-    Memory* planes = &cacheMemory_[cacheMemory_.size() - 2];
-    layers_.push_back({planes[0].as<void>(), planes[1].as<void>(), geometry.halfCache, keyPlane,
-                       capacity * valueStride, valueStride, geometry.headSize});
-  }
+  cache_ = KvCache(geometry.cache, geometry.cacheLayers, geometry.kvHeadCount, geometry.headSize, geometry.capacity,
+                   kernels_.vectorWidth);
   if (std::any_of(operations.begin(), operations.end(), [](const Operation& o) { return o.op == Op::Rope; })) {
     angles_ = Memory(rows * frequencies_.size() * 2 * sizeof(float));
     Step step{};
@@ -68,9 +63,14 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
     codeSums_ = Memory(rows * groups * 4);
     rounded_ = {codes_.as<uint8_t>(), codeStride, scales_.as<float>(), codeSums_.as<int32_t>(), groups};
   }
-  scoreStride_ = roundUp(capacity, lanes) + lanes;
-  size_t scratch = 4 * lanes * 256;
-  if (geometry.cacheLayers > 0) scratch = std::max(scratch, MOST_QUERIES * scoreStride_);
+  size_t scratch = 4 * lanes * 256, heads = 0;
+  for (const Step& step : steps_)
+    if (step.kind == Kind::Attention) {
+      heads = std::max(heads, static_cast<size_t>(step.numbers[1]));
+      scratch = std::max(scratch, attentionScratch(geometry.headSize, heads));
+    }
+  partStats_ = Memory(MOST_PARTS * heads * 2 * sizeof(float));
+  partMixes_ = Memory(MOST_PARTS * heads * geometry.headSize * sizeof(float));
   for (int thread = 0; thread < pool_->threads(); ++thread) scratch_.emplace_back(scratch * sizeof(float));
   arrange();
 }
@@ -100,6 +100,8 @@ void Program::addSteps(const Operation& o) {
       steps_.push_back(step);
       step.kind = Kind::Attention;
       step.out = slot(3);
+      steps_.push_back(step);
+      step.kind = Kind::MergeAttention;
       break;
     case Op::W11MatMul: case Op::DenseMatMul: case Op::Logits: return addProduct(step, o);
   }
@@ -189,6 +191,13 @@ void Program::work(const RunTicket& ticket) {
       if (done == 0) fetchSteps(p + 1);
       runUnit(*phase, request, unit, ticket.thread);
     }
+    // The thread's next weights are on their way while it waits, or while it does alone what comes before them.
+    const uint8_t* ahead = partOf(phase->nextProducts, ticket.thread);
+    const uint8_t* const end = ahead ? ahead + FETCHED_AHEAD : nullptr;
+    const auto fetch = [&] {
+      for (int line = 0; line < 4 && ahead != end; ++line, ahead += 64) __builtin_prefetch(ahead);
+    };
+    for (int i = 0; i < 8; ++i) fetch();
     if (count == 0 || (done > 0 && dealer_.finish(first + p, done, count))) {
       // What only one thread can do is done at once, by the one that knows first.
       for (++p; p < phases; ++p) {
@@ -201,14 +210,7 @@ void Program::work(const RunTicket& ticket) {
       dealer_.open(first + p);
       continue;
     }
-    // The thread's next weights are fetched meanwhile.
-    const uint8_t* ahead = partOf(phase->nextProducts, ticket.thread);
-    const uint8_t* const end = ahead ? ahead + FETCHED_AHEAD : nullptr;
-    dealer_.await(first + p, [&] {
-      if (ahead == end) return;
-      __builtin_prefetch(ahead);
-      ahead += 64;
-    });
+    dealer_.await(first + p, fetch);
     const uint64_t latest = dealer_.latest();
     if (latest >= first + phases) return;
     p = latest - first;
@@ -254,8 +256,7 @@ int Program::countUnits(const PhaseSteps& phase, const Request& request) const {
   const Step& step = steps_[phase.first];
   if (isByRow(step.kind)) return divideUp(request.rows, shareOf(request.rows));
   if (step.kind != Kind::Attention) return divideUp(phase.total, shareOf(phase.total));
-  const int kvHeads = static_cast<int>(step.numbers[2]), group = static_cast<int>(step.numbers[1]) / kvHeads;
-  return request.rows * kvHeads * divideUp(group, queriesTogether(step, request));
+  return divideUp(request.rows, ATTENTION_ROWS) * static_cast<int>(step.numbers[2]) * partsOf(step, request);
 }
 
 void Program::runUnit(const PhaseSteps& phase, const Request& request, int unit, int thread) {
@@ -306,9 +307,16 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
                       static_cast<int>(step.numbers[0]), static_cast<int>(step.numbers[1]));
         break;
       case Kind::CacheRows:
-        kernels_.cacheRow(layers_[static_cast<int>(step.numbers[0])], step.b->row(row), step.c->row(row),
-                          static_cast<int>(step.numbers[2]), request.position + row);
+        kernels_.cacheRow(cache_.layer(static_cast<int>(step.numbers[0])), step.b->row(row), step.c->row(row),
+                          request.position + row);
         break;
+      case Kind::MergeAttention: {
+        const int parts = partsOf(step, request);
+        if (parts > 1)
+          kernels_.mergeAttention(partStats_.as<float>(), partMixes_.as<float>(), parts,
+                                  static_cast<int>(step.numbers[1]), static_cast<int>(step.numbers[3]), step.out->row(row));
+        break;
+      }
       case Kind::SiluMul:
         kernels_.siluMul(step.a->row(row), step.b->row(row), step.out->row(row), step.out->width);
         break;
@@ -349,29 +357,50 @@ void Program::runProduct(const Step& step, const Request& request, int first, in
   }
 }
 
-/** Queries of a kv head go together, but not where that leaves threads idle. */
-int Program::queriesTogether(const Step& step, const Request& request) const {
-  const int kvHeads = static_cast<int>(step.numbers[2]), group = static_cast<int>(step.numbers[1]) / kvHeads;
-  return request.rows == 1 && kvHeads % pool_->threads() != 0 ? 1 : std::min(group, MOST_QUERIES);
+/** Where a row's visible positions begin. */
+static int oldestSeen(int seen, int window) { return window > 0 && seen > window ? seen - window : 0; }
+
+/** Positions in a part of a single row's: no fewer than are worth a thread's while, in whole tiles of any width. */
+static int partLength(int positions) { return std::max(64, divideUp(divideUp(positions, MOST_PARTS), 16) * 16); }
+
+/**
+ * Parts that the positions of a single row are split into, for threads to share; several rows share by rows instead. The
+ * split depends on positions alone, so that any number of threads gives the same bits.
+ */
+int Program::partsOf(const Step& step, const Request& request) {
+  if (request.rows > 1) return 1;
+  const int seen = request.position + 1, begin = oldestSeen(seen, static_cast<int>(step.numbers[4])) / 16 * 16;
+  return divideUp(seen - begin, partLength(seen - begin));
 }
 
 void Program::runAttention(const Step& step, const Request& request, int unit, int thread) {
   const int headCount = static_cast<int>(step.numbers[1]), kvHeads = static_cast<int>(step.numbers[2]);
-  const int headSize = static_cast<int>(step.numbers[3]), window = static_cast<int>(step.numbers[4]);
-  const int group = headCount / kvHeads, together = queriesTogether(step, request);
-  const int parts = divideUp(group, together), row = unit / (kvHeads * parts), part = unit % parts;
+  const int headSize = static_cast<int>(step.numbers[3]), parts = partsOf(step, request), part = unit % parts;
+  const int row = unit / (parts * kvHeads) * ATTENTION_ROWS;
   AttentionTask task{};
-  task.cache = &layers_[static_cast<int>(step.numbers[0])];
-  task.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(headSize)));
-  task.scores = scratch_[thread].as<float>();
-  task.scoreStride = scoreStride_;
+  task.cache = &cache_.layer(static_cast<int>(step.numbers[0]));
   task.kvHead = unit / parts % kvHeads;
-  task.count = std::min(together, group - part * together);
-  task.end = request.position + row + 1;
-  task.begin = window > 0 && task.end > window ? task.end - window : 0;
-  const size_t head = static_cast<size_t>(task.kvHead * group + part * together) * headSize;
+  task.count = headCount / kvHeads;
+  task.rows = std::min(ATTENTION_ROWS, request.rows - row);
+  task.position = request.position + row;
+  task.window = static_cast<int>(step.numbers[4]);
+  task.first = oldestSeen(task.position + 1, task.window);
+  task.end = task.position + task.rows;
+  task.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(headSize)));
+  task.scratch = scratch_[thread].as<float>();
+  const size_t head = static_cast<size_t>(task.kvHead) * task.count * headSize;
   task.queries = step.a->row(row) + head;
+  task.queryStride = step.a->stride / 4;
   task.outs = step.out->row(row) + head;
+  task.outStride = step.out->stride / 4;
+  if (parts > 1) {
+    const int begin = task.first / 16 * 16, length = partLength(task.end - begin);
+    const size_t at = static_cast<size_t>(part) * headCount + static_cast<size_t>(task.kvHead) * task.count;
+    task.end = std::min(task.end, begin + (part + 1) * length);
+    task.first = std::max(task.first, begin + part * length);
+    task.stats = partStats_.as<float>() + 2 * at;
+    task.outs = partMixes_.as<float>() + at * headSize;
+  }
   kernels_.attention(task);
 }
 

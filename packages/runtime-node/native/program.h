@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "cache.h"
 #include "dealer.h"
 #include "kernels.h"
 #include "memory.h"
@@ -32,7 +33,7 @@ struct Operation {
 
 struct Geometry {
   int cacheLayers, kvHeadCount, headSize, capacity, maxRows;
-  bool halfCache;
+  CacheKind cache;
 };
 
 class Program {
@@ -56,7 +57,7 @@ class Program {
 
  private:
   enum class Kind {
-    Embed, RmsNorm, Quantize, RoundRows, Rope, CacheRows, SiluMul, Add, Angles,  // row by row
+    Embed, RmsNorm, Quantize, RoundRows, Rope, CacheRows, MergeAttention, SiluMul, Add, Angles,  // row by row
     W11Coded, W11Float, Dense, Integer,                                          // products, in tiles
     Attention, Squares,
   };
@@ -108,7 +109,7 @@ class Program {
   void runUnit(const PhaseSteps&, const Request&, int unit, int thread);
   void runRows(const Step&, const Request&, int first, int end);
   void runProduct(const Step&, const Request&, int first, int end, int thread);
-  int queriesTogether(const Step&, const Request&) const;
+  static int partsOf(const Step&, const Request&);
   void runAttention(const Step&, const Request&, int unit, int thread);
   static void workOn(void* self, const RunTicket& ticket) { static_cast<Program*>(self)->work(ticket); }
 
@@ -120,14 +121,12 @@ class Program {
   std::vector<Slot> slots_;
   std::vector<Step> steps_;
   std::vector<PhaseSteps> phaseSteps_;
-  std::vector<CacheLayer> layers_;
-  std::vector<Memory> cacheMemory_;
+  KvCache cache_;
   std::vector<double> frequencies_;
   std::vector<Memory> scratch_;
-  Memory angles_, codes_, scales_, codeSums_;
+  Memory angles_, codes_, scales_, codeSums_, partStats_, partMixes_;
   RoundedRows rounded_{};
   Geometry geometry_{};
-  size_t scoreStride_ = 0;
 };
 
 }  // namespace duobit

@@ -52,6 +52,16 @@ static inline V loadHalf(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 static inline uint16_t toHalf(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
+static inline void storeHalf(uint16_t* p, V v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+/** VW unsigned bytes, each in a lane of its own. */
+static inline I loadWidened(const uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+/** The low and the high nibbles of what loadWidened gave. */
+static inline V lowCodes(I a) { return _mm512_cvtepi32_ps(_mm512_and_si512(a, _mm512_set1_epi32(15))); }
+static inline V highCodes(I a) { return _mm512_cvtepi32_ps(_mm512_srli_epi32(a, 4)); }
 static inline void storeIntegers(int32_t* p, I a) { _mm512_storeu_si512(p, a); }
 static inline void storeCodes(uint8_t* p, I a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));

@@ -51,6 +51,14 @@ static inline V toFloats(I a) { return vcvtq_f32_s32(a); }
 static inline V power(V n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23)); }
 static inline V loadHalf(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 static inline uint16_t toHalf(float x) { return vget_lane_u16(vreinterpret_u16_f16(vcvt_f16_f32(vdupq_n_f32(x))), 0); }
+static inline void storeHalf(uint16_t* p, V v) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v))); }
+static inline I loadWidened(const uint8_t* p) {
+  uint32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
+}
+static inline V lowCodes(I a) { return vcvtq_f32_s32(vandq_s32(a, vdupq_n_s32(15))); }
+static inline V highCodes(I a) { return vcvtq_f32_s32(vshrq_n_s32(a, 4)); }
 static inline void storeIntegers(int32_t* p, I a) { vst1q_s32(p, a); }
 static inline void storeCodes(uint8_t* p, I a) {
   int32_t values[4];

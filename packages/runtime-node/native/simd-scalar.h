@@ -99,6 +99,12 @@ static inline V power(V n) {
 }
 static inline V loadHalf(const uint16_t* p) { return each([&](int i) { return halfToFloat(p[i]); }); }
 static inline uint16_t toHalf(float x) { return floatToHalf(x); }
+static inline void storeHalf(uint16_t* p, V v) {
+  for (int i = 0; i < 4; ++i) p[i] = floatToHalf(v.v[i]);
+}
+static inline I loadWidened(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+static inline V lowCodes(I a) { return each([&](int i) { return static_cast<float>(a.v[i] & 15); }); }
+static inline V highCodes(I a) { return each([&](int i) { return static_cast<float>(a.v[i] >> 4); }); }
 static inline void storeIntegers(int32_t* p, I a) { std::memcpy(p, a.v, 16); }
 static inline void storeCodes(uint8_t* p, I a) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<uint8_t>(a.v[i]);

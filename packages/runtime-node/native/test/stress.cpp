@@ -59,9 +59,11 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   state = seed;
   const int headSize = 2 * drawInt(1, 40), kvHeads = drawInt(1, 3), heads = kvHeads * drawInt(1, 5);
   const int hidden = drawInt(1, 150), inner = drawInt(1, 200), vocabulary = drawInt(2, 300);
-  const int prompt = drawInt(1, 9), steps = 3, capacity = prompt + steps;
-  const int window = drawInt(0, 1) ? drawInt(1, 6) : 0;
-  const bool half = drawInt(0, 1) != 0, coded = drawInt(0, 3) != 0;
+  // Sometimes single steps far from the prompt, so that their positions are read in several blocks and parts.
+  const int prompt = drawInt(1, 20), steps = 3, far = drawInt(0, 1) ? drawInt(60, 700) : prompt, capacity = far + steps;
+  const int window = drawInt(0, 1) ? drawInt(1, 6) : drawInt(0, 1) ? drawInt(60, 300) : 0;
+  const bool coded = drawInt(0, 3) != 0;
+  const auto cache = static_cast<CacheKind>(drawInt(0, 3));
   Program program(std::make_shared<Pool>(threads), kernels);
   const int query = heads * headSize, kv = kvHeads * headSize;
   const int embedding = program.addWeight(drawInteger(program, vocabulary, hidden)), norm = program.addWeight(drawVector(program, hidden));
@@ -102,7 +104,7 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   };
   std::vector<double> frequencies;
   for (int i = 0; i < headSize / 2; ++i) frequencies.push_back(std::pow(10000.0, -2.0 * i / headSize));
-  program.build(slots, operations, frequencies, {1, kvHeads, headSize, capacity, prompt, half});
+  program.build(slots, operations, frequencies, {1, kvHeads, headSize, capacity, prompt, cache});
   std::vector<float> results;
   const auto run = [&](int rows, int position, int logitRows) {
     std::vector<int32_t> tokens(rows);
@@ -114,7 +116,7 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
     program.read(LOGITS, logitRows, results.data() + at);
   };
   run(prompt, 0, prompt);
-  for (int step = 0; step < steps; ++step) run(1, prompt + step, step == 1 ? 0 : 1);
+  for (int step = 0; step < steps; ++step) run(1, far + step, step == 1 ? 0 : 1);
   const size_t at = results.size();
   results.resize(at + hidden + query);
   program.read(STATS, 0, results.data() + at);
@@ -133,7 +135,7 @@ bool checkExact(const Kernels& kernels) {
   const int w = program.addWeight(packW11(program.arena(), kernels, sign.data(), bitmap.data(), alpha.data(), nullptr, rows, columns, group));
   program.build({{SlotKind::F32, columns}, {SlotKind::A4, columns}, {SlotKind::F32, rows}},
                 {{Op::Quantize, {0, 1, -1, -1}, -1, {1, 1}}, {Op::W11MatMul, {1, 2, -1, -1}, w, {}}}, {},
-                {0, 1, 2, 1, count, false});
+                {0, 1, 2, 1, count, CacheKind::F32});
   std::vector<float> x(static_cast<size_t>(count) * columns), y(static_cast<size_t>(count) * rows);
   for (float& value : x) value = static_cast<float>(drawInt(0, 15));
   for (int t = 0; t < count; ++t) {
