@@ -1,6 +1,7 @@
 // Kernels alone: one row times the matrices of SmolLM2-135M's blocks, ours against ONNX Runtime's MatMulNBits.
 import { fileURLToPath } from 'node:url';
 import { runChild } from './child.mjs';
+import { BACKENDS, hasBackend } from './ours.mjs';
 import { summarize } from './record.mjs';
 
 const WORKER = fileURLToPath(new URL('./matvec-worker.mjs', import.meta.url));
@@ -24,7 +25,10 @@ const SHAPES = [
  * @returns rows {kernel, shape, gweights: {median, minimum, maximum}} in 10^9 weights a second
  */
 export async function measureMatvec(installed, skipped, log) {
-  const kernels = [{ kernel: '**Duobit wasm W(1+1)A4**, groups of 128' }];
+  const kernels = BACKENDS.filter(hasBackend).map((backend) => ({
+    kernel: `**Duobit ${backend} W(1+1)A4**, groups of 128`,
+    backend,
+  }));
   if (installed.reason === undefined) {
     for (const bits of [2, 4]) {
       kernels.push({
@@ -37,8 +41,8 @@ export async function measureMatvec(installed, skipped, log) {
   for (const { name, shapes } of SHAPES) {
     const rates = kernels.map(() => []);
     for (let round = 0; round < ROUNDS; round += 1) {
-      for (const [i, { bits }] of kernels.entries()) {
-        const { gweights } = await runChild(WORKER, { shapes, bits, seconds: SECONDS });
+      for (const [i, { backend, bits }] of kernels.entries()) {
+        const { gweights } = await runChild(WORKER, { shapes, backend, bits, seconds: SECONDS });
         rates[i].push(gweights);
       }
     }

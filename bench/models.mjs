@@ -46,17 +46,18 @@ export async function makeF16(source, log) {
   });
 }
 
-/** Our container, quantized from the F16 GGUF. @param calibration {text, maxWindows} */
-export async function makeContainer(f16, calibration, log) {
-  const file = path.join(CACHE, 'w11.duo');
+/** Our container, quantized from the F16 GGUF. @param calibration {text, maxWindows} @param embedding 'q8' or 'q4' */
+export async function makeContainer(f16, calibration, embedding, log) {
+  const file = path.join(CACHE, embedding === 'q8' ? 'w11.duo' : `w11-${embedding}.duo`);
   const inputs = {
     ...(await identify(f16)),
     calibration: { ...calibration, text: sha256(calibration.text) },
+    embedding,
     quantizer: sha256(await readFile(fileURLToPath(import.meta.resolve('@duobit/quantizer')))),
   };
   return makeOnce(file, inputs, async () => {
-    log('quantizing to W(1+1)');
-    await quantize(f16, file, { calibration });
+    log(`quantizing to W(1+1), embedding ${embedding}`);
+    await quantize(f16, file, { calibration, embedding });
   });
 }
 

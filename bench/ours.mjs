@@ -3,7 +3,7 @@
 import { createModel } from '@duobit/core';
 import { openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
-import { BACKEND_NAMES, createBackend } from '@duobit/runtime-node';
+import { BACKEND_NAMES, createBackend, nativeSupport } from '@duobit/runtime-node';
 
 /** Backends compared, by the names that createBackend knows. */
 export const BACKENDS = ['native', 'wasm'];
@@ -12,7 +12,7 @@ export const BACKENDS = ['native', 'wasm'];
 const LOGIT_ROWS = 64;
 
 export function hasBackend(name) {
-  return BACKEND_NAMES.includes(name);
+  return BACKEND_NAMES.includes(name) && (name !== 'native' || nativeSupport().available);
 }
 
 export async function prepareEngine() {
@@ -23,10 +23,15 @@ export async function prepareEngine() {
 async function open({ file, threads, contextLength, backend, activations }) {
   const opened = await createBackend(backend, { threads });
   const source = await createFileSource(file);
-  const model = await createModel(await openContainer(source), opened, { contextLength, activations });
+  const model = await createModel(await openContainer(source), opened, {
+    contextLength,
+    activations,
+    tokenizer: false,
+  });
   let position = 0;
   return {
     threads: model.threads,
+    weightBytes: model.weightBytes,
     async prefill(tokens) {
       await model.forward(tokens, { position: 0, logits: 'last' });
       position = tokens.length;

@@ -4,12 +4,12 @@ import { execFileSync } from 'node:child_process';
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
-export const RECORD_SCHEMA = 1;
+const RECORD_SCHEMA = 1;
 
 /** Processor cores that other processes kept busy, above which figures are no comparison of engines. */
 export const QUIET_CORES = 0.1;
 
-export function describeMachine() {
+function describeMachine() {
   return {
     cpu: cpus()[0]?.model.trim() || 'unknown CPU',
     cores: availableParallelism(),
@@ -21,7 +21,7 @@ export function describeMachine() {
 }
 
 /** Commit of the working tree, and whether tracked files differ from it. */
-export function describeCommit() {
+function describeCommit() {
   const cwd = fileURLToPath(new URL('..', import.meta.url));
   const git = (...args) => execFileSync('git', args, { cwd, encoding: 'utf8' }).trim();
   try {
@@ -31,8 +31,24 @@ export function describeCommit() {
   }
 }
 
-export function readLoad() {
+function readLoad() {
   return loadavg().map((value) => Math.round(100 * value) / 100);
+}
+
+/** Notes when and where a run begins; the function it gives makes the head of the record when the run has ended. */
+export function describeRun() {
+  const started = new Date().toISOString();
+  const start = readLoad();
+  const commit = describeCommit();
+  return (kind) => ({
+    schema: RECORD_SCHEMA,
+    kind,
+    started,
+    ended: new Date().toISOString(),
+    ...commit,
+    machine: describeMachine(),
+    load: { start, end: readLoad() },
+  });
 }
 
 /** Measures the processor time that the whole machine spends between its making and `stop`, in seconds. */

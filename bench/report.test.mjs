@@ -108,6 +108,40 @@ describe('the page', () => {
     expect(formatPage(record)).not.toContain('per CPU second');
   });
 
+  it('compares peak memory with the fastest decoder, with and without what Node itself takes', () => {
+    const record = makeRecord();
+    const runs = record.runs.map((item) =>
+      item.subject === 'q4' ? { ...item, peakRssBytes: 250e6 } : { ...item, peakRssBytes: 150e6 },
+    );
+    expect(formatPage({ ...record, runs })).toContain('peak memory 0.60x llama.cpp Q4_0');
+    const page = formatPage({ ...record, runs, nodeRssBytes: 50e6 });
+    expect(page).toContain(
+      "peak memory 0.60x llama.cpp Q4_0, the fastest to decode (0.50x beyond Node's own)",
+    );
+    expect(page).toContain('Peak RSS of Node alone, in every figure: 50.0 MB');
+  });
+
+  it('gives Chromium tables and ratios of its own', () => {
+    const { subjects, runs, ...record } = makeRecord();
+    const inChromium = (id) => `chromium-${id}`;
+    const browser = {
+      version: 'Chromium 1',
+      rounds: 3,
+      prompts: [128],
+      decode: 16,
+      subjects: subjects.map((item) => ({ ...item, id: inChromium(item.id), label: `${item.label} there` })),
+      runs: runs.map((item) => ({ ...item, subject: inChromium(item.subject) })),
+    };
+    const page = formatPage({ ...record, subjects, runs, browser });
+    expect(page).toContain('## In Chromium, 2 threads');
+    expect(page).toContain('decode 3.02x llama.cpp Q4_0 there');
+    expect(formatPage({ ...record, subjects, runs, browser: null })).not.toContain('In Chromium');
+    const busy = runs.map((item) => ({ ...item, subject: inChromium(item.subject), coresElsewhere: 1 }));
+    expect(formatPage({ ...record, subjects, runs, browser: { ...browser, runs: busy } })).not.toContain(
+      'Q4_0 there, the fastest',
+    );
+  });
+
   it('ranks no engine when the machine was busy', () => {
     const record = makeRecord(0.8);
     expect(judgeQuiet(record)).toEqual({ median: 0.8, maximum: 0.8, isQuiet: false });

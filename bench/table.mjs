@@ -4,11 +4,12 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { judgeQuiet, QUIET_CORES, summarizeRuns } from './record.mjs';
 
-const rate = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
-const spread = ({ median, minimum, maximum }) => `${rate(median)} (${rate(minimum)}–${rate(maximum)})`;
-const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+export const rate = (value) =>
+  value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+export const spread = ({ median, minimum, maximum }) => `${rate(median)} (${rate(minimum)}–${rate(maximum)})`;
+export const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 const row = (cells) => `| ${cells.join(' | ')} |`;
-const table = (head, rows) => [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
+export const table = (head, rows) => [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
 
 /** '81 % Q4_0, 21 % Q8_0': what the matrices of a file are stored as, by weights. */
 function formatTypes(types) {
@@ -28,23 +29,22 @@ const perplexity = (value) =>
 
 /** @param record as run.mjs writes it @param plot address of the plot, relative to the page; absent means none */
 export function formatPage(record, { source, plot } = {}) {
-  const { machine, options, load } = record;
+  const { options } = record;
   const quiet = judgeQuiet(record);
-  const parts = ['# Decoding on a CPU: Duobit and its peers', ''];
-  parts.push(
-    `Made by \`bench/table.mjs\`${source === undefined ? '' : ` from [the record](${source})`}; do not edit. ` +
-      'How it was measured, and why it is fair or is not: [bench/README.md](../../bench/README.md).',
+  const parts = [
+    '# Decoding on a CPU: Duobit and its peers',
     '',
-    `- Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.platform} ${machine.arch}, Node ${machine.node}`,
-    `- When: ${record.started} to ${record.ended}, commit ${record.commit ?? 'unknown'}${record.modified ? ' with changes' : ''}`,
-    `- Load average (1, 5, 15 minutes) at the start ${load.start.join(', ')}; at the end ${load.end.join(', ')}`,
+    ...formatSource(record, source, 'table.mjs'),
     `- Cores kept busy by other processes during the runs: median ${rate(quiet.median)}, at most ${rate(quiet.maximum)}`,
     `- Model: ${record.model}; rounds ${options.repeats}; ${options.decode} tokens decoded after a prompt of ${options.prompts[0]}`,
     `- Perplexity: ${record.text.name} (SHA-256 ${record.text.sha256.slice(0, 16)}…), ${record.text.windows} windows of ${record.text.context}`,
     `- Calibration (ours and the importance matrix for llama.cpp): ${record.calibration.name} (SHA-256 ${record.calibration.sha256.slice(0, 16)}…)`,
+    ...(record.nodeRssBytes > 0
+      ? [`- Peak RSS of Node alone, in every figure: ${megabytes(record.nodeRssBytes)} MB`]
+      : []),
     ...Object.entries(record.peers).map(([name, versions]) => `- ${name}: ${formatVersions(versions)}`),
     '',
-  );
+  ];
   if (!quiet.isQuiet) {
     parts.push(
       `**The machine was busy with other things (more than ${QUIET_CORES} cores of it). The speeds below are those of ` +
@@ -53,21 +53,71 @@ export function formatPage(record, { source, plot } = {}) {
       '',
     );
   }
-  const rows = summarizeRuns(record);
-  for (const threads of [...new Set(rows.map((item) => item.threads))]) {
-    const ofThreads = rows.filter((item) => item.threads === threads);
-    parts.push(`## Speed, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, '');
-    parts.push('Tokens a second: median (least–most).', '');
-    parts.push(formatSpeeds(ofThreads, options.prompts), '');
-    if (quiet.isQuiet) parts.push(...formatRatios(ofThreads, options.prompts));
-  }
+  parts.push(
+    ...formatThreadCounts(
+      summarizeRuns(record),
+      options.prompts,
+      quiet.isQuiet,
+      'Speed',
+      record.nodeRssBytes,
+    ),
+  );
   if (plot !== undefined) parts.push(`![Tokens a second against size and perplexity](${plot})`, '');
   parts.push('## Size and quality', '', formatFiles(record.subjects), '');
+  if (record.browser?.runs.length > 0) parts.push(...formatBrowser(record.browser));
   if (record.matvec?.length > 0) parts.push(...formatMatvec(record.matvec));
-  if (record.skipped.length > 0) {
-    parts.push('## Skipped', '', ...record.skipped.map(({ name, reason }) => `- ${name}: ${reason}`), '');
-  }
+  parts.push(...formatSkipped(record.skipped));
   return parts.join('\n');
+}
+
+/** Where a page comes from, and on what machine and when its record was made. */
+export function formatSource({ machine, load, ...record }, source, maker) {
+  return [
+    `Made by \`bench/${maker}\`${source === undefined ? '' : ` from [the record](${source})`}; do not edit. ` +
+      'How it was measured, and why it is fair or is not: [bench/README.md](../../bench/README.md).',
+    '',
+    `- Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.platform} ${machine.arch}, Node ${machine.node}`,
+    `- When: ${record.started} to ${record.ended}, commit ${record.commit ?? 'unknown'}${record.modified ? ' with changes' : ''}`,
+    `- Load average (1, 5, 15 minutes) at the start ${load.start.join(', ')}; at the end ${load.end.join(', ')}`,
+  ];
+}
+
+export function formatSkipped(skipped) {
+  if (skipped.length === 0) return [];
+  return ['## Skipped', '', ...skipped.map(({ name, reason }) => `- ${name}: ${reason}`), ''];
+}
+
+/** A table for each number of threads, with the ratios under it when the machine was quiet. */
+function formatThreadCounts(rows, prompts, isQuiet, title, nodeRssBytes) {
+  return [...new Set(rows.map((item) => item.threads))].flatMap((threads) => {
+    const ofThreads = rows.filter((item) => item.threads === threads);
+    return [
+      `## ${title}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+      '',
+      'Tokens a second: median (least–most).',
+      '',
+      formatSpeeds(ofThreads, prompts),
+      '',
+      ...(isQuiet ? formatRatios(ofThreads, prompts, nodeRssBytes) : []),
+    ];
+  });
+}
+
+function formatBrowser(browser) {
+  const quiet = judgeQuiet(browser);
+  return [
+    `In ${browser.version}: rounds ${browser.rounds}, ${browser.decode} tokens decoded after a prompt of ` +
+      `${browser.prompts[0]}; the files are those above. Cores kept busy by other processes: median ` +
+      `${rate(quiet.median)}, at most ${rate(quiet.maximum)}${quiet.isQuiet ? '' : ', too many to rank engines'}. ` +
+      "Peak RSS is that of the page's process.",
+    '',
+    ...formatThreadCounts(
+      summarizeRuns({ ...browser, options: browser }),
+      browser.prompts,
+      quiet.isQuiet,
+      'In Chromium',
+    ),
+  ];
 }
 
 function formatVersions(versions) {
@@ -103,22 +153,34 @@ function formatSpeeds(rows, prompts) {
   );
 }
 
-/** Each of ours against the peers' fastest file in the same measure. */
-function formatRatios(rows, prompts) {
+/**
+ * Each of ours against the peers' fastest file in the same measure, and against the memory of the fastest decoder.
+ * @param nodeRssBytes peak memory of a process of Node that does nothing; absent in records of browsers
+ */
+function formatRatios(rows, prompts, nodeRssBytes) {
   const peers = rows.filter(({ subject }) => subject.engine !== 'duobit');
   if (peers.length === 0) return [];
+  const fastest = (pick) => peers.reduce((most, item) => (pick(item) > pick(most) ? item : most));
+  const pickDecode = (item) => item.decode.median;
   const measures = [
-    ['decode', (item) => item.decode.median],
+    ['decode', pickDecode],
     ...prompts.map((length) => [`prefill ${length}`, (item) => item.prefill[length].median]),
   ];
   const lines = rows
     .filter(({ subject }) => subject.engine === 'duobit')
     .map((ours) => {
       const ratios = measures.map(([name, pick]) => {
-        const best = peers.reduce((most, item) => (pick(item) > pick(most) ? item : most));
+        const best = fastest(pick);
         return `${name} ${(pick(ours) / pick(best)).toFixed(2)}x ${best.subject.label}`;
       });
-      return `- ${ours.subject.label} against the peers' fastest: ${ratios.join('; ')}`;
+      const decoder = fastest(pickDecode);
+      const memory = (base) =>
+        ((ours.peakRssBytes.median - base) / (decoder.peakRssBytes.median - base)).toFixed(2);
+      const beyond = nodeRssBytes > 0 ? ` (${memory(nodeRssBytes)}x beyond Node's own)` : '';
+      return (
+        `- ${ours.subject.label} against the peers' fastest: ${ratios.join('; ')}; ` +
+        `peak memory ${memory(0)}x ${decoder.subject.label}, the fastest to decode${beyond}`
+      );
     });
   return [...lines, ''];
 }

@@ -1,6 +1,6 @@
 // The child process of one measurement: gets a job over IPC, runs one engine on one file, answers, and ends. Nothing of
 // another engine is loaded, so peak memory and the state of the caches are this engine's own.
-import { negativeLogLikelihood } from '@duobit/quantizer';
+import { measureSteps } from './steps.mjs';
 
 const ENGINES = {
   duobit: './ours.mjs',
@@ -10,6 +10,10 @@ const ENGINES = {
 process.once('message', async (job) => {
   let answer;
   try {
+    if (job.task === 'nothing') {
+      answer = { peakRssBytes: readPeakRss() };
+      return;
+    }
     const { prepareEngine } = await import(ENGINES[job.engine]);
     const prepared = await prepareEngine();
     const begun = performance.now();
@@ -22,43 +26,30 @@ process.once('message', async (job) => {
       ...measured,
       loadSeconds,
       threadsUsed: engine.threads,
-      // Counted in KiB on every platform that Node runs on.
-      peakRssBytes: usage.maxRSS * 1024,
+      weightBytes: engine.weightBytes,
+      peakRssBytes: readPeakRss(),
       cpuSeconds: (usage.userCPUTime + usage.systemCPUTime) / 1e6,
       library: prepared.describe(),
     };
   } catch (error) {
     answer = { error: error.stack ?? String(error) };
+  } finally {
+    process.send(answer, () => process.exit(0));
   }
-  process.send(answer, () => process.exit(0));
 });
 
+/** Counted in KiB on every platform that Node runs on. */
+function readPeakRss() {
+  return process.resourceUsage().maxRSS * 1024;
+}
+
 const TASKS = {
-  /** Prefill of each length from an empty cache, and decode after the first of them; tokens a second. */
-  async speed(engine, { tokens, prompts, decode }) {
-    await engine.prefill(tokens.slice(0, prompts[0]));
-    for (const token of tokens.slice(0, Math.min(8, decode))) await engine.step(token);
-    const prefill = {};
-    let decodeRate = null;
-    let decodeCpuRate = null;
-    for (const length of prompts) {
-      const begun = performance.now();
-      await engine.prefill(tokens.slice(0, length));
-      prefill[length] = (1000 * length) / (performance.now() - begun);
-      if (decodeRate !== null) continue;
-      // The text goes on whatever the model would have said, so that every engine runs the same tokens.
-      const continuation = tokens.slice(length, length + decode);
-      const started = performance.now();
-      const usage = process.cpuUsage();
-      for (const token of continuation) await engine.step(token);
-      decodeRate = (1000 * continuation.length) / (performance.now() - started);
-      const { user, system } = process.cpuUsage(usage);
-      decodeCpuRate = (1e6 * continuation.length) / (user + system);
-    }
-    return { prefill, decode: decodeRate, decodePerCpuSecond: decodeCpuRate };
-  },
+  speed: (engine, { tokens, prompts, decode }) =>
+    measureSteps(tokens, prompts, decode, engine, timeProcessor),
 
   async perplexity(engine, { windows }) {
+    // Only here, so that it is in no engine's peak memory.
+    const { negativeLogLikelihood } = await import('@duobit/quantizer');
     let sum = 0;
     let predictions = 0;
     for (const window of windows) {
@@ -68,3 +59,11 @@ const TASKS = {
     return { perplexity: Math.exp(sum / predictions), predictions };
   },
 };
+
+/** Decode a second of processor time of all threads. */
+async function timeProcessor(run, count) {
+  const before = process.cpuUsage();
+  await run();
+  const { user, system } = process.cpuUsage(before);
+  return { decodePerCpuSecond: (1e6 * count) / (user + system) };
+}

@@ -13,6 +13,8 @@ const PLATFORM = `${process.platform}-${process.arch}`;
 const LLAMA_VERSION = '3.22.1';
 const KOFFI_VERSION = '3.3.4';
 const ONNXRUNTIME_VERSION = '1.30.0';
+/** The present one, and under another name the last that takes tokens instead of text. */
+const WLLAMA_VERSIONS = { '@wllama/wllama': '3.13.0', 'wllama-2': 'npm:@wllama/wllama@2.4.0' };
 
 /** What each peer is installed from. `platforms` are those this benchmark knows how to load it on. */
 export const PEERS = {
@@ -28,6 +30,7 @@ export const PEERS = {
     platforms: ['linux-x64', 'linux-arm64', 'darwin-arm64', 'win32-x64', 'win32-arm64'],
     packages: { 'onnxruntime-node': ONNXRUNTIME_VERSION },
   },
+  wllama: { platforms: [PLATFORM], packages: WLLAMA_VERSIONS },
 };
 
 /** Installs a peer unless it is there; gives {versions} or {reason}. */
@@ -62,7 +65,8 @@ function isInstalled(packages) {
   return Object.entries(packages).every(([name, version]) => {
     try {
       const manifest = path.join(PEERS_FOLDER, 'node_modules', name, 'package.json');
-      return JSON.parse(readFileSync(manifest, 'utf8')).version === version;
+      // An alias is npm:<name>@<version>.
+      return JSON.parse(readFileSync(manifest, 'utf8')).version === version.split('@').at(-1);
     } catch {
       return false;
     }

@@ -20,6 +20,11 @@ export interface ModelOptions {
   readonly activations?: 'a4' | 'f16' | undefined;
   /** Tokens run at once in a prompt. Default 64. */
   readonly maxRows?: number | undefined;
+  /**
+   * false leaves the model's tokenizer out, which for a vocabulary of 50,000 takes some 80 MB: prompts are then token
+   * ids. Default true.
+   */
+  readonly tokenizer?: boolean | undefined;
   /** Ends loading with `ABORTED`. */
   readonly signal?: AbortSignal | undefined;
   /** Called after each tensor. */
@@ -52,7 +57,7 @@ export interface Model {
   /** Packed weight bytes on the device. */
   readonly weightBytes: number;
   readonly plan: ExecutionPlan;
-  /** @throws DuobitError `TOKENIZER_MISSING` when the model carries none. */
+  /** @throws DuobitError `TOKENIZER_MISSING` when the model carries none, or was loaded without. */
   readonly tokenizer: Tokenizer;
   /**
    * Generates after a prompt, from an empty cache. Errors surface on the first step of the iteration, those about
@@ -90,7 +95,8 @@ export async function createModel(
   checkCount('maxRows', maxRows, capacity);
 
   const plan = buildPlan(source, { activations });
-  const tokenizer = (await source.readAsset('tokenizer')) === null ? null : await createTokenizer(source);
+  const hasTokenizer = options.tokenizer !== false && (await source.readAsset('tokenizer')) !== null;
+  const tokenizer = hasTokenizer ? await createTokenizer(source) : null;
   const total = listPlanWeights(plan).length;
   let loaded = 0;
   const program = await backend.prepare(
@@ -209,15 +215,18 @@ class LoadedModel implements Model {
             remedy: 'Run fewer tokens, or load with a larger context length',
           },
         );
-      const { vocabularySize } = this.architecture;
       const count = logits === 'all' ? tokens.length : logits === 'last' ? 1 : 0;
-      const out = new Float32Array(count * vocabularySize);
+      const length = count * this.architecture.vocabularySize;
+      let out: Float32Array | null = null;
       let filled = 0;
       for await (const chunk of this.#runChunks(tokens, position, logits, undefined)) {
+        // The usual case, a token's logits, is not copied once more.
+        if (chunk.length === length) return chunk;
+        out ??= new Float32Array(length);
         out.set(chunk, filled);
         filled += chunk.length;
       }
-      return out;
+      return out ?? new Float32Array(0);
     } finally {
       this.#busy = null;
     }

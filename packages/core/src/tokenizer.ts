@@ -68,7 +68,7 @@ export async function createTokenizer(source: TokenizerSource): Promise<Tokenize
 
 /** @internal shared with the model, which reports the same on first use. */
 export function missingTokenizer(source: string): DuobitError {
-  return new DuobitError('TOKENIZER_MISSING', 'the model carries no tokenizer', {
+  return new DuobitError('TOKENIZER_MISSING', 'the model carries no tokenizer, or was loaded without it', {
     source,
     where: 'tokenizer',
     remedy: 'Pass token ids instead of text, or use a model that includes tokenizer.json',

@@ -25,6 +25,10 @@ function countReads(bytes: Uint8Array): { source: ByteSource; ranges: [number, n
         ranges.push([offset, length]);
         return source.read(offset, length);
       },
+      async readInto(offset, target) {
+        ranges.push([offset, target.length]);
+        await source.readInto!(offset, target);
+      },
     },
   };
 }

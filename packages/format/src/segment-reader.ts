@@ -5,6 +5,7 @@ import { LIMITS } from './generated/limits.ts';
 import type { Segment } from './manifest.ts';
 import { REMEDY_DAMAGED } from './problems.ts';
 import { sha256, toHex } from './sha256.ts';
+import { type ByteSource, readInto } from './source.ts';
 
 const CHUNK = LIMITS.chunkBytes;
 
@@ -13,8 +14,8 @@ export class SegmentReader {
   readonly #segments: readonly Segment[];
   /** For each segment one byte a chunk: 1 once its hash was right. */
   readonly #verified: Uint8Array[];
-  /** The chunk read last, as tensors read in order share it at their borders. */
-  #cache: { segment: number; chunk: number; bytes: Uint8Array<ArrayBuffer> } | null = null;
+  /** The chunk read last, as tensors read in order share it at their borders. Its buffer takes the next one. */
+  #cache: { segment: number; chunk: number; buffer: Uint8Array<ArrayBuffer> } | null = null;
 
   constructor(files: FileSet, segments: readonly Segment[]) {
     this.#files = files;
@@ -32,20 +33,53 @@ export class SegmentReader {
       const chunk = Math.floor((offset + done) / CHUNK);
       const within = offset + done - chunk * CHUNK;
       const size = Math.min(CHUNK - within, length - done);
-      result.set(await this.#readPart(segment, chunk, within, size), done);
+      await this.#readPart(segment, chunk, within, result.subarray(done, done + size));
       done += size;
     }
     return result;
   }
 
-  async #readPart(index: number, chunk: number, within: number, size: number): Promise<Uint8Array> {
+  /** Fills `target` from inside one chunk. A whole chunk goes there at once, so that no second copy is in memory. */
+  async #readPart(
+    index: number,
+    chunk: number,
+    within: number,
+    target: Uint8Array<ArrayBuffer>,
+  ): Promise<void> {
     const cache = this.#cache;
-    if (cache?.segment === index && cache.chunk === chunk) return cache.bytes.subarray(within, within + size);
+    if (cache?.segment === index && cache.chunk === chunk) {
+      target.set(cache.buffer.subarray(within, within + target.length));
+      return;
+    }
     const segment = this.#segments[index]!;
     const start = segment.offset + chunk * CHUNK;
     const source = await this.#files.get(segment.file);
-    if (this.#verified[index]![chunk]) return source.read(start + within, size);
-    const bytes = await source.read(start, Math.min(CHUNK, segment.length - chunk * CHUNK));
+    if (this.#verified[index]![chunk]) return readInto(source, start + within, target);
+    const length = Math.min(CHUNK, segment.length - chunk * CHUNK);
+    if (target.length === length) return this.#readChunk(source, index, chunk, target);
+    const buffer = this.#takeBuffer(length);
+    await this.#readChunk(source, index, chunk, buffer.subarray(0, length));
+    this.#cache = { segment: index, chunk, buffer };
+    target.set(buffer.subarray(within, within + target.length));
+  }
+
+  /** Takes the buffer of the cached chunk, which is then cached no more; a new one when it is too small or in use. */
+  #takeBuffer(length: number): Uint8Array<ArrayBuffer> {
+    const buffer = this.#cache?.buffer;
+    this.#cache = null;
+    return buffer !== undefined && buffer.length >= length ? buffer : new Uint8Array(length);
+  }
+
+  /** Fills `bytes` with a whole chunk and checks it. */
+  async #readChunk(
+    source: ByteSource,
+    index: number,
+    chunk: number,
+    bytes: Uint8Array<ArrayBuffer>,
+  ): Promise<void> {
+    const segment = this.#segments[index]!;
+    const start = segment.offset + chunk * CHUNK;
+    await readInto(source, start, bytes);
     const hash = toHex(await sha256(bytes));
     if (hash !== segment.chunkHashes[chunk]) {
       throw new DuobitError(
@@ -59,7 +93,5 @@ export class SegmentReader {
       );
     }
     this.#verified[index]![chunk] = 1;
-    this.#cache = { segment: index, chunk, bytes };
-    return bytes.subarray(within, within + size);
   }
 }

@@ -268,8 +268,11 @@ describe('a model', () => {
     expect((await collect(model, 'x', { maxTokens: 2 })).tokens).toHaveLength(2);
   });
 
-  it('works on token ids without a tokenizer', async () => {
-    const model = await load({}, makeTinyModel({ seed: 90, tokenizer: false }));
+  it.each([
+    ['the model carries none', {}, false],
+    ['it was not asked for', { tokenizer: false }, true],
+  ])('works on token ids without a tokenizer: %s', async (_, options, tokenizer) => {
+    const model = await load(options, makeTinyModel({ seed: 90, tokenizer }));
     expect(() => model.tokenizer).toThrow('the model carries no tokenizer');
     const { text, tokens } = await collect(model, start, { maxTokens: 3 });
     expect(text).toBe('');

@@ -1,0 +1,95 @@
+// Options of `npm run bench`.
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { FILE_TYPES, VARIANTS } from './quantize-peers.mjs';
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+/** Tokens of a window of perplexity. */
+export const WINDOW = 512;
+
+const USAGE = `npm run bench -- [options]
+  --peers                   compare with llama.cpp, wllama in Chromium and ONNX Runtime, installed into .cache/peers
+  --quick                   2 rounds, 16 tokens, 2 threads, default mixtures only, little calibration
+  --threads <list>          thread counts, default 1,2
+  --types <list>            of F16, ${Object.keys(FILE_TYPES).join(', ')}; default all
+  --variants <list>         default, pure; default both
+  --prompt <list>           prompt lengths, default 128,512; decode follows the first
+  --decode <count>          tokens decoded in a round, default 64
+  --repeats <count>         rounds, default 5; in Chromium 3 of them
+  --model <file.gguf>       default .cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+  --text <file>             for perplexity and prompts, default fixtures/stories/heldout.txt
+  --windows <count>         windows of ${WINDOW} tokens for perplexity, default 8; 0 leaves it out
+  --calibration <file>      default fixtures/stories/calibration.txt
+  --calibration-windows <n> default 16
+  --name <name>             of the record, default cpu-peers-<date>
+  --record                  write to docs/results instead of out/bench
+Other measurements, with --help of their own: node bench/shapes.mjs, node bench/kernels.mjs`;
+
+const text = { type: 'string' };
+const flag = { type: 'boolean', default: false };
+
+export function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      peers: flag,
+      quick: flag,
+      record: flag,
+      help: flag,
+      threads: text,
+      types: text,
+      variants: text,
+      prompt: text,
+      decode: text,
+      repeats: text,
+      model: text,
+      text,
+      windows: text,
+      calibration: text,
+      'calibration-windows': text,
+      name: text,
+    },
+  });
+  if (values.help) {
+    console.log(USAGE);
+    process.exit(0);
+  }
+  const { quick } = values;
+  const types = ['F16', ...Object.keys(FILE_TYPES)];
+  return {
+    peers: values.peers,
+    quick,
+    threads: readCounts('--threads', values.threads ?? (quick ? '2' : '1,2')),
+    types: choose(values.types, types, types),
+    variants: choose(values.variants, VARIANTS, quick ? ['default'] : VARIANTS),
+    prompts: readCounts('--prompt', values.prompt ?? '128,512'),
+    decode: readCounts('--decode', values.decode ?? (quick ? '16' : '64'))[0],
+    repeats: readCounts('--repeats', values.repeats ?? (quick ? '2' : '5'))[0],
+    windows: readCounts('--windows', values.windows ?? '8', 0)[0],
+    calibrationWindows: readCounts(
+      '--calibration-windows',
+      values['calibration-windows'] ?? (quick ? '4' : '16'),
+    )[0],
+    model: path.resolve(ROOT, values.model ?? '.cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf'),
+    text: path.resolve(ROOT, values.text ?? 'fixtures/stories/heldout.txt'),
+    calibration: path.resolve(ROOT, values.calibration ?? 'fixtures/stories/calibration.txt'),
+    name: values.name ?? `cpu-peers-${new Date().toISOString().slice(0, 10)}`,
+    record: values.record,
+  };
+}
+
+function choose(value, known, standard) {
+  const names = value?.split(',') ?? standard;
+  const wrong = names.find((name) => !known.includes(name));
+  if (wrong !== undefined) throw new Error(`${wrong} is none of ${known.join(', ')}`);
+  return names;
+}
+
+/** A list of whole numbers. */
+export function readCounts(name, value, least = 1) {
+  const counts = value.split(',').map(Number);
+  if (counts.some((count) => !Number.isInteger(count) || count < least)) {
+    throw new Error(`${name} is ${value}; whole numbers from ${least} are expected`);
+  }
+  return counts;
+}

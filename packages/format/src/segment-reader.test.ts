@@ -1,0 +1,95 @@
+// Ranges of a segment of several chunks, read in any order and at once: always the file's bytes, and never unverified.
+import { expect, it } from 'vitest';
+import { FileSet } from './file-set.ts';
+import { LIMITS } from './generated/limits.ts';
+import type { Segment } from './manifest.ts';
+import { createMemorySource } from './memory-source.ts';
+import { SegmentReader } from './segment-reader.ts';
+import { sha256, toHex } from './sha256.ts';
+import type { ByteSource } from './source.ts';
+
+const CHUNK = LIMITS.chunkBytes;
+const LENGTH = 2 * CHUNK + 1000;
+const bytes = new Uint32Array(LENGTH / 4).map((_, i) => Math.imul(i, 2_654_435_761) ^ (i >>> 7));
+const data = new Uint8Array(bytes.buffer);
+
+/** As a slow file: the first half of what is read is there some time before the second. */
+function createSlowSource(stored: Uint8Array<ArrayBuffer>): ByteSource {
+  const source = createMemorySource(stored, 'chunks.duo');
+  return {
+    ...source,
+    async readInto(offset, target) {
+      const half = target.length >> 1;
+      await source.readInto!(offset, target.subarray(0, half));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      await source.readInto!(offset + half, target.subarray(half));
+    },
+  };
+}
+
+async function makeReader(stored: Uint8Array<ArrayBuffer> = data) {
+  const chunkHashes: string[] = [];
+  for (let start = 0; start < LENGTH; start += CHUNK)
+    chunkHashes.push(toHex(await sha256(data.slice(start, start + CHUNK))));
+  const segment: Segment = { name: 'data', file: 0, offset: 0, length: LENGTH, chunkHashes };
+  return new SegmentReader(new FileSet(createSlowSource(stored), [], {}), [segment]);
+}
+
+const RANGES = [
+  [0, 10],
+  [CHUNK - 5, 10],
+  [0, LENGTH],
+  [CHUNK, CHUNK],
+  [2 * CHUNK - 1, 2],
+  [2 * CHUNK, 1000],
+  [3, 2 * CHUNK + 500],
+  [LENGTH - 1, 1],
+  [5, 0],
+] as const;
+
+const same = (read: Uint8Array, offset: number) =>
+  Buffer.compare(read, data.subarray(offset, offset + read.length)) === 0;
+
+it('gives the bytes of each range, one after another', async () => {
+  for (const ranges of [RANGES, [...RANGES].reverse()]) {
+    const reader = await makeReader();
+    for (const [offset, length] of ranges) {
+      const read = await reader.read(0, offset, length);
+      expect([read.length, same(read, offset)]).toEqual([length, true]);
+      // It owns its buffer: no byte of a neighbour is behind it.
+      expect(read.buffer.byteLength).toBe(length);
+    }
+  }
+});
+
+it('gives the bytes of all ranges at once', async () => {
+  const reader = await makeReader();
+  const reads = await Promise.all(RANGES.map(([offset, length]) => reader.read(0, offset, length)));
+  for (const [i, [offset, length]] of RANGES.entries())
+    expect([length, reads[i]!.length, same(reads[i]!, offset)]).toEqual([length, length, true]);
+});
+
+it('gives a chunk read before while its buffer takes the next', async () => {
+  const reader = await makeReader();
+  await reader.read(0, 0, 10);
+  const next = reader.read(0, CHUNK, 10);
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  expect(same(await reader.read(0, 0, 10), 0)).toBe(true);
+  expect(same(await next, CHUNK)).toBe(true);
+  expect(same(await reader.read(0, CHUNK + 10, 10), CHUNK + 10)).toBe(true);
+});
+
+it('refuses a damaged chunk each time, alone and inside a longer range, and gives the others', async () => {
+  const damaged = data.slice();
+  damaged[CHUNK + 7]! ^= 1;
+  const reader = await makeReader(damaged);
+  for (const [offset, length] of [
+    [CHUNK, CHUNK],
+    [CHUNK + 100, 1],
+    [0, LENGTH],
+    [CHUNK, CHUNK],
+  ] as const)
+    await expect(reader.read(0, offset, length)).rejects.toMatchObject({ code: 'CHUNK_HASH' });
+  expect(same(await reader.read(0, 0, CHUNK), 0)).toBe(true);
+  expect(same(await reader.read(0, 2 * CHUNK, 1000), 2 * CHUNK)).toBe(true);
+});
