@@ -6,7 +6,7 @@ namespace duobit {
 static size_t divideUp(size_t value, size_t by) { return (value + by - 1) / by; }
 
 KvCache::KvCache(CacheKind kind, int layers, int kvHeads, int headSize, int capacity, int vectorWidth) {
-  const size_t lanes = vectorWidth, size = headSize, tiles = divideUp(capacity, lanes);
+  const size_t lanes = vectorWidth, size = headSize;
   const bool coded = kind == CacheKind::Int8 || kind == CacheKind::Int4;
   const size_t params = coded ? divideUp(size, CACHE_GROUP) * 2 * lanes * sizeof(uint16_t) : 0;
   // Bytes of a position: of its keys, and of its values padded to whole vectors.
@@ -17,13 +17,13 @@ KvCache::KvCache(CacheKind kind, int layers, int kvHeads, int headSize, int capa
     case CacheKind::Int8: keyRow = size, valueRow = divideUp(size, lanes) * lanes; break;
     case CacheKind::Int4: keyRow = divideUp(size, 2), valueRow = divideUp(size, 2 * lanes) * lanes; break;
   }
-  const size_t keyTile = params + keyRow * lanes, valueTile = params + valueRow * lanes;
-  for (int layer = 0; layer < layers; ++layer) {
-    memory_.emplace_back(tiles * keyTile * kvHeads);
-    memory_.emplace_back(tiles * valueTile * kvHeads);
-    uint8_t *keys = memory_[memory_.size() - 2].as<uint8_t>(), *values = memory_.back().as<uint8_t>();
-    layers_.push_back({kind, kvHeads, headSize, keys, values, keyTile, valueTile, tiles * keyTile, tiles * valueTile});
-  }
+  const size_t keyTile = params + keyRow * lanes, valueTile = params + valueRow * lanes, tiles = ATTENTION_BLOCK / lanes;
+  const size_t headBytes = (tiles * (keyTile + valueTile) + 63) / 64 * 64, layerBytes = headBytes * kvHeads;
+  const size_t blockBytes = layerBytes * layers;
+  uint8_t* const data = memory_.allocate(blockBytes * divideUp(capacity, ATTENTION_BLOCK));
+  for (int layer = 0; layer < layers; ++layer)
+    layers_.push_back({kind, kvHeads, headSize, data + layer * layerBytes, keyTile, valueTile, tiles * keyTile, headBytes,
+                       blockBytes});
 }
 
 }  // namespace duobit

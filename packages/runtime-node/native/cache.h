@@ -1,4 +1,5 @@
-// The KV cache of a program: one layout for every precision, in tiles of VW positions (kernels.h "KV cache").
+// The KV cache of a program: one layout for every precision, in blocks of positions and tiles of VW of them (kernels.h "KV
+// cache").
 #pragma once
 #include <vector>
 
@@ -16,7 +17,7 @@ class KvCache {
 
  private:
   std::vector<CacheLayer> layers_;
-  std::vector<Memory> memory_;
+  Arena memory_;
 };
 
 }  // namespace duobit

@@ -171,8 +171,7 @@ static void attendBlock(const AttentionTask& task, const QueryBlock& block, int 
   const int lanes = (end - first + VW - 1) / VW * VW, size = cache.headSize;
   // As many sums as the registers of the smallest set hold.
   constexpr int P = Q == 1 ? 8 : Q == 2 ? 4 : Q == 3 ? 3 : 2, N = CACHED_VECTORS<KIND>;
-  const uint8_t* keys = cache.keys + task.kvHead * cache.keyPlane + first / VW * cache.keyTile;
-  const uint8_t* values = cache.values + task.kvHead * cache.valuePlane + first / VW * cache.valueTile;
+  const uint8_t *keys = keysOf(cache, task.kvHead, first), *values = valuesOf(cache, task.kvHead, first);
   int p = 0;
   for (; p + P * VW <= lanes; p += P * VW) scoreTiles<Q, P, KIND>(cache, keys + p / VW * cache.keyTile, block, block.scores + p);
   for (; p < lanes; p += VW) scoreTiles<Q, 1, KIND>(cache, keys + p / VW * cache.keyTile, block, block.scores + p);
@@ -241,12 +240,13 @@ static void attend(const AttentionTask& task) {
   }
   // Queries are spread evenly over the passes: 5 are 3 and 2.
   const int passes = (task.count + MOST_QUERIES - 1) / MOST_QUERIES;
-  for (int first = task.first / VW * VW; first < task.end; first += ATTENTION_BLOCK)
+  for (int first = task.first / VW * VW, next; first < task.end; first = next) {
+    next = (first / ATTENTION_BLOCK + 1) * ATTENTION_BLOCK;
     for (int row = 0; row < task.rows; ++row) {
       const int seen = task.position + row + 1, oldest = task.window > 0 && seen > task.window ? seen - task.window : 0;
       int begin = task.first > oldest ? task.first : oldest, end = task.end < seen ? task.end : seen;
       begin = begin > first ? begin : first;
-      end = end < first + ATTENTION_BLOCK ? end : first + ATTENTION_BLOCK;
+      end = end < next ? end : next;
       if (begin >= end) continue;
       for (int pass = 0; pass < passes; ++pass) {
         const int from = task.count * pass / passes, queries = task.count * (pass + 1) / passes - from;
@@ -258,6 +258,7 @@ static void attend(const AttentionTask& task) {
         }
       }
     }
+  }
   if (task.stats) return;
   for (int row = 0; row < task.rows; ++row)
     for (int q = 0; q < task.count; ++q) {

@@ -113,12 +113,20 @@ static void cacheHead(const CacheLayer& cache, const float* key, const float* va
   }
 }
 
+/** The tiles of a head that hold a position. */
+static inline uint8_t* keysOf(const CacheLayer& cache, int head, int position) {
+  return cache.data + position / ATTENTION_BLOCK * cache.blockBytes + head * cache.headBytes +
+         position % ATTENTION_BLOCK / VW * cache.keyTile;
+}
+static inline uint8_t* valuesOf(const CacheLayer& cache, int head, int position) {
+  return cache.data + position / ATTENTION_BLOCK * cache.blockBytes + head * cache.headBytes + cache.keyBytes +
+         position % ATTENTION_BLOCK / VW * cache.valueTile;
+}
+
 static void cacheRow(const CacheLayer& cache, const float* key, const float* value, int position) {
-  const size_t tile = position / VW;
   for (int head = 0; head < cache.kvHeads; ++head)
-    cacheHead(cache, key + head * cache.headSize, value + head * cache.headSize,
-              cache.keys + head * cache.keyPlane + tile * cache.keyTile,
-              cache.values + head * cache.valuePlane + tile * cache.valueTile, position % VW);
+    cacheHead(cache, key + head * cache.headSize, value + head * cache.headSize, keysOf(cache, head, position),
+              valuesOf(cache, head, position), position % VW);
 }
 
 }  // namespace duobit::KERNEL_ISA

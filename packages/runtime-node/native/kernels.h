@@ -13,7 +13,8 @@
 //   4 VW bytes (VNNI) or 2 VW bytes: [row][4 or 2 columns]. int4 keeps code + 8; a byte holds column j in its low and column
 //   j + 4 (or j + 2) in its high nibble.
 // Codes of activations: for every 4 columns the 16 sums of subsets of their codes; the sum of the codes of every 32 columns.
-// KV cache: [kv head][tile of VW positions]. A tile of keys is [dimension][VW positions], so that a score needs no sum across
+// KV cache: blocks of ATTENTION_BLOCK positions, so that memory is used as the context grows; [block][layer][kv head][keys,
+//   values][tile of VW positions]. A tile of keys is [dimension][VW positions], so that a score needs no sum across
 //   lanes; a tile of values is [VW positions][dimension padded to vectors]. int8 and int4 tiles begin with f16 offsets [VW]
 //   and steps [VW] of each group of CACHE_GROUP dimensions. int4 keys hold dimension d in the low and d + 1 in the high
 //   nibble, int4 values d and d + VW.
@@ -71,14 +72,18 @@ enum class CacheKind { F32, F16, Int8, Int4 };
 /** Dimensions of a head that share offset and step in an int8 or int4 cache. */
 constexpr int CACHE_GROUP = 32;
 
+/** Positions whose scores are in memory at once, and that lie together in the cache; a multiple of every VW. */
+constexpr int ATTENTION_BLOCK = 128;
+
 /** One layer's cache; sizes in bytes. */
 struct CacheLayer {
   CacheKind kind;
   int kvHeads, headSize;
-  uint8_t *keys, *values;
+  /** The layer in the first block. */
+  uint8_t* data;
   size_t keyTile, valueTile;
-  /** All tiles of one kv head. */
-  size_t keyPlane, valuePlane;
+  /** Keys of one kv head in a block; keys and values; all layers. */
+  size_t keyBytes, headBytes, blockBytes;
 };
 
 /** All queries of some rows that share a kv head. Row r sees the positions up to `position + r`, `window` of them at most. */
@@ -104,8 +109,6 @@ struct AttentionTask {
 
 /** Most rows in a task: they share what is read of the cache. */
 constexpr int ATTENTION_ROWS = 8;
-/** Positions whose scores are held at a time. */
-constexpr int ATTENTION_BLOCK = 128;
 /** Queries that go through the registers together. */
 constexpr int MOST_QUERIES = 4;
 
