@@ -32,6 +32,8 @@ static APART void scoreGroup(const CacheLayer& cache, const uint8_t* tiles, cons
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) a[q][p] = zero();
   for (int d = from; d < to; d += N) {
+    // Tiles are short streams, which the processor would learn one by one.
+    __builtin_prefetch(keys + FETCH_AHEAD + static_cast<size_t>(d / N) * CACHED_BYTES<KIND> * P);
     V k[P][N];
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) loadCached<KIND>(keys + p * cache.keyTile + static_cast<size_t>(d / N) * CACHED_BYTES<KIND>, k[p]);
@@ -144,6 +146,7 @@ static APART void mixValues(const CacheLayer& cache, const uint8_t* tile, const 
     const int least = begin > first ? begin : first, most = end < first + VW ? end : first + VW;
     const uint8_t* at = tile + params + static_cast<size_t>(d / VW / N) * CACHED_BYTES<KIND> + (least - first) * row;
     for (int p = least; p < most; ++p, at += row) {
+      for (int line = 0; line < C / N * CACHED_BYTES<KIND>; line += 64) __builtin_prefetch(at + FETCH_AHEAD + line);
       V w[Q];
 #pragma GCC unroll 8
       for (int q = 0; q < Q; ++q) w[q] = splat(weights[q * ATTENTION_BLOCK + p]);
