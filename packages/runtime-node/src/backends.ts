@@ -1,4 +1,5 @@
 // Backends by name, as command lines and configuration name them.
+import { availableParallelism } from 'node:os';
 import { type Backend, createReferenceBackend, createWasmBackend } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { createNativeBackend, nativeSupport } from './native/backend.ts';
@@ -38,12 +39,12 @@ export async function createBackend(
       if (support.available) return createNativeBackend({ threads });
       if (process.env.DUOBIT_NATIVE !== 'off')
         onNotice(`note: the native backend is not available, using wasm (${support.reason})`);
-      return createWasmBackend({ threads });
+      return createWasmBackend({ threads: threads ?? defaultThreads() });
     }
     case 'native':
       return createNativeBackend({ threads });
     case 'wasm':
-      return createWasmBackend({ threads });
+      return createWasmBackend({ threads: threads ?? defaultThreads() });
     case 'reference':
       return createReferenceBackend();
     default:
@@ -52,6 +53,11 @@ export async function createBackend(
         remedy: `Use one of: ${BACKEND_NAMES.join(', ')}`,
       });
   }
+}
+
+/** As the native backend does: as many as the machine runs at once, at most 8. */
+function defaultThreads(): number {
+  return Math.min(8, availableParallelism());
 }
 
 let noticed = false;

@@ -169,7 +169,8 @@ function spawnInNode(
   onReady: () => void,
   onLost: () => void,
 ): Helper {
-  const worker = new Worker(source, { eval: true });
+  // Without this process's options, as --input-type=module would read the source as another kind of module.
+  const worker = new Worker(source, { eval: true, execArgv: [] });
   worker.once('message', () => {
     // From here on the process may end while the worker waits for work.
     worker.unref();
