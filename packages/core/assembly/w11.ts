@@ -204,7 +204,8 @@ export function w11MatMul(
     const t = tables + band * tableStride, q = sums + band * sumStride, scale = params + (band << 3);
     for (let tile = firstTile; tile < endTile; ++tile) {
       let w = weights + tile * tileBytes;
-      memory.fill(scratch, 0, count << 6);
+      // Not memory.fill, which calls out of the module.
+      for (let y = scratch; y < scratch + (count << 6); y += 16) v128.store(y, i32x4.splat(0));
       if (rows == 1) {
         addTile(w, t, q, scratch, groups, unitsPerGroup, lastUnits);
       } else {

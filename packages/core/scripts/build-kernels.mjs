@@ -27,7 +27,7 @@ export const FLAGS = [
 
 /** Atomics, and a memory that threads share: the host takes that back for a single thread (src/backends/wasm/kernels.ts). */
 const SHARED = ['--enable', 'threads', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'];
-const RELAXED = ['--enable', 'relaxed-simd'];
+export const RELAXED = ['--enable', 'relaxed-simd'];
 
 /** Compiles `entry`, a path relative to `baseDir`. Returns the module's bytes. */
 export async function compile(entry, baseDir, flags = []) {
