@@ -1,6 +1,6 @@
 // Checks the wasm backend in Chromium: in a Web Worker and in the page itself, on one thread and on several, in a page with
 // and without cross-origin isolation. Plain SIMD must give the bits that Node gives; every number of threads the same.
-// Needs `npm run build` and a Chromium (found on the PATH, or named by CHROMIUM): node scripts/check-browser.mjs
+// Needs `npm run build` and a Chromium: node scripts/check-browser.mjs [command of the browser, default chromium]
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -65,7 +65,7 @@ async function runPage(script, jobs, headers, profile) {
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   const url = `http://127.0.0.1:${server.address().port}/`;
   // A group of its own, so that ending it ends the browser's other processes too.
-  const browser = spawn(process.env.CHROMIUM ?? 'chromium', [...FLAGS, `--user-data-dir=${profile}`, url], {
+  const browser = spawn(process.argv[2] ?? 'chromium', [...FLAGS, `--user-data-dir=${profile}`, url], {
     detached: true,
     stdio: 'ignore',
   });
