@@ -44,6 +44,7 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
     get threads() {
       return 1 + helpers.size;
     },
+    kv: 'f32',
     async prepare(plan, weights, prepareOptions) {
       if (disposed) throw disposedError('the backend');
       return prepareProgram({ module, helpers, shared }, plan, weights, prepareOptions);
