@@ -1,14 +1,14 @@
 // The ladder of W(1+1)A4 matvec kernels in WebAssembly, all on one random matrix: each result is compared with a plain
-// double-precision product, then all are timed in turn, round after round, so that a busy machine slows all alike.
+// double-precision product, then all are timed in turn, round after round, so that a busy machine slows all alike. The last
+// ones also with relaxed SIMD where the engine has it, and the backend's on 32 rows of activations.
 // node experiments/kernels/w11-matvec-wasm/bench.mjs [rows] [columns] [rounds]
 import { readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compile } from '../../../packages/core/scripts/build-kernels.mjs';
+import { compile, compileKernels, RELAXED } from '../../../packages/core/scripts/build-kernels.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const CORE = join(HERE, '../../../packages/core');
 const [N = 4096, K = 4096, ROUNDS = 15] = process.argv.slice(2).map(Number);
 const G = 128;
 const GROUPS = K / G;
@@ -97,50 +97,120 @@ const PACKERS = {
   v4: (bytes) => packTiles(bytes, paired, headF32, true),
   v5: (bytes) => packTiles(bytes, paired, headF16, true),
   v6: (bytes) => packTiles(bytes, paired, headF16, true),
+  v7: (bytes) => packTiles(bytes, paired, headF16, true),
 };
 
-/** The ladder's common signature over the kernel of the backend, which takes tables and (lo, step) only. */
-function adaptBackend({ w11MatMul }, memory, paramsAt, scratchAt) {
-  new Float32Array(memory.buffer, paramsAt, 2).set([lo, step]);
-  return (weights, sums, tables, _codes, _sums, out) =>
-    w11MatMul(weights, sums, tables, 0, paramsAt, scratchAt, out, 0, 1, N, 0, N / 16, GROUPS, G / 16, G / 16);
-}
-
-async function prepare(file) {
-  const memory = new WebAssembly.Memory({ initial: 64 + Math.ceil((N * K) / 65536) });
-  const backend = file === 'backend';
-  const bytes = backend ? await compile('assembly/index.ts', CORE) : await compile(`assembly/${file}`, HERE);
-  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory } });
+/** Lays out one matrix and `rows` rows of activations, all the same, and checks the product before it is timed. */
+function lay(name, memory, pack, rows, bind) {
+  let top = 65536;
+  const take = (bytes) => {
+    const at = top;
+    top = (at + bytes + 63) & ~63;
+    return at;
+  };
+  const at = {
+    rowSums: take(N * 4),
+    tables: take(rows * K * 4),
+    codes: take(K),
+    sums: take(GROUPS * 2),
+    sums32: take((rows * K) / 16),
+    params: take(rows * 8),
+    scratch: take(32768),
+    out: take(rows * N * 4),
+    weights: take((N * K * 3) / 8),
+  };
+  memory.grow(Math.ceil(top / 65536));
   const all = new Uint8Array(memory.buffer);
-  const [rowSumsAt, tablesAt, codesAt, sumsAt, outAt, weightsAt] = [1, 2, 4, 5, 6, 8].map((i) => i * 131072);
-  new Float32Array(memory.buffer, rowSumsAt, N).set(rowSums);
-  all.set(codes, codesAt);
-  for (let k = 0; k < K; k += 4)
-    for (let e = 0; e < 16; e++)
-      for (let j = 0; j < 4; j++) if ((e >> j) & 1) all[tablesAt + k * 4 + e] += codes[k + j];
-  const sums = new Uint16Array(memory.buffer, sumsAt, GROUPS);
+  new Float32Array(memory.buffer, at.rowSums, N).set(rowSums);
+  all.set(codes, at.codes);
+  const sums = new Uint16Array(memory.buffer, at.sums, GROUPS);
   for (let k = 0; k < K; k++) sums[Math.floor(k / G)] += codes[k];
-  const size = PACKERS[backend ? 'v5' : file.slice(0, 2)](all.subarray(weightsAt));
-  const matvec = backend ? adaptBackend(instance.exports, memory, 64, 1024) : instance.exports.matvec;
-  const run = () => matvec(weightsAt, rowSumsAt, tablesAt, codesAt, sumsAt, outAt, N, K, GROUPS, G, lo, step);
+  for (let row = 0; row < rows; row++) {
+    const tables = at.tables + row * K * 4;
+    for (let k = 0; k < K; k += 4)
+      for (let e = 0; e < 16; e++)
+        for (let j = 0; j < 4; j++) if ((e >> j) & 1) all[tables + k * 4 + e] += codes[k + j];
+    const sums32 = new Uint16Array(memory.buffer, at.sums32 + (row * K) / 16, K / 32);
+    for (let k = 0; k < K; k++) sums32[k >> 5] += codes[k];
+    new Float32Array(memory.buffer, at.params + row * 8, 2).set([lo, step]);
+  }
+  const size = pack(all.subarray(at.weights));
+  const run = bind(at);
   run();
-  const out = new Float32Array(memory.buffer, outAt, N);
+  const out = new Float32Array(memory.buffer, at.out, rows * N);
   // 2^-24 for each of the roundings on the way: 4 a group, the coefficients, the last line.
   const bound = (4 * GROUPS + 16) * 2 ** -24;
-  for (let n = 0; n < N; n++)
-    if (!(Math.abs(out[n] - exact[n]) <= bound * 3 * absolute[n]))
-      throw new Error(`${file}: row ${n} is ${out[n]}, exact ${exact[n]}`);
-  return { name: file.replace('.ts', ''), run, size, rates: [] };
+  out.forEach((value, i) => {
+    const n = i % N;
+    if (!(Math.abs(value - exact[n]) <= bound * 3 * absolute[n]))
+      throw new Error(`${name}: row ${n} is ${value}, exact ${exact[n]}`);
+  });
+  return { name, run, rows, size, rates: [] };
+}
+
+async function prepareRung(file, flags) {
+  const memory = new WebAssembly.Memory({ initial: 0 });
+  const bytes = await compile(`assembly/${file}`, HERE, flags);
+  if (!WebAssembly.validate(bytes)) return [];
+  const { matvec } = (await WebAssembly.instantiate(bytes, { env: { memory } })).instance.exports;
+  const name = file.replace('.ts', '') + (flags.length > 0 ? ', relaxed' : '');
+  return lay(
+    name,
+    memory,
+    PACKERS[file.slice(0, 2)],
+    1,
+    (at) => () =>
+      matvec(at.weights, at.rowSums, at.tables, at.codes, at.sums, at.out, N, K, GROUPS, G, lo, step),
+  );
+}
+
+async function prepareBackend(relaxed, rows) {
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
+  const bytes = await compileKernels({ relaxed });
+  if (!WebAssembly.validate(bytes)) return [];
+  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory, wait: () => 0 } });
+  const { w11MatMul } = instance.exports;
+  const name = `backend${relaxed ? ', relaxed' : ''}${rows > 1 ? `, ${rows} rows` : ''}`;
+  const units = G / 16;
+  return lay(
+    name,
+    memory,
+    PACKERS.v5,
+    rows,
+    (at) => () =>
+      w11MatMul(
+        at.weights,
+        at.rowSums,
+        at.tables,
+        K * 4,
+        at.sums32,
+        K / 16,
+        at.params,
+        at.scratch,
+        at.out,
+        N * 4,
+        rows,
+        N,
+        0,
+        N / 16,
+        GROUPS,
+        units,
+        units,
+      ),
+  );
 }
 
 const kernels = [];
 for (const file of readdirSync(join(HERE, 'assembly'))
   .filter((name) => /^v\d.*\.ts$/.test(name))
   .sort())
-  kernels.push(await prepare(file));
-kernels.push(await prepare('backend'));
+  kernels.push(await prepareRung(file, []));
+kernels.push(await prepareRung('v7-loop.ts', RELAXED));
+for (const rows of [1, 32])
+  for (const relaxed of [false, true]) kernels.push(await prepareBackend(relaxed, rows));
+const timed = kernels.flat();
 for (let round = -2; round < ROUNDS; round++)
-  for (const { run, rates } of kernels) {
+  for (const { run, rows, rates } of timed) {
     const start = performance.now();
     let calls = 0;
     let spent = 0;
@@ -149,18 +219,18 @@ for (let round = -2; round < ROUNDS; round++)
       calls++;
       spent = performance.now() - start;
     } while (spent < 60);
-    if (round >= 0) rates.push((calls * N * K) / spent / 1e6);
+    if (round >= 0) rates.push((calls * rows * N * K) / spent / 1e6);
   }
 
 console.log(
   `${cpus()[0].model}, ${cpus().length} cores, Node ${process.version}; ${N} x ${K}, group ${G}, one thread`,
 );
 console.log('kernel              G weights/s  median   best   GB/s at best');
-for (const { name, rates, size } of kernels) {
+for (const { name, rows, rates, size } of timed) {
   rates.sort((a, b) => a - b);
   const best = rates[rates.length - 1];
   const median = rates[rates.length >> 1];
-  const bandwidth = (best / (N * K)) * size;
+  const bandwidth = (best / (rows * N * K)) * size;
   console.log(
     `${name.padEnd(30)} ${median.toFixed(2).padStart(8)} ${best.toFixed(2).padStart(6)} ${bandwidth.toFixed(2).padStart(6)}`,
   );

@@ -78,7 +78,7 @@ export function addBackendOptions(command: Command): Command {
     .addOption(
       new Option(
         '--threads <count>',
-        'threads asked of the backend (default: native takes one a core, at most 8)',
+        'threads asked of the backend (default: native and wasm take one a core, at most 8)',
       ).argParser(integer(1, 1024)),
     )
     .addOption(

@@ -68,9 +68,9 @@ describe('duobit run', () => {
     expect(json.text).not.toContain('.');
   });
 
-  it('runs wasm when asked, with one thread', async () => {
-    const { json } = await runJson(['run', container.path(), '-p', PROMPT, '-n', '2', '--backend', 'wasm']);
-    expect(json).toMatchObject({ backend: 'wasm', threads: 1 });
+  it('runs wasm when asked, on as many threads as asked', async () => {
+    const argv = ['run', container.path(), '-p', PROMPT, '-n', '2', '--backend', 'wasm', '--threads', '2'];
+    expect((await runJson(argv)).json).toMatchObject({ backend: 'wasm', threads: 2 });
   });
 
   it('runs the reference backend, which agrees greedily on the full-precision model', async () => {

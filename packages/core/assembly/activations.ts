@@ -31,13 +31,13 @@
 }
 
 /**
- * Rows of `width` f32 to tables of 4 * (width rounded up to 16) bytes and (lo, step) a row. Columns past the width get
- * code 0. A row with a value that is not finite gets lo = step = NaN and codes 0, so that the fault shows in the result.
+ * Rows of `width` f32 to tables of 4 * (width rounded up to 16) bytes, (lo, step) a row, and the sum of the codes of every
+ * 32 columns as i16. Columns past the width get code 0. A row with a value that is not finite gets lo = step = NaN and codes 0, so that the fault shows in the result.
  * Reads up to 60 bytes past the end of a row.
  */
 export function quantizeActivations(
-  input: usize, inputStride: u32, tables: usize, tableStride: u32, params: usize,
-  rows: u32, width: u32, clipLow: f32, clipHigh: f32,
+  input: usize, inputStride: u32, tables: usize, tableStride: u32, sums: usize, sumStride: u32,
+  params: usize, rows: u32, width: u32, clipLow: f32, clipHigh: f32,
 ): void {
   for (let row: u32 = 0; row < rows; ++row) {
     const x = input + row * inputStride, to = tables + row * tableStride;
@@ -70,6 +70,7 @@ export function quantizeActivations(
     store<f32>(params + (row << 3), step, 4);
     if (!(step > 0)) {
       memory.fill(to, 0, tableStride);
+      memory.fill(sums + row * sumStride, 0, sumStride);
       continue;
     }
     const lo4 = f32x4.splat(lo), step4 = f32x4.splat(step);
@@ -85,6 +86,10 @@ export function quantizeActivations(
       storeTable(table, codes, 1);
       storeTable(table, codes, 2);
       storeTable(table, codes, 3);
+      // The last entry of a table is the sum of its 4 codes.
+      const sum = <u32>load<u8>(table, 15) + load<u8>(table, 31) + load<u8>(table, 47) + load<u8>(table, 63);
+      const total = sums + row * sumStride + ((k >> 5) << 1);
+      store<u16>(total, <u16>((k & 16 ? <u32>load<u16>(total) : 0) + sum));
     }
   }
 }

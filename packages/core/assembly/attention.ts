@@ -6,6 +6,7 @@
 // key and value loaded serves four queries.
 import { exponential } from './exponential';
 import { sumFour } from './reduce';
+import { mulAdd } from './simd';
 
 /** Copies rows of keys (or values) into the cache from `position` on. Sizes in bytes except counts. */
 export function cacheRows(
@@ -29,13 +30,13 @@ function scoreBlock(q: usize, keys: usize, size: u32, scores: usize, first: u32,
     for (let k: u32 = 0; k < bytes; k += 16) {
       const x = v128.load(key + k), y = v128.load(next + k);
       let v = v128.load(q + k);
-      a = f32x4.add(a, f32x4.mul(v, x)); e = f32x4.add(e, f32x4.mul(v, y));
+      a = mulAdd(a, v, x); e = mulAdd(e, v, y);
       v = v128.load(q1 + k);
-      b = f32x4.add(b, f32x4.mul(v, x)); f = f32x4.add(f, f32x4.mul(v, y));
+      b = mulAdd(b, v, x); f = mulAdd(f, v, y);
       v = v128.load(q2 + k);
-      c = f32x4.add(c, f32x4.mul(v, x)); g = f32x4.add(g, f32x4.mul(v, y));
+      c = mulAdd(c, v, x); g = mulAdd(g, v, y);
       v = v128.load(q3 + k);
-      d = f32x4.add(d, f32x4.mul(v, x)); h = f32x4.add(h, f32x4.mul(v, y));
+      d = mulAdd(d, v, x); h = mulAdd(h, v, y);
     }
     v128.store(to, f32x4.mul(sumFour(a, b, c, d), scale4));
     v128.store(to, f32x4.mul(sumFour(e, f, g, h), scale4), 16);
@@ -46,10 +47,10 @@ function scoreBlock(q: usize, keys: usize, size: u32, scores: usize, first: u32,
     let a = z, b = z, c = z, d = z;
     for (let k: u32 = 0; k < bytes; k += 16) {
       const x = v128.load(key + k);
-      a = f32x4.add(a, f32x4.mul(v128.load(q + k), x));
-      b = f32x4.add(b, f32x4.mul(v128.load(q1 + k), x));
-      c = f32x4.add(c, f32x4.mul(v128.load(q2 + k), x));
-      d = f32x4.add(d, f32x4.mul(v128.load(q3 + k), x));
+      a = mulAdd(a, v128.load(q + k), x);
+      b = mulAdd(b, v128.load(q1 + k), x);
+      c = mulAdd(c, v128.load(q2 + k), x);
+      d = mulAdd(d, v128.load(q3 + k), x);
     }
     v128.store(to, f32x4.mul(sumFour(a, b, c, d), scale4));
   }
@@ -91,13 +92,13 @@ function mixRows(weights: usize, values: usize, bytes: u32, mixed: usize, rows: 
     for (let at = weights; at < stop; at += 16) {
       const x = v128.load(value), y = v128.load(value, 16);
       let w = v128.load_splat<f32>(at);
-      a = f32x4.add(a, f32x4.mul(w, x)); e = f32x4.add(e, f32x4.mul(w, y));
+      a = mulAdd(a, w, x); e = mulAdd(e, w, y);
       w = v128.load_splat<f32>(at, 4);
-      b = f32x4.add(b, f32x4.mul(w, x)); f = f32x4.add(f, f32x4.mul(w, y));
+      b = mulAdd(b, w, x); f = mulAdd(f, w, y);
       w = v128.load_splat<f32>(at, 8);
-      c = f32x4.add(c, f32x4.mul(w, x)); g = f32x4.add(g, f32x4.mul(w, y));
+      c = mulAdd(c, w, x); g = mulAdd(g, w, y);
       w = v128.load_splat<f32>(at, 12);
-      d = f32x4.add(d, f32x4.mul(w, x)); h = f32x4.add(h, f32x4.mul(w, y));
+      d = mulAdd(d, w, x); h = mulAdd(h, w, y);
       value += bytes;
     }
     v128.store(mixed + k, a); v128.store(mixed + k, e, 16);
@@ -110,10 +111,10 @@ function mixRows(weights: usize, values: usize, bytes: u32, mixed: usize, rows: 
     let value = values + k;
     for (let at = weights; at < stop; at += 16) {
       const x = v128.load(value);
-      a = f32x4.add(a, f32x4.mul(v128.load_splat<f32>(at), x));
-      b = f32x4.add(b, f32x4.mul(v128.load_splat<f32>(at, 4), x));
-      c = f32x4.add(c, f32x4.mul(v128.load_splat<f32>(at, 8), x));
-      d = f32x4.add(d, f32x4.mul(v128.load_splat<f32>(at, 12), x));
+      a = mulAdd(a, v128.load_splat<f32>(at), x);
+      b = mulAdd(b, v128.load_splat<f32>(at, 4), x);
+      c = mulAdd(c, v128.load_splat<f32>(at, 8), x);
+      d = mulAdd(d, v128.load_splat<f32>(at, 12), x);
       value += bytes;
     }
     v128.store(mixed + k, a);
@@ -142,41 +143,42 @@ function mixBlock(weights: usize, values: usize, size: u32, mixed: usize, first:
 }
 
 /**
- * Attention of `rows` new rows, whose keys and values are already in the cache from `position` on, for the kv heads
- * firstHead <= head < endHead. `window` = 0 means all positions. `scratch` takes 8 * size + 4 * (position + rows) floats.
+ * Attention of `rows` new rows, whose keys and values are already in the cache from `position` on. A unit is a kv head and a
+ * block of 4 of the queries that share it; units firstUnit <= unit < endUnit of kv heads * ceil(rows * group / 4) are done.
+ * `window` = 0 means all positions. `scratch` takes 8 * size + 4 * (position + rows) floats.
  */
 export function attention(
   query: usize, queryStride: u32, keys: usize, values: usize, out: usize, outStride: u32, scratch: usize,
   rows: u32, position: u32, group: u32, headSize: u32, size: u32, capacity: u32, window: u32, scale: f32,
-  firstHead: u32, endHead: u32,
+  firstUnit: u32, endUnit: u32,
 ): void {
   const bytes = size << 2, headBytes = headSize << 2, planeBytes = capacity * bytes;
   const q = scratch, mixed = q + (bytes << 2), scores = mixed + (bytes << 2), queries = rows * group;
+  const blocks = (queries + 3) >> 2;
   memory.fill(q, 0, bytes << 2);
-  for (let head = firstHead; head < endHead; ++head) {
+  for (let unit = firstUnit; unit < endUnit; ++unit) {
+    const head = unit / blocks, block = (unit % blocks) << 2;
     const keyPlane = keys + <usize>head * planeBytes, valuePlane = values + <usize>head * planeBytes;
-    for (let block: u32 = 0; block < queries; block += 4) {
-      let from = i32x4.splat(0), to = i32x4.splat(0);
-      for (let lane: u32 = 0; lane < 4; ++lane) {
-        // A short last block repeats its last query.
-        const index = min<u32>(block + lane, queries - 1), row = index / group;
-        const at = query + row * queryStride + (head * group + index % group) * headBytes;
-        memory.copy(q + lane * bytes, at, headBytes);
-        const end = position + row + 1, begin = window != 0 && end > window ? end - window : 0;
-        if (lane == 0) { from = i32x4.replace_lane(from, 0, begin); to = i32x4.replace_lane(to, 0, end); }
-        else if (lane == 1) { from = i32x4.replace_lane(from, 1, begin); to = i32x4.replace_lane(to, 1, end); }
-        else if (lane == 2) { from = i32x4.replace_lane(from, 2, begin); to = i32x4.replace_lane(to, 2, end); }
-        else { from = i32x4.replace_lane(from, 3, begin); to = i32x4.replace_lane(to, 3, end); }
-      }
-      const first = <u32>i32x4.extract_lane(from, 0), end = <u32>i32x4.extract_lane(to, 3);
-      scoreBlock(q, keyPlane, size, scores, first, end, scale);
-      const inverse = softmaxBlock(scores, first, end, from, to);
-      mixBlock(scores, valuePlane, size, mixed, first, end, inverse);
-      for (let lane: u32 = 0; lane < 4 && block + lane < queries; ++lane) {
-        const index = block + lane, row = index / group;
-        const at = out + row * outStride + (head * group + index % group) * headBytes;
-        memory.copy(at, mixed + lane * bytes, headBytes);
-      }
+    let from = i32x4.splat(0), to = i32x4.splat(0);
+    for (let lane: u32 = 0; lane < 4; ++lane) {
+      // A short last block repeats its last query.
+      const index = min<u32>(block + lane, queries - 1), row = index / group;
+      const at = query + row * queryStride + (head * group + index % group) * headBytes;
+      memory.copy(q + lane * bytes, at, headBytes);
+      const end = position + row + 1, begin = window != 0 && end > window ? end - window : 0;
+      if (lane == 0) { from = i32x4.replace_lane(from, 0, begin); to = i32x4.replace_lane(to, 0, end); }
+      else if (lane == 1) { from = i32x4.replace_lane(from, 1, begin); to = i32x4.replace_lane(to, 1, end); }
+      else if (lane == 2) { from = i32x4.replace_lane(from, 2, begin); to = i32x4.replace_lane(to, 2, end); }
+      else { from = i32x4.replace_lane(from, 3, begin); to = i32x4.replace_lane(to, 3, end); }
+    }
+    const first = <u32>i32x4.extract_lane(from, 0), end = <u32>i32x4.extract_lane(to, 3);
+    scoreBlock(q, keyPlane, size, scores, first, end, scale);
+    const inverse = softmaxBlock(scores, first, end, from, to);
+    mixBlock(scores, valuePlane, size, mixed, first, end, inverse);
+    for (let lane: u32 = 0; lane < 4 && block + lane < queries; ++lane) {
+      const index = block + lane, row = index / group;
+      const at = out + row * outStride + (head * group + index % group) * headBytes;
+      memory.copy(at, mixed + lane * bytes, headBytes);
     }
   }
 }

@@ -5,15 +5,12 @@
 // processor's prefetcher follows; four separate rows measured at well under half the speed from main memory.
 //
 // Prefill keeps a block of 3 rows of x by 4 rows of W in 12 accumulators: 7 loads, 12 products and 12 sums for 48
-// multiply-adds. SIMD128 has no fused multiply-add, so 4 multiply-adds take 2 arithmetic instructions. Rows of x are taken
+// multiply-adds, or 12 fused ones with relaxed SIMD. Rows of x are taken
 // BAND at a time, so that they stay in the second-level cache while W streams past once a band.
 import { sumFour } from './reduce';
+import { mulAdd } from './simd';
 
 const BAND: u32 = 48;
-
-@inline function mulAdd(sum: v128, a: v128, b: v128): v128 {
-  return f32x4.add(sum, f32x4.mul(a, b));
-}
 
 /** Writes the first `count` (1 to 4) lanes. */
 @inline function storeOutputs(out: usize, y: v128, count: u32): void {

@@ -67,9 +67,12 @@ export function add(input: usize, out: usize, bytes: u32): void {
   }
 }
 
-/** sums[k] += sum over rows of input[row][k]^2, in f64; `sums` is padded to a multiple of 4 values. */
-export function accumulateSquares(input: usize, stride: u32, sums: usize, rows: u32, width: u32): void {
-  for (let k: u32 = 0; k < width; k += 4) {
+/**
+ * sums[k] += sum over rows of input[row][k]^2, in f64, for first <= k < end (a multiple of 4, or the width: `sums` is padded
+ * to a multiple of 4 values).
+ */
+export function accumulateSquares(input: usize, stride: u32, sums: usize, rows: u32, first: u32, end: u32): void {
+  for (let k = first; k < end; k += 4) {
     let low = v128.load(sums + (k << 3)), high = v128.load(sums + (k << 3), 16);
     for (let row: u32 = 0; row < rows; ++row) {
       const x = input + row * stride + (k << 2);

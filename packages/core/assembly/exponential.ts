@@ -1,4 +1,5 @@
 // e^x in f32 for 4 lanes.
+import { mulAdd } from './simd';
 
 /**
  * Cody-Waite reduction to |r| <= ln(2) / 2 and a Taylor polynomial of degree 7, whose truncation error is below
@@ -12,13 +13,13 @@
   let r = f32x4.sub(x, f32x4.mul(n, f32x4.splat(0.693359375)));
   r = f32x4.add(r, f32x4.mul(n, f32x4.splat(2.12194440e-4)));
   let p = f32x4.splat(1.0 / 5040);
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0 / 720));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0 / 120));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0 / 24));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0 / 6));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(0.5));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1));
+  p = mulAdd(f32x4.splat(1.0 / 720), p, r);
+  p = mulAdd(f32x4.splat(1.0 / 120), p, r);
+  p = mulAdd(f32x4.splat(1.0 / 24), p, r);
+  p = mulAdd(f32x4.splat(1.0 / 6), p, r);
+  p = mulAdd(f32x4.splat(0.5), p, r);
+  p = mulAdd(f32x4.splat(1), p, r);
+  p = mulAdd(f32x4.splat(1), p, r);
   const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23);
   return f32x4.mul(p, power);
 }

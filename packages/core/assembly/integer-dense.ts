@@ -17,7 +17,9 @@ const TINY: f32 = 7.7e-34;
  * Rounds rows to 16 bits. For each row `out` gets, one after another: codes i16 [columns padded to 32, zeros], then f32
  * scales [groups], then i32 8 * sum of codes [groups]; `outStride` bytes in all. x is padded by zeros to 16 bytes.
  */
-function roundRows(x: usize, xStride: u32, out: usize, outStride: u32, rows: u32, width: u32, groupSize: u32): void {
+export function roundRows(
+  x: usize, xStride: u32, out: usize, outStride: u32, rows: u32, width: u32, groupSize: u32,
+): void {
   const groups = (width + groupSize - 1) / groupSize, padded = (width + 31) & ~31;
   for (let row: u32 = 0; row < rows; ++row) {
     const from = x + row * xStride, codes = out + row * outStride;
@@ -138,22 +140,21 @@ function int8Pair(
   storeOutputs(out + outStride, y1, count);
 }
 
-/** out = x W^T for int8 weights; outputs firstOutput (a multiple of 4) to endOutput. `scratch`: see roundRows. */
+/** out = x W^T for int8 weights and x from roundRows; outputs firstOutput (a multiple of 4) to endOutput. */
 export function int8MatMul(
-  x: usize, xStride: u32, weights: usize, scales: usize, scratch: usize, scratchStride: u32, out: usize, outStride: u32,
+  x: usize, xStride: u32, weights: usize, scales: usize, out: usize, outStride: u32,
   rows: u32, width: u32, groupSize: u32, firstOutput: u32, endOutput: u32,
 ): void {
-  roundRows(x, xStride, scratch, scratchStride, rows, width, groupSize);
   const groups = (width + groupSize - 1) / groupSize, stride = (width + 15) & ~15, xs = ((width + 31) & ~31) << 1;
   for (let n = firstOutput; n < endOutput; n += 4) {
     const w = weights + <usize>n * stride, s = scales + <usize>n * (groups << 2), count = endOutput - n;
     let row: u32 = 0;
     for (; row + 2 <= rows; row += 2) {
-      const v = scratch + row * scratchStride, to = out + row * outStride + (n << 2);
-      int8Pair(w, s, v, v + xs, scratchStride, groups, groupSize, width, to, outStride, count);
+      const v = x + row * xStride, to = out + row * outStride + (n << 2);
+      int8Pair(w, s, v, v + xs, xStride, groups, groupSize, width, to, outStride, count);
     }
     if (row < rows) {
-      const v = scratch + row * scratchStride;
+      const v = x + row * xStride;
       storeOutputs(out + row * outStride + (n << 2), int8Row(w, s, v, v + xs, groups, groupSize, width), count);
     }
   }
@@ -192,15 +193,14 @@ function int4Row(w: usize, scales: usize, x: usize, xs: usize, groups: u32, grou
 
 /** out = x W^T for int4 weights; as int8MatMul, the group size a multiple of 32. */
 export function int4MatMul(
-  x: usize, xStride: u32, weights: usize, scales: usize, scratch: usize, scratchStride: u32, out: usize, outStride: u32,
+  x: usize, xStride: u32, weights: usize, scales: usize, out: usize, outStride: u32,
   rows: u32, width: u32, groupSize: u32, firstOutput: u32, endOutput: u32,
 ): void {
-  roundRows(x, xStride, scratch, scratchStride, rows, width, groupSize);
   const groups = (width + groupSize - 1) / groupSize, padded = (width + 31) & ~31, stride = padded >> 1;
   for (let n = firstOutput; n < endOutput; n += 4) {
     const w = weights + <usize>n * stride, s = scales + <usize>n * (groups << 2), count = endOutput - n;
     for (let row: u32 = 0; row < rows; ++row) {
-      const v = scratch + row * scratchStride;
+      const v = x + row * xStride;
       const y = int4Row(w, s, v, v + (padded << 1), groups, groupSize, width);
       storeOutputs(out + row * outStride + (n << 2), y, count);
     }

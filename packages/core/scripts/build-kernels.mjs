@@ -1,5 +1,6 @@
-// Compiles assembly/*.ts to WebAssembly and writes it, base64, into src/backends/wasm/generated/kernels.ts, so that
-// browsers and Node load the kernels without reading a file. The same compiler version gives the same bytes.
+// Compiles assembly/*.ts to WebAssembly, without and with relaxed SIMD, and writes both, base64, into
+// src/backends/wasm/generated/kernels.ts, so that browsers and Node load the kernels without reading a file. The same
+// compiler version gives the same bytes.
 // Run directly, or through `npm run generate`; with --check it only compares.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -24,11 +25,15 @@ export const FLAGS = [
   'simd',
 ];
 
+/** Atomics, and a memory that threads share: the host takes that back for a single thread (src/backends/wasm/kernels.ts). */
+const SHARED = ['--enable', 'threads', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'];
+export const RELAXED = ['--enable', 'relaxed-simd'];
+
 /** Compiles `entry`, a path relative to `baseDir`. Returns the module's bytes. */
-export async function compile(entry, baseDir) {
+export async function compile(entry, baseDir, flags = []) {
   let bytes = null;
   const { error, stderr } = await asc.main(
-    [entry, ...FLAGS, '--baseDir', baseDir, '--outFile', 'kernels.wasm'],
+    [entry, ...FLAGS, ...flags, '--baseDir', baseDir, '--outFile', 'kernels.wasm'],
     {
       readFile: (name, base) => readFile(join(base, name), 'utf8').catch(() => null),
       writeFile: (_name, contents) => {
@@ -43,20 +48,39 @@ export async function compile(entry, baseDir) {
   return bytes;
 }
 
-/** The generated file as a map of its path from the repository root to its text. */
-export async function generateKernels() {
-  const bytes = await compile('assembly/index.ts', PACKAGE);
+/** The backend's kernel module. */
+export function compileKernels({ relaxed }) {
+  return compile('assembly/index.ts', PACKAGE, relaxed ? [...SHARED, ...RELAXED] : SHARED);
+}
+
+function formatConstant(name, description, bytes) {
   const lines = Buffer.from(bytes)
     .toString('base64')
     .match(/.{1,100}/g);
-  const text = [
-    '// Generated from assembly/*.ts by scripts/build-kernels.mjs; do not edit.',
-    '',
-    '/** The kernel module, WebAssembly with SIMD128, base64. */',
-    'export const KERNELS_BASE64 = [',
+  return [
+    `/** ${description} */`,
+    `export const ${name} = [`,
     ...lines.map((line) => `  '${line}',`),
     "].join('');",
     '',
+  ];
+}
+
+/** The generated file as a map of its path from the repository root to its text. */
+export async function generateKernels() {
+  const text = [
+    '// Generated from assembly/*.ts by scripts/build-kernels.mjs; do not edit.',
+    '',
+    ...formatConstant(
+      'KERNELS_BASE64',
+      'The kernel module, WebAssembly with SIMD128 and atomics, base64.',
+      await compileKernels({ relaxed: false }),
+    ),
+    ...formatConstant(
+      'RELAXED_KERNELS_BASE64',
+      'The same with relaxed SIMD.',
+      await compileKernels({ relaxed: true }),
+    ),
   ].join('\n');
   return new Map([['packages/core/src/backends/wasm/generated/kernels.ts', text]]);
 }

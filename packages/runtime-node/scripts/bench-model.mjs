@@ -3,7 +3,7 @@
 //
 //   node scripts/bench-model.mjs model.duo [rounds] [native:1,native:2,wasm:1]
 //
-// A backend is name:threads[:instruction set].
+// A backend is name:threads[:instruction set], or wasm:threads[:plain] for SIMD128 without relaxed SIMD.
 import { createModel, createWasmBackend } from '@duobit/core';
 import { openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
@@ -15,16 +15,16 @@ const TOKENS = 32;
 
 const subjects = [];
 for (const label of list.split(',')) {
-  const [name, count, isa] = label.split(':');
+  const [name, count, variant] = label.split(':');
   const threads = Number(count);
   const backend =
     name === 'native'
-      ? await createNativeBackend({ threads, ...(isa ? { isa } : {}) })
-      : await createWasmBackend({ threads });
+      ? await createNativeBackend({ threads, ...(variant ? { isa: variant } : {}) })
+      : await createWasmBackend({ threads, relaxedSimd: variant !== 'plain' });
   const source = await openContainer(await createFileSource(path));
   const start = performance.now();
   const model = await createModel(source, backend, { contextLength: PROMPT + TOKENS });
-  subjects.push({ label, model, load: performance.now() - start, prefill: [], decode: [] });
+  subjects.push({ label, backend, model, load: performance.now() - start, prefill: [], decode: [] });
 }
 const vocabulary = subjects[0].model.architecture.vocabularySize;
 const tokens = Array.from({ length: PROMPT }, (_, i) => (i * 7919) % vocabulary);
@@ -57,4 +57,7 @@ for (const { label, load, prefill, decode } of subjects) {
     `${label.padEnd(16)} ${show('decode', decode, base.decode)}   ${show('prefill', prefill, base.prefill)}   load ${load.toFixed(0)} ms`,
   );
 }
-for (const { model } of subjects) await model.dispose();
+for (const { model, backend } of subjects) {
+  await model.dispose();
+  await backend.dispose();
+}

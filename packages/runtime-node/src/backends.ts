@@ -1,4 +1,5 @@
 // Backends by name, as command lines and configuration name them.
+import { availableParallelism } from 'node:os';
 import {
   type Backend,
   createReferenceBackend,
@@ -50,12 +51,12 @@ export async function createBackend(
       const obstacle = whyNotNative();
       if (obstacle === null) return createNativeBackend({ threads, kv });
       if (process.env.DUOBIT_NATIVE !== 'off') onNotice(`note: ${obstacle}`);
-      return createWasmBackend({ threads });
+      return createWasmBackend({ threads: threads ?? defaultThreads() });
     }
     case 'native':
       return createNativeBackend({ threads, kv });
     case 'wasm':
-      return createWasmBackend({ threads });
+      return createWasmBackend({ threads: threads ?? defaultThreads() });
     case 'reference':
       return createReferenceBackend();
     default:
@@ -74,6 +75,11 @@ function whyNotNative(): string | null {
   return asked || support.instructionSets.some((name) => name !== 'scalar')
     ? null
     : 'the native backend has only plain C++ for this processor, using wasm, which is faster';
+}
+
+/** As the native backend does: as many as the machine runs at once, at most 8. */
+function defaultThreads(): number {
+  return Math.min(8, availableParallelism());
 }
 
 let noticed = false;

@@ -5,4 +5,6 @@ import type { BackendEntry } from '../src/conformance.ts';
 export const BACKENDS: readonly BackendEntry[] = [
   { name: 'reference', create: createReferenceBackend },
   { name: 'wasm', create: () => createWasmBackend() },
+  { name: 'wasm, plain SIMD', create: () => createWasmBackend({ relaxedSimd: false }) },
+  { name: 'wasm, 3 threads', create: () => createWasmBackend({ threads: 3 }) },
 ];

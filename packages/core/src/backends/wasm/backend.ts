@@ -1,4 +1,5 @@
-// The WebAssembly backend: SIMD128 kernels written in AssemblyScript, one linear memory a program, one thread.
+// The WebAssembly backend: SIMD kernels written in AssemblyScript, one linear memory a program, a whole run in one call, on
+// the caller's thread and on helpers (threads.ts).
 import { DuobitError, type TensorData } from '@duobit/format';
 import type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from '../../backend.ts';
 import { listPlanWeights } from '../../build-plan.ts';
@@ -6,52 +7,73 @@ import type { ExecutionPlan } from '../../plan.ts';
 import { checkPlan, checkPrepareOptions, checkRun, checkSlot, checkWrite } from '../checks.ts';
 import { type CompiledPlan, compilePlan, type MatrixWeight } from './compile.ts';
 import { Heap } from './heap.ts';
-import { compileKernels, instantiateKernels } from './kernels.ts';
+import { compileKernels, instantiateKernels, type Kernels } from './kernels.ts';
 import type { SlotMemory } from './slots.ts';
+import { createWait, type HelperPool, type Served, startHelpers } from './threads.ts';
 import { loadDense, loadInteger, loadVector, loadW11, type W11Weight } from './weights.ts';
 
 export interface WasmBackendOptions {
-  /** Threads wished for. This version runs one, and says so in `Backend.threads`. Default 1. */
+  /**
+   * Threads wished for, the caller's included. Fewer run where memory cannot be shared or workers cannot start, and
+   * `Backend.threads` says how many do. Default 1.
+   */
   readonly threads?: number | undefined;
+  /** False keeps to plain SIMD128 where the engine has relaxed SIMD too. Default true. */
+  readonly relaxedSimd?: boolean | undefined;
 }
 
+const MOST_THREADS = 1024;
+
 /**
- * The CPU backend for Node and browsers.
+ * The CPU backend for Node and browsers. In a browser it belongs in a worker: a run blocks the thread that calls it.
  * @throws DuobitError `BACKEND_UNSUPPORTED` without WebAssembly SIMD; `BACKEND_OPTION` for a bad thread count.
  */
 export async function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
-  const { threads = 1 } = options;
-  if (!Number.isSafeInteger(threads) || threads < 1)
+  const { threads = 1, relaxedSimd = true } = options;
+  if (!Number.isSafeInteger(threads) || threads < 1 || threads > MOST_THREADS)
     throw new DuobitError('BACKEND_OPTION', `threads is ${threads}`, {
       where: 'threads',
-      remedy: 'Give a positive integer',
+      remedy: `Give a whole number, 1 to ${MOST_THREADS}`,
     });
-  const module = await compileKernels();
+  const helpers = await startHelpers(threads - 1);
+  const shared = helpers.size > 0;
+  const module = await compileKernels({ shared, relaxed: relaxedSimd });
   let disposed = false;
   return {
     name: 'wasm',
-    threads: 1,
+    get threads() {
+      return 1 + helpers.size;
+    },
     kv: 'f32',
     async prepare(plan, weights, prepareOptions) {
       if (disposed) throw disposedError('the backend');
-      return prepareProgram(module, plan, weights, prepareOptions);
+      return prepareProgram({ module, helpers, shared }, plan, weights, prepareOptions);
     },
     async dispose() {
       disposed = true;
+      await helpers.dispose();
     },
   };
+}
+
+/** What programs of one backend share. */
+interface Engine {
+  readonly module: WebAssembly.Module;
+  readonly helpers: HelperPool;
+  readonly shared: boolean;
 }
 
 const LOADABLE: readonly string[] = ['f32', 'f16', 'bf16', 'int8', 'int4', 'w11'];
 
 async function prepareProgram(
-  module: WebAssembly.Module,
+  engine: Engine,
   plan: ExecutionPlan,
   weights: WeightReader,
   options: PrepareOptions,
 ): Promise<Program> {
   checkPrepareOptions(options);
-  const heap = new Heap();
+  const { module, helpers, shared } = engine;
+  const heap = new Heap({ shared });
   const matrices = new Map<string, MatrixWeight>();
   const w11 = new Map<string, W11Weight>();
   const facts = new Map<string, TensorData['info']>();
@@ -73,9 +95,11 @@ async function prepareProgram(
   }
   const weightBytes = heap.used - before;
   checkPlan(plan, (name) => facts.get(name)!);
-  const kernels = await instantiateKernels(module, heap.memory);
-  const compiled = compilePlan(plan, { matrices, w11 }, kernels, heap, options);
-  return new WasmProgram(plan, options, heap, compiled, weightBytes);
+  const compiled = compilePlan(plan, { matrices, w11 }, heap, { ...options, threads: 1 + helpers.size });
+  // Last, as an instance may not yet know of memory that was added after it.
+  const kernels = await instantiateKernels(module, heap.memory, createWait(heap.memory));
+  const served = { module, memory: heap.memory };
+  return new WasmProgram(plan, options, { heap, compiled, kernels, helpers, served }, weightBytes);
 }
 
 /** Whether a w11MatMul runs this weight on a slot of this kind. */
@@ -92,25 +116,28 @@ function disposedError(what: string): DuobitError {
   });
 }
 
+/** A program's memory and what runs on it. */
+interface Held {
+  readonly heap: Heap;
+  readonly compiled: CompiledPlan;
+  readonly kernels: Kernels;
+  readonly helpers: HelperPool;
+  readonly served: Served;
+}
+
 class WasmProgram implements Program {
   readonly weightBytes: number;
   readonly #plan: ExecutionPlan;
   readonly #options: PrepareOptions;
   /** Null once disposed: the memory goes with the last reference to it. */
-  #held: { readonly heap: Heap; readonly compiled: CompiledPlan } | null;
-  /** Rows of the latest run; null before the first and after one that failed. */
-  #rows: number | null = null;
+  #held: Held | null;
+  /** Rows of the latest run, and those of them that went through `logits`; null before the first and after a failure. */
+  #rows: { readonly all: number; readonly logits: number } | null = null;
 
-  constructor(
-    plan: ExecutionPlan,
-    options: PrepareOptions,
-    heap: Heap,
-    compiled: CompiledPlan,
-    weightBytes: number,
-  ) {
+  constructor(plan: ExecutionPlan, options: PrepareOptions, held: Held, weightBytes: number) {
     this.#plan = plan;
     this.#options = { ...options };
-    this.#held = { heap, compiled };
+    this.#held = held;
     this.weightBytes = weightBytes;
   }
 
@@ -129,11 +156,21 @@ class WasmProgram implements Program {
   }
 
   async run(request: RunRequest): Promise<void> {
-    const { compiled } = this.#alive();
+    const { compiled, kernels, helpers, served } = this.#alive();
     checkRun(request, this.#options);
     this.#rows = null;
-    for (const step of compiled.steps) step(request);
-    this.#rows = request.rows;
+    const { rows, position } = request;
+    const logits = request.logits === 'all' ? rows : request.logits === 'last' ? 1 : 0;
+    compiled.prepareRun(request);
+    helpers.serve(served);
+    if (kernels.run(rows, position, logits) === 0) {
+      await helpers.dispose();
+      throw new DuobitError('BACKEND_THREAD_LOST', 'a thread of the wasm backend died during a run', {
+        where: 'wasm backend',
+        remedy: 'Run again, which takes one thread from now on, or create a new backend',
+      });
+    }
+    this.#rows = { all: rows, logits };
   }
 
   async read(name: string): Promise<Float32Array> {
@@ -146,16 +183,17 @@ class WasmProgram implements Program {
         where: name,
         remedy: 'Run the program first',
       });
-    const rows = compiled.logitRows.get(name) ?? this.#rows;
+    const rows = compiled.logitSlots.has(name) ? this.#rows.logits : this.#rows.all;
     if (slot.kind === 'tokens') return Float32Array.from(heap.integers(slot.pointer, rows));
     return slot.kind === 'a4' ? decodeCodes(heap, slot, rows) : copyRows(heap, slot, rows);
   }
 
   async dispose(): Promise<void> {
+    this.#held?.helpers.release(this.#held.served);
     this.#held = null;
   }
 
-  #alive(): { readonly heap: Heap; readonly compiled: CompiledPlan } {
+  #alive(): Held {
     if (!this.#held) throw disposedError('the program');
     return this.#held;
   }

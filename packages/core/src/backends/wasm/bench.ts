@@ -3,6 +3,7 @@
 import { bitRowStride, DuobitError, encodedPlaneLengths, GROUP_SIZES, groupCount } from '@duobit/format';
 import { Heap } from './heap.ts';
 import { compileKernels, instantiateKernels } from './kernels.ts';
+import { codeSumStride, W11_SCRATCH } from './slots.ts';
 import { loadW11, padTo } from './weights.ts';
 
 export interface MatvecOptions {
@@ -48,19 +49,36 @@ export async function benchMatvec(options: MatvecOptions): Promise<MatvecReport>
   const tables = heap.allocate(padTo(columns, 16) * 4, 'tables');
   const params = heap.allocate(8, 'params');
   const out = heap.allocate(padTo(rows, 16) * 4, 'output');
-  const scratch = heap.allocate(padTo(weight.groups * 2, 16) + 64, 'scratch');
-  const kernels = await instantiateKernels(await compileKernels(), heap.memory);
+  const sumStride = codeSumStride(columns);
+  const sums = heap.allocate(sumStride, 'sums of codes');
+  const scratch = heap.allocate(W11_SCRATCH, 'scratch');
+  const kernels = await instantiateKernels(await compileKernels({ shared: false }), heap.memory);
   const random = createNoise();
   heap.floats(input, columns).forEach((_, k, values) => {
     values[k] = (random() & 0xffff) / 0x8000 - 1;
   });
-  kernels.quantizeActivations(input, columns * 4, tables, padTo(columns, 16) * 4, params, 1, columns, 1, 1);
+  const tableBytes = padTo(columns, 16) * 4;
+  kernels.quantizeActivations(
+    input,
+    columns * 4,
+    tables,
+    tableBytes,
+    sums,
+    sumStride,
+    params,
+    1,
+    columns,
+    1,
+    1,
+  );
   const { tiles, groups, unitsPerGroup, lastUnits, pointer, rowSums } = weight;
   const multiply = () =>
     kernels.w11MatMul(
       pointer,
       rowSums,
       tables,
+      0,
+      sums,
       0,
       params,
       scratch,

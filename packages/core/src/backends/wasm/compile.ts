@@ -1,11 +1,19 @@
-// Turns the operations of a checked plan into a flat list of kernel calls with every address already worked out.
+// Compiles a checked plan to a table in linear memory that the kernel module runs in one call, and what the host still does
+// before each run: check token ids, and cosines and sines in double precision.
 import { DuobitError } from '@duobit/format';
 import type { PrepareOptions, RunRequest } from '../../backend.ts';
 import type { ExecutionPlan, Operation } from '../../plan.ts';
 import { checkTokens } from '../checks.ts';
 import type { Heap } from './heap.ts';
-import type { Kernels } from './kernels.ts';
-import { allocateCache, allocateSlots, roundedRowBytes, type SlotMemory } from './slots.ts';
+import {
+  allocateCache,
+  allocateSlots,
+  type Cache,
+  roundedRowBytes,
+  type SlotMemory,
+  W11_SCRATCH,
+} from './slots.ts';
+import { type Step, writeTable } from './table.ts';
 import { type DenseWeight, type IntegerWeight, padTo, type W11Weight } from './weights.ts';
 
 export type MatrixWeight = DenseWeight | IntegerWeight;
@@ -16,84 +24,100 @@ export interface LoadedWeights {
   readonly w11: ReadonlyMap<string, W11Weight>;
 }
 
-export type Step = (request: RunRequest) => void;
+export interface CompileOptions extends PrepareOptions {
+  /** Most threads that will take part in a run. */
+  readonly threads: number;
+}
 
 export interface CompiledPlan {
-  readonly steps: readonly Step[];
   readonly slots: ReadonlyMap<string, SlotMemory>;
-  /** Rows that the latest run wrote to a slot of a `logits` operation. */
-  readonly logitRows: Map<string, number>;
+  /** Names of the slots that hold as many rows as the run asked logits for. */
+  readonly logitSlots: ReadonlySet<string>;
+  /** What must happen before the module's `run`. @throws DuobitError `RUN_INVALID` */
+  readonly prepareRun: (request: RunRequest) => void;
 }
 
 interface Context extends LoadedWeights {
-  readonly plan: ExecutionPlan;
-  readonly kernels: Kernels;
-  readonly heap: Heap;
-  readonly capacity: number;
   readonly slot: (name: string) => SlotMemory;
   readonly matrix: (name: string) => MatrixWeight;
-  readonly cache: ReturnType<typeof allocateCache>;
-  /** Shared by all operations, as they run one after another. */
-  readonly scratch: number;
+  readonly cache: Cache;
+  readonly capacity: number;
   /** Cosines and sines of the rows of a run. */
   readonly angles: number;
-  readonly logitRows: Map<string, number>;
+  /** Rows rounded to 16 bits, of one input at a time. */
+  readonly rounded: number;
 }
 
 /** @throws DuobitError `BACKEND_OUT_OF_MEMORY`; `PLAN_INVALID` when a product would overwrite its own input. */
 export function compilePlan(
   plan: ExecutionPlan,
   weights: LoadedWeights,
-  kernels: Kernels,
   heap: Heap,
-  options: PrepareOptions,
+  options: CompileOptions,
 ): CompiledPlan {
-  const slots = allocateSlots(heap, plan, options.maxRows);
+  const { maxRows, capacity, threads } = options;
+  const slots = allocateSlots(heap, plan, maxRows);
   const cache = allocateCache(heap, plan, options);
-  const headSize = plan.ropeFrequencies.length * 2;
-  const angles = heap.allocate(options.maxRows * headSize * 4, 'rotary angles');
-  const scratch = heap.allocate(scratchBytes(plan, weights, cache.size, options), 'scratch');
-  const logitRows = new Map<string, number>();
+  const angles = heap.allocate(maxRows * plan.ropeFrequencies.length * 8, 'rotary angles');
+  let roundedBytes = 0;
+  for (const weight of weights.matrices.values())
+    if (weight.kind !== 'dense')
+      roundedBytes = Math.max(roundedBytes, roundedRowBytes(weight.columns, weight.groupSize));
+  const rounded = heap.allocate(maxRows * roundedBytes, 'rounded rows');
+  const stride = scratchBytes(plan, weights, cache.size, options);
+  const scratch = { threads, pointer: heap.allocate(threads * stride, 'scratch'), stride };
   const context: Context = {
     ...weights,
-    plan,
-    kernels,
-    heap,
-    capacity: options.capacity,
     slot: (name) => slots.get(name)!,
     matrix: (name) => weights.matrices.get(name)!,
     cache,
-    scratch,
+    capacity,
     angles,
-    logitRows,
+    rounded,
   };
-  const steps = plan.operations.map((operation) => compileOperation(operation, context));
-  if (plan.operations.some(({ op }) => op === 'rope'))
-    steps.unshift(compileAngles(plan.ropeFrequencies, heap, angles, options.maxRows));
-  return { steps, slots, logitRows };
+  const steps: Step[] = [];
+  for (const operation of plan.operations) addSteps(steps, operation, context);
+  writeTable(heap, steps, scratch);
+  return {
+    slots,
+    logitSlots: new Set(
+      plan.operations.flatMap((operation) => (operation.op === 'logits' ? operation.out : [])),
+    ),
+    prepareRun: compilePreparation(plan, context, heap, maxRows),
+  };
 }
 
-/** The most scratch that any operation takes. */
+/** The most scratch that any operation takes of a thread, in whole cache lines. */
 function scratchBytes(
   plan: ExecutionPlan,
-  { matrices, w11 }: LoadedWeights,
+  { w11 }: LoadedWeights,
   cacheSize: number,
-  { maxRows, capacity }: PrepareOptions,
+  { capacity }: CompileOptions,
 ): number {
-  let most = 0;
-  for (const weight of matrices.values())
-    if (weight.kind !== 'dense')
-      most = Math.max(most, maxRows * roundedRowBytes(weight.columns, weight.groupSize));
-  for (const { groups } of w11.values()) most = Math.max(most, padTo(maxRows * groups * 2, 16) + 64);
-  if (plan.cacheLayers > 0) most = Math.max(most, (8 * cacheSize + 4 * capacity) * 4);
-  return most;
+  const product = w11.size > 0 ? W11_SCRATCH : 0;
+  const attention = plan.cacheLayers > 0 ? (8 * cacheSize + 4 * capacity) * 4 : 0;
+  return padTo(Math.max(product, attention), 64);
 }
 
-/** Angle = position * frequency in double; its cosine and sine are rounded to f32 once. */
-function compileAngles(frequencies: Float64Array, heap: Heap, angles: number, maxRows: number): Step {
+function compilePreparation(
+  plan: ExecutionPlan,
+  { slot, matrix, angles }: Context,
+  heap: Heap,
+  maxRows: number,
+): (request: RunRequest) => void {
+  const embeds = plan.operations.flatMap((operation) =>
+    operation.op === 'embed'
+      ? { ids: heap.integers(slot(operation.input).pointer, maxRows), count: matrix(operation.weight).rows }
+      : [],
+  );
+  const turns = plan.operations.some(({ op }) => op === 'rope');
+  const frequencies = plan.ropeFrequencies;
   const half = frequencies.length;
   const table = heap.floats(angles, maxRows * half * 2);
   return ({ rows, position }) => {
+    for (const { ids, count } of embeds) checkTokens(ids.subarray(0, rows), count);
+    if (!turns) return;
+    // Angle = position * frequency in double; its cosine and sine are rounded to f32 once.
     for (let row = 0; row < rows; row++)
       for (let i = 0; i < half; i++) {
         const angle = (position + row) * frequencies[i]!;
@@ -103,236 +127,167 @@ function compileAngles(frequencies: Float64Array, heap: Heap, angles: number, ma
   };
 }
 
-function compileOperation(operation: Operation, context: Context): Step {
-  const { kernels, slot } = context;
+function addSteps(steps: Step[], operation: Operation, context: Context): void {
+  const { slot, matrix } = context;
   switch (operation.op) {
-    case 'embed':
-      return compileEmbed(operation, context);
-    case 'rmsNorm': {
+    case 'embed': {
+      const weight = matrix(operation.weight);
       const input = slot(operation.input);
       const out = slot(operation.out);
-      const { pointer } = context.matrix(operation.weight);
-      return ({ rows }) =>
-        kernels.rmsNorm(
-          input.pointer,
-          pointer,
-          out.pointer,
-          input.stride,
-          rows,
-          input.width,
-          operation.epsilon,
-        );
+      const common = { ...reads(input), ...writes(out), weight: weight.pointer };
+      if (weight.kind === 'dense') steps.push({ kind: 'embedF32', ...common });
+      else {
+        const { scales, columns, groupSize } = weight;
+        const kind = weight.kind === 'int8' ? 'embedInt8' : 'embedInt4';
+        steps.push({ kind, ...common, scales, width: columns, groupSize });
+      }
+      break;
+    }
+    case 'rmsNorm': {
+      const input = slot(operation.input);
+      const weight = matrix(operation.weight).pointer;
+      const out = writes(slot(operation.out));
+      steps.push({
+        kind: 'rmsNorm',
+        ...reads(input),
+        ...out,
+        weight,
+        width: input.width,
+        x: operation.epsilon,
+      });
+      break;
     }
     case 'quantizeActivations': {
       const input = slot(operation.input);
       const out = slot(operation.out);
-      const { clipLow, clipHigh } = operation.quantizer;
-      return ({ rows }) =>
-        kernels.quantizeActivations(
-          input.pointer,
-          input.stride,
-          out.pointer,
-          out.stride,
-          out.params,
-          rows,
-          input.width,
-          clipLow,
-          clipHigh,
-        );
+      const { params, sums, sumStride } = out;
+      const { clipLow: x, clipHigh: y } = operation.quantizer;
+      const target = { ...writes(out), params, sums, sumStride };
+      steps.push({ kind: 'quantize', ...reads(input), ...target, width: input.width, x, y });
+      break;
     }
-    case 'w11MatMul': {
-      const input = slot(operation.input);
-      if (input.kind === 'f32') return compileProduct(operation, context);
-      const out = slot(operation.out);
-      const weight = context.w11.get(operation.weight)!;
-      return ({ rows }) =>
-        kernels.w11MatMul(
-          weight.pointer,
-          weight.rowSums,
-          input.pointer,
-          input.stride,
-          input.params,
-          context.scratch,
-          out.pointer,
-          out.stride,
-          rows,
-          weight.rows,
-          0,
-          weight.tiles,
-          weight.groups,
-          weight.unitsPerGroup,
-          weight.lastUnits,
-        );
-    }
+    case 'w11MatMul':
     case 'denseMatMul':
-      return compileProduct(operation, context);
-    case 'logits': {
-      const multiply = compileProduct(operation, context);
-      const { logitRows } = context;
-      return (request) => {
-        const count = request.logits === 'all' ? request.rows : request.logits === 'last' ? 1 : 0;
-        logitRows.set(operation.out, count);
-        if (count > 0) multiply({ ...request, rows: count }, request.rows - count);
-      };
-    }
+    case 'logits':
+      addProduct(steps, operation, context);
+      break;
     case 'rope': {
-      const target = slot(operation.target);
       const { headCount, headSize } = operation;
-      return ({ rows }) =>
-        kernels.rope(target.pointer, target.stride, context.angles, rows, headCount, headSize);
+      const angles = { second: context.angles, secondStride: headSize * 4 };
+      steps.push({ kind: 'rope', ...writes(slot(operation.target)), ...angles, headCount, headSize });
+      break;
     }
     case 'attention':
-      return compileAttention(operation, context);
+      addAttention(steps, operation, context);
+      break;
     case 'siluMul': {
-      const gate = slot(operation.gate);
       const up = slot(operation.up);
-      const out = slot(operation.out);
-      return ({ rows }) => kernels.siluMul(gate.pointer, up.pointer, out.pointer, rows * out.stride);
+      const second = { second: up.pointer, secondStride: up.stride };
+      steps.push({
+        kind: 'siluMul',
+        ...reads(slot(operation.gate)),
+        ...second,
+        ...writes(slot(operation.out)),
+      });
+      break;
     }
-    case 'add': {
-      const input = slot(operation.input);
-      const out = slot(operation.out);
-      return ({ rows }) => kernels.add(input.pointer, out.pointer, rows * out.stride);
-    }
+    case 'add':
+      steps.push({ kind: 'add', ...reads(slot(operation.input)), ...writes(slot(operation.out)) });
+      break;
     case 'accumulateSquares': {
       const input = slot(operation.input);
-      const out = slot(operation.out);
-      return ({ rows }) =>
-        kernels.accumulateSquares(input.pointer, input.stride, out.pointer, rows, input.width);
+      const units = Math.ceil(input.width / 4);
+      const out = slot(operation.out).pointer;
+      steps.push({ kind: 'squares', ...reads(input), out, width: input.width, units });
+      break;
     }
   }
 }
 
-function compileEmbed(
-  { input, weight: name, out }: Operation & { op: 'embed' },
-  { kernels, slot, matrix, heap }: Context,
-): Step {
-  const tokens = slot(input);
-  const target = slot(out);
-  const weight = matrix(name);
-  if (weight.kind === 'dense')
-    return ({ rows }) => {
-      checkTokens(heap.integers(tokens.pointer, rows), weight.rows);
-      kernels.embedF32(tokens.pointer, weight.pointer, target.pointer, target.stride, rows);
-    };
-  const embed = weight.kind === 'int8' ? kernels.embedInt8 : kernels.embedInt4;
-  return ({ rows }) => {
-    checkTokens(heap.integers(tokens.pointer, rows), weight.rows);
-    embed(
-      tokens.pointer,
-      weight.pointer,
-      weight.scales,
-      target.pointer,
-      target.stride,
-      rows,
-      weight.columns,
-      weight.groupSize,
-    );
-  };
+function reads({ pointer, stride }: SlotMemory): { input: number; inputStride: number } {
+  return { input: pointer, inputStride: stride };
 }
 
-type Product = Operation & { op: 'w11MatMul' | 'denseMatMul' | 'logits' };
+function writes({ pointer, stride }: SlotMemory): { out: number; outStride: number } {
+  return { out: pointer, outStride: stride };
+}
 
-/** A product of f32 rows; the step takes the first row of the input to use. */
-function compileProduct(
-  operation: Product,
-  { kernels, slot, matrix, scratch }: Context,
-): (request: RunRequest, firstRow?: number) => void {
-  const input = slot(operation.input);
-  const out = slot(operation.out);
+function addProduct(
+  steps: Step[],
+  operation: Operation & { op: 'w11MatMul' | 'denseMatMul' | 'logits' },
+  { slot, matrix, w11, rounded }: Context,
+): void {
   if (operation.input === operation.out)
     throw new DuobitError('PLAN_INVALID', `${operation.op} would overwrite its own input`, {
       where: operation.out,
       remedy: 'Build the plan with buildPlan',
     });
+  const input = slot(operation.input);
+  const out = writes(slot(operation.out));
+  if (input.kind === 'a4') {
+    const { pointer, rowSums, rows, tiles, groups, unitsPerGroup, lastUnits } = w11.get(operation.weight)!;
+    const { params, sums, sumStride } = input;
+    const codes = { ...reads(input), params, sums, sumStride };
+    const tensor = { weight: pointer, scales: rowSums, outputs: rows, groups, unitsPerGroup, lastUnits };
+    steps.push({ kind: 'w11', ...codes, ...tensor, ...out, units: tiles });
+    return;
+  }
+  const logits = operation.op === 'logits';
   const weight = matrix(operation.weight);
-  if (weight.kind === 'dense')
-    return ({ rows }, firstRow = 0) =>
-      kernels.denseMatMul(
-        input.pointer + firstRow * input.stride,
-        input.stride,
-        weight.pointer,
-        input.stride,
-        out.pointer,
-        out.stride,
-        rows,
-        0,
-        weight.rows,
-      );
-  const multiply = weight.kind === 'int8' ? kernels.int8MatMul : kernels.int4MatMul;
-  const rowBytes = roundedRowBytes(weight.columns, weight.groupSize);
-  return ({ rows }, firstRow = 0) =>
-    multiply(
-      input.pointer + firstRow * input.stride,
-      input.stride,
-      weight.pointer,
-      weight.scales,
-      scratch,
-      rowBytes,
-      out.pointer,
-      out.stride,
-      rows,
-      weight.columns,
-      weight.groupSize,
-      0,
-      weight.rows,
-    );
+  const tensor = { weight: weight.pointer, outputs: weight.rows, units: Math.ceil(weight.rows / 4) };
+  if (weight.kind === 'dense') {
+    steps.push({ kind: 'dense', logits, ...reads(input), ...tensor, ...out });
+    return;
+  }
+  const { kind, columns: width, groupSize, scales } = weight;
+  const rowBytes = roundedRowBytes(width, groupSize);
+  const round: Step = {
+    kind: 'roundRows',
+    logits,
+    ...reads(input),
+    out: rounded,
+    outStride: rowBytes,
+    width,
+    groupSize,
+  };
+  if (!isRounded(steps, round)) steps.push(round);
+  steps.push({
+    kind,
+    logits,
+    input: rounded,
+    inputStride: rowBytes,
+    ...tensor,
+    ...out,
+    scales,
+    width,
+    groupSize,
+  });
 }
 
-function compileAttention(
+/** Whether products that follow each other read the same rounded rows, unchanged since. */
+function isRounded(steps: readonly Step[], round: Step): boolean {
+  for (let i = steps.length - 1; i >= 0; i--) {
+    const step = steps[i]!;
+    if (step.kind === 'roundRows')
+      return step.input === round.input && step.groupSize === round.groupSize && step.logits === round.logits;
+    if ((step.kind !== 'int8' && step.kind !== 'int4') || step.out === round.input) return false;
+  }
+  return false;
+}
+
+function addAttention(
+  steps: Step[],
   operation: Operation & { op: 'attention' },
-  { kernels, slot, cache, scratch, capacity }: Context,
-): Step {
-  const query = slot(operation.query);
+  { slot, cache, capacity }: Context,
+): void {
   const key = slot(operation.key);
   const value = slot(operation.value);
-  const out = slot(operation.out);
   const { headCount, kvHeadCount, headSize } = operation.heads;
   const layer = cache.layers[operation.layer]!;
-  const { size } = cache;
-  const scale = 1 / Math.sqrt(headSize);
-  const headBytes = headSize * 4;
-  return ({ rows, position }) => {
-    kernels.cacheRows(
-      key.pointer,
-      key.stride,
-      layer.keys,
-      rows,
-      position,
-      kvHeadCount,
-      headBytes,
-      size,
-      capacity,
-    );
-    kernels.cacheRows(
-      value.pointer,
-      value.stride,
-      layer.values,
-      rows,
-      position,
-      kvHeadCount,
-      headBytes,
-      size,
-      capacity,
-    );
-    kernels.attention(
-      query.pointer,
-      query.stride,
-      layer.keys,
-      layer.values,
-      out.pointer,
-      out.stride,
-      scratch,
-      rows,
-      position,
-      headCount / kvHeadCount,
-      headSize,
-      size,
-      capacity,
-      operation.window ?? 0,
-      scale,
-      0,
-      kvHeadCount,
-    );
-  };
+  const shape = { kvHeadCount, headSize, size: cache.size, capacity };
+  const from = { ...reads(key), second: value.pointer, secondStride: value.stride };
+  steps.push({ kind: 'cacheRows', ...from, third: layer.keys, out: layer.values, ...shape });
+  const places = { second: layer.keys, third: layer.values, ...writes(slot(operation.out)) };
+  const limits = { headCount, window: operation.window ?? 0, x: 1 / Math.sqrt(headSize) };
+  steps.push({ kind: 'attention', ...reads(slot(operation.query)), ...places, ...shape, ...limits });
 }

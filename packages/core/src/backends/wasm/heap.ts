@@ -8,16 +8,20 @@ const ALIGNMENT = 64;
 /** Kernels may read (never write) this far past the end of an array. */
 const GUARD = 64;
 
+/** End of the control block at address 64, assembly/layout.ts. */
+const CONTROL_END = 512;
+
 const GIB = 2 ** 30;
 
 export class Heap {
   readonly memory: WebAssembly.Memory;
-  /** First free byte. Zero is never handed out. */
-  #top = ALIGNMENT;
+  /** First free byte. Below it lies what assembly/layout.ts calls Control; zero is never handed out. */
+  #top = CONTROL_END;
 
-  constructor() {
+  /** @param shared whether several threads are to use the memory */
+  constructor({ shared = false }: { readonly shared?: boolean } = {}) {
     try {
-      this.memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES });
+      this.memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES, shared });
     } catch (cause) {
       throw outOfMemory('the engine refused a new WebAssembly memory', 'memory', cause);
     }

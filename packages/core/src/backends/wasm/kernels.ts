@@ -1,15 +1,18 @@
-// The compiled kernel module and the signatures of what it exports. The sources are in assembly/*.ts, which also document
-// the memory layouts. All pointers and strides are in bytes.
+// The compiled kernel module: which build an engine gets, and the types of what it exports.
 import { DuobitError } from '@duobit/format';
-import { KERNELS_BASE64 } from './generated/kernels.ts';
+import { KERNELS_BASE64, RELAXED_KERNELS_BASE64 } from './generated/kernels.ts';
 
-// A type alias, not an interface: only an alias is comparable with the index signature of WebAssembly's exports.
-export type Kernels = {
+/** Exports of assembly/index.ts. Pointers and sizes are u32; strides are in bytes. */
+export type Kernels = WebAssembly.Exports & {
+  /** assembly/program.ts: 0 when a thread was lost. */
+  run(rows: number, position: number, logitRows: number): number;
   quantizeActivations(
     input: number,
     inputStride: number,
     tables: number,
     tableStride: number,
+    sums: number,
+    sumStride: number,
     params: number,
     rows: number,
     width: number,
@@ -21,6 +24,8 @@ export type Kernels = {
     rowSums: number,
     tables: number,
     tableStride: number,
+    sums: number,
+    sumStride: number,
     params: number,
     scratch: number,
     out: number,
@@ -33,119 +38,52 @@ export type Kernels = {
     unitsPerGroup: number,
     lastUnits: number,
   ): void;
-  denseMatMul(
-    x: number,
-    xStride: number,
-    weights: number,
-    bytes: number,
-    out: number,
-    outStride: number,
-    rows: number,
-    firstOutput: number,
-    endOutput: number,
-  ): void;
-  int8MatMul: IntegerMatMul;
-  int4MatMul: IntegerMatMul;
-  embedF32(tokens: number, weights: number, out: number, bytes: number, rows: number): void;
-  embedInt8: IntegerEmbed;
-  embedInt4: IntegerEmbed;
-  rmsNorm(
-    input: number,
-    weight: number,
-    out: number,
-    stride: number,
-    rows: number,
-    width: number,
-    epsilon: number,
-  ): void;
-  rope(
-    target: number,
-    stride: number,
-    angles: number,
-    rows: number,
-    headCount: number,
-    headSize: number,
-  ): void;
-  cacheRows(
-    input: number,
-    inputStride: number,
-    cache: number,
-    rows: number,
-    position: number,
-    kvHeads: number,
-    headBytes: number,
-    size: number,
-    capacity: number,
-  ): void;
-  attention(
-    query: number,
-    queryStride: number,
-    keys: number,
-    values: number,
-    out: number,
-    outStride: number,
-    scratch: number,
-    rows: number,
-    position: number,
-    group: number,
-    headSize: number,
-    size: number,
-    capacity: number,
-    window: number,
-    scale: number,
-    firstHead: number,
-    endHead: number,
-  ): void;
-  siluMul(gate: number, up: number, out: number, bytes: number): void;
-  add(input: number, out: number, bytes: number): void;
-  accumulateSquares(input: number, stride: number, sums: number, rows: number, width: number): void;
 };
 
-type IntegerMatMul = (
-  x: number,
-  xStride: number,
-  weights: number,
-  scales: number,
-  scratch: number,
-  scratchStride: number,
-  out: number,
-  outStride: number,
-  rows: number,
-  width: number,
-  groupSize: number,
-  firstOutput: number,
-  endOutput: number,
-) => void;
+export interface KernelOptions {
+  /** Whether the module takes a memory that threads share. */
+  readonly shared: boolean;
+  /** False keeps to plain SIMD128 where the engine has relaxed SIMD too. */
+  readonly relaxed?: boolean | undefined;
+}
 
-type IntegerEmbed = (
-  tokens: number,
-  weights: number,
-  scales: number,
-  out: number,
-  outStride: number,
-  rows: number,
-  width: number,
-  groupSize: number,
-) => void;
-
-/** @throws DuobitError `BACKEND_UNSUPPORTED` when the engine lacks WebAssembly or its 128-bit SIMD. */
-export async function compileKernels(): Promise<WebAssembly.Module> {
-  const bytes = Uint8Array.from(atob(KERNELS_BASE64), (character) => character.charCodeAt(0));
+/** @throws DuobitError `BACKEND_UNSUPPORTED` when the engine lacks WebAssembly, its 128-bit SIMD or atomics. */
+export async function compileKernels({ shared, relaxed = true }: KernelOptions): Promise<WebAssembly.Module> {
   try {
+    let bytes = decodeBase64(RELAXED_KERNELS_BASE64);
+    if (!relaxed || !WebAssembly.validate(bytes)) bytes = decodeBase64(KERNELS_BASE64);
+    if (!shared) importPlainMemory(bytes);
     return await WebAssembly.compile(bytes);
   } catch (cause) {
     throw new DuobitError('BACKEND_UNSUPPORTED', 'this engine cannot compile WebAssembly with 128-bit SIMD', {
       where: 'wasm backend',
-      remedy: 'Use Node 20 or a browser from 2021 on, or the reference backend',
+      remedy: 'Use Node 20 or a browser from 2023 on, or the reference backend',
       cause,
     });
   }
 }
 
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
+/** "env" "memory", each behind its length, then the kind 'memory' and the limits' flags: shared, with a maximum. */
+const MEMORY_IMPORT = '\x03env\x06memory\x02\x03';
+
+/** Takes the flag `shared` off the memory that the module imports: one bit apart, so no second build is needed. */
+function importPlainMemory(bytes: Uint8Array): void {
+  const at = bytes.findIndex((_, start) =>
+    [...MEMORY_IMPORT].every((character, i) => bytes[start + i] === character.charCodeAt(0)),
+  );
+  bytes[at + MEMORY_IMPORT.length - 1] = 1;
+}
+
+/** `wait`: see assembly/pool.ts; a single thread never waits. */
 export async function instantiateKernels(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
+  wait: (address: number, seen: number) => number = () => 0,
 ): Promise<Kernels> {
-  const instance = await WebAssembly.instantiate(module, { env: { memory } });
+  const instance = await WebAssembly.instantiate(module, { env: { memory, wait } });
   return instance.exports as Kernels;
 }

@@ -31,7 +31,13 @@ const shape = fc.record({
 });
 
 /** Runs x through one product; with `coded` on 4-bit codes. `used` are the activations that the product saw. */
-async function multiply(tensor: MadeTensor, x: Float32Array, op: 'w11MatMul' | 'denseMatMul', coded = false) {
+async function multiply(
+  tensor: MadeTensor,
+  x: Float32Array,
+  op: 'w11MatMul' | 'denseMatMul',
+  coded = false,
+  on = backend,
+) {
   const rows = x.length / tensor.columns;
   const product: Operation = { op, input: coded ? 'codes' : 'x', weight: 'w', out: 'y' };
   const quantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } as const;
@@ -48,7 +54,7 @@ async function multiply(tensor: MadeTensor, x: Float32Array, op: 'w11MatMul' | '
     heads: { headCount: 1, kvHeadCount: 1, headSize: 2 },
     ropeFrequencies: new Float64Array(1),
   };
-  const program = await backend.prepare(plan, async () => tensor.data, { capacity: rows, maxRows: rows });
+  const program = await on.prepare(plan, async () => tensor.data, { capacity: rows, maxRows: rows });
   await program.write('x', x);
   await program.run({ rows, position: 0, logits: 'none' });
   const y = await program.read('y');
@@ -187,6 +193,26 @@ describe('W(1+1) on 4-bit codes', () => {
         sumOver(tensor, n, x, 0, (at, value) => tensor.weights[at]! * value),
       );
       expect(y.map((value) => value + 0)).toEqual(exact.map((value) => value + 0));
+    }
+  });
+});
+
+describe('W(1+1) on 4-bit codes, every way', () => {
+  it('gives the same bits row by row, in bands of pieces of a tile, and without relaxed SIMD', async () => {
+    const plain = await createWasmBackend({ relaxedSimd: false });
+    for (const groupSize of [32, 128, 256]) {
+      const random = createRandom(groupSize);
+      // More rows than a band, more columns than are expanded at a time, the last group and tile short.
+      const tensor = makeW11('w', 40, 3500, { groupSize, offsets: true }, random);
+      const x = drawActivations(random, 40 * tensor.columns);
+      const { y } = await multiply(tensor, x, 'w11MatMul', true);
+      expect((await multiply(tensor, x, 'w11MatMul', true, plain)).y).toEqual(y);
+      for (const row of [0, 31, 32, 39]) {
+        const one = x.slice(row * tensor.columns, (row + 1) * tensor.columns);
+        const wanted = y.slice(row * tensor.rows, (row + 1) * tensor.rows);
+        expect((await multiply(tensor, one, 'w11MatMul', true)).y).toEqual(wanted);
+        expect((await multiply(tensor, one, 'w11MatMul', true, plain)).y).toEqual(wanted);
+      }
     }
   });
 });

@@ -7,7 +7,8 @@ import { padTo } from './weights.ts';
 
 /**
  * 'tokens': int32. 'f32': rows of `stride` bytes, padded with zeros to 16. 'stat': f64 sums, padded to 4 values.
- * 'a4': for each row the subset-sum tables of `stride` bytes (16 for every 4 columns), and (lo, step) at `params`.
+ * 'a4': for each row the subset-sum tables of `stride` bytes (16 for every 4 columns), (lo, step) at `params`, and at `sums`
+ * the sum of the codes of every 32 columns as i16, `sumStride` bytes a row.
  */
 export interface SlotMemory {
   readonly kind: 'tokens' | 'f32' | 'a4' | 'stat';
@@ -15,6 +16,8 @@ export interface SlotMemory {
   readonly pointer: number;
   readonly stride: number;
   readonly params: number;
+  readonly sums: number;
+  readonly sumStride: number;
 }
 
 export function allocateSlots(heap: Heap, plan: ExecutionPlan, maxRows: number): Map<string, SlotMemory> {
@@ -25,9 +28,16 @@ export function allocateSlots(heap: Heap, plan: ExecutionPlan, maxRows: number):
     const bytes = kind === 'stat' ? padTo(width, 4) * 8 : maxRows * stride;
     const pointer = heap.allocate(bytes, purpose);
     const params = kind === 'a4' ? heap.allocate(maxRows * 8, purpose) : 0;
-    slots.set(name, { kind, width, pointer, stride, params });
+    const sumStride = kind === 'a4' ? codeSumStride(width) : 0;
+    const sums = kind === 'a4' ? heap.allocate(maxRows * sumStride, purpose) : 0;
+    slots.set(name, { kind, width, pointer, stride, params, sums, sumStride });
   }
   return slots;
+}
+
+/** Bytes of the sums of a row's codes. */
+export function codeSumStride(width: number): number {
+  return Math.ceil(width / 32) * 2;
 }
 
 /** Pointers of one layer's keys and values, each [kv head][capacity][size] f32. */
@@ -57,3 +67,6 @@ export function allocateCache(heap: Heap, plan: ExecutionPlan, { capacity }: Pre
 export function roundedRowBytes(columns: number, groupSize: number): number {
   return padTo(padTo(columns, 32) * 2 + Math.ceil(columns / groupSize) * 8, 16);
 }
+
+/** Bytes of scratch that a thread takes for a W(1+1) product: the constant of this name in assembly/w11.ts. */
+export const W11_SCRATCH = 32_768;

@@ -1,0 +1,13 @@
+// What relaxed SIMD does in one instruction and SIMD128 in several. The module is built twice, with and without it.
+
+/** Entry i of `table` for each byte i of `index`, all below 16: there the relaxed form is the same and spares a check. */
+@inline export function look(table: v128, index: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(table, index);
+  return i8x16.swizzle(table, index);
+}
+
+/** sum + a * b in f32. The relaxed form rounds once where the machine has such an instruction, else twice. */
+@inline export function mulAdd(sum: v128, a: v128, b: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, sum);
+  return f32x4.add(sum, f32x4.mul(a, b));
+}
