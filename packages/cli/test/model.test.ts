@@ -42,7 +42,7 @@ describe('duobit run', () => {
     expect(stdout).toMatch(/^, a little girl named Lily lived in a small house/);
     expect(pieces.length).toBeGreaterThan(10);
     expect(stderr).toMatch(
-      /^40 tokens after \d+ of prompt \(length\); prefill .* (native|wasm), \d+ threads?\n$/,
+      /^40 tokens after \d+ of prompt \(length\); prefill .* (native|wasm), \d+ threads?, KV cache f(16|32)\n$/,
     );
   });
 
