@@ -7,9 +7,11 @@
 namespace duobit {
 
 /** Shares that a thread's part of a phase is taken in. */
-constexpr int SHARES = 8;
+constexpr int SHARES = 16;
 /** Bytes of the next phase's weights that a thread fetches while it waits: no more than a first-level cache. */
 constexpr size_t FETCHED_AHEAD = 32768;
+/** Of these, how many groups of 4 lines at once, before what the thread may have to do alone. */
+constexpr int FETCHED_AT_ONCE = 24;
 /** Most parts that a single row's positions are split into. */
 constexpr int MOST_PARTS = 8;
 
@@ -197,7 +199,7 @@ void Program::work(const RunTicket& ticket) {
     const auto fetch = [&] {
       for (int line = 0; line < 4 && ahead != end; ++line, ahead += 64) __builtin_prefetch(ahead);
     };
-    for (int i = 0; i < 8; ++i) fetch();
+    for (int i = 0; i < FETCHED_AT_ONCE; ++i) fetch();
     if (count == 0 || (done > 0 && dealer_.finish(first + p, done, count))) {
       // What only one thread can do is done at once, by the one that knows first.
       for (++p; p < phases; ++p) {
@@ -360,8 +362,15 @@ void Program::runProduct(const Step& step, const Request& request, int first, in
 /** Where a row's visible positions begin. */
 static int oldestSeen(int seen, int window) { return window > 0 && seen > window ? seen - window : 0; }
 
-/** Positions in a part of a single row's: no fewer than are worth a thread's while, in whole tiles of any width. */
-static int partLength(int positions) { return std::max(64, divideUp(divideUp(positions, MOST_PARTS), 16) * 16); }
+/**
+ * Positions in a part of a single row's: no fewer than are worth a thread's while, in whole tiles of any width. The number of
+ * parts is a power of two, so that they deal out evenly.
+ */
+static int partLength(int positions) {
+  int parts = 1;
+  while (parts < MOST_PARTS && positions >= 128 * parts) parts *= 2;
+  return divideUp(divideUp(positions, parts), 16) * 16;
+}
 
 /**
  * Parts that the positions of a single row are split into, for threads to share; several rows share by rows instead. The

@@ -61,7 +61,7 @@ void repeat(const Kernels& kernels, const Case& c, int turns) {
   if (c.op == Op::W11MatMul) weight = program.addWeight(makeW11(program, c.rows, c.columns));
   if (c.op == Op::DenseMatMul) weight = program.addWeight(makeInt8(program, c.rows, c.columns));
   const Operation operation{c.op, {0, 1, -1, -1}, weight, {1, 1}};
-  program.build({{c.from, c.columns}, {c.to, weight < 0 ? c.columns : c.rows}}, {operation}, {}, {0, 1, 2, 1, 1, false});
+  program.build({{c.from, c.columns}, {c.to, weight < 0 ? c.columns : c.rows}}, {operation}, {}, {0, 1, 2, 1, 1, CacheKind::F32});
   if (c.from == SlotKind::F32) {
     std::vector<float> x;
     for (const uint8_t byte : drawBytes(static_cast<size_t>(c.columns))) x.push_back(static_cast<float>(byte) / 128 - 1);

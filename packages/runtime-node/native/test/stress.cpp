@@ -177,7 +177,7 @@ bool checkInteger(const Kernels& kernels) {
   Program program(std::make_shared<Pool>(2), kernels);
   const int w = program.addWeight(packInteger(program.arena(), kernels, codes.data(), scales.data(), nibbles, rows, columns, group));
   program.build({{SlotKind::F32, columns}, {SlotKind::F32, rows}}, {{Op::DenseMatMul, {0, 1, -1, -1}, w, {}}}, {},
-                {0, 1, 2, 1, count, false});
+                {0, 1, 2, 1, count, CacheKind::F32});
   program.writeFloats(0, x.data(), x.size());
   program.run(count, 0, 0);
   program.read(1, count, y.data());
