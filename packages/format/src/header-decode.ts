@@ -1,7 +1,7 @@
 // Verified header bytes -> manifest. The only file that touches generated accessors for reading; it must run
 // after `verifyHeader`, and checks only what cannot be represented in a manifest. Meaning is rules.ts.
-import { ByteBuffer, Encoding as TextEncoding } from 'flatbuffers';
-import { fieldsToEncoding } from './encodings.ts';
+import { ByteBuffer } from 'flatbuffers';
+import { type EncodingFields, fieldsToEncoding } from './encodings.ts';
 import type { ActivationQuantizer as ActivationTable } from './generated/duobit/activation-quantizer.ts';
 import { ActivationScheme } from './generated/duobit/activation-scheme.ts';
 import type { Architecture as ArchitectureTable } from './generated/duobit/architecture.ts';
@@ -11,11 +11,13 @@ import type { RopeScaling as RopeScalingTable } from './generated/duobit/rope-sc
 import { RopeScalingKind } from './generated/duobit/rope-scaling-kind.ts';
 import type { Tensor as TensorTable } from './generated/duobit/tensor.ts';
 import { LIMITS } from './generated/limits.ts';
+import { TABLES } from './generated/schema-tables.ts';
 import type {
   ActivationQuantizer,
   Architecture,
   Asset,
   DataFile,
+  Encoding,
   KvCacheQuantization,
   Manifest,
   Provenance,
@@ -29,12 +31,49 @@ import { REMEDY_UPDATE, type Report } from './problems.ts';
 import { idToAssetRole, idToPlaneRole } from './registry.ts';
 import { describeKvCache, isKvCache } from './rules.ts';
 import { toHex } from './sha256.ts';
+import { createUtf8, type Utf8 } from './text.ts';
 
 const SHA256_BYTES = 32;
-const MOST_BYTES = BigInt(LIMITS.maxFileBytes);
+const TWO_32 = 2 ** 32;
 /** A code of 4 bits has as many planes. */
 const PLANE_SCALES = 4;
 const FAMILIES: readonly Architecture['family'][] = ['llama', 'mistral'];
+
+/** A generated accessor, which knows where its table is. */
+interface Table {
+  readonly bb: ByteBuffer | null;
+  readonly bb_pos: number;
+}
+
+/** Where the vtables of a kind of table name a field's place. */
+function slotOf(table: string, field: string): number {
+  return 4 + 2 * TABLES[table]!.find(({ name }) => name === field)!.id;
+}
+
+const ARCHITECTURE = { family: slotOf('Architecture', 'family') };
+const ASSET = {
+  mediaType: slotOf('Asset', 'media_type'),
+  offset: slotOf('Asset', 'offset'),
+  length: slotOf('Asset', 'length'),
+};
+const TENSOR = {
+  name: slotOf('Tensor', 'name'),
+  shape: slotOf('Tensor', 'shape'),
+  salientCount: slotOf('Tensor', 'salient_count'),
+};
+const PLANE = { offset: slotOf('Plane', 'offset'), length: slotOf('Plane', 'length') };
+const DATA_FILE = { name: slotOf('DataFile', 'name'), length: slotOf('DataFile', 'length') };
+const SEGMENT = {
+  name: slotOf('Segment', 'name'),
+  offset: slotOf('Segment', 'offset'),
+  length: slotOf('Segment', 'length'),
+};
+const PROVENANCE = {
+  producer: slotOf('Provenance', 'producer'),
+  sourceName: slotOf('Provenance', 'source_name'),
+  recipe: slotOf('Provenance', 'recipe'),
+};
+const PAIR = { key: slotOf('MetadataPair', 'key'), value: slotOf('MetadataPair', 'value') };
 
 /**
  * Decodes a header that `verifyHeader` accepted, of a file of `size` bytes.
@@ -54,11 +93,16 @@ class HeaderDecoder {
   readonly #preamble: Preamble;
   readonly #size: number;
   readonly #report: Report;
-  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  readonly #view: DataView;
+  readonly #utf8: Utf8;
   #failed = false;
+  /** Of the tensor before, as most are encoded alike. */
+  #encoding: { readonly fields: EncodingFields; readonly encoding: Encoding | null } | null = null;
 
   constructor(header: Uint8Array<ArrayBuffer>, preamble: Preamble, size: number, report: Report) {
     this.#model = Model.getRootAsModel(new ByteBuffer(header));
+    this.#view = new DataView(header.buffer, header.byteOffset, header.length);
+    this.#utf8 = createUtf8(header);
     this.#preamble = preamble;
     this.#size = size;
     this.#report = report;
@@ -108,18 +152,30 @@ class HeaderDecoder {
     return !this.#failed;
   }
 
-  /** The runtime's own decoder would drop a byte order mark. */
-  #text(bytes: string | Uint8Array | null): string {
-    return this.#decoder.decode(bytes as Uint8Array);
+  // Text and numbers of 64 bits are read without the generated accessors, which make an array for each text and several
+  // bigints for each number: with 16,384 tensors that would be most of the time that opening takes.
+
+  #text({ bb, bb_pos }: Table, slot: number): string {
+    const field = bb_pos + bb!.__offset(bb_pos, slot);
+    const start = field + this.#view.getUint32(field, true) + 4;
+    return this.#utf8.decode(start, start + this.#view.getUint32(start - 4, true));
+  }
+
+  /** A field plus `base`; 0 when that is above 2^53 - 1. */
+  #long({ bb, bb_pos }: Table, slot: number, where: () => string, what: string, base = 0): number {
+    const offset = bb!.__offset(bb_pos, slot);
+    return offset === 0 ? base : this.#longAt(bb_pos + offset, where, what, base);
   }
 
   /** The one place where 64-bit values become numbers. */
-  #safe(value: bigint, where: () => string): number {
-    if (value > MOST_BYTES) {
-      this.#fail('OFFSET_UNSAFE', where(), `${value} is above the limit of 2^53 - 1`);
-      return 0;
-    }
-    return Number(value);
+  #longAt(position: number, where: () => string, what: string, base: number): number {
+    const high = this.#view.getUint32(position + 4, true);
+    // Not exact above 2^53, but then above the limit either way.
+    const value = high * TWO_32 + this.#view.getUint32(position, true) + base;
+    if (value <= LIMITS.maxFileBytes) return value;
+    const exact = this.#view.getBigUint64(position, true) + BigInt(base);
+    this.#fail('OFFSET_UNSAFE', `${where()}, ${what}`, `${exact} is above the limit of 2^53 - 1`);
+    return 0;
   }
 
   #hash(bytes: Uint8Array | null, where: string, code = 'PROVENANCE_HASH'): string {
@@ -130,7 +186,7 @@ class HeaderDecoder {
   }
 
   #decodeArchitecture(table: ArchitectureTable): Architecture | null {
-    const name = this.#text(table.family(TextEncoding.UTF8_BYTES));
+    const name = this.#text(table, ARCHITECTURE.family);
     const family = FAMILIES.find((known) => known === name);
     const scalingTable = table.ropeScaling();
     const ropeScaling = scalingTable ? this.#decodeRopeScaling(scalingTable) : null;
@@ -189,18 +245,18 @@ class HeaderDecoder {
 
   #decodeAsset(index: number): Asset {
     const table = this.#model.assets(index)!;
-    const where = `asset ${index}`;
+    const where = () => `asset ${index}`;
     return {
       role: idToAssetRole(table.role()),
-      mediaType: this.#text(table.mediaType(TextEncoding.UTF8_BYTES)),
+      mediaType: this.#text(table, ASSET.mediaType),
       segment: table.segment(),
-      offset: this.#safe(table.offset(), () => `${where}, offset`),
-      length: this.#safe(table.length(), () => `${where}, length`),
+      offset: this.#long(table, ASSET.offset, where, 'offset'),
+      length: this.#long(table, ASSET.length, where, 'length'),
     };
   }
 
   #decodeTensor(table: TensorTable): TensorInfo {
-    const name = this.#text(table.name(TextEncoding.UTF8_BYTES));
+    const name = this.#text(table, TENSOR.name);
     // Made when something is wrong: headers may list very many tensors.
     const where = () => `tensor ${name.slice(0, LIMITS.maxNameBytes)}`;
     const rank = table.shapeLength();
@@ -212,9 +268,9 @@ class HeaderDecoder {
       groupSize: table.groupSize(),
       flags: table.flags(),
       outlierColumns: table.outlierColumns(),
-      salientCount: this.#safe(table.salientCount(), () => `${where()}, salient count`),
+      salientCount: this.#long(table, TENSOR.salientCount, where, 'salient count'),
     };
-    const encoding = fieldsToEncoding(fields);
+    const encoding = this.#decodeEncoding(fields);
     if (!encoding) {
       const { id, groupSize, flags, outlierColumns, salientCount } = fields;
       const message =
@@ -225,21 +281,38 @@ class HeaderDecoder {
     const activation = table.activation();
     return {
       name,
-      shape: listOf(Math.min(rank, LIMITS.maxRank), (i) =>
-        this.#safe(table.shape(i)!, () => `${where()}, shape[${i}]`),
-      ),
+      shape: this.#decodeShape(table, Math.min(rank, LIMITS.maxRank), where),
       encoding: encoding ?? { kind: 'unknown', ...fields },
       planes: listOf(Math.min(planes, LIMITS.maxPlanes), (i) => {
         const plane = table.planes(i)!;
+        const wherePlane = () => `${where()}, plane ${i}`;
         return {
           role: idToPlaneRole(plane.role()),
           segment: plane.segment(),
-          offset: this.#safe(plane.offset(), () => `${where()}, plane ${i}, offset`),
-          length: this.#safe(plane.length(), () => `${where()}, plane ${i}, length`),
+          offset: this.#long(plane, PLANE.offset, wherePlane, 'offset'),
+          length: this.#long(plane, PLANE.length, wherePlane, 'length'),
         };
       }),
       activation: activation ? this.#decodeActivation(activation, where()) : null,
     };
+  }
+
+  #decodeShape({ bb, bb_pos }: Table, rank: number, where: () => string): number[] {
+    const field = bb_pos + bb!.__offset(bb_pos, TENSOR.shape);
+    const start = field + this.#view.getUint32(field, true) + 4;
+    return listOf(rank, (i) => this.#longAt(start + 8 * i, where, `shape[${i}]`, 0));
+  }
+
+  #decodeEncoding(fields: EncodingFields): Encoding | null {
+    const last = this.#encoding?.fields;
+    const same =
+      last?.id === fields.id &&
+      last.groupSize === fields.groupSize &&
+      last.flags === fields.flags &&
+      last.outlierColumns === fields.outlierColumns &&
+      last.salientCount === fields.salientCount;
+    if (!same) this.#encoding = { fields, encoding: fieldsToEncoding(fields) };
+    return this.#encoding!.encoding;
   }
 
   #decodeActivation(table: ActivationTable, where: string): ActivationQuantizer | null {
@@ -283,27 +356,27 @@ class HeaderDecoder {
 
   #decodeDataFile(index: number): DataFile {
     const table = this.#model.dataFiles(index)!;
-    const where = `data file ${index + 1}`;
+    const where = () => `data file ${index + 1}`;
     return {
-      name: this.#text(table.name(TextEncoding.UTF8_BYTES)),
-      length: this.#safe(table.length(), () => `${where}, length`),
-      sha256: this.#hash(table.sha256Array(), where, 'DATA_FILE_HASH'),
+      name: this.#text(table, DATA_FILE.name),
+      length: this.#long(table, DATA_FILE.length, where, 'length'),
+      sha256: this.#hash(table.sha256Array(), where(), 'DATA_FILE_HASH'),
     };
   }
 
   #decodeSegment(index: number): Segment {
     const table = this.#model.segments(index)!;
-    const name = this.#text(table.name(TextEncoding.UTF8_BYTES));
-    const where = `segment ${name.slice(0, LIMITS.maxNameBytes)}`;
-    const length = this.#safe(table.length(), () => `${where}, length`);
+    const name = this.#text(table, SEGMENT.name);
+    const where = () => `segment ${name.slice(0, LIMITS.maxNameBytes)}`;
+    const length = this.#long(table, SEGMENT.length, where, 'length');
     const file = table.file();
     const base = file === 0 ? this.#preamble.segmentBase : 0;
-    const offset = this.#safe(table.offset() + BigInt(base), () => `${where}, offset`);
+    const offset = this.#long(table, SEGMENT.offset, where, 'offset', base);
     const hashes = table.chunkHashesArray() ?? new Uint8Array(0);
     const chunks = Math.ceil(length / LIMITS.chunkBytes);
     if (hashes.length !== chunks * SHA256_BYTES) {
       const message = `${length} bytes have ${chunks} chunks, but there are ${hashes.length} bytes of hashes`;
-      this.#fail('SEGMENT_HASHES', where, message);
+      this.#fail('SEGMENT_HASHES', where(), message);
       return { name, file, offset, length, chunkHashes: [] };
     }
     // A segment that is not in its file is refused when places are checked: its hashes, of which there may be very many
@@ -320,10 +393,10 @@ class HeaderDecoder {
     const table = this.#model.provenance()!;
     const calibration = table.calibrationSha256Array();
     return {
-      producer: this.#text(table.producer(TextEncoding.UTF8_BYTES)),
-      sourceName: this.#text(table.sourceName(TextEncoding.UTF8_BYTES)),
+      producer: this.#text(table, PROVENANCE.producer),
+      sourceName: this.#text(table, PROVENANCE.sourceName),
       sourceSha256: this.#hash(table.sourceSha256Array(), 'provenance.source_sha256'),
-      recipe: this.#text(table.recipe(TextEncoding.UTF8_BYTES)),
+      recipe: this.#text(table, PROVENANCE.recipe),
       calibrationSha256: calibration ? this.#hash(calibration, 'provenance.calibration_sha256') : null,
     };
   }
@@ -332,12 +405,12 @@ class HeaderDecoder {
     let previous: string | null = null;
     const pairs = listOf(this.#model.metadataLength(), (i): [string, string] => {
       const pair = this.#model.metadata(i)!;
-      const key = this.#text(pair.key(TextEncoding.UTF8_BYTES));
+      const key = this.#text(pair, PAIR.key);
       if (previous !== null && key <= previous) {
         this.#fail('METADATA_ORDER', `metadata ${i}`, `"${key.slice(0, 80)}" is not after the key before it`);
       }
       previous = key;
-      return [key, this.#text(pair.value(TextEncoding.UTF8_BYTES))];
+      return [key, this.#text(pair, PAIR.value)];
     });
     return Object.fromEntries(pairs);
   }

@@ -1,7 +1,7 @@
 // What a manifest must satisfy beyond its structure, one function a subject. The writer applies the same rules
 // before it writes. Codes and reasons: docs/format.md, "Validation".
 import { generateModelTensors } from './architecture.ts';
-import { elementCount, encodedPlaneLengths } from './encodings.ts';
+import { type EncodedPlanes, elementCount, listEncodedPlanes } from './encodings.ts';
 import { DuobitError } from './errors.ts';
 import { LIMITS } from './generated/limits.ts';
 import type {
@@ -9,7 +9,6 @@ import type {
   Architecture,
   KvCacheQuantization,
   Manifest,
-  PlaneRole,
   TensorInfo,
 } from './manifest.ts';
 import type { Report } from './problems.ts';
@@ -217,7 +216,7 @@ function checkDataFileNames({ dataFiles }: Manifest, report: Report): void {
 /** Roles and lengths are exactly what encoding and shape say. */
 function checkPlanes(tensor: TensorInfo, where: () => string, report: Report): void {
   const { encoding, shape, planes } = tensor;
-  let expected: Partial<Record<PlaneRole, number>>;
+  let expected: EncodedPlanes;
   try {
     if (encoding.kind === 'unknown') {
       elementCount(shape);
@@ -225,13 +224,13 @@ function checkPlanes(tensor: TensorInfo, where: () => string, report: Report): v
       if (unknown) report('PLANE_LENGTH', `${where()}, plane ${unknown.role}`, 'the plane is empty');
       return;
     }
-    expected = encodedPlaneLengths(encoding, shape);
+    expected = listEncodedPlanes(encoding, shape);
   } catch (error) {
     if (!(error instanceof DuobitError)) throw error;
     report(error.code, where(), error.message, error.remedy);
     return;
   }
-  const roles = Object.keys(expected);
+  const { roles, lengths } = expected;
   if (roles.length !== planes.length || planes.some((plane, i) => plane.role !== roles[i])) {
     const found = planes.map((plane) => plane.role).join(', ');
     report(
@@ -241,13 +240,13 @@ function checkPlanes(tensor: TensorInfo, where: () => string, report: Report): v
     );
     return;
   }
-  for (const { role, length } of planes) {
-    const needed = expected[role as PlaneRole];
-    if (length === needed) continue;
+  for (let i = 0; i < planes.length; i++) {
+    const { role, length } = planes[i]!;
+    if (length === lengths[i]) continue;
     report(
       'PLANE_LENGTH',
       `${where()}, plane ${role}`,
-      `the plane has ${length} bytes, but ${encoding.kind} of [${shape.join(', ')}] needs ${needed}`,
+      `the plane has ${length} bytes, but ${encoding.kind} of [${shape.join(', ')}] needs ${lengths[i]}`,
     );
   }
 }

@@ -13,6 +13,8 @@ export class SegmentReader {
   readonly #segments: readonly Segment[];
   /** For each segment one byte a chunk: 1 once its hash was right. */
   readonly #verified: Uint8Array[];
+  /** First reads that are under way, by segment and chunk: who wants the same chunk meanwhile waits for them. */
+  readonly #reading = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
   /** The chunk read last, as tensors read in order share it at their borders. */
   #cache: { segment: number; chunk: number; bytes: Uint8Array<ArrayBuffer> } | null = null;
 
@@ -41,10 +43,24 @@ export class SegmentReader {
   async #readPart(index: number, chunk: number, within: number, size: number): Promise<Uint8Array> {
     const cache = this.#cache;
     if (cache?.segment === index && cache.chunk === chunk) return cache.bytes.subarray(within, within + size);
+    if (this.#verified[index]![chunk]) {
+      const { file, offset } = this.#segments[index]!;
+      return (await this.#files.get(file)).read(offset + chunk * CHUNK + within, size);
+    }
+    const key = `${index}:${chunk}`;
+    let reading = this.#reading.get(key);
+    if (!reading) {
+      reading = this.#readChunk(index, chunk).finally(() => this.#reading.delete(key));
+      this.#reading.set(key, reading);
+    }
+    return (await reading).subarray(within, within + size);
+  }
+
+  /** Reads a whole chunk and checks its hash. */
+  async #readChunk(index: number, chunk: number): Promise<Uint8Array<ArrayBuffer>> {
     const segment = this.#segments[index]!;
     const start = segment.offset + chunk * CHUNK;
     const source = await this.#files.get(segment.file);
-    if (this.#verified[index]![chunk]) return source.read(start + within, size);
     const bytes = await source.read(start, Math.min(CHUNK, segment.length - chunk * CHUNK));
     const hash = toHex(await sha256(bytes));
     if (hash !== segment.chunkHashes[chunk]) {
@@ -60,6 +76,6 @@ export class SegmentReader {
     }
     this.#verified[index]![chunk] = 1;
     this.#cache = { segment: index, chunk, bytes };
-    return bytes.subarray(within, within + size);
+    return bytes;
   }
 }
