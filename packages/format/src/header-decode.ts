@@ -7,9 +7,10 @@ import { ActivationScheme } from './generated/duobit/activation-scheme.ts';
 import type { Architecture as ArchitectureTable } from './generated/duobit/architecture.ts';
 import type { KvCacheQuantization as KvCacheTable } from './generated/duobit/kv-cache-quantization.ts';
 import { Model } from './generated/duobit/model.ts';
+import { Plane as PlaneTable } from './generated/duobit/plane.ts';
 import type { RopeScaling as RopeScalingTable } from './generated/duobit/rope-scaling.ts';
 import { RopeScalingKind } from './generated/duobit/rope-scaling-kind.ts';
-import type { Tensor as TensorTable } from './generated/duobit/tensor.ts';
+import { Tensor as TensorTable } from './generated/duobit/tensor.ts';
 import { LIMITS } from './generated/limits.ts';
 import { TABLES } from './generated/schema-tables.ts';
 import type {
@@ -95,6 +96,9 @@ class HeaderDecoder {
   readonly #report: Report;
   readonly #view: DataView;
   readonly #utf8: Utf8;
+  /** Moved from table to table, as a header may list very many. */
+  readonly #tensor = new TensorTable();
+  readonly #plane = new PlaneTable();
   #failed = false;
   /** Of the tensor before, as most are encoded alike. */
   #encoding: { readonly fields: EncodingFields; readonly encoding: Encoding | null } | null = null;
@@ -120,7 +124,7 @@ class HeaderDecoder {
       headerSha256: toHex(this.#preamble.headerSha256),
       specialTokens: this.#decodeSpecialTokens(),
       assets: listOf(model.assetsLength(), (i) => this.#decodeAsset(i)),
-      tensors: listOf(model.tensorsLength(), (i) => this.#decodeTensor(model.tensors(i)!)),
+      tensors: listOf(model.tensorsLength(), (i) => this.#decodeTensor(model.tensors(i, this.#tensor)!)),
       segments: listOf(model.segmentsLength(), (i) => this.#decodeSegment(i)),
       dataFiles: listOf(model.dataFilesLength(), (i) => this.#decodeDataFile(i)),
       kvCache: this.#decodeKvCache(model.kvCache()),
@@ -153,7 +157,7 @@ class HeaderDecoder {
   }
 
   // Text and numbers of 64 bits are read without the generated accessors, which make an array for each text and several
-  // bigints for each number: with 16,384 tensors that would be most of the time that opening takes.
+  // bigints for each number: with 4,096 tensors that would be most of the time that opening takes.
 
   #text({ bb, bb_pos }: Table, slot: number): string {
     const field = bb_pos + bb!.__offset(bb_pos, slot);
@@ -284,7 +288,7 @@ class HeaderDecoder {
       shape: this.#decodeShape(table, Math.min(rank, LIMITS.maxRank), where),
       encoding: encoding ?? { kind: 'unknown', ...fields },
       planes: listOf(Math.min(planes, LIMITS.maxPlanes), (i) => {
-        const plane = table.planes(i)!;
+        const plane = table.planes(i, this.#plane)!;
         const wherePlane = () => `${where()}, plane ${i}`;
         return {
           role: idToPlaneRole(plane.role()),
