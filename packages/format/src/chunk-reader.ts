@@ -13,16 +13,15 @@ export interface DataChunk {
   readonly chunk: number;
   /** Of the chunk in its segment. */
   readonly start: number;
-  readonly source: ByteSource;
-  /** Of the chunk in its source. */
-  readonly offset: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The padding before the segment, when this is its first chunk; bytes right before the chunk in its file. */
   readonly gap: Uint8Array<ArrayBuffer>;
 }
 
-interface Job extends Omit<DataChunk, 'source' | 'bytes' | 'gap'> {
+interface Job extends Omit<DataChunk, 'bytes' | 'gap'> {
   readonly file: number;
+  /** In the file. */
+  readonly offset: number;
   readonly length: number;
   readonly gapLength: number;
 }
@@ -154,6 +153,6 @@ async function readGroup(
   return group.map(({ segment, chunk, start, offset, length, gapLength }) => {
     const at = offset + shift;
     const gap = buffer.subarray(at - gapLength, at);
-    return { segment, chunk, start, source, offset, bytes: buffer.subarray(at, at + length), gap };
+    return { segment, chunk, start, bytes: buffer.subarray(at, at + length), gap };
   });
 }

@@ -3,15 +3,11 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DuobitError } from './errors.ts';
-import { hashRangeOnThread } from './hash-thread.ts';
 import { requireRange } from './memory-source.ts';
 import type { ByteSource } from './source.ts';
 
 /** One read call takes less than 2 GiB. */
 const MOST_PER_READ = 1 << 30;
-
-/** Smaller files are hashed before another thread has begun. */
-const LEAST_FOR_THREAD = 16 * 2 ** 20;
 
 function systemCode(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
@@ -90,16 +86,12 @@ class FileSource implements ByteSource {
   readonly name: string;
   readonly size: number;
   readonly #handle: FileHandle;
-  readonly hashRange?: (offset: number, length: number) => Promise<Uint8Array<ArrayBuffer> | null>;
   #closed = false;
-  /** Requests to the other thread, which uses the same open file. */
-  readonly #hashing = new Set<Promise<unknown>>();
 
   constructor(name: string, size: number, handle: FileHandle) {
     this.name = name;
     this.size = size;
     this.#handle = handle;
-    if (size >= LEAST_FOR_THREAD) this.hashRange = (offset, length) => this.#hashRange(offset, length);
   }
 
   async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -135,18 +127,6 @@ class FileSource implements ByteSource {
     }
   }
 
-  async #hashRange(offset: number, length: number): Promise<Uint8Array<ArrayBuffer> | null> {
-    requireRange(this.name, this.size, offset, length);
-    if (this.#closed) return null;
-    const hashing = hashRangeOnThread(this.#handle.fd, offset, length);
-    this.#hashing.add(hashing);
-    try {
-      return await hashing;
-    } finally {
-      this.#hashing.delete(hashing);
-    }
-  }
-
   openBeside(name: string): Promise<ByteSource> {
     return createFileSource(join(dirname(this.name), name));
   }
@@ -154,8 +134,6 @@ class FileSource implements ByteSource {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    // The system may give the number of a closed file to the next one that opens.
-    await Promise.all(this.#hashing);
     await this.#handle.close();
   }
 

@@ -1,16 +1,5 @@
 // Files: sources and sinks, failures on the way, and a file past 4 GiB.
-import {
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  readFile,
-  rm,
-  stat,
-  symlink,
-  truncate,
-  writeFile,
-} from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -18,13 +7,10 @@ import { makeSpec, makeWeights, writeSample } from '../test/sample.ts';
 import { writeSparseModel } from '../test/sparse.ts';
 import {
   type ByteSink,
-  type ByteSource,
   createContainerWriter,
   createMemorySink,
-  createMemorySource,
   decodeTensor,
   openContainer,
-  sha256,
   validateContainer,
 } from './index.ts';
 import { createFileSink, createFileSource } from './node.ts';
@@ -51,54 +37,6 @@ async function writeContainer(sink: ByteSink): Promise<void> {
 interface WritesBytes {
   write(bytes: Uint8Array, from: number, length: number, position: number): Promise<{ bytesWritten: number }>;
 }
-
-describe('hashing on another thread', () => {
-  const SIZE = 17 * 2 ** 20;
-  const bytes = new Uint8Array(SIZE).map((_, i) => (i * 2_654_435_761) >>> 23);
-
-  it('gives the hash of any range, several at once, and null where bytes are missing', async () => {
-    const path = join(folder, 'large');
-    await writeFile(path, bytes);
-    const source = await createFileSource(path);
-    const ranges = [
-      [0, 4 * 2 ** 20],
-      [5, 3],
-      [SIZE - 1000, 1000],
-      [7, 0],
-    ] as const;
-    const hashes = await Promise.all(ranges.map(([offset, length]) => source.hashRange!(offset, length)));
-    for (const [i, [offset, length]] of ranges.entries()) {
-      expect(hashes[i]).toEqual(await sha256(bytes.slice(offset, offset + length)));
-    }
-    await truncate(path, 1000);
-    expect(await source.hashRange!(900, 200)).toBeNull();
-    expect(await source.hashRange!(900, 100)).not.toBeNull();
-    const last = source.hashRange!(0, 1000);
-    await source.close();
-    expect(await last).toEqual(await sha256(bytes.slice(0, 1000)));
-    expect(await source.hashRange!(0, 1000)).toBeNull();
-  });
-
-  it('is not offered for small files', async () => {
-    const path = join(folder, 'small');
-    await writeFile(path, bytes.subarray(0, 1000));
-    const source = await createFileSource(path);
-    expect(source.hashRange).toBeUndefined();
-    await source.close();
-  });
-
-  it('decides what validation says of a chunk, which is hashed here when it fails there', async () => {
-    const source = createMemorySource((await writeSample(SPEC)).bytes);
-    const validateWith = (hashRange: NonNullable<ByteSource['hashRange']>) =>
-      validateContainer({ ...source, hashRange });
-    expect(await validateWith(async () => null)).toMatchObject({ ok: true });
-    expect(
-      await validateWith(async (offset, length) => sha256(await source.read(offset, length))),
-    ).toMatchObject({ ok: true });
-    const { problems, manifest } = await validateWith(async () => new Uint8Array(32));
-    expect(problems.map(({ code }) => code)).toEqual(manifest!.segments.map(() => 'CHUNK_HASH'));
-  });
-});
 
 describe('file sinks', () => {
   it('write what a memory sink holds, over an old file, and leave nothing else', async () => {

@@ -15,11 +15,6 @@ export interface ByteSource {
   /** Like `read`, but fills `target`: whoever reads much needs no new memory each time. Use `readInto` below. */
   readInto?(offset: number, target: Uint8Array<ArrayBuffer>): Promise<void>;
   /**
-   * SHA-256 of a range, on another thread, by a source that can do that in less time than hashing bytes that it gave; null
-   * when it could not.
-   */
-  hashRange?(offset: number, length: number): Promise<Uint8Array<ArrayBuffer> | null>;
-  /**
    * Opens another file in the same place, for the data files of a model in several. `name` is a plain file name.
    * @throws DuobitError as opening a source does
    */

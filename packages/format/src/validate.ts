@@ -131,7 +131,7 @@ class DataValidator {
     let done = 0;
     let previous: Inspection | null = null;
     for await (const data of readChunks(this.#manifest, this.#files, missing)) {
-      // Where hashing is done elsewhere (another thread, WebCrypto), this chunk is looked at while the one before is hashed.
+      // Where hashing is done elsewhere (WebCrypto), this chunk is looked at while the one before is hashed.
       const inspection = this.#inspect(data);
       if (previous) await this.#conclude(previous);
       previous = inspection;
@@ -150,7 +150,7 @@ class DataValidator {
 
   /** Looks at all bytes and begins their hash before it returns: the chunk's memory is used again after that. */
   #inspect(data: DataChunk): Inspection {
-    const { segment: index, chunk, start, offset, bytes, gap } = data;
+    const { segment: index, chunk, start, bytes, gap } = data;
     const segment = this.#manifest.segments[index]!;
     const inspection: Inspection = { hashes: [], found: [] };
     const report: Report = (...problem) => inspection.found.push(problem);
@@ -159,12 +159,13 @@ class DataValidator {
       const wanted = segment.file > 0 && this.#headerIsRight && canStreamSha256();
       this.#fileHash = wanted ? { file: segment.file, stream: createSha256() } : null;
     }
+    const from = segment.offset + start;
     inspection.hashes.push({
       code: 'CHUNK_HASH',
       what: 'the chunk',
-      where: `segment ${segment.name}, chunk ${chunk}, file bytes ${offset} to ${offset + bytes.length - 1}`,
+      where: `segment ${segment.name}, chunk ${chunk}, file bytes ${from} to ${from + bytes.length - 1}`,
       expected: segment.chunkHashes[chunk]!,
-      hash: settleLater(hashChunk(data)),
+      hash: settleLater(sha256(bytes)),
     });
     this.#fileHash?.stream.update(gap);
     this.#fileHash?.stream.update(bytes);
@@ -269,14 +270,6 @@ interface Inspection {
     readonly hash: Promise<Uint8Array>;
   }[];
   readonly found: Parameters<Report>[];
-}
-
-/** Takes the bytes before it returns, if at all. */
-async function hashChunk({ source, offset, bytes }: DataChunk): Promise<Uint8Array> {
-  if (!source.hashRange) return sha256(bytes);
-  const { length } = bytes;
-  const hash = await source.hashRange(offset, length);
-  return hash ?? sha256(await source.read(offset, length));
 }
 
 /** A failure of a promise that is awaited only later must not count as unhandled until then. */
