@@ -1,4 +1,5 @@
 // Options that several commands share, and the parsers that turn an option's text into a checked number.
+import { KV_PRECISIONS, type KvPrecision } from '@duobit/core';
 import { BACKEND_NAMES, type BackendName } from '@duobit/runtime-node';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
@@ -59,9 +60,11 @@ export interface BackendOptions {
   /** Undefined: the backend's own choice. */
   readonly threads: number | undefined;
   readonly activations: 'a4' | 'f16';
+  /** Undefined: the backend's own choice. */
+  readonly kv: KvPrecision | undefined;
 }
 
-/** `--backend`, `--threads` and `--activations` of the commands that run a model. */
+/** `--backend`, `--threads`, `--activations` and `--kv` of the commands that run a model. */
 export function addBackendOptions(command: Command): Command {
   return command
     .addOption(
@@ -85,6 +88,12 @@ export function addBackendOptions(command: Command): Command {
       )
         .choices(['a4', 'f16'])
         .default('a4'),
+    )
+    .addOption(
+      new Option(
+        '--kv <precision>',
+        'KV cache of the native backend; the others keep f32 (default: f16)',
+      ).choices(KV_PRECISIONS),
     );
 }
 

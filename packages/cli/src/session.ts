@@ -65,6 +65,7 @@ export async function openSession(
   try {
     const backend = await createBackend(options.backend, {
       threads: options.threads,
+      kv: options.kv,
       onNotice: (line) => note(context, line),
     });
     closers.push(() => backend.dispose());
@@ -82,6 +83,11 @@ export async function openSession(
         `note: asked for ${plural(options.threads, 'thread')}; the ${model.backendName} backend runs ${plural(model.threads, 'thread')}`,
       );
     }
+    if (options.kv !== undefined && model.kv !== options.kv)
+      note(
+        context,
+        `note: asked for a KV cache of ${options.kv}; the ${model.backendName} backend keeps ${model.kv}`,
+      );
     return { kind, source, model, hash, close };
   } catch (error) {
     progress.stop();

@@ -33,11 +33,18 @@ export interface Program {
   dispose(): Promise<void>;
 }
 
+/** Precisions of a KV cache, docs/numerics.md "KV cache". */
+export type KvPrecision = 'f32' | 'f16' | 'int8' | 'int4';
+
+export const KV_PRECISIONS: readonly KvPrecision[] = ['f32', 'f16', 'int8', 'int4'];
+
 export interface Backend {
   /** 'reference', 'wasm', … */
   readonly name: string;
   /** Threads it really uses. */
   readonly threads: number;
+  /** What it keeps keys and values in. */
+  readonly kv: KvPrecision;
   prepare(plan: ExecutionPlan, weights: WeightReader, options: PrepareOptions): Promise<Program>;
   dispose(): Promise<void>;
 }

@@ -6,7 +6,15 @@ export {
   listModelTensors as listTensors,
   type ModelTensor as TensorSpec,
 } from '@duobit/format';
-export type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from './backend.ts';
+export {
+  type Backend,
+  KV_PRECISIONS,
+  type KvPrecision,
+  type PrepareOptions,
+  type Program,
+  type RunRequest,
+  type WeightReader,
+} from './backend.ts';
 export {
   checkPlan,
   checkPrepareOptions,

@@ -1,6 +1,6 @@
 // A model ready to run: its plan prepared on a backend, with tokenizer and generation on top.
 import { type Architecture, DuobitError, type ModelSource, type SpecialTokens } from '@duobit/format';
-import type { Backend, Program } from './backend.ts';
+import type { Backend, KvPrecision, Program } from './backend.ts';
 import { buildPlan, listPlanWeights } from './build-plan.ts';
 import type { ChatMessage } from './chat-template.ts';
 import {
@@ -47,6 +47,8 @@ export interface Model {
   readonly contextLength: number;
   readonly backendName: string;
   readonly threads: number;
+  /** What the KV cache is kept in. */
+  readonly kv: KvPrecision;
   /** Packed weight bytes on the device. */
   readonly weightBytes: number;
   readonly plan: ExecutionPlan;
@@ -127,6 +129,7 @@ class LoadedModel implements Model {
   readonly contextLength: number;
   readonly backendName: string;
   readonly threads: number;
+  readonly kv: KvPrecision;
   readonly weightBytes: number;
   readonly plan: ExecutionPlan;
   readonly #program: Program;
@@ -151,6 +154,7 @@ class LoadedModel implements Model {
     this.contextLength = contextLength;
     this.backendName = backend.name;
     this.threads = backend.threads;
+    this.kv = backend.kv;
     this.weightBytes = program.weightBytes;
     this.plan = plan;
     this.#program = program;

@@ -10,7 +10,7 @@
 namespace duobit {
 
 /** Goes up with any change of what crosses this border; src/native/addon.ts refuses any other. */
-constexpr int INTERFACE = 1;
+constexpr int INTERFACE = 2;
 
 struct ProgramBox {
   std::unique_ptr<Program> program;
@@ -82,21 +82,21 @@ static Napi::Value disposeProgram(const Napi::CallbackInfo& info) {
 
 static Napi::Value addVector(const Napi::CallbackInfo& info) {
   Program& program = programOf(info);
-  return Napi::Number::New(info.Env(), program.addWeight(packVector(bytesAt(info, 1), static_cast<DenseKind>(integerAt(info, 2)),
+  return Napi::Number::New(info.Env(), program.addWeight(packVector(program.arena(), bytesAt(info, 1), static_cast<DenseKind>(integerAt(info, 2)),
                                                                     integerAt(info, 3))));
 }
 
 static Napi::Value addDense(const Napi::CallbackInfo& info) {
   Program& program = programOf(info);
   return Napi::Number::New(info.Env(),
-                           program.addWeight(packDense(program.kernels(), bytesAt(info, 1),
+                           program.addWeight(packDense(program.arena(), program.kernels(), bytesAt(info, 1),
                                                        static_cast<DenseKind>(integerAt(info, 2)), integerAt(info, 3),
                                                        integerAt(info, 4))));
 }
 
 static Napi::Value addInteger(const Napi::CallbackInfo& info) {
   Program& program = programOf(info);
-  return Napi::Number::New(info.Env(), program.addWeight(packInteger(program.kernels(), bytesAt(info, 1), bytesAt(info, 2),
+  return Napi::Number::New(info.Env(), program.addWeight(packInteger(program.arena(), program.kernels(), bytesAt(info, 1), bytesAt(info, 2),
                                                                      info[3].As<Napi::Boolean>().Value(),
                                                                      integerAt(info, 4), integerAt(info, 5),
                                                                      integerAt(info, 6))));
@@ -104,7 +104,7 @@ static Napi::Value addInteger(const Napi::CallbackInfo& info) {
 
 static Napi::Value addW11(const Napi::CallbackInfo& info) {
   Program& program = programOf(info);
-  return Napi::Number::New(info.Env(), program.addWeight(packW11(program.kernels(), bytesAt(info, 1), bytesAt(info, 2),
+  return Napi::Number::New(info.Env(), program.addWeight(packW11(program.arena(), program.kernels(), bytesAt(info, 1), bytesAt(info, 2),
                                                                  bytesAt(info, 3), bytesAt(info, 4),
                                                                  integerAt(info, 5), integerAt(info, 6),
                                                                  integerAt(info, 7))));
@@ -129,7 +129,7 @@ static Napi::Value build(const Napi::CallbackInfo& info) {
   const auto size = [&](int i) { return static_cast<int>(sizes[i]); };
   programOf(info).build(specs, operations,
                         std::vector<double>(frequencies.Data(), frequencies.Data() + frequencies.ElementLength()),
-                        {size(0), size(1), size(2), size(3), size(4), size(5) != 0});
+                        {size(0), size(1), size(2), size(3), size(4), static_cast<CacheKind>(size(5))});
   return info.Env().Undefined();
 }
 

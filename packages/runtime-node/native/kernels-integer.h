@@ -70,6 +70,7 @@ static inline void sumGroup(const uint8_t* w, const uint8_t* const* x, size_t lo
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) h[u][t] = l[u][t] = integers(0);
   for (int k = 0; k < columns; k += 8) {
+    __builtin_prefetch(w + FETCH_AHEAD);
     B first, second;
     if constexpr (NIBBLES) {
       const B b = loadBytes(w);
@@ -106,6 +107,7 @@ static inline void sumGroup(const uint8_t* w, const uint8_t* const* x, size_t, i
 #pragma GCC unroll 4
   for (int t = 0; t < T; ++t) out[t] = integers(0);
   for (int k = 0; k < columns; k += 4) {
+    __builtin_prefetch(w + FETCH_AHEAD);
     B first, second;
     if constexpr (NIBBLES) {
       const B b = loadPairs(w);

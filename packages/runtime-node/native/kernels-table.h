@@ -7,8 +7,8 @@
 namespace duobit::KERNEL_ISA {
 
 static const Kernels TABLE = {
-    KERNEL_NAME, VW, CHUNK, quantizeRow, w11Coded, w11Float, dense, roundRow, integer,
-    rmsNorm, rope, cacheRow, attention, siluMul, addTo, squares,
+    KERNEL_NAME, VW, CHUNK, byteOfRow, quantizeRow, w11Coded, w11Float, dense, roundRow, integer,
+    rmsNorm, rope, cacheRow, attention, mergeAttention, siluMul, addTo, squares,
 };
 
 }  // namespace duobit::KERNEL_ISA

@@ -31,10 +31,16 @@ static inline void addLevels(V* y, const uint16_t* levels, bool offsets, B all, 
   y[1] = fma(loadHalf(second + VW), highShorts(d), y[1]);
 }
 
+/** Where a vector of a tile has the byte of a row: the halves of the tile take turns. */
+static int byteOfRow(int row) {
+  return row < TILE / 2 ? 2 * shortLane(row) : 2 * shortLane(row - TILE / 2) + 1;
+}
+
 /** One tile by T rows of codes, from row `row` on. */
 template <int T>
-static void multiplyTile(const W11Matrix& m, const uint8_t* w, const float* rowSums, const CodedRows& x, int row,
-                         float* const* out) {
+static void multiplyTile(const W11Matrix& m, const uint8_t* w, const CodedRows& x, int row, float* const* out) {
+  const float* rowSums = reinterpret_cast<const float*>(w);
+  w += sizeof(float) * TILE;
   V y[T][4];
   const uint8_t* tables[T];
   const int16_t* sums[T];
@@ -52,8 +58,7 @@ static void multiplyTile(const W11Matrix& m, const uint8_t* w, const float* rowS
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) ls[t] = lm[t] = lp[t] = hs[t] = hm[t] = hp[t] = zeroBytes();
     for (int u = 0; u < units; ++u) {
-      // From main memory this is worth a fifth.
-      for (int line = 0; line < 4 * TILE; line += 64) __builtin_prefetch(w + 4096 + line);
+      for (int line = 0; line < 4 * TILE; line += 64) __builtin_prefetch(w + FETCH_AHEAD + line);
       B us[T], um[T], up[T];
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
@@ -63,9 +68,9 @@ static void multiplyTile(const W11Matrix& m, const uint8_t* w, const float* rowS
         for (int t = 0; t < T; ++t) {
           const B table = loadTable(tables[t] + u * 64 + i * 16);
           const B vs = look(table, s), vm = look(table, n), vp = look(table, p);
-          us[t] = i == 0 ? vs : addBytes(us[t], vs);
-          um[t] = i == 0 ? vm : addBytes(um[t], vm);
-          up[t] = i == 0 ? vp : addBytes(up[t], vp);
+          us[t] = i == 0 ? vs : keep(addBytes(us[t], vs));
+          um[t] = i == 0 ? vm : keep(addBytes(um[t], vm));
+          up[t] = i == 0 ? vp : keep(addBytes(up[t], vp));
         }
       }
       // Per 16-bit lane: l… adds whole lanes (mod 2^16), h… their high bytes; the low bytes' sum is l - (h << 8).
@@ -94,7 +99,10 @@ static void multiplyTile(const W11Matrix& m, const uint8_t* w, const float* rowS
   }
   for (int t = 0; t < T; ++t) {
     const V lo = splat(x.params[2 * (row + t)]), step = splat(x.params[2 * (row + t) + 1]);
-    for (int i = 0; i < 4; ++i) store(out[t] + i * VW, fma(step, y[t][i], mul(lo, load(rowSums + i * VW))));
+    for (int i = 0; i < 4; ++i) {
+      const V sum = SHORT_SCALE == 1 ? y[t][i] : mul(y[t][i], splat(1 / SHORT_SCALE));
+      store(out[t] + i * VW, fma(step, sum, mul(lo, load(rowSums + i * VW))));
+    }
   }
 }
 
@@ -105,7 +113,7 @@ static inline void multiplyTileRows(const W11Matrix& m, int tile, const CodedRow
   float* targets[T];
   for (int t = 0; t < T; ++t)
     targets[t] = valid == TILE ? out + (row + t) * outStride + tile * TILE : spill + t * TILE;
-  multiplyTile<T>(m, m.data + tile * m.tileBytes, m.rowSums + tile * TILE, x, row, targets);
+  multiplyTile<T>(m, m.data + tile * m.tileBytes, x, row, targets);
   if (valid < TILE)
     for (int t = 0; t < T; ++t)
       __builtin_memcpy(out + (row + t) * outStride + tile * TILE, targets[t], sizeof(float) * valid);
@@ -124,41 +132,54 @@ static void w11Coded(const W11Matrix& m, const CodedRows& x, int rows, int first
   }
 }
 
+/** The weights of VW rows in one column: bit BIT of a lane is the sign, bit BIT + 4 the bitmap. */
+template <int BIT>
+static inline V pickLevel(I bits, const V* levels) {
+  const V low = pick<BIT>(bits, levels[0], levels[1]), high = pick<BIT>(bits, levels[2], levels[3]);
+  return pick<BIT + 4>(bits, low, high);
+}
+
+/** One group of a tile to two panels of f32 for `columns` columns, rounded up to 4. */
+static void decodeGroup(const uint16_t* halves, bool offsets, const uint8_t* w, int columns, float* const (&panels)[2]) {
+  for (int i = 0; i < 4; ++i) {
+    // Level l: bit 0 of l the sign, bit 1 the bitmap.
+    V levels[4];
+    for (int pair = 0; pair < 2; ++pair) {
+      const V middle = offsets ? loadHalf(halves + 2 * pair * TILE + i * VW) : zero();
+      const V alpha = loadHalf(halves + (offsets ? 2 * pair + 1 : pair) * TILE + i * VW);
+      levels[2 * pair] = sub(middle, alpha);
+      levels[2 * pair + 1] = add(middle, alpha);
+    }
+    float* to = panels[i / 2] + i % 2 * VW;
+    for (int k = 0; k < columns; k += 4, to += 4 * PANEL) {
+      const B bytes = loadBytes(w + k / 4 * TILE);
+      // A lane of 32 bits has the byte of a row of the first half, and above it one of the second.
+      const I bits = i % 2 == 0 ? lowLanes(bytes) : highLanes(bytes);
+      store(to, i < 2 ? pickLevel<0>(bits, levels) : pickLevel<8>(bits, levels));
+      store(to + PANEL, i < 2 ? pickLevel<1>(bits, levels) : pickLevel<9>(bits, levels));
+      store(to + 2 * PANEL, i < 2 ? pickLevel<2>(bits, levels) : pickLevel<10>(bits, levels));
+      store(to + 3 * PANEL, i < 2 ? pickLevel<3>(bits, levels) : pickLevel<11>(bits, levels));
+    }
+  }
+}
+
 /** Decodes a group at a time into panels of f32; nothing larger than that is ever expanded. */
 static void w11Float(const W11Matrix& m, const float* x, size_t xStride, int rows, int first, int end, float* out,
                      size_t outStride, float* spill) {
-  const int planes = m.offsets ? 4 : 2;
+  float* const panels[2] = {spill, spill + static_cast<size_t>(m.groupSize) * PANEL};
   for (int tile = first; tile < end; ++tile) {
-    const uint8_t* w = m.data + tile * m.tileBytes;
+    const uint8_t* w = m.data + tile * m.tileBytes + sizeof(float) * TILE;
     const int left = m.rows - tile * TILE;
     for (int g = 0; g < m.groups; ++g) {
       const uint16_t* halves = reinterpret_cast<const uint16_t*>(w);
-      w += planes * TILE * 2;
+      w += (m.offsets ? 4 : 2) * TILE * 2;
       const int units = g + 1 == m.groups ? m.lastUnits : m.unitsPerGroup;
       const int begin = g * m.groupSize, rest = m.columns - begin, count = rest < m.groupSize ? rest : m.groupSize;
-      // Level i of a row: bit 0 the sign, bit 1 the bitmap.
-      alignas(64) float levels[4][TILE];
-      for (int pair = 0; pair < 2; ++pair)
-        for (int r = 0; r < TILE; r += VW) {
-          const V middle = m.offsets ? loadHalf(halves + 2 * pair * TILE + r) : zero();
-          const V alpha = loadHalf(halves + (m.offsets ? 2 * pair + 1 : pair) * TILE + r);
-          store(levels[2 * pair] + r, sub(middle, alpha));
-          store(levels[2 * pair + 1] + r, add(middle, alpha));
-        }
-      const size_t panel = static_cast<size_t>(m.groupSize) * PANEL;
-      for (int r = 0; r < TILE; ++r) {
-        const uint8_t* bytes = w + (r < PANEL ? 2 * r : 2 * (r - PANEL) + 1);
-        const float row[4] = {levels[0][r], levels[1][r], levels[2][r], levels[3][r]};
-        float* target = spill + (r < PANEL ? 0 : panel) + r % PANEL;
-        for (int k = 0; k < count; ++k) {
-          const int bits = bytes[(k >> 2) * TILE] >> (k & 3);
-          target[k * PANEL] = row[(bits & 1) | ((bits >> 3) & 2)];
-        }
-      }
+      decodeGroup(halves, m.offsets, w, count, panels);
       w += static_cast<size_t>(units) * 4 * TILE;
       for (int half = 0; half < 2 && left > half * PANEL; ++half)
-        multiplyRows(spill + half * panel, count, x + begin, xStride, rows, out + tile * TILE + half * PANEL,
-                     outStride, left - half * PANEL < PANEL ? left - half * PANEL : PANEL, g > 0);
+        multiplyRows(panels[half], count, x + begin, xStride, rows, out + tile * TILE + half * PANEL, outStride,
+                     left - half * PANEL < PANEL ? left - half * PANEL : PANEL, g > 0);
     }
   }
 }

@@ -3,16 +3,20 @@
 //
 // VW is the number of f32 in a vector of the instruction set (16, 8 or 4). All layouts follow from it:
 //
-// W(1+1): tiles of R = 4 VW rows. A tile is one stream: for each group of columns f16 levels
-//   [mu0 | alpha0 | mu1 | alpha1][R] (without offsets [alpha0 | alpha1][R]), then for every 4 columns one vector of R bytes:
-//   low nibble = the 4 sign bits, high nibble = the 4 bitmap bits. Byte 2 r holds row r, byte 2 r + 1 row R / 2 + r, so that
-//   the low and the high bytes of 16-bit lanes come out as the two halves of the tile in order. Columns are padded to 16.
+// W(1+1): tiles of R = 4 VW rows. A tile is one stream: the f32 sums of each row's decoded weights [R], then for each group
+//   of columns f16 levels [mu0 | alpha0 | mu1 | alpha1][R] (without offsets [alpha0 | alpha1][R]) and for every 4 columns one vector of R bytes:
+//   low nibble = the 4 sign bits, high nibble = the 4 bitmap bits. Even bytes hold the first half of the rows, odd bytes the
+//   second, in an order that the instruction set names (byteOfRow), so that the low and the high bytes of 16-bit lanes come
+//   out as the two halves of the tile in order. Columns are padded to 16.
 // Dense f32: panels of 2 VW rows, [panel][column][2 VW].
 // int8 / int4: tiles of VW rows. For each group f16 scales [VW], i16 sums of the stored codes [VW], then chunks of
 //   4 VW bytes (VNNI) or 2 VW bytes: [row][4 or 2 columns]. int4 keeps code + 8; a byte holds column j in its low and column
 //   j + 4 (or j + 2) in its high nibble.
 // Codes of activations: for every 4 columns the 16 sums of subsets of their codes; the sum of the codes of every 32 columns.
-// KV cache: keys [kv head][position / VW][dimension][VW positions], values [kv head][position][dimension padded to VW].
+// KV cache: [kv head][tile of VW positions]. A tile of keys is [dimension][VW positions], so that a score needs no sum across
+//   lanes; a tile of values is [VW positions][dimension padded to vectors]. int8 and int4 tiles begin with f16 offsets [VW]
+//   and steps [VW] of each group of CACHE_GROUP dimensions. int4 keys hold dimension d in the low and d + 1 in the high
+//   nibble, int4 values d and d + VW.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -26,8 +30,6 @@ struct W11Matrix {
   bool offsets;
   size_t tileBytes;
   const uint8_t* data;
-  /** Sum of each row's decoded weights, padded to whole tiles. */
-  const float* rowSums;
 };
 
 struct DenseMatrix {
@@ -63,36 +65,62 @@ struct RoundedRows {
   size_t groupStride;
 };
 
-/** One layer's cache. Halves when `half` is set, else f32. */
+/** Precisions of the KV cache as the caller numbers them. */
+enum class CacheKind { F32, F16, Int8, Int4 };
+
+/** Dimensions of a head that share offset and step in an int8 or int4 cache. */
+constexpr int CACHE_GROUP = 32;
+
+/** One layer's cache; sizes in bytes. */
 struct CacheLayer {
-  void* keys;
-  void* values;
-  bool half;
-  /** Elements of one kv head's plane of keys, of values, of one position of values. */
-  size_t keyPlane, valuePlane, valueStride;
-  int headSize;
+  CacheKind kind;
+  int kvHeads, headSize;
+  uint8_t *keys, *values;
+  size_t keyTile, valueTile;
+  /** All tiles of one kv head. */
+  size_t keyPlane, valuePlane;
 };
 
-/** Queries of one row that share a kv head; `queries` and `outs` are headSize apart. */
+/** All queries of some rows that share a kv head. Row r sees the positions up to `position + r`, `window` of them at most. */
 struct AttentionTask {
   const CacheLayer* cache;
-  int kvHead, count, begin, end;
+  int kvHead, count, rows, position, window;
+  /** Positions looked at. */
+  int first, end;
+  /** The first query, and floats from row to row; within a row they are headSize apart. The same of results. */
   const float* queries;
+  size_t queryStride;
   float* outs;
+  size_t outStride;
   float scale;
-  /** count * (end rounded up to VW) floats. */
-  float* scores;
-  size_t scoreStride;
+  /**
+   * For each row and query the largest score and the sum of e^(score - largest). When given, the outs are left undivided, to be
+   * put together by `mergeAttention`; when null they are finished.
+   */
+  float* stats;
+  /** attentionScratch() floats. */
+  float* scratch;
 };
 
-/** Most queries in a task. */
+/** Most rows in a task: they share what is read of the cache. */
+constexpr int ATTENTION_ROWS = 8;
+/** Positions whose scores are held at a time. */
+constexpr int ATTENTION_BLOCK = 128;
+/** Queries that go through the registers together. */
 constexpr int MOST_QUERIES = 4;
+
+/** Floats: for MOST_QUERIES scores and weights of a block, queries and their sums by group; stats of all rows and queries. */
+constexpr size_t attentionScratch(size_t headSize, size_t count) {
+  return MOST_QUERIES * (2 * ATTENTION_BLOCK + 2 * (headSize + CACHE_GROUP)) + 2 * ATTENTION_ROWS * count;
+}
 
 struct Kernels {
   const char* name;
   int vectorWidth;
   /** Columns of a row in a chunk of integer weights. */
   int chunkColumns;
+  /** Where a vector of a W(1+1) tile has the byte of a row. */
+  int (*byteOfRow)(int row);
   void (*quantizeRow)(const float* x, int width, float clipLow, float clipHigh, uint8_t* tables, int16_t* sums,
                       float* params);
   /** out[t][n] for the rows of tiles first <= tile < end; `spill` takes 4 VW floats for each of 4 rows. */
@@ -109,8 +137,10 @@ struct Kernels {
                   size_t outStride);
   void (*rmsNorm)(const float* x, const float* weight, float* out, int width, float epsilon);
   void (*rope)(float* target, const float* angles, int headCount, int headSize);
-  void (*cacheRow)(const CacheLayer&, const float* key, const float* value, int kvHeads, int position);
+  void (*cacheRow)(const CacheLayer&, const float* key, const float* value, int position);
   void (*attention)(const AttentionTask&);
+  /** Of one row: stats [part][head][2], mixes [part][head][headSize]. */
+  void (*mergeAttention)(const float* stats, const float* mixes, int parts, int headCount, int headSize, float* out);
   void (*siluMul)(const float* gate, const float* up, float* out, int width);
   void (*add)(const float* input, float* out, int width);
   void (*squares)(const float* x, size_t xStride, int rows, int first, int end, double* sums);

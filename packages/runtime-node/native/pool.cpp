@@ -9,16 +9,11 @@
 
 namespace duobit {
 
-/** About 30 microseconds on a machine of 2023. */
-constexpr int SPINS = 1500;
-
-static inline void relax() {
-#if defined(__x86_64__) || defined(_M_X64)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ __volatile__("isb");
-#endif
-}
+/**
+ * Looks for the next run before a helper sleeps, about half a millisecond: between two tokens there is little else to do, and
+ * to wake a thread takes longer than some phases.
+ */
+constexpr int SPINS_BETWEEN_RUNS = 20 * SPINS;
 
 void Signal::advance() {
 #if defined(__linux__)
@@ -34,8 +29,8 @@ void Signal::advance() {
 #endif
 }
 
-void Signal::wait(uint32_t seen) {
-  for (int i = 0; i < SPINS; ++i) {
+void Signal::wait(uint32_t seen, int spins) {
+  for (int i = 0; i < spins; ++i) {
     if (now() != seen) return;
     relax();
   }
@@ -91,7 +86,7 @@ void Pool::settle() {
 
 void Pool::serve(int thread) {
   for (uint32_t seen = 1;;) {
-    turn_.wait(seen);
+    turn_.wait(seen, SPINS_BETWEEN_RUNS);
     // From here on settle() waits for this thread; if the run was closed before, that shows now.
     inside_.fetch_add(1);
     seen = turn_.now();
@@ -106,33 +101,6 @@ void Pool::serve(int thread) {
     inside_.fetch_sub(1);
     if (ending_.load()) return;
   }
-}
-
-constexpr int UNIT_BITS = 24;
-constexpr uint64_t UNITS = (uint64_t{1} << UNIT_BITS) - 1;
-
-int Phase::claim(uint64_t run, int count) {
-  uint64_t word = next_.load();
-  for (;;) {
-    if (word >> UNIT_BITS > run) return -2;
-    const uint64_t unit = word >> UNIT_BITS == run ? word & UNITS : 0;
-    if (unit >= static_cast<uint64_t>(count)) return -1;
-    if (next_.compare_exchange_weak(word, run << UNIT_BITS | (unit + 1))) return static_cast<int>(unit);
-  }
-}
-
-bool Phase::finish(uint64_t run, int count) {
-  uint64_t word = done_.load();
-  for (;;) {
-    const uint64_t done = (word >> UNIT_BITS == run ? word & UNITS : 0) + 1;
-    if (done_.compare_exchange_weak(word, run << UNIT_BITS | done)) return done == static_cast<uint64_t>(count);
-  }
-}
-
-int Phase::isDone(uint64_t run, int count) const {
-  const uint64_t word = done_.load();
-  if (word >> UNIT_BITS > run) return -2;
-  return count == 0 || (word >> UNIT_BITS == run && (word & UNITS) >= static_cast<uint64_t>(count)) ? 1 : 0;
 }
 
 }  // namespace duobit

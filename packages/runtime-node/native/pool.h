@@ -1,4 +1,4 @@
-// Threads that share the phases of a run out among themselves.
+// Threads that help with a run.
 //
 // Waiting is spinning first, since phases last microseconds, then sleeping in the kernel. A run allocates no memory and takes
 // no lock (where the system has no futex, sleeping takes one).
@@ -14,13 +14,24 @@
 
 namespace duobit {
 
+/** Looks before a thread sleeps: tens of microseconds, more than a phase lasts. */
+constexpr int SPINS = 1500;
+
+static inline void relax() {
+#if defined(__x86_64__) || defined(_M_X64)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("isb");
+#endif
+}
+
 /** A number that threads wait for to change. */
 class Signal {
  public:
   uint32_t now() const { return value_.load(); }
   void advance();
-  /** Returns once the value differs from `seen`. */
-  void wait(uint32_t seen);
+  /** Returns once the value differs from `seen`; sleeps after that many looks. */
+  void wait(uint32_t seen, int spins);
 
  private:
   std::atomic<uint32_t> value_{0};
@@ -70,25 +81,6 @@ class Pool {
   Signal turn_;
   std::atomic<int> inside_{0};
   std::vector<std::thread> workers_;
-};
-
-/**
- * Hands the units of one phase of a run out, each once, and knows when all are done. Counts carry the number of the run, so
- * they need no reset, and a helper that comes too late finds out.
- */
-class alignas(64) Phase {
- public:
-  /** The next unit below `count`, -1 when there is none, -2 when a later run has begun. */
-  int claim(uint64_t run, int count);
-  /** Marks a unit as done; true for the last one. */
-  bool finish(uint64_t run, int count);
-  /** 1 when all units are done, 0 when not, -2 when a later run has begun. */
-  int isDone(uint64_t run, int count) const;
-
- private:
-  /** Number of the run times 2^24, plus a count of units. */
-  std::atomic<uint64_t> next_{0};
-  std::atomic<uint64_t> done_{0};
 };
 
 }  // namespace duobit

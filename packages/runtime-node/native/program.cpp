@@ -6,17 +6,18 @@
 
 namespace duobit {
 
+/** Shares that a thread's part of a phase is taken in. */
+constexpr int SHARES = 8;
+/** Bytes of the next phase's weights that a thread fetches while it waits: no more than a first-level cache. */
+constexpr size_t FETCHED_AHEAD = 32768;
+/** Most parts that a single row's positions are split into. */
+constexpr int MOST_PARTS = 8;
+
 static size_t roundUp(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-int Program::addWeight(Weight weight) {
-  weights_.push_back(std::make_unique<Weight>(std::move(weight)));
+int Program::addWeight(const Weight& weight) {
+  weights_.push_back(weight);
   return static_cast<int>(weights_.size()) - 1;
-}
-
-size_t Program::weightBytes() const {
-  size_t total = 0;
-  for (const auto& weight : weights_) total += weight->bytes();
-  return total;
 }
 
 void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operation>& operations,
@@ -41,15 +42,8 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
     slot.memory = Memory(slot.stride * (spec.kind == SlotKind::Stat ? 1 : rows));
     slots_.push_back(std::move(slot));
   }
-  const size_t element = geometry.halfCache ? 2 : 4, size = geometry.headSize, capacity = geometry.capacity;
-  const size_t keyPlane = roundUp(capacity, lanes) * size, valueStride = roundUp(size, lanes);
-  for (int layer = 0; layer < geometry.cacheLayers; ++layer) {
-    cacheMemory_.emplace_back(keyPlane * geometry.kvHeadCount * element);
-    cacheMemory_.emplace_back(capacity * valueStride * geometry.kvHeadCount * element);
-    Memory* planes = &cacheMemory_[cacheMemory_.size() - 2];
-    layers_.push_back({planes[0].as<void>(), planes[1].as<void>(), geometry.halfCache, keyPlane,
-                       capacity * valueStride, valueStride, geometry.headSize});
-  }
+  cache_ = KvCache(geometry.cache, geometry.cacheLayers, geometry.kvHeadCount, geometry.headSize, geometry.capacity,
+                   kernels_.vectorWidth);
   if (std::any_of(operations.begin(), operations.end(), [](const Operation& o) { return o.op == Op::Rope; })) {
     angles_ = Memory(rows * frequencies_.size() * 2 * sizeof(float));
     Step step{};
@@ -59,9 +53,9 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
   for (const Operation& operation : operations) addSteps(operation);
   size_t codeStride = 0, groups = 0;
   for (const auto& weight : weights_)
-    if (weight->kind == WeightKind::Integer) {
-      codeStride = std::max(codeStride, roundUp(weight->columns, 32) * 2);
-      groups = std::max(groups, static_cast<size_t>(weight->integer.groups));
+    if (weight.kind == WeightKind::Integer) {
+      codeStride = std::max(codeStride, roundUp(weight.columns, 32) * 2);
+      groups = std::max(groups, static_cast<size_t>(weight.integer.groups));
     }
   if (codeStride > 0) {
     codes_ = Memory(rows * codeStride);
@@ -69,9 +63,14 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
     codeSums_ = Memory(rows * groups * 4);
     rounded_ = {codes_.as<uint8_t>(), codeStride, scales_.as<float>(), codeSums_.as<int32_t>(), groups};
   }
-  scoreStride_ = roundUp(capacity, lanes) + lanes;
-  size_t scratch = 4 * lanes * 256;
-  if (geometry.cacheLayers > 0) scratch = std::max(scratch, MOST_QUERIES * scoreStride_);
+  size_t scratch = 4 * lanes * 256, heads = 0;
+  for (const Step& step : steps_)
+    if (step.kind == Kind::Attention) {
+      heads = std::max(heads, static_cast<size_t>(step.numbers[1]));
+      scratch = std::max(scratch, attentionScratch(geometry.headSize, heads));
+    }
+  partStats_ = Memory(MOST_PARTS * heads * 2 * sizeof(float));
+  partMixes_ = Memory(MOST_PARTS * heads * geometry.headSize * sizeof(float));
   for (int thread = 0; thread < pool_->threads(); ++thread) scratch_.emplace_back(scratch * sizeof(float));
   arrange();
 }
@@ -81,7 +80,7 @@ void Program::addSteps(const Operation& o) {
   std::copy(o.numbers, o.numbers + 5, step.numbers);
   const auto slot = [&](int i) { return o.slots[i] < 0 ? nullptr : &slots_[o.slots[i]]; };
   step.a = slot(0);
-  step.weight = o.weight < 0 ? nullptr : weights_[o.weight].get();
+  if (o.weight >= 0) step.weight = weights_[o.weight];
   switch (o.op) {
     case Op::Embed: step.kind = Kind::Embed; step.out = slot(1); break;
     case Op::RmsNorm: step.kind = Kind::RmsNorm; step.out = slot(1); break;
@@ -101,6 +100,8 @@ void Program::addSteps(const Operation& o) {
       steps_.push_back(step);
       step.kind = Kind::Attention;
       step.out = slot(3);
+      steps_.push_back(step);
+      step.kind = Kind::MergeAttention;
       break;
     case Op::W11MatMul: case Op::DenseMatMul: case Op::Logits: return addProduct(step, o);
   }
@@ -110,19 +111,19 @@ void Program::addSteps(const Operation& o) {
 void Program::addProduct(Step step, const Operation& o) {
   step.out = &slots_[o.slots[1]];
   step.logits = o.op == Op::Logits;
-  switch (step.weight->kind) {
+  switch (step.weight.kind) {
     case WeightKind::W11:
       step.kind = step.a->kind == SlotKind::A4 ? Kind::W11Coded : Kind::W11Float;
-      step.units = step.weight->w11.tiles;
+      step.units = step.weight.w11.tiles;
       break;
     case WeightKind::Integer: {
       step.kind = Kind::Integer;
-      step.units = step.weight->integer.tiles;
+      step.units = step.weight.integer.tiles;
       // Several products of one input in a row round it once.
       const Step* last = steps_.empty() ? nullptr : &steps_.back();
       const bool rounded = last && last->kind == Kind::Integer && last->a == step.a && last->out != step.a &&
                            last->logits == step.logits &&
-                           last->weight->integer.groupSize == step.weight->integer.groupSize;
+                           last->weight.integer.groupSize == step.weight.integer.groupSize;
       if (!rounded) {
         Step round = step;
         round.kind = Kind::RoundRows;
@@ -133,7 +134,7 @@ void Program::addProduct(Step step, const Operation& o) {
     }
     default:
       step.kind = Kind::Dense;
-      step.units = step.weight->dense.panels;
+      step.units = step.weight.dense.panels;
   }
   steps_.push_back(step);
 }
@@ -152,14 +153,18 @@ void Program::arrange() {
                 steps_[j].logits == step.logits;
     }
     if (!joins) {
-      phaseSteps_.push_back({i, i, 0});
+      phaseSteps_.push_back({i, i, 0, 0});
       phase = &phaseSteps_.back();
     }
     phase->end = i + 1;
     step.base = phase->total;
     phase->total += step.units;
   }
-  phases_ = std::make_unique<Phase[]>(phaseSteps_.size());
+  size_t next = phaseSteps_.size();
+  for (size_t p = phaseSteps_.size(); p-- > 0;) {
+    phaseSteps_[p].nextProducts = next;
+    if (isProduct(steps_[phaseSteps_[p].first].kind)) next = p;
+  }
 }
 
 void Program::writeTokens(int slot, const int32_t* values, size_t count) {
@@ -176,30 +181,72 @@ void Program::run(int rows, int position, int logitRows) { pool_->run(workOn, th
 
 void Program::work(const RunTicket& ticket) {
   const Request request{ticket.values[0], ticket.values[1], ticket.values[2]};
-  for (size_t p = 0; p < phaseSteps_.size(); ++p) {
-    const PhaseSteps& steps = phaseSteps_[p];
-    Phase& phase = phases_[p];
-    const int count = countUnits(steps, request);
-    for (;;) {
-      const int unit = phase.claim(ticket.run, count);
-      if (unit == -1) break;
-      if (unit < 0) return;
-      runUnit(steps, request, unit, ticket.thread);
-      if (phase.finish(ticket.run, count)) phaseEnded_.advance();
+  const size_t phases = phaseSteps_.size();
+  // Phases of all runs in one sequence, with one number more for the end of a run.
+  const uint64_t first = ticket.run * (phases + 1);
+  for (size_t p = 0; p < phases;) {
+    const PhaseSteps* phase = &phaseSteps_[p];
+    int count = countUnits(*phase, request), done = 0;
+    for (int unit; (unit = dealer_.claim(first + p, count, ticket.thread)) >= 0; ++done) {
+      if (done == 0) fetchSteps(p + 1);
+      runUnit(*phase, request, unit, ticket.thread);
     }
-    for (;;) {
-      const uint32_t seen = phaseEnded_.now();
-      const int done = phase.isDone(ticket.run, count);
-      if (done == 1) break;
-      if (done < 0) return;
-      phaseEnded_.wait(seen);
+    // The thread's next weights are on their way while it waits, or while it does alone what comes before them.
+    const uint8_t* ahead = partOf(phase->nextProducts, ticket.thread);
+    const uint8_t* const end = ahead ? ahead + FETCHED_AHEAD : nullptr;
+    const auto fetch = [&] {
+      for (int line = 0; line < 4 && ahead != end; ++line, ahead += 64) __builtin_prefetch(ahead);
+    };
+    for (int i = 0; i < 8; ++i) fetch();
+    if (count == 0 || (done > 0 && dealer_.finish(first + p, done, count))) {
+      // What only one thread can do is done at once, by the one that knows first.
+      for (++p; p < phases; ++p) {
+        phase = &phaseSteps_[p];
+        count = countUnits(*phase, request);
+        if (count > 1) break;
+        fetchSteps(p + 1);
+        if (count == 1) runUnit(*phase, request, 0, ticket.thread);
+      }
+      dealer_.open(first + p);
+      continue;
     }
+    dealer_.await(first + p, fetch);
+    const uint64_t latest = dealer_.latest();
+    if (latest >= first + phases) return;
+    p = latest - first;
   }
 }
 
-/** Size of a share when `total` is to be dealt out: a few for each thread, so that a slow one holds little. */
+/** Brings the descriptions of a phase's steps near. */
+void Program::fetchSteps(size_t phase) const {
+  if (phase >= phaseSteps_.size()) return;
+  const char* const begin = reinterpret_cast<const char*>(&steps_[phaseSteps_[phase].first]);
+  const char* const end = reinterpret_cast<const char*>(steps_.data() + phaseSteps_[phase].end);
+  for (const char* at = begin; at < end; at += 64) __builtin_prefetch(at);
+}
+
+/** Where the weights begin that fall to a thread in a phase of products. */
+const uint8_t* Program::partOf(size_t phase, int thread) const {
+  if (phase >= phaseSteps_.size()) return nullptr;
+  const PhaseSteps& products = phaseSteps_[phase];
+  const int share = shareOf(products.total), count = (products.total + share - 1) / share;
+  const int tile = dealer_.beginOf(thread, count) * share;
+  for (size_t i = products.first; i < products.end; ++i) {
+    const Step& step = steps_[i];
+    if (tile - step.base >= step.units) continue;
+    const size_t within = tile - step.base;
+    switch (step.weight.kind) {
+      case WeightKind::W11: return step.weight.w11.data + within * step.weight.w11.tileBytes;
+      case WeightKind::Integer: return step.weight.integer.data + within * step.weight.integer.tileBytes;
+      default: return nullptr;
+    }
+  }
+  return nullptr;
+}
+
+/** Size of a share when `total` is to be dealt out: so many for each thread that a slow one holds little. */
 int Program::shareOf(int total) const {
-  const int threads = pool_->threads(), shares = threads == 1 ? 1 : 4 * threads;
+  const int threads = pool_->threads(), shares = threads == 1 ? 1 : SHARES * threads;
   return std::max(1, (total + shares - 1) / shares);
 }
 
@@ -209,8 +256,7 @@ int Program::countUnits(const PhaseSteps& phase, const Request& request) const {
   const Step& step = steps_[phase.first];
   if (isByRow(step.kind)) return divideUp(request.rows, shareOf(request.rows));
   if (step.kind != Kind::Attention) return divideUp(phase.total, shareOf(phase.total));
-  const int kvHeads = static_cast<int>(step.numbers[2]), group = static_cast<int>(step.numbers[1]) / kvHeads;
-  return request.rows * kvHeads * divideUp(group, queriesTogether(step, request));
+  return divideUp(request.rows, ATTENTION_ROWS) * static_cast<int>(step.numbers[2]) * partsOf(step, request);
 }
 
 void Program::runUnit(const PhaseSteps& phase, const Request& request, int unit, int thread) {
@@ -236,10 +282,10 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
   for (int row = first; row < end; ++row) {
     switch (step.kind) {
       case Kind::Embed:
-        decodeRow(kernels_, *step.weight, step.a->memory.as<int32_t>()[row], step.out->row(row));
+        decodeRow(kernels_, step.weight, step.a->memory.as<int32_t>()[row], step.out->row(row));
         break;
       case Kind::RmsNorm:
-        kernels_.rmsNorm(step.a->row(row), step.weight->vector(), step.out->row(row), step.a->width,
+        kernels_.rmsNorm(step.a->row(row), step.weight.vector, step.out->row(row), step.a->width,
                          static_cast<float>(step.numbers[0]));
         break;
       case Kind::Quantize: {
@@ -251,7 +297,7 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
       }
       case Kind::RoundRows: {
         // The low bytes begin in the middle of the stride, whatever the width.
-        kernels_.roundRow(step.a->row(row), step.a->width, step.weight->integer.groupSize,
+        kernels_.roundRow(step.a->row(row), step.a->width, step.weight.integer.groupSize,
                           rounded_.codes + row * rounded_.codeStride, rounded_.codeStride,
                           rounded_.scales + row * rounded_.groupStride, rounded_.sums + row * rounded_.groupStride);
         break;
@@ -261,9 +307,16 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
                       static_cast<int>(step.numbers[0]), static_cast<int>(step.numbers[1]));
         break;
       case Kind::CacheRows:
-        kernels_.cacheRow(layers_[static_cast<int>(step.numbers[0])], step.b->row(row), step.c->row(row),
-                          static_cast<int>(step.numbers[2]), request.position + row);
+        kernels_.cacheRow(cache_.layer(static_cast<int>(step.numbers[0])), step.b->row(row), step.c->row(row),
+                          request.position + row);
         break;
+      case Kind::MergeAttention: {
+        const int parts = partsOf(step, request);
+        if (parts > 1)
+          kernels_.mergeAttention(partStats_.as<float>(), partMixes_.as<float>(), parts,
+                                  static_cast<int>(step.numbers[1]), static_cast<int>(step.numbers[3]), step.out->row(row));
+        break;
+      }
       case Kind::SiluMul:
         kernels_.siluMul(step.a->row(row), step.b->row(row), step.out->row(row), step.out->width);
         break;
@@ -289,44 +342,65 @@ void Program::runProduct(const Step& step, const Request& request, int first, in
   const size_t outStride = step.out->stride / 4;
   switch (step.kind) {
     case Kind::W11Coded:
-      kernels_.w11Coded(step.weight->w11, step.a->coded(), rows, first, end, out, outStride,
+      kernels_.w11Coded(step.weight.w11, step.a->coded(), rows, first, end, out, outStride,
                         scratch_[thread].as<float>());
       break;
     case Kind::W11Float:
-      kernels_.w11Float(step.weight->w11, step.a->row(0), step.a->stride / 4, rows, first, end, out, outStride,
+      kernels_.w11Float(step.weight.w11, step.a->row(0), step.a->stride / 4, rows, first, end, out, outStride,
                         scratch_[thread].as<float>());
       break;
     case Kind::Integer:
-      kernels_.integer(step.weight->integer, rounded_, skipped, rows, first, end, out, outStride);
+      kernels_.integer(step.weight.integer, rounded_, skipped, rows, first, end, out, outStride);
       break;
     default:
-      kernels_.dense(step.weight->dense, step.a->row(skipped), step.a->stride / 4, rows, first, end, out, outStride);
+      kernels_.dense(step.weight.dense, step.a->row(skipped), step.a->stride / 4, rows, first, end, out, outStride);
   }
 }
 
-/** Queries of a kv head go together, but not where that leaves threads idle. */
-int Program::queriesTogether(const Step& step, const Request& request) const {
-  const int kvHeads = static_cast<int>(step.numbers[2]), group = static_cast<int>(step.numbers[1]) / kvHeads;
-  return request.rows == 1 && kvHeads % pool_->threads() != 0 ? 1 : std::min(group, MOST_QUERIES);
+/** Where a row's visible positions begin. */
+static int oldestSeen(int seen, int window) { return window > 0 && seen > window ? seen - window : 0; }
+
+/** Positions in a part of a single row's: no fewer than are worth a thread's while, in whole tiles of any width. */
+static int partLength(int positions) { return std::max(64, divideUp(divideUp(positions, MOST_PARTS), 16) * 16); }
+
+/**
+ * Parts that the positions of a single row are split into, for threads to share; several rows share by rows instead. The
+ * split depends on positions alone, so that any number of threads gives the same bits.
+ */
+int Program::partsOf(const Step& step, const Request& request) {
+  if (request.rows > 1) return 1;
+  const int seen = request.position + 1, begin = oldestSeen(seen, static_cast<int>(step.numbers[4])) / 16 * 16;
+  return divideUp(seen - begin, partLength(seen - begin));
 }
 
 void Program::runAttention(const Step& step, const Request& request, int unit, int thread) {
   const int headCount = static_cast<int>(step.numbers[1]), kvHeads = static_cast<int>(step.numbers[2]);
-  const int headSize = static_cast<int>(step.numbers[3]), window = static_cast<int>(step.numbers[4]);
-  const int group = headCount / kvHeads, together = queriesTogether(step, request);
-  const int parts = divideUp(group, together), row = unit / (kvHeads * parts), part = unit % parts;
+  const int headSize = static_cast<int>(step.numbers[3]), parts = partsOf(step, request), part = unit % parts;
+  const int row = unit / (parts * kvHeads) * ATTENTION_ROWS;
   AttentionTask task{};
-  task.cache = &layers_[static_cast<int>(step.numbers[0])];
-  task.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(headSize)));
-  task.scores = scratch_[thread].as<float>();
-  task.scoreStride = scoreStride_;
+  task.cache = &cache_.layer(static_cast<int>(step.numbers[0]));
   task.kvHead = unit / parts % kvHeads;
-  task.count = std::min(together, group - part * together);
-  task.end = request.position + row + 1;
-  task.begin = window > 0 && task.end > window ? task.end - window : 0;
-  const size_t head = static_cast<size_t>(task.kvHead * group + part * together) * headSize;
+  task.count = headCount / kvHeads;
+  task.rows = std::min(ATTENTION_ROWS, request.rows - row);
+  task.position = request.position + row;
+  task.window = static_cast<int>(step.numbers[4]);
+  task.first = oldestSeen(task.position + 1, task.window);
+  task.end = task.position + task.rows;
+  task.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(headSize)));
+  task.scratch = scratch_[thread].as<float>();
+  const size_t head = static_cast<size_t>(task.kvHead) * task.count * headSize;
   task.queries = step.a->row(row) + head;
+  task.queryStride = step.a->stride / 4;
   task.outs = step.out->row(row) + head;
+  task.outStride = step.out->stride / 4;
+  if (parts > 1) {
+    const int begin = task.first / 16 * 16, length = partLength(task.end - begin);
+    const size_t at = static_cast<size_t>(part) * headCount + static_cast<size_t>(task.kvHead) * task.count;
+    task.end = std::min(task.end, begin + (part + 1) * length);
+    task.first = std::max(task.first, begin + part * length);
+    task.stats = partStats_.as<float>() + 2 * at;
+    task.outs = partMixes_.as<float>() + at * headSize;
+  }
   kernels_.attention(task);
 }
 

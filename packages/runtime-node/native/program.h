@@ -3,6 +3,8 @@
 #include <memory>
 #include <vector>
 
+#include "cache.h"
+#include "dealer.h"
 #include "kernels.h"
 #include "memory.h"
 #include "pool.h"
@@ -31,16 +33,19 @@ struct Operation {
 
 struct Geometry {
   int cacheLayers, kvHeadCount, headSize, capacity, maxRows;
-  bool halfCache;
+  CacheKind cache;
 };
 
 class Program {
  public:
-  Program(std::shared_ptr<Pool> pool, const Kernels& kernels) : pool_(std::move(pool)), kernels_(kernels) {}
+  Program(std::shared_ptr<Pool> pool, const Kernels& kernels)
+      : pool_(std::move(pool)), kernels_(kernels), dealer_(pool_->threads()) {}
   ~Program() { pool_->settle(); }
   const Kernels& kernels() const { return kernels_; }
-  int addWeight(Weight weight);
-  size_t weightBytes() const;
+  int addWeight(const Weight& weight);
+  /** Where weights are to be packed. */
+  Arena& arena() { return arena_; }
+  size_t weightBytes() const { return arena_.used(); }
   /** Everything a run needs is allocated here. @throws std::bad_alloc */
   void build(const std::vector<SlotSpec>&, const std::vector<Operation>&, std::vector<double> frequencies, Geometry);
   void writeTokens(int slot, const int32_t* values, size_t count);
@@ -52,7 +57,7 @@ class Program {
 
  private:
   enum class Kind {
-    Embed, RmsNorm, Quantize, RoundRows, Rope, CacheRows, SiluMul, Add, Angles,  // row by row
+    Embed, RmsNorm, Quantize, RoundRows, Rope, CacheRows, MergeAttention, SiluMul, Add, Angles,  // row by row
     W11Coded, W11Float, Dense, Integer,                                          // products, in tiles
     Attention, Squares,
   };
@@ -72,7 +77,8 @@ class Program {
     const Slot* b = nullptr;
     const Slot* c = nullptr;
     Slot* out = nullptr;
-    const Weight* weight = nullptr;
+    /** By value: what a phase needs to know lies together, as between two uses of it the weights pass through the caches. */
+    Weight weight{};
     double numbers[5] = {};
     bool logits = false;
     /** Tiles of a product, and where they begin among those of the products of its phase. */
@@ -83,6 +89,8 @@ class Program {
     size_t first, end;
     /** Tiles or columns of all its steps. */
     int total;
+    /** The next phase of products; the number of phases when there is none. */
+    size_t nextProducts;
   };
   struct Request {
     int rows, position, logitRows;
@@ -96,29 +104,29 @@ class Program {
   void work(const RunTicket&);
   int countUnits(const PhaseSteps&, const Request&) const;
   int shareOf(int total) const;
+  void fetchSteps(size_t phase) const;
+  const uint8_t* partOf(size_t phase, int thread) const;
   void runUnit(const PhaseSteps&, const Request&, int unit, int thread);
   void runRows(const Step&, const Request&, int first, int end);
   void runProduct(const Step&, const Request&, int first, int end, int thread);
-  int queriesTogether(const Step&, const Request&) const;
+  static int partsOf(const Step&, const Request&);
   void runAttention(const Step&, const Request&, int unit, int thread);
   static void workOn(void* self, const RunTicket& ticket) { static_cast<Program*>(self)->work(ticket); }
 
   std::shared_ptr<Pool> pool_;
   const Kernels& kernels_;
-  std::vector<std::unique_ptr<Weight>> weights_;
+  Dealer dealer_;
+  Arena arena_;
+  std::vector<Weight> weights_;
   std::vector<Slot> slots_;
   std::vector<Step> steps_;
   std::vector<PhaseSteps> phaseSteps_;
-  std::unique_ptr<Phase[]> phases_;
-  Signal phaseEnded_;
-  std::vector<CacheLayer> layers_;
-  std::vector<Memory> cacheMemory_;
+  KvCache cache_;
   std::vector<double> frequencies_;
   std::vector<Memory> scratch_;
-  Memory angles_, codes_, scales_, codeSums_;
+  Memory angles_, codes_, scales_, codeSums_, partStats_, partMixes_;
   RoundedRows rounded_{};
   Geometry geometry_{};
-  size_t scoreStride_ = 0;
 };
 
 }  // namespace duobit

@@ -12,8 +12,10 @@ namespace duobit::avx2 {
 
 constexpr int VW = 8;
 constexpr int DENSE_ROWS = 6;
-constexpr int CODED_ROWS = 1;
+constexpr int CODED_ROWS = 2;
 constexpr int INTEGER_ROWS = 4;
+/** What lowShorts and highShorts are too large by. */
+constexpr float SHORT_SCALE = 65536;
 
 using V = __m256;
 using I = __m256i;
@@ -61,6 +63,14 @@ static inline V loadHalf(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 static inline uint16_t toHalf(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
+static inline void storeHalf(uint16_t* p, V v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+static inline I loadWidened(const uint8_t* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+static inline V lowCodes(I a) { return _mm256_cvtepi32_ps(_mm256_and_si256(a, _mm256_set1_epi32(15))); }
+static inline V highCodes(I a) { return _mm256_cvtepi32_ps(_mm256_srli_epi32(a, 4)); }
 static inline void storeIntegers(int32_t* p, I a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
 static inline void storeCodes(uint8_t* p, I a) {
   const __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
@@ -91,14 +101,28 @@ static inline B loadTable(const uint8_t* p) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 static inline B look(B table, B index) { return _mm256_shuffle_epi8(table, index); }
+static inline B keep(B a) {
+  __asm__("" : "+x"(a));
+  return a;
+}
 static inline B addBytes(B a, B b) { return _mm256_add_epi8(a, b); }
 static inline B addShorts(B a, B b) { return _mm256_add_epi16(a, b); }
 static inline B subShorts(B a, B b) { return _mm256_sub_epi16(a, b); }
 static inline B splatShorts(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
 static inline B shortsRight8(B a) { return _mm256_srli_epi16(a, 8); }
 static inline B shortsLeft8(B a) { return _mm256_slli_epi16(a, 8); }
-static inline V lowShorts(B a) { return toFloats(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(a))); }
-static inline V highShorts(B a) { return toFloats(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(a, 1))); }
+/** Unpacking within 128-bit lanes is the cheapest way to 32 bits, so rows 4-7 and 8-11 of 16 change places. */
+static inline int shortLane(int row) { return row % 16 / 4 == 1 ? row + 4 : row % 16 / 4 == 2 ? row - 4 : row; }
+/** The lower or the upper half of the 16-bit lanes, in the same order, in lanes of 32 bits. */
+static inline I lowLanes(B a) { return _mm256_unpacklo_epi16(a, zeroBytes()); }
+static inline I highLanes(B a) { return _mm256_unpackhi_epi16(a, zeroBytes()); }
+/** `b` where bit BIT of the lane is set, else `a`. */
+template <int BIT>
+static inline V pick(I bits, V a, V b) {
+  return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(_mm256_slli_epi32(bits, 31 - BIT)));
+}
+static inline V lowShorts(B a) { return toFloats(_mm256_unpacklo_epi16(zeroBytes(), a)); }
+static inline V highShorts(B a) { return toFloats(_mm256_unpackhi_epi16(zeroBytes(), a)); }
 
 static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
   const __m256i c = loadTable(codes);

@@ -15,6 +15,7 @@ constexpr int VW = 16;
 constexpr int DENSE_ROWS = 12;
 constexpr int CODED_ROWS = 3;
 constexpr int INTEGER_ROWS = 4;
+constexpr float SHORT_SCALE = 1;
 
 using V = __m512;
 using I = __m512i;
@@ -51,6 +52,16 @@ static inline V loadHalf(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 static inline uint16_t toHalf(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
+static inline void storeHalf(uint16_t* p, V v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+/** VW unsigned bytes, each in a lane of its own. */
+static inline I loadWidened(const uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+/** The low and the high nibbles of what loadWidened gave. */
+static inline V lowCodes(I a) { return _mm512_cvtepi32_ps(_mm512_and_si512(a, _mm512_set1_epi32(15))); }
+static inline V highCodes(I a) { return _mm512_cvtepi32_ps(_mm512_srli_epi32(a, 4)); }
 static inline void storeIntegers(int32_t* p, I a) { _mm512_storeu_si512(p, a); }
 static inline void storeCodes(uint8_t* p, I a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
@@ -85,14 +96,23 @@ static inline B loadTable(const uint8_t* p) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 static inline B look(B table, B index) { return _mm512_shuffle_epi8(table, index); }
+static inline B keep(B a) { return a; }
 static inline B addBytes(B a, B b) { return _mm512_add_epi8(a, b); }
 static inline B addShorts(B a, B b) { return _mm512_add_epi16(a, b); }
 static inline B subShorts(B a, B b) { return _mm512_sub_epi16(a, b); }
 static inline B splatShorts(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
 static inline B shortsRight8(B a) { return _mm512_srli_epi16(a, 8); }
 static inline B shortsLeft8(B a) { return _mm512_slli_epi16(a, 8); }
-/** The lower or the upper half of the 16-bit lanes, as f32. */
+/** The 16-bit lane of a vector that holds a row of a half tile. */
+static inline int shortLane(int row) { return row; }
+/** The lower or the upper half of the rows in 16-bit lanes, as f32 times SHORT_SCALE. */
 static inline V lowShorts(B a) { return toFloats(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(a))); }
+static inline I lowLanes(B a) { return _mm512_cvtepu16_epi32(_mm512_castsi512_si256(a)); }
+static inline I highLanes(B a) { return _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(a, 1)); }
+template <int BIT>
+static inline V pick(I bits, V a, V b) {
+  return _mm512_mask_blend_ps(_mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << BIT)), a, b);
+}
 static inline V highShorts(B a) { return toFloats(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(a, 1))); }
 
 /** 4 tables of the sums of subsets of 4 codes each, from 16 codes. */

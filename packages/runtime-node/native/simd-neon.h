@@ -14,6 +14,7 @@ constexpr int VW = 4;
 constexpr int DENSE_ROWS = 8;
 constexpr int CODED_ROWS = 2;
 constexpr int INTEGER_ROWS = 4;
+constexpr float SHORT_SCALE = 1;
 
 using V = float32x4_t;
 using I = int32x4_t;
@@ -50,6 +51,14 @@ static inline V toFloats(I a) { return vcvtq_f32_s32(a); }
 static inline V power(V n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23)); }
 static inline V loadHalf(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 static inline uint16_t toHalf(float x) { return vget_lane_u16(vreinterpret_u16_f16(vcvt_f16_f32(vdupq_n_f32(x))), 0); }
+static inline void storeHalf(uint16_t* p, V v) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v))); }
+static inline I loadWidened(const uint8_t* p) {
+  uint32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
+}
+static inline V lowCodes(I a) { return vcvtq_f32_s32(vandq_s32(a, vdupq_n_s32(15))); }
+static inline V highCodes(I a) { return vcvtq_f32_s32(vshrq_n_s32(a, 4)); }
 static inline void storeIntegers(int32_t* p, I a) { vst1q_s32(p, a); }
 static inline void storeCodes(uint8_t* p, I a) {
   int32_t values[4];
@@ -81,6 +90,7 @@ static inline B shiftRight4(B a) { return vshrq_n_u8(a, 4); }
 static inline B bothNibbles(B a, B b) { return vandq_u8(vandq_u8(a, b), vdupq_n_u8(15)); }
 static inline B loadTable(const uint8_t* p) { return vld1q_u8(p); }
 static inline B look(B table, B index) { return vqtbl1q_u8(table, index); }
+static inline B keep(B a) { return a; }
 static inline B addBytes(B a, B b) { return vaddq_u8(a, b); }
 static inline uint16x8_t shorts(B a) { return vreinterpretq_u16_u8(a); }
 static inline B addShorts(B a, B b) { return vreinterpretq_u8_u16(vaddq_u16(shorts(a), shorts(b))); }
@@ -88,6 +98,11 @@ static inline B subShorts(B a, B b) { return vreinterpretq_u8_u16(vsubq_u16(shor
 static inline B splatShorts(int x) { return vreinterpretq_u8_s16(vdupq_n_s16(static_cast<int16_t>(x))); }
 static inline B shortsRight8(B a) { return vreinterpretq_u8_u16(vshrq_n_u16(shorts(a), 8)); }
 static inline B shortsLeft8(B a) { return vreinterpretq_u8_u16(vshlq_n_u16(shorts(a), 8)); }
+static inline int shortLane(int row) { return row; }
+static inline I lowLanes(B a) { return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(shorts(a)))); }
+static inline I highLanes(B a) { return vreinterpretq_s32_u32(vmovl_high_u16(shorts(a))); }
+template <int BIT>
+static inline V pick(I bits, V a, V b) { return vbslq_f32(vtstq_s32(bits, vdupq_n_s32(1 << BIT)), b, a); }
 static inline V lowShorts(B a) { return toFloats(vmovl_s16(vget_low_s16(vreinterpretq_s16_u8(a)))); }
 static inline V highShorts(B a) { return toFloats(vmovl_high_s16(vreinterpretq_s16_u8(a))); }
 static inline void storeTables(uint8_t* tables, const uint8_t* codes) {

@@ -17,6 +17,7 @@ constexpr int VW = 4;
 constexpr int DENSE_ROWS = 2;
 constexpr int CODED_ROWS = 1;
 constexpr int INTEGER_ROWS = 2;
+constexpr float SHORT_SCALE = 1;
 
 struct V { float v[4]; };
 struct I { int32_t v[4]; };
@@ -98,6 +99,12 @@ static inline V power(V n) {
 }
 static inline V loadHalf(const uint16_t* p) { return each([&](int i) { return halfToFloat(p[i]); }); }
 static inline uint16_t toHalf(float x) { return floatToHalf(x); }
+static inline void storeHalf(uint16_t* p, V v) {
+  for (int i = 0; i < 4; ++i) p[i] = floatToHalf(v.v[i]);
+}
+static inline I loadWidened(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+static inline V lowCodes(I a) { return each([&](int i) { return static_cast<float>(a.v[i] & 15); }); }
+static inline V highCodes(I a) { return each([&](int i) { return static_cast<float>(a.v[i] >> 4); }); }
 static inline void storeIntegers(int32_t* p, I a) { std::memcpy(p, a.v, 16); }
 static inline void storeCodes(uint8_t* p, I a) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<uint8_t>(a.v[i]);
@@ -135,6 +142,7 @@ static inline B shiftRight4(B a) { return eachByte([&](int i) { return a.v[i] >>
 static inline B bothNibbles(B a, B b) { return eachByte([&](int i) { return a.v[i] & b.v[i] & 15; }); }
 static inline B loadTable(const uint8_t* p) { return loadBytes(p); }
 static inline B look(B table, B index) { return eachByte([&](int i) { return table.v[index.v[i]]; }); }
+static inline B keep(B a) { return a; }
 static inline B addBytes(B a, B b) { return eachByte([&](int i) { return a.v[i] + b.v[i]; }); }
 static inline B addShorts(B a, B b) {
   const Shorts x = shorts(a), y = shorts(b);
@@ -153,6 +161,17 @@ static inline B shortsLeft8(B a) {
   const Shorts x = shorts(a);
   return eachShort([&](int i) { return x.v[i] << 8; });
 }
+static inline int shortLane(int row) { return row; }
+static inline I lowLanes(B a) {
+  const Shorts x = shorts(a);
+  return {{x.v[0], x.v[1], x.v[2], x.v[3]}};
+}
+static inline I highLanes(B a) {
+  const Shorts x = shorts(a);
+  return {{x.v[4], x.v[5], x.v[6], x.v[7]}};
+}
+template <int BIT>
+static inline V pick(I bits, V a, V b) { return each([&](int i) { return bits.v[i] >> BIT & 1 ? b.v[i] : a.v[i]; }); }
 static inline V lowShorts(B a) {
   const Shorts x = shorts(a);
   return each([&](int i) { return static_cast<float>(static_cast<int16_t>(x.v[i])); });

@@ -21,18 +21,26 @@ static float readValue(const uint8_t* plane, DenseKind kind, size_t index) {
   return value;
 }
 
-Weight packVector(const uint8_t* plane, DenseKind kind, int columns) {
-  Weight result{WeightKind::Vector, 1, columns, Memory(sizeof(float) * columns), Memory()};
-  float* to = result.memory.as<float>();
-  for (int k = 0; k < columns; ++k) to[k] = readValue(plane, kind, k);
+static Weight describe(WeightKind kind, int rows, int columns) {
+  Weight result{};
+  result.kind = kind;
+  result.rows = rows;
+  result.columns = columns;
   return result;
 }
 
-Weight packDense(const Kernels& kernels, const uint8_t* plane, DenseKind kind, int rows, int columns) {
+Weight packVector(Arena& arena, const uint8_t* plane, DenseKind kind, int columns) {
+  Weight result = describe(WeightKind::Vector, 1, columns);
+  float* to = reinterpret_cast<float*>(arena.allocate(sizeof(float) * columns));
+  for (int k = 0; k < columns; ++k) to[k] = readValue(plane, kind, k);
+  result.vector = to;
+  return result;
+}
+
+Weight packDense(Arena& arena, const Kernels& kernels, const uint8_t* plane, DenseKind kind, int rows, int columns) {
   const int width = 2 * kernels.vectorWidth, panels = divideUp(rows, width);
-  Weight result{WeightKind::Dense, rows, columns,
-                Memory(sizeof(float) * static_cast<size_t>(panels) * width * columns), Memory()};
-  float* to = result.memory.as<float>();
+  Weight result = describe(WeightKind::Dense, rows, columns);
+  float* to = reinterpret_cast<float*>(arena.allocate(sizeof(float) * static_cast<size_t>(panels) * width * columns));
   for (int row = 0; row < rows; ++row) {
     float* target = to + static_cast<size_t>(row / width) * width * columns + row % width;
     const size_t from = static_cast<size_t>(row) * columns;
@@ -55,19 +63,20 @@ static size_t chunkByte(int vectorWidth, int chunk, bool nibbles, int row, int k
   return static_cast<size_t>(k / perChunk) * vectorWidth * chunk + row * chunk + within % chunk;
 }
 
-Weight packInteger(const Kernels& kernels, const uint8_t* codes, const uint8_t* scales, bool nibbles, int rows,
-                   int columns, int groupSize) {
+Weight packInteger(Arena& arena, const Kernels& kernels, const uint8_t* codes, const uint8_t* scales, bool nibbles,
+                   int rows, int columns, int groupSize) {
   const int width = kernels.vectorWidth, chunk = kernels.chunkColumns;
   const int tiles = divideUp(rows, width), groups = divideUp(columns, groupSize);
   const size_t header = 4 * width;
   size_t tileBytes = 0;
   for (int g = 0; g < groups; ++g)
     tileBytes += header + static_cast<size_t>(storedColumns(columns, groupSize, g)) * width / (nibbles ? 2 : 1);
-  Weight result{WeightKind::Integer, rows, columns, Memory(tiles * tileBytes), Memory()};
+  Weight result = describe(WeightKind::Integer, rows, columns);
+  uint8_t* const data = arena.allocate(tiles * tileBytes);
   // Rows of planes are padded to 4 bytes (docs/format.md).
   const size_t rowBytes = 4 * static_cast<size_t>(divideUp(columns, nibbles ? 8 : 4));
   for (int row = 0; row < rows; ++row) {
-    uint8_t* to = result.memory.as<uint8_t>(row / width * tileBytes);
+    uint8_t* to = data + row / width * tileBytes;
     const uint8_t* from = codes + row * rowBytes;
     for (int g = 0; g < groups; ++g) {
       const uint16_t scale = readShort(scales, static_cast<size_t>(row) * groups + g);
@@ -93,7 +102,7 @@ Weight packInteger(const Kernels& kernels, const uint8_t* codes, const uint8_t* 
       to = chunks + static_cast<size_t>(storedColumns(columns, groupSize, g)) * width / (nibbles ? 2 : 1);
     }
   }
-  result.integer = {rows, columns, tiles, groups, groupSize, nibbles, tileBytes, result.memory.as<uint8_t>()};
+  result.integer = {rows, columns, tiles, groups, groupSize, nibbles, tileBytes, data};
   return result;
 }
 
@@ -103,21 +112,24 @@ static int countBits(int byte) {
   return count;
 }
 
-Weight packW11(const Kernels& kernels, const uint8_t* sign, const uint8_t* bitmap, const uint8_t* alpha,
+Weight packW11(Arena& arena, const Kernels& kernels, const uint8_t* sign, const uint8_t* bitmap, const uint8_t* alpha,
                const uint8_t* mu, int rows, int columns, int groupSize) {
   const int height = 4 * kernels.vectorWidth, tiles = divideUp(rows, height), groups = divideUp(columns, groupSize);
   const int planes = mu ? 4 : 2, units = groupSize / 16;
   const int lastUnits = divideUp(columns - (groups - 1) * groupSize, 16);
   const size_t levelBytes = static_cast<size_t>(planes) * height * 2, unitBytes = 4 * static_cast<size_t>(height);
-  const size_t tileBytes = groups * levelBytes + (static_cast<size_t>(groups - 1) * units + lastUnits) * unitBytes;
-  Weight result{WeightKind::W11, rows, columns, Memory(tiles * tileBytes),
-                Memory(sizeof(float) * static_cast<size_t>(tiles) * height)};
+  const size_t sumBytes = sizeof(float) * height;
+  const size_t tileBytes =
+      sumBytes + groups * levelBytes + (static_cast<size_t>(groups - 1) * units + lastUnits) * unitBytes;
+  Weight result = describe(WeightKind::W11, rows, columns);
+  uint8_t* const data = arena.allocate(tiles * tileBytes);
   const size_t rowBytes = 4 * static_cast<size_t>(divideUp(columns, 32));
   // Bits past the last column are not weights.
   const int lastByte = divideUp(columns, 8) - 1, lastMask = columns % 8 == 0 ? 255 : (1 << columns % 8) - 1;
   for (int row = 0; row < rows; ++row) {
-    const int r = row % height, lane = r < height / 2 ? 2 * r : 2 * (r - height / 2) + 1;
-    uint8_t* to = result.memory.as<uint8_t>(row / height * tileBytes);
+    const int r = row % height, lane = kernels.byteOfRow(r);
+    uint8_t* const tile = data + row / height * tileBytes;
+    uint8_t* to = tile + sumBytes;
     double total = 0;
     for (int g = 0; g < groups; ++g) {
       const size_t pair = (static_cast<size_t>(row) * groups + g) * 2;
@@ -151,10 +163,9 @@ Weight packW11(const Kernels& kernels, const uint8_t* sign, const uint8_t* bitma
         total += static_cast<double>(halfToFloat(readShort(mu, pair + 1))) * bits;
       }
     }
-    result.sums.as<float>()[row] = static_cast<float>(total);
+    reinterpret_cast<float*>(tile)[r] = static_cast<float>(total);
   }
-  result.w11 = {rows, columns, tiles, groups, groupSize, units, lastUnits, mu != nullptr, tileBytes,
-                result.memory.as<uint8_t>(), result.sums.as<float>()};
+  result.w11 = {rows, columns, tiles, groups, groupSize, units, lastUnits, mu != nullptr, tileBytes, data};
   return result;
 }
 

@@ -1,5 +1,11 @@
 // Backends by name, as command lines and configuration name them.
-import { type Backend, createReferenceBackend, createWasmBackend } from '@duobit/core';
+import {
+  type Backend,
+  createReferenceBackend,
+  createWasmBackend,
+  KV_PRECISIONS,
+  type KvPrecision,
+} from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { createNativeBackend, nativeSupport } from './native/backend.ts';
 
@@ -11,6 +17,8 @@ export const BACKEND_NAMES: readonly BackendName[] = ['auto', 'native', 'wasm', 
 export interface BackendOptions {
   /** Threads to use; a backend may use fewer, see `Backend.threads`. Default: the backend's own. */
   readonly threads?: number | undefined;
+  /** Precision of the KV cache. A backend that has f32 only uses that, see `Backend.kv`. Default: the backend's own. */
+  readonly kv?: KvPrecision | undefined;
   /**
    * Told in one line when 'auto' has to do without the native backend. Default: writes it to stderr, once in a process.
    * Nothing is told when DUOBIT_NATIVE=off asked for it.
@@ -26,22 +34,27 @@ export async function createBackend(
   name: BackendName = 'auto',
   options: BackendOptions = {},
 ): Promise<Backend> {
-  const { threads, onNotice = noticeOnce } = options;
+  const { threads, kv, onNotice = noticeOnce } = options;
   if (threads !== undefined && (!Number.isInteger(threads) || threads < 1))
     throw new DuobitError('BACKEND_OPTION', `threads is ${threads}; it must be a whole number, 1 or more`, {
       where: 'threads',
       remedy: 'Choose a number of threads',
     });
+  if (kv !== undefined && !KV_PRECISIONS.includes(kv))
+    throw new DuobitError('BACKEND_OPTION', `kv is "${String(kv)}"`, {
+      where: 'kv',
+      remedy: `Use one of: ${KV_PRECISIONS.join(', ')}`,
+    });
   switch (name) {
     case 'auto': {
       const support = nativeSupport();
-      if (support.available) return createNativeBackend({ threads });
+      if (support.available) return createNativeBackend({ threads, kv });
       if (process.env.DUOBIT_NATIVE !== 'off')
         onNotice(`note: the native backend is not available, using wasm (${support.reason})`);
       return createWasmBackend({ threads });
     }
     case 'native':
-      return createNativeBackend({ threads });
+      return createNativeBackend({ threads, kv });
     case 'wasm':
       return createWasmBackend({ threads });
     case 'reference':

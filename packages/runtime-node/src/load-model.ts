@@ -1,5 +1,5 @@
 // Loads a .duo file in Node.js: file, container, backend and model in one call, closed together.
-import { type Backend, createModel, type Model, type ModelOptions } from '@duobit/core';
+import { type Backend, createModel, type KvPrecision, type Model, type ModelOptions } from '@duobit/core';
 import { openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { type BackendName, createBackend } from './backends.ts';
@@ -9,6 +9,8 @@ export interface LoadOptions extends ModelOptions {
   readonly backend?: BackendName | Backend | undefined;
   /** Threads of a backend given by name. */
   readonly threads?: number | undefined;
+  /** Precision of the KV cache of a backend given by name, as for `createBackend`. */
+  readonly kv?: KvPrecision | undefined;
 }
 
 /**
@@ -16,7 +18,7 @@ export interface LoadOptions extends ModelOptions {
  * @throws DuobitError what opening the file, reading the container, `createBackend` and `createModel` throw.
  */
 export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
-  const { backend: wanted = 'auto', threads, ...modelOptions } = options;
+  const { backend: wanted = 'auto', threads, kv, ...modelOptions } = options;
   const closers: (() => Promise<void>)[] = [];
   const closeAll = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close();
@@ -25,7 +27,7 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
     const source = await createFileSource(path);
     closers.push(() => source.close());
     const container = await openContainer(source);
-    const backend = typeof wanted === 'string' ? await createBackend(wanted, { threads }) : wanted;
+    const backend = typeof wanted === 'string' ? await createBackend(wanted, { threads, kv }) : wanted;
     if (typeof wanted === 'string') closers.push(() => backend.dispose());
     const model = await createModel(container, backend, modelOptions);
     closers.push(() => model.dispose());
@@ -45,6 +47,7 @@ function bindDispose(model: Model, dispose: () => Promise<void>): Model {
     contextLength: model.contextLength,
     backendName: model.backendName,
     threads: model.threads,
+    kv: model.kv,
     weightBytes: model.weightBytes,
     plan: model.plan,
     get tokenizer() {

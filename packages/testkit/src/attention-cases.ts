@@ -88,18 +88,69 @@ export function attentionCases(): ConformanceCase[] {
       },
     },
     {
+      name: 'attention over long contexts: across the borders of blocks and parts, 1 to 5 queries on a kv head',
+      run: async (backend) => {
+        const draw = createRandom(44);
+        for (const [queries, kvHeadCount, headSize, window] of [
+          [1, 2, 64, null],
+          [2, 1, 40, 100],
+          [3, 1, 64, null],
+          [4, 1, 6, 129],
+          [5, 1, 72, 70],
+        ] as const) {
+          const heads = { headCount: queries * kvHeadCount, kvHeadCount, headSize };
+          const plan = attentionPlan(heads, window);
+          const runs = [
+            [0, 70],
+            [70, 1],
+            [71, 61],
+            [132, 1],
+            [127, 2],
+            [129, 140],
+            [269, 1],
+          ].map(([position, rows]) => ({
+            request: runOf(rows!, 'none', position!),
+            inputs: {
+              q: drawActivations(draw, rows! * heads.headCount * headSize),
+              k: drawActivations(draw, rows! * kvHeadCount * headSize),
+              v: drawActivations(draw, rows! * kvHeadCount * headSize),
+            },
+          }));
+          await checkPlanOnBackend(backend, plan, new Map(), runs, 270);
+        }
+      },
+    },
+    {
+      name: 'attention with large, small and equal keys and values stays finite',
+      run: async (backend) => {
+        const heads = { headCount: 1, kvHeadCount: 1, headSize: 34 };
+        const draw = createRandom(45);
+        const rows = 6;
+        const scale = (values: Float32Array, factor: number) => values.map((value) => value * factor);
+        const values = drawActivations(draw, rows * 34);
+        const inputs = {
+          q: scale(drawActivations(draw, rows * 34), 2 ** -12),
+          k: scale(drawActivations(draw, rows * 34), 2 ** -22),
+          v: values.map((value, i) =>
+            i < 34 ? value * 2 ** 17 : i < 68 ? 3 : i < 102 ? value * 2 ** -24 : value,
+          ),
+        };
+        inputs.k.fill(-7.3, 34, 68);
+        inputs.k[70] = 90_000;
+        await checkPlanOnBackend(
+          backend,
+          attentionPlan(heads, null),
+          new Map(),
+          [{ request: runOf(rows), inputs }],
+          rows,
+        );
+      },
+    },
+    {
       name: 'attention with scores far apart does not overflow',
       run: async (backend) => {
         const heads = { headCount: 1, kvHeadCount: 1, headSize: 4 };
-        const plan: ExecutionPlan = {
-          slots: { q: f32(4), k: f32(4), v: f32(4), y: f32(4) },
-          operations: [
-            { op: 'attention', query: 'q', key: 'k', value: 'v', out: 'y', layer: 0, heads, window: null },
-          ],
-          cacheLayers: 1,
-          heads,
-          ropeFrequencies: new Float64Array(2),
-        };
+        const plan = attentionPlan(heads, null);
         const draw = createRandom(43);
         const rows = 6;
         const inputs = {
@@ -111,4 +162,16 @@ export function attentionCases(): ConformanceCase[] {
       },
     },
   ];
+}
+
+/** One attention on slots q, k, v and y. */
+function attentionPlan(heads: ExecutionPlan['heads'], window: number | null): ExecutionPlan {
+  const [query, kv] = [heads.headCount * heads.headSize, heads.kvHeadCount * heads.headSize];
+  return {
+    slots: { q: f32(query), k: f32(kv), v: f32(kv), y: f32(query) },
+    operations: [{ op: 'attention', query: 'q', key: 'k', value: 'v', out: 'y', layer: 0, heads, window }],
+    cacheLayers: 1,
+    heads,
+    ropeFrequencies: new Float64Array(heads.headSize / 2),
+  };
 }

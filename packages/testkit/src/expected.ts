@@ -2,16 +2,17 @@
 // with any backend or decoder.
 import type { ActivationQuantizer } from '@duobit/format';
 import type { Expectation } from './compare.ts';
+import type { CachedRow } from './kv-cache.ts';
 import type { MadeTensor } from './tensors.ts';
 import {
   attentionBound,
   dotBound,
-  gamma,
   gateBound,
   integerDotBound,
   normBound,
   rotationBound,
   SMALLEST_GROUP,
+  scoreErrorFactor,
   squaresBound,
   w11Bound,
   w11CodedBound,
@@ -132,12 +133,12 @@ export function expectRotation(x: Float32Array, position: number, frequencies: F
 
 /**
  * Attention of one query row at position `keys.length - 1`.
- * @param keys one row of kvHeadCount * headSize values a position, from position 0 on
+ * @param keys what the cache holds: one row of kvHeadCount * headSize values a position, from position 0 on
  */
 export function expectAttention(
   query: Float32Array,
-  keys: readonly Float32Array[],
-  values: readonly Float32Array[],
+  keys: readonly CachedRow[],
+  values: readonly CachedRow[],
   heads: { readonly headCount: number; readonly kvHeadCount: number; readonly headSize: number },
   window: number | null,
 ): Expectation[] {
@@ -153,11 +154,11 @@ export function expectAttention(
       let dot = 0;
       let absolute = 0;
       part.forEach((q, i) => {
-        dot += q * key[kv + i]!;
-        absolute += Math.abs(q * key[kv + i]!);
+        dot += q * key.values[kv + i]!;
+        absolute += Math.abs(q) * key.magnitudes[kv + i]!;
       });
       scores.push(dot / Math.sqrt(headSize));
-      scoreError = Math.max(scoreError, (gamma(headSize + 4) * absolute) / Math.sqrt(headSize));
+      scoreError = Math.max(scoreError, (scoreErrorFactor(headSize) * absolute) / Math.sqrt(headSize));
     }
     const highest = Math.max(...scores);
     const shares = scores.map((score) => Math.exp(score - highest));
@@ -167,10 +168,10 @@ export function expectAttention(
       let spread = 0;
       let largest = 0;
       shares.forEach((share, j) => {
-        const v = values[from + j]![kv + i]!;
-        value += (share / total) * v;
-        spread += (share / total) * Math.abs(v);
-        largest = Math.max(largest, Math.abs(v));
+        const magnitude = values[from + j]!.magnitudes[kv + i]!;
+        value += (share / total) * values[from + j]!.values[kv + i]!;
+        spread += (share / total) * magnitude;
+        largest = Math.max(largest, magnitude);
       });
       const range = highest - Math.min(...scores);
       result.push({ value, allowed: attentionBound(shares.length, scoreError, range, spread, largest) });

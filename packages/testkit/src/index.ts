@@ -8,6 +8,7 @@ export {
   type TestRunner,
 } from './conformance.ts';
 export { CountingSource } from './counting-source.ts';
+export { type CachedRow, cacheValues } from './kv-cache.ts';
 export {
   createRandom,
   drawActivations,

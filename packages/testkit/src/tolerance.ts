@@ -72,10 +72,11 @@ export function rotationBound(a: number, b: number): number {
 
 /**
  * Softmax attention for one query head. A score's error is `scoreError`; subtracting the maximum doubles it and rounds;
- * so each weight has the relative error rho, in numerator and denominator alike.
- * @param scoreError largest gamma_(headSize + 4) * sum|q k| / sqrt(headSize) over the positions
+ * so each weight has the relative error rho, in numerator and denominator alike. A backend may take the positions in parts
+ * of 64 or more; each further part may scale a weight by one more exponential.
+ * @param scoreError largest scoreErrorFactor() * sum|q k| / sqrt(headSize) over the positions
  * @param range largest minus smallest score
- * @param spread sum over positions of share * |value|
+ * @param spread sum over positions of share * |value|, of a cache with codes share * (|offset| + step * code)
  * @param largest max |value|, for shares that underflow
  */
 export function attentionBound(
@@ -85,8 +86,22 @@ export function attentionBound(
   spread: number,
   largest: number,
 ): number {
-  const rho = Math.expm1(2 * scoreError + UNIT * range) * (1 + EXP_ERROR) + EXP_ERROR;
-  return 2 * (rho + gamma(positions + 4)) * (1 + 2 * rho) * spread + positions * 2 ** -100 * largest;
+  // Parts may begin up to 15 positions before the first that is seen.
+  const rescalings = Math.floor((positions + 15) / 64);
+  const factor = (1 + EXP_ERROR) ** (1 + rescalings);
+  const rho = Math.exp(2 * scoreError + UNIT * range) * factor - 1;
+  return (
+    2 * (rho + gamma(positions + 8 + 2 * rescalings)) * (1 + 2 * rho) * spread +
+    positions * 2 ** -100 * largest
+  );
+}
+
+/**
+ * Roundings of a score: the scaled query, headSize products and sums; with codes also a product with the step and one with
+ * the offset for each group.
+ */
+export function scoreErrorFactor(headSize: number): number {
+  return gamma(headSize + 2 * Math.ceil(headSize / 32) + 4);
 }
 
 /** gate * sigmoid(gate) * up: an exp, a sum, a division and two products. */

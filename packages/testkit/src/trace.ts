@@ -4,6 +4,7 @@
 import {
   type Backend,
   type ExecutionPlan,
+  type KvPrecision,
   listPlanWeights,
   type Operation,
   type Program,
@@ -24,6 +25,7 @@ import {
   expectW11,
   expectW11Coded,
 } from './expected.ts';
+import { type CachedRow, cacheValues } from './kv-cache.ts';
 import type { MadeTensor } from './tensors.ts';
 
 interface Step {
@@ -99,7 +101,7 @@ export async function checkPlanOnBackend(
     maxRows,
   });
   try {
-    const checker = new PlanChecker(traced.plan, tensors);
+    const checker = new PlanChecker(traced.plan, tensors, backend.kv);
     for (const [index, run] of runs.entries()) {
       for (const { copy } of traced.steps)
         if (copy)
@@ -116,12 +118,14 @@ export async function checkPlanOnBackend(
 class PlanChecker {
   readonly #plan: ExecutionPlan;
   readonly #tensors: ReadonlyMap<string, MadeTensor>;
+  readonly #kv: KvPrecision;
   /** Rotated keys and values of every position so far, by layer. */
-  readonly #cache = new Map<number, { keys: Float32Array[]; values: Float32Array[] }>();
+  readonly #cache = new Map<number, { keys: CachedRow[]; values: CachedRow[] }>();
   /** All rows that fed each statistics slot. */
   readonly #counted = new Map<string, number[]>();
 
-  constructor(plan: ExecutionPlan, tensors: ReadonlyMap<string, MadeTensor>) {
+  constructor(plan: ExecutionPlan, tensors: ReadonlyMap<string, MadeTensor>, kv: KvPrecision) {
+    this.#kv = kv;
     this.#plan = plan;
     this.#tensors = tensors;
   }
@@ -191,8 +195,10 @@ class PlanChecker {
         const cache = this.#cache.get(operation.layer) ?? { keys: [], values: [] };
         this.#cache.set(operation.layer, cache);
         // Positions from here on are written anew.
-        cache.keys.splice(position, cache.keys.length, ...rowsOf(operation.key));
-        cache.values.splice(position, cache.values.length, ...rowsOf(operation.value));
+        const hold = (slot: string) =>
+          rowsOf(slot).map((row) => cacheValues(row, this.#kv, operation.heads.headSize));
+        cache.keys.splice(position, cache.keys.length, ...hold(operation.key));
+        cache.values.splice(position, cache.values.length, ...hold(operation.value));
         return rowsOf(operation.query).flatMap((row, t) =>
           expectAttention(
             row,

@@ -151,6 +151,7 @@ function report(
     backend: model.backendName,
     threads: model.threads,
     activations: options.activations,
+    kv: model.kv,
     machine,
   };
   emit(context, options.json, result, () =>
@@ -170,7 +171,7 @@ function report(
       ['peak memory (RSS)', formatBytes(peakBytes)],
       [
         'run by',
-        `${model.backendName}, ${plural(model.threads, 'thread')}, activations ${options.activations}`,
+        `${model.backendName}, ${plural(model.threads, 'thread')}, activations ${options.activations}, KV cache ${model.kv}`,
       ],
       ['machine', formatMachine(machine)],
     ]),

@@ -67,6 +67,7 @@ async function runPerplexity(context: Context, path: string, options: Options): 
       backend: model.backendName,
       threads: model.threads,
       activations: options.activations,
+      kv: model.kv,
       seconds: report.seconds,
     };
     emit(context, options.json, result, () =>
@@ -80,7 +81,7 @@ async function runPerplexity(context: Context, path: string, options: Options): 
         ['model', `${model.name}, SHA-256 of ${hash.of} ${hash.sha256}`],
         [
           'run by',
-          `${model.backendName}, ${plural(model.threads, 'thread')}, activations ${options.activations}`,
+          `${model.backendName}, ${plural(model.threads, 'thread')}, activations ${options.activations}, KV cache ${model.kv}`,
         ],
         ['time', `${report.seconds.toFixed(1)} s`],
       ]),

@@ -119,6 +119,7 @@ async function runGenerate(context: Context, path: string, options: Options): Pr
         backend: model.backendName,
         threads: model.threads,
         activations: options.activations,
+        kv: model.kv,
         context: model.contextLength,
         seed: options.seed,
         temperature: options.temperature,
@@ -129,7 +130,7 @@ async function runGenerate(context: Context, path: string, options: Options): Pr
       context,
       `${plural(outcome.tokens.length, 'token')} after ${outcome.promptTokens} of prompt (${outcome.reason}); ` +
         `prefill ${formatRate(prefill)} tokens/s, decode ${formatRate(decode)} tokens/s; ` +
-        `${model.backendName}, ${plural(model.threads, 'thread')}`,
+        `${model.backendName}, ${plural(model.threads, 'thread')}, KV cache ${model.kv}`,
     );
   });
 }

@@ -37,21 +37,21 @@ std::vector<uint8_t> drawHalves(size_t count) {
 }
 size_t up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple; }
 
-Weight drawW11(const Kernels& kernels, int rows, int columns) {
+Weight drawW11(Program& program, int rows, int columns) {
   const int group = 32 << drawInt(0, 3);
   const size_t stride = 4 * up(columns, 32), levels = rows * up(columns, group) * 2;
   const auto sign = drawBytes(rows * stride), bitmap = drawBytes(rows * stride), alpha = drawHalves(levels), mu = drawHalves(levels);
-  return packW11(kernels, sign.data(), bitmap.data(), alpha.data(), drawInt(0, 1) ? mu.data() : nullptr, rows, columns, group);
+  return packW11(program.arena(), program.kernels(), sign.data(), bitmap.data(), alpha.data(), drawInt(0, 1) ? mu.data() : nullptr, rows, columns, group);
 }
-Weight drawInteger(const Kernels& kernels, int rows, int columns) {
+Weight drawInteger(Program& program, int rows, int columns) {
   const bool nibbles = drawInt(0, 1) != 0;
   const int group = 32 << drawInt(0, 3);
   const auto codes = drawBytes(rows * 4 * up(columns, nibbles ? 8 : 4)), scales = drawHalves(rows * up(columns, group));
-  return packInteger(kernels, codes.data(), scales.data(), nibbles, rows, columns, group);
+  return packInteger(program.arena(), program.kernels(), codes.data(), scales.data(), nibbles, rows, columns, group);
 }
-Weight drawVector(int columns) {
+Weight drawVector(Program& program, int columns) {
   const auto values = drawHalves(columns);
-  return packVector(values.data(), DenseKind::F16, columns);
+  return packVector(program.arena(), values.data(), DenseKind::F16, columns);
 }
 
 /** One block with embedding and head; the logits of a prompt and of single steps. */
@@ -59,17 +59,19 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   state = seed;
   const int headSize = 2 * drawInt(1, 40), kvHeads = drawInt(1, 3), heads = kvHeads * drawInt(1, 5);
   const int hidden = drawInt(1, 150), inner = drawInt(1, 200), vocabulary = drawInt(2, 300);
-  const int prompt = drawInt(1, 9), steps = 3, capacity = prompt + steps;
-  const int window = drawInt(0, 1) ? drawInt(1, 6) : 0;
-  const bool half = drawInt(0, 1) != 0, coded = drawInt(0, 3) != 0;
+  // Sometimes single steps far from the prompt, so that their positions are read in several blocks and parts.
+  const int prompt = drawInt(1, 20), steps = 3, far = drawInt(0, 1) ? drawInt(60, 700) : prompt, capacity = far + steps;
+  const int window = drawInt(0, 1) ? drawInt(1, 6) : drawInt(0, 1) ? drawInt(60, 300) : 0;
+  const bool coded = drawInt(0, 3) != 0;
+  const auto cache = static_cast<CacheKind>(drawInt(0, 3));
   Program program(std::make_shared<Pool>(threads), kernels);
   const int query = heads * headSize, kv = kvHeads * headSize;
-  const int embedding = program.addWeight(drawInteger(kernels, vocabulary, hidden)), norm = program.addWeight(drawVector(hidden));
-  const int wq = program.addWeight(drawW11(kernels, query, hidden)), wk = program.addWeight(drawW11(kernels, kv, hidden));
-  const int wv = program.addWeight(drawW11(kernels, kv, hidden)), wo = program.addWeight(drawW11(kernels, hidden, query));
-  const int wg = program.addWeight(drawInteger(kernels, inner, hidden)), wu = program.addWeight(drawInteger(kernels, inner, hidden));
+  const int embedding = program.addWeight(drawInteger(program, vocabulary, hidden)), norm = program.addWeight(drawVector(program, hidden));
+  const int wq = program.addWeight(drawW11(program, query, hidden)), wk = program.addWeight(drawW11(program, kv, hidden));
+  const int wv = program.addWeight(drawW11(program, kv, hidden)), wo = program.addWeight(drawW11(program, hidden, query));
+  const int wg = program.addWeight(drawInteger(program, inner, hidden)), wu = program.addWeight(drawInteger(program, inner, hidden));
   const auto dense = drawHalves(static_cast<size_t>(hidden) * inner);
-  const int wd = program.addWeight(packDense(kernels, dense.data(), DenseKind::F16, hidden, inner));
+  const int wd = program.addWeight(packDense(program.arena(), kernels, dense.data(), DenseKind::F16, hidden, inner));
   enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS };
   const auto f32 = [](int width) { return SlotSpec{SlotKind::F32, width}; };
   const std::vector<SlotSpec> slots = {
@@ -102,7 +104,7 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   };
   std::vector<double> frequencies;
   for (int i = 0; i < headSize / 2; ++i) frequencies.push_back(std::pow(10000.0, -2.0 * i / headSize));
-  program.build(slots, operations, frequencies, {1, kvHeads, headSize, capacity, prompt, half});
+  program.build(slots, operations, frequencies, {1, kvHeads, headSize, capacity, prompt, cache});
   std::vector<float> results;
   const auto run = [&](int rows, int position, int logitRows) {
     std::vector<int32_t> tokens(rows);
@@ -114,7 +116,7 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
     program.read(LOGITS, logitRows, results.data() + at);
   };
   run(prompt, 0, prompt);
-  for (int step = 0; step < steps; ++step) run(1, prompt + step, step == 1 ? 0 : 1);
+  for (int step = 0; step < steps; ++step) run(1, far + step, step == 1 ? 0 : 1);
   const size_t at = results.size();
   results.resize(at + hidden + query);
   program.read(STATS, 0, results.data() + at);
@@ -130,10 +132,10 @@ bool checkExact(const Kernels& kernels) {
   std::vector<uint8_t> alpha(2 * levels);
   for (size_t i = 0; i < levels; ++i) alpha[2 * i + 1] = 0x3c;
   Program program(std::make_shared<Pool>(2), kernels);
-  const int w = program.addWeight(packW11(kernels, sign.data(), bitmap.data(), alpha.data(), nullptr, rows, columns, group));
+  const int w = program.addWeight(packW11(program.arena(), kernels, sign.data(), bitmap.data(), alpha.data(), nullptr, rows, columns, group));
   program.build({{SlotKind::F32, columns}, {SlotKind::A4, columns}, {SlotKind::F32, rows}},
                 {{Op::Quantize, {0, 1, -1, -1}, -1, {1, 1}}, {Op::W11MatMul, {1, 2, -1, -1}, w, {}}}, {},
-                {0, 1, 2, 1, count, false});
+                {0, 1, 2, 1, count, CacheKind::F32});
   std::vector<float> x(static_cast<size_t>(count) * columns), y(static_cast<size_t>(count) * rows);
   for (float& value : x) value = static_cast<float>(drawInt(0, 15));
   for (int t = 0; t < count; ++t) {

@@ -56,7 +56,7 @@ export type LoadedAddon =
   | { readonly addon: null; readonly reason: string };
 
 /** Of the border between this file and native/addon.cpp; both go up together. */
-const INTERFACE = 1;
+const INTERFACE = 2;
 const FUNCTIONS = [
   'instructionSets',
   'createPool',

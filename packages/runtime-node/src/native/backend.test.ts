@@ -1,9 +1,9 @@
-// What is particular to the native backend: how its addon is found and done without, its options, threads, the f16 cache.
+// What is particular to the native backend: how its addon is found and done without, its options, threads, caches.
 // What all backends share is in conformance.test.ts.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildPlan, type Program, SLOTS } from '@duobit/core';
+import { buildPlan, KV_PRECISIONS, type Program, SLOTS } from '@duobit/core';
 import { makeTinyModel } from '@duobit/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createBackend } from '../backends.ts';
@@ -73,6 +73,11 @@ describe.skipIf(!available)('options', () => {
   it('refuses threads, instruction sets and caches that there are not', async () => {
     for (const threads of [0, -1, 1.5, Number.NaN, 5000])
       await expect(createNativeBackend({ threads })).rejects.toMatchObject({ code: 'BACKEND_OPTION' });
+    for (const create of [createNativeBackend, (options: object) => createBackend('auto', options)])
+      await expect(create({ kv: 'int3' as 'int4' })).rejects.toMatchObject({
+        code: 'BACKEND_OPTION',
+        where: 'kv',
+      });
     process.env.DUOBIT_ISA = 'mmx';
     await expect(createNativeBackend()).rejects.toMatchObject({ code: 'BACKEND_OPTION', where: 'isa' });
     process.env.DUOBIT_ISA = process.arch === 'x64' ? 'neon' : 'avx2';
@@ -108,16 +113,22 @@ describe.skipIf(!available)('runs', () => {
     for (const result of results) expect(result).toEqual(results[0]);
   });
 
-  it('with an f16 cache lie near those with an f32 cache', async () => {
-    const [f32, f16] = [
-      await runTiny(await createNativeBackend({ threads: 1 })),
-      await runTiny(await createNativeBackend({ threads: 1, kv: 'f16' })),
-    ];
-    expect(f16).not.toEqual(f32);
-    const largest = Math.max(...f32.map(Math.abs));
-    f32.forEach((value, i) => {
-      expect(Math.abs(value - f16[i]!)).toBeLessThan(largest * 2 ** -9);
-    });
+  it('keep f16 unless told otherwise; each precision further from f32 than the one before', async () => {
+    expect((await createBackend('native')).kv).toBe('f16');
+    expect((await createBackend('wasm', { kv: 'int4' })).kv).toBe('f32');
+    const results = new Map<string, number[]>();
+    for (const kv of KV_PRECISIONS)
+      results.set(kv, await runTiny(await createNativeBackend({ threads: 2, kv })));
+    const exact = results.get('f32')!;
+    const squares = (values: number[]) => values.reduce((sum, value) => sum + value * value, 0);
+    const [, f16, int8, int4] = KV_PRECISIONS.map((kv) =>
+      Math.sqrt(squares(results.get(kv)!.map((value, i) => value - exact[i]!)) / squares(exact)),
+    );
+    // How far each may lie is judged operation by operation in conformance.test.ts.
+    expect(f16).toBeGreaterThan(0);
+    expect(int8).toBeGreaterThan(f16!);
+    expect(int4).toBeGreaterThan(int8!);
+    expect(int4).toBeLessThan(0.5);
   });
 });
 

@@ -9,6 +9,8 @@ import {
   checkTokens,
   checkWrite,
   type ExecutionPlan,
+  KV_PRECISIONS,
+  type KvPrecision,
   listPlanWeights,
   type PrepareOptions,
   type Program,
@@ -30,8 +32,8 @@ export interface NativeBackendOptions {
   readonly threads?: number | undefined;
   /** Default: DUOBIT_ISA from the environment, else the fastest that the machine has. */
   readonly isa?: InstructionSet | undefined;
-  /** Precision of the KV cache. 'f16' halves it and lies outside the bounds of docs/numerics.md. Default 'f32'. */
-  readonly kv?: 'f32' | 'f16' | undefined;
+  /** Precision of the KV cache; docs/numerics.md has what each costs. Default 'f16'. */
+  readonly kv?: KvPrecision | undefined;
 }
 
 export type NativeSupport =
@@ -61,16 +63,18 @@ export async function createNativeBackend(options: NativeBackendOptions = {}): P
       remedy: 'Build it (node scripts/build-native.mjs in the package), or use the wasm backend',
     });
   const { addon } = found;
-  const { threads = Math.min(8, availableParallelism()), kv = 'f32' } = options;
+  const { threads = Math.min(8, availableParallelism()), kv = 'f16' } = options;
   if (!Number.isSafeInteger(threads) || threads < 1 || threads > MOST_THREADS)
     throw badOption('threads', `threads is ${threads}`, `Give a whole number, 1 to ${MOST_THREADS}`);
-  if (kv !== 'f32' && kv !== 'f16') throw badOption('kv', `kv is "${String(kv)}"`, 'Use f32 or f16');
+  if (!KV_PRECISIONS.includes(kv))
+    throw badOption('kv', `kv is "${String(kv)}"`, `Use one of: ${KV_PRECISIONS.join(', ')}`);
   const isa = chooseInstructionSet(addon, options.isa ?? process.env.DUOBIT_ISA);
   const pool = inMemory('threads', () => addon.createPool(threads));
   let disposed = false;
   return {
     name: 'native',
     threads,
+    kv,
     async prepare(plan, weights, prepareOptions) {
       if (disposed) throw disposedError('the backend');
       return prepareProgram({ addon, pool, isa, kv }, plan, weights, prepareOptions);
@@ -134,7 +138,7 @@ interface Setting {
   readonly addon: Addon;
   readonly pool: PoolHandle;
   readonly isa: string;
-  readonly kv: 'f32' | 'f16';
+  readonly kv: KvPrecision;
 }
 
 async function prepareProgram(
@@ -174,7 +178,7 @@ async function prepareProgram(
 }
 
 /** Refuses what this machine cannot hold, before the operating system would end the process for it. */
-function checkMemory(plan: ExecutionPlan, options: PrepareOptions, kv: 'f32' | 'f16'): void {
+function checkMemory(plan: ExecutionPlan, options: PrepareOptions, kv: KvPrecision): void {
   const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(3)} GiB`;
   const { slots, cache } = countBytes(plan, options, kv);
   const most = totalmem();

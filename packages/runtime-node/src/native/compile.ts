@@ -1,6 +1,13 @@
 // Writes a checked plan down as numbers for the addon: slots, operations and geometry. The order of kinds and operations is
-// that of native/program.h.
-import type { ExecutionPlan, Operation, PrepareOptions, Slot } from '@duobit/core';
+// that of native/program.h, that of KV precisions native/kernels.h's.
+import {
+  type ExecutionPlan,
+  KV_PRECISIONS,
+  type KvPrecision,
+  type Operation,
+  type PrepareOptions,
+  type Slot,
+} from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 
 const SLOT_KINDS: readonly Slot['kind'][] = ['tokens', 'f32', 'a4', 'stat'];
@@ -32,7 +39,7 @@ export function flattenPlan(
   plan: ExecutionPlan,
   weightIds: ReadonlyMap<string, number>,
   { capacity, maxRows }: PrepareOptions,
-  kv: 'f32' | 'f16',
+  kv: KvPrecision,
 ): FlatPlan {
   const entries = Object.entries(plan.slots);
   const slotIds = new Map(entries.map(([name], index) => [name, index]));
@@ -55,7 +62,7 @@ export function flattenPlan(
     headSize,
     capacity,
     maxRows,
-    kv === 'f16' ? 1 : 0,
+    KV_PRECISIONS.indexOf(kv),
   );
   return { slots, operations, geometry, slotIds };
 }
@@ -99,12 +106,14 @@ function listOperands(operation: Operation): { slots: string[]; numbers: number[
 export function countBytes(
   plan: ExecutionPlan,
   { capacity, maxRows }: PrepareOptions,
-  kv: 'f32' | 'f16',
+  kv: KvPrecision,
 ): { slots: number; cache: number } {
   let slots = 0;
   for (const { kind, width } of Object.values(plan.slots))
     slots += kind === 'stat' ? width * 8 : width * 4 * maxRows;
   const { kvHeadCount, headSize } = plan.heads;
-  const cache = plan.cacheLayers * 2 * kvHeadCount * headSize * capacity * (kv === 'f16' ? 2 : 4);
+  // An offset and a step in f16 for every 32 dimensions of int8 and int4.
+  const bytes = { f32: 4, f16: 2, int8: 1 + 4 / 32, int4: 0.5 + 4 / 32 }[kv];
+  const cache = plan.cacheLayers * 2 * kvHeadCount * headSize * capacity * bytes;
   return { slots, cache };
 }

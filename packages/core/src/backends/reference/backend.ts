@@ -24,6 +24,7 @@ export function createReferenceBackend(): Backend {
   return {
     name: 'reference',
     threads: 1,
+    kv: 'f32',
     async prepare(plan, weights, options) {
       checkPrepareOptions(options);
       const loaded = new Map<string, Weight>();

@@ -31,6 +31,7 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
   return {
     name: 'wasm',
     threads: 1,
+    kv: 'f32',
     async prepare(plan, weights, prepareOptions) {
       if (disposed) throw disposedError('the backend');
       return prepareProgram(module, plan, weights, prepareOptions);
