@@ -33,9 +33,9 @@ const READ_AHEAD = 2;
 const KEPT = 2;
 
 /**
- * Reads in four buffers of one chunk's size each: what it gives is good until the next but one is asked for. Small chunks that
- * lie together are read together. Segments that do not lie in their file, or begin inside one before, are left out: no
- * byte is read twice.
+ * Reads in four buffers of one chunk's size each: what it gives is good until the next but one is asked for. Small
+ * chunks that lie together are read together. Segments that do not lie in their file, or begin inside one before, are
+ * left out: no byte is read twice.
  * @throws DuobitError what the sources throw; a data file that cannot be had is left out when `onMissing` returns
  */
 export async function* readChunks(

@@ -21,6 +21,7 @@ import type {
   Encoding,
   KvCacheQuantization,
   Manifest,
+  Plane,
   Provenance,
   RopeScaling,
   Segment,
@@ -62,7 +63,12 @@ const TENSOR = {
   shape: slotOf('Tensor', 'shape'),
   salientCount: slotOf('Tensor', 'salient_count'),
 };
-const PLANE = { offset: slotOf('Plane', 'offset'), length: slotOf('Plane', 'length') };
+const PLANE = {
+  role: slotOf('Plane', 'role'),
+  segment: slotOf('Plane', 'segment'),
+  offset: slotOf('Plane', 'offset'),
+  length: slotOf('Plane', 'length'),
+};
 const DATA_FILE = { name: slotOf('DataFile', 'name'), length: slotOf('DataFile', 'length') };
 const SEGMENT = {
   name: slotOf('Segment', 'name'),
@@ -89,6 +95,9 @@ export function decodeHeader(
   return new HeaderDecoder(header, preamble, size, report).decode();
 }
 
+/** By dimension, for messages. */
+const SHAPE_PLACES = Array.from({ length: LIMITS.maxRank }, (_, i) => `shape[${i}]`);
+
 class HeaderDecoder {
   readonly #model: Model;
   readonly #preamble: Preamble;
@@ -100,6 +109,13 @@ class HeaderDecoder {
   readonly #tensor = new TensorTable();
   readonly #plane = new PlaneTable();
   #failed = false;
+  /** The tensor and the plane that are decoded, for places that are named only when something is wrong. */
+  #name = '';
+  #planeIndex = 0;
+  /** Of the plane before: places in its table, 0 for absent. */
+  #planeFields = { vtable: 0, role: 0, segment: 0, offset: 0, length: 0 };
+  readonly #whereTensor = () => `tensor ${this.#name.slice(0, LIMITS.maxNameBytes)}`;
+  readonly #wherePlane = () => `${this.#whereTensor()}, plane ${this.#planeIndex}`;
   /** Of the tensor before, as most are encoded alike. */
   #encoding: { readonly fields: EncodingFields; readonly encoding: Encoding | null } | null = null;
 
@@ -157,7 +173,7 @@ class HeaderDecoder {
   }
 
   // Text and numbers of 64 bits are read without the generated accessors, which make an array for each text and several
-  // bigints for each number: with 4,096 tensors that would be most of the time that opening takes.
+  // bigints for each number: with thousands of tensors that would be most of the time that opening takes.
 
   #text({ bb, bb_pos }: Table, slot: number): string {
     const field = bb_pos + bb!.__offset(bb_pos, slot);
@@ -174,6 +190,8 @@ class HeaderDecoder {
   /** The one place where 64-bit values become numbers. */
   #longAt(position: number, where: () => string, what: string, base: number): number {
     const high = this.#view.getUint32(position + 4, true);
+    // Nearly always, and small integers need no memory of their own, as the product below does.
+    if (high === 0 && base === 0) return this.#view.getUint32(position, true);
     // Not exact above 2^53, but then above the limit either way.
     const value = high * TWO_32 + this.#view.getUint32(position, true) + base;
     if (value <= LIMITS.maxFileBytes) return value;
@@ -261,8 +279,8 @@ class HeaderDecoder {
 
   #decodeTensor(table: TensorTable): TensorInfo {
     const name = this.#text(table, TENSOR.name);
-    // Made when something is wrong: headers may list very many tensors.
-    const where = () => `tensor ${name.slice(0, LIMITS.maxNameBytes)}`;
+    this.#name = name;
+    const where = this.#whereTensor;
     const rank = table.shapeLength();
     const planes = table.planesLength();
     if (rank > LIMITS.maxRank) this.#fail('TENSOR_SHAPE', where(), `the shape has ${rank} dimensions`);
@@ -288,23 +306,35 @@ class HeaderDecoder {
       shape: this.#decodeShape(table, Math.min(rank, LIMITS.maxRank), where),
       encoding: encoding ?? { kind: 'unknown', ...fields },
       planes: listOf(Math.min(planes, LIMITS.maxPlanes), (i) => {
-        const plane = table.planes(i, this.#plane)!;
-        const wherePlane = () => `${where()}, plane ${i}`;
-        return {
-          role: idToPlaneRole(plane.role()),
-          segment: plane.segment(),
-          offset: this.#long(plane, PLANE.offset, wherePlane, 'offset'),
-          length: this.#long(plane, PLANE.length, wherePlane, 'length'),
-        };
+        this.#planeIndex = i;
+        return this.#decodePlane(table.planes(i, this.#plane)!);
       }),
-      activation: activation ? this.#decodeActivation(activation, where()) : null,
+      activation: activation ? this.#decodeActivation(activation) : null,
+    };
+  }
+
+  /** A header may list most planes of all, nearly all with one vtable: where their fields are is looked up once. */
+  #decodePlane({ bb, bb_pos }: PlaneTable): Plane {
+    const vtable = bb_pos - this.#view.getInt32(bb_pos, true);
+    if (vtable !== this.#planeFields.vtable) {
+      const at = (slot: number): number => bb!.__offset(bb_pos, slot);
+      const [role, segment] = [at(PLANE.role), at(PLANE.segment)];
+      this.#planeFields = { vtable, role, segment, offset: at(PLANE.offset), length: at(PLANE.length) };
+    }
+    const { role, segment, offset, length } = this.#planeFields;
+    const where = this.#wherePlane;
+    return {
+      role: idToPlaneRole(role === 0 ? 0 : this.#view.getUint16(bb_pos + role, true)),
+      segment: segment === 0 ? 0 : this.#view.getUint32(bb_pos + segment, true),
+      offset: offset === 0 ? 0 : this.#longAt(bb_pos + offset, where, 'offset', 0),
+      length: length === 0 ? 0 : this.#longAt(bb_pos + length, where, 'length', 0),
     };
   }
 
   #decodeShape({ bb, bb_pos }: Table, rank: number, where: () => string): number[] {
     const field = bb_pos + bb!.__offset(bb_pos, TENSOR.shape);
     const start = field + this.#view.getUint32(field, true) + 4;
-    return listOf(rank, (i) => this.#longAt(start + 8 * i, where, `shape[${i}]`, 0));
+    return listOf(rank, (i) => this.#longAt(start + 8 * i, where, SHAPE_PLACES[i]!, 0));
   }
 
   #decodeEncoding(fields: EncodingFields): Encoding | null {
@@ -319,20 +349,24 @@ class HeaderDecoder {
     return this.#encoding!.encoding;
   }
 
-  #decodeActivation(table: ActivationTable, where: string): ActivationQuantizer | null {
+  #decodeActivation(table: ActivationTable): ActivationQuantizer | null {
     if (table.scheme() !== ActivationScheme.dynamic_asymmetric || table.bits() !== 4) {
       const message = `activation scheme ${table.scheme()} with ${table.bits()} bits is not known`;
-      this.#fail('ACTIVATION_UNSUPPORTED', where, message, REMEDY_UPDATE);
+      this.#fail('ACTIVATION_UNSUPPORTED', this.#whereTensor(), message, REMEDY_UPDATE);
       return null;
     }
     const [code, slopeRatio, scales] = [table.knee(), table.slopeRatio(), table.planeScalesLength()];
     if (code === null && slopeRatio !== 0) {
-      this.#fail('ACTIVATION_INVALID', where, `there is a slope ratio of ${slopeRatio}, but no knee`);
+      this.#fail(
+        'ACTIVATION_INVALID',
+        this.#whereTensor(),
+        `there is a slope ratio of ${slopeRatio}, but no knee`,
+      );
     }
     if (scales !== 0 && scales !== PLANE_SCALES) {
       this.#fail(
         'ACTIVATION_INVALID',
-        where,
+        this.#whereTensor(),
         `there are ${scales} plane scales; a code has ${PLANE_SCALES} bits`,
       );
     }
@@ -420,9 +454,9 @@ class HeaderDecoder {
   }
 }
 
-/** As Array.from with a function, at a third of its time. */
+/** As Array.from with a function, at a third of its time, and in no more memory than needed. */
 function listOf<T>(count: number, item: (index: number) => T): T[] {
-  const list: T[] = [];
-  for (let i = 0; i < count; i++) list.push(item(i));
+  const list = new Array<T>(count);
+  for (let i = 0; i < count; i++) list[i] = item(i);
   return list;
 }

@@ -126,19 +126,19 @@ function shareHashes(code: string, count: number): HostileHeader {
 export const VOLUME: readonly HostileHeader[] = [
   edited(
     'HEADER_BUDGET',
-    '4,000 offsets to one tensor of 4,000 offsets to one plane',
+    '2,000 offsets to one tensor of 2,000 offsets to one plane',
     (editor) => {
-      const tensors = editor.repeatOffset(4_000, null);
+      const tensors = editor.repeatOffset(2_000, null);
       const vtable = writeVtable(editor, 16, [4, 8, 0, 0, 0, 12]);
       const tensor = takeTable(editor, vtable, 3);
       // The vector's offsets lead to its end, where the vtable went: to the tensor instead.
-      for (let i = 0; i < 4_000; i++) editor.point(tensors + 4 + 4 * i, tensor);
+      for (let i = 0; i < 2_000; i++) editor.point(tensors + 4 + 4 * i, tensor);
       const empty = editor.take(8);
       editor.point(tensor + 4, empty);
       editor.point(tensor + 8, empty);
-      const planes = takeVector(editor, 4_000);
+      const planes = takeVector(editor, 2_000);
       const plane = takeTable(editor, writeVtable(editor, 4, []), 0);
-      for (let i = 0; i < 4_000; i++) editor.point(planes + 4 + 4 * i, plane);
+      for (let i = 0; i < 2_000; i++) editor.point(planes + 4 + 4 * i, plane);
       editor.point(tensor + 12, planes);
       replaceRoot(editor, MODEL.tensors, tensors);
     },
@@ -146,9 +146,9 @@ export const VOLUME: readonly HostileHeader[] = [
   ),
   edited(
     'HEADER_BUDGET',
-    '28,672 tiny tables',
+    '14,336 tiny tables',
     (editor) => {
-      const count = 4_096;
+      const count = 2_048;
       const tensors = takeVector(editor, count);
       const vtable = writeVtable(editor, 16, [4, 8, 0, 0, 0, 12]);
       const tables = Array.from({ length: count }, () => takeTable(editor, vtable, 3));
@@ -166,27 +166,27 @@ export const VOLUME: readonly HostileHeader[] = [
     },
     ROOM,
   ),
-  forged('PLANE_OVERLAP', '4,000 right tensors, all in one place', (content) => {
-    addTensors(content, 4_000, SMALL);
+  forged('PLANE_OVERLAP', '2,000 right tensors, all in one place', (content) => {
+    addTensors(content, 2_000, SMALL);
   }),
   forged(
     'PLANE_OVERLAP',
-    '2,700 right tensors of seven planes and a quantizer, all in one place',
+    '1,330 right tensors of seven planes and a quantizer, all in one place',
     (content) => {
-      addTensors(content, 2_700, LARGE);
+      addTensors(content, 1_330, LARGE);
     },
   ),
-  forged('TENSOR_DUPLICATE', '4,000 right tensors, the last two of one name', (content) => {
-    addTensors(content, 4_000, SMALL);
+  forged('TENSOR_DUPLICATE', '2,000 right tensors, the last two of one name', (content) => {
+    addTensors(content, 2_000, SMALL);
     content.tensors.at(-1)!.name = content.tensors.at(-2)!.name;
   }),
   edited(
     'LIMIT_EXCEEDED',
-    '4,000 metadata pairs',
+    '2,000 metadata pairs',
     (editor) => {
-      const pairs = editor.repeatOffset(4_000, null);
+      const pairs = editor.repeatOffset(2_000, null);
       const pair = takeTable(editor, editor.vtableOf(editor.model.metadata(0)!.bb_pos), 2);
-      for (let i = 0; i < 4_000; i++) editor.point(pairs + 4 + 4 * i, pair);
+      for (let i = 0; i < 2_000; i++) editor.point(pairs + 4 + 4 * i, pair);
       const empty = editor.take(8);
       editor.point(pair + 4, empty);
       editor.point(pair + 8, empty);
