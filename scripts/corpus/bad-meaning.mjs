@@ -116,7 +116,7 @@ const HYPERPARAMETERS = [
   fault('no-context', 'ARC-3', 'ARCHITECTURE_INVALID', architecture({ context_length: 0 })),
   fault('many-blocks', 'ARC-4', 'ARCHITECTURE_INVALID', {
     codes: ['TENSOR_MISSING'],
-    ...edit((tree) => (tree.architecture.block_count = 16_381)),
+    ...edit((tree) => (tree.architecture.block_count = 2_045)),
   }),
   fault(
     'heads-not-divisible',

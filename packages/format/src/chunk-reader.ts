@@ -13,9 +13,9 @@ export interface DataChunk {
   readonly chunk: number;
   /** Of the chunk in its segment. */
   readonly start: number;
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly bytes: Uint8Array;
   /** The padding before the segment, when this is its first chunk; bytes right before the chunk in its file. */
-  readonly gap: Uint8Array<ArrayBuffer>;
+  readonly gap: Uint8Array;
 }
 
 interface Job extends Omit<DataChunk, 'bytes' | 'gap'> {
@@ -29,24 +29,27 @@ interface Job extends Omit<DataChunk, 'bytes' | 'gap'> {
 /** Reads that are under way while the caller works on what came. */
 const READ_AHEAD = 2;
 
+/** Buffers with what came last, and what came before. */
+const KEPT = 2;
+
 /**
- * Reads in three buffers of one chunk's size each: what it gives is good until the next is asked for. Small chunks that
- * lie together are read together. Segments that do not lie in their file, or begin inside one before, are left out: no
- * byte is read twice.
+ * Reads in four buffers of one chunk's size each: what it gives is good until the next but one is asked for. Small
+ * chunks that lie together are read together. Segments that do not lie in their file, or begin inside one before, are
+ * left out: no byte is read twice.
  * @throws DuobitError what the sources throw; a data file that cannot be had is left out when `onMissing` returns
  */
 export async function* readChunks(
   manifest: Manifest,
   files: FileSet,
   onMissing: (error: DuobitError) => void,
+  allocate: (length: number) => Uint8Array = (length) => new Uint8Array(length),
 ): AsyncGenerator<DataChunk> {
   const sources = await openAll(manifest, files, onMissing);
   const capacity = Math.min(LIMITS.chunkBytes, measureData(manifest));
   const groups = groupJobs(listJobs(manifest, sources), capacity);
   // The first chunk is at a fixed place, so that the words of all are aligned whatever the gap is.
-  const buffers = Array.from(
-    { length: READ_AHEAD + 1 },
-    () => new Uint8Array(LIMITS.segmentAlignment + capacity),
+  const buffers = Array.from({ length: READ_AHEAD + KEPT }, () =>
+    allocate(LIMITS.segmentAlignment + capacity),
   );
   const pending: Promise<DataChunk[]>[] = [];
   let started = 0;
@@ -59,11 +62,16 @@ export async function* readChunks(
     pending.push(reading);
   };
   for (let i = 0; i < READ_AHEAD; i++) startNext();
-  for (let reading = pending.shift(); reading; reading = pending.shift()) {
-    const chunks = await reading;
-    // Into the buffer before this one, which the caller is done with.
-    startNext();
-    yield* chunks;
+  try {
+    for (let reading = pending.shift(); reading; reading = pending.shift()) {
+      const chunks = await reading;
+      // Into the oldest buffer, which the caller is done with.
+      startNext();
+      yield* chunks;
+    }
+  } finally {
+    // The memory is the caller's again.
+    await Promise.allSettled(pending);
   }
 }
 
@@ -139,11 +147,7 @@ function* groupJobs(jobs: Iterable<Job>, capacity: number): Generator<Group, und
   if (group) yield group;
 }
 
-async function readGroup(
-  group: Group,
-  source: ByteSource,
-  buffer: Uint8Array<ArrayBuffer>,
-): Promise<DataChunk[]> {
+async function readGroup(group: Group, source: ByteSource, buffer: Uint8Array): Promise<DataChunk[]> {
   const [first] = group;
   const last = group.at(-1)!;
   /** From places in the file to places in the buffer. */

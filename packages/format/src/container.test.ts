@@ -34,6 +34,16 @@ function countReads(bytes: Uint8Array): { source: ByteSource; ranges: [number, n
 }
 
 describe('a container', () => {
+  it('reads a chunk once, however many ask for it at the same time', async () => {
+    const { source, ranges } = countReads((await writeSample()).bytes);
+    const container = await openContainer(source);
+    const opened = ranges.length;
+    const read = () => container.readSegment(0, 0, 100);
+    const [first, second] = await Promise.all([read(), read()]);
+    expect(first).toEqual(second);
+    expect(ranges.length - opened).toBe(1);
+  });
+
   it('gives back what was written', async () => {
     const spec = makeSpec();
     const { bytes, summary, weights } = await writeSample(spec);

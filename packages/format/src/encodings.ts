@@ -109,9 +109,8 @@ export function groupCount(columns: number, groupSize: number): number {
 
 /** Product of the dimensions. @throws DuobitError `TENSOR_SHAPE` unless it is a shape of this format. */
 export function elementCount(shape: readonly number[]): number {
-  const valid =
-    shape.length <= LIMITS.maxRank && shape.every((size) => Number.isSafeInteger(size) && size >= 1);
-  const count = valid ? shape.reduce((product, size) => product * size, 1) : Number.NaN;
+  let count = shape.length <= LIMITS.maxRank ? 1 : Number.NaN;
+  for (const size of shape) count *= Number.isSafeInteger(size) && size >= 1 ? size : Number.NaN;
   if (!(count <= Number.MAX_SAFE_INTEGER)) {
     throw new DuobitError('TENSOR_SHAPE', `shape [${shape.join(', ')}] is not supported`, {
       remedy: `Use at most ${LIMITS.maxRank} dimensions, each 1 or more, with a product below 2^53`,
@@ -120,36 +119,61 @@ export function elementCount(shape: readonly number[]): number {
   return count;
 }
 
+/** The planes of a tensor in the order in which they are stored; the two lists have one entry each for every plane. */
+export interface EncodedPlanes {
+  readonly roles: readonly PlaneRole[];
+  readonly lengths: readonly number[];
+}
+
 /**
- * Exact byte length of every plane that a tensor of this encoding and shape has, in the order in which the
- * planes are stored.
+ * Exact byte length of every plane that a tensor of this encoding and shape has.
  * @throws DuobitError `TENSOR_SHAPE`, `TENSOR_GROUP_SIZE`, `ENCODING_PARAMETERS`, `ENCODING_UNKNOWN`
  */
-export function encodedPlaneLengths(
-  encoding: Encoding,
-  shape: readonly number[],
-): Partial<Record<PlaneRole, number>> {
-  const elements = elementCount(shape);
-  const lengths = planeLengths(encoding, shape, elements);
-  if (!Object.values(lengths).every(Number.isSafeInteger)) {
+export function listEncodedPlanes(encoding: Encoding, shape: readonly number[]): EncodedPlanes {
+  const planes = measurePlanes(encoding, shape, elementCount(shape));
+  if (!planes.lengths.every(Number.isSafeInteger)) {
     throw new DuobitError('TENSOR_SHAPE', `shape [${shape.join(', ')}] needs planes of 2^53 bytes or more`, {
       remedy: 'Split the tensor',
     });
   }
-  return lengths;
+  return planes;
 }
 
-function planeLengths(
+/** As `listEncodedPlanes`, by role. */
+export function encodedPlaneLengths(
   encoding: Encoding,
   shape: readonly number[],
-  elements: number,
 ): Partial<Record<PlaneRole, number>> {
+  const { roles, lengths } = listEncodedPlanes(encoding, shape);
+  return Object.fromEntries(roles.map((role, i) => [role, lengths[i]!]));
+}
+
+const DENSE: readonly PlaneRole[] = ['dense'];
+const INTEGER: readonly PlaneRole[] = ['codes', 'scale'];
+const W11: readonly PlaneRole[] = ['sign', 'bitmap', 'alpha'];
+const W11_OFFSETS: readonly PlaneRole[] = [...W11, 'mu'];
+const OUTLIERS: readonly PlaneRole[] = ['outlier-index', 'outlier-codes', 'outlier-scale'];
+const W11_OUTLIER: readonly PlaneRole[] = [...W11, ...OUTLIERS];
+const W11_OFFSETS_OUTLIER: readonly PlaneRole[] = [...W11_OFFSETS, ...OUTLIERS];
+const PARTIAL_BINARY: readonly PlaneRole[] = [
+  'sign',
+  'alpha',
+  'mu',
+  'salient-mask',
+  'salient-codes',
+  'salient-scale',
+  'salient-offsets',
+];
+
+function measurePlanes(encoding: Encoding, shape: readonly number[], elements: number): EncodedPlanes {
   if (encoding.kind === 'unknown') {
     throw new DuobitError('ENCODING_UNKNOWN', `encoding ${encoding.id} is not known to this release`, {
       remedy: 'Use a newer release of duobit',
     });
   }
-  if (!('groupSize' in encoding)) return { dense: (encoding.kind === 'f32' ? 4 : 2) * elements };
+  if (!('groupSize' in encoding)) {
+    return { roles: DENSE, lengths: [(encoding.kind === 'f32' ? 4 : 2) * elements] };
+  }
   const [rows, columns] = shape;
   if (shape.length !== 2 || rows === undefined || columns === undefined) {
     throw new DuobitError(
@@ -171,34 +195,26 @@ function planeLengths(
     case 'int8':
     case 'int4': {
       const stride = encoding.kind === 'int8' ? int8RowStride(columns) : int4RowStride(columns);
-      return { codes: rows * stride, scale: 2 * groups };
+      return { roles: INTEGER, lengths: [rows * stride, 2 * groups] };
     }
     case 'w11':
+      return encoding.offsets
+        ? { roles: W11_OFFSETS, lengths: [bits, bits, 4 * groups, 4 * groups] }
+        : { roles: W11, lengths: [bits, bits, 4 * groups] };
     case 'w11-outlier': {
-      const mu = encoding.offsets ? { mu: 4 * groups } : {};
-      const levels = { sign: bits, bitmap: bits, alpha: 4 * groups, ...mu };
-      if (encoding.kind === 'w11') return levels;
       const { outlierColumns } = encoding;
       requireCount('outlier columns', outlierColumns, columns);
-      return {
-        ...levels,
-        'outlier-index': 4 * outlierColumns,
-        'outlier-codes': rows * int8RowStride(outlierColumns),
-        'outlier-scale': 2 * rows,
-      };
+      const outliers = [4 * outlierColumns, rows * int8RowStride(outlierColumns), 2 * rows];
+      return encoding.offsets
+        ? { roles: W11_OFFSETS_OUTLIER, lengths: [bits, bits, 4 * groups, 4 * groups, ...outliers] }
+        : { roles: W11_OUTLIER, lengths: [bits, bits, 4 * groups, ...outliers] };
     }
     case 'partial-binary': {
       const { salientCount } = encoding;
       requireCount('salient weights', salientCount, Math.min(elements, MOST_SALIENT));
-      return {
-        sign: bits,
-        alpha: 2 * groups,
-        mu: 2 * groups,
-        'salient-mask': bits,
-        'salient-codes': 4 * Math.ceil(salientCount / 4),
-        'salient-scale': 4 * rows,
-        'salient-offsets': 4 * (rows + 1),
-      };
+      const codes = 4 * Math.ceil(salientCount / 4);
+      const lengths = [bits, 2 * groups, 2 * groups, bits, codes, 4 * rows, 4 * (rows + 1)];
+      return { roles: PARTIAL_BINARY, lengths };
     }
   }
 }

@@ -101,7 +101,7 @@ class FileSource implements ByteSource {
     return bytes;
   }
 
-  async readInto(offset: number, target: Uint8Array<ArrayBuffer>): Promise<void> {
+  async readInto(offset: number, target: Uint8Array): Promise<void> {
     const { length } = target;
     requireRange(this.name, this.size, offset, length);
     if (this.#closed)

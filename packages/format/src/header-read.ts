@@ -15,7 +15,7 @@ import type { ByteSource } from './source.ts';
 import { verifyHeader } from './verifier.ts';
 
 /**
- * Reads and checks everything before the first segment: two reads, at most 16 MiB + 16 KiB.
+ * Reads and checks everything before the first segment: two reads, at most 8 MiB + 16 KiB.
  * @returns null when the header cannot be understood; every reason is reported.
  * @throws DuobitError what the source throws, and `HASH_UNAVAILABLE`
  */

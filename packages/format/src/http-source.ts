@@ -228,7 +228,7 @@ class HttpSource implements ByteSource {
     return bytes;
   }
 
-  async readInto(offset: number, target: Uint8Array<ArrayBuffer>): Promise<void> {
+  async readInto(offset: number, target: Uint8Array): Promise<void> {
     const { length } = target;
     requireRange(this.name, this.size, offset, length);
     this.#stopper.check();

@@ -15,33 +15,60 @@ export interface Region {
   readonly where: string;
 }
 
+/** All planes and assets of a header, and for each the tensor it belongs to: lists, as headers may have very many. */
+interface Parts {
+  readonly parts: readonly (Plane | Asset)[];
+  readonly owners: readonly (TensorInfo | null)[];
+  /** Indices of parts by segment, sorted by offset; those of segments that do not exist are left out. */
+  readonly bySegment: readonly number[][];
+}
+
+function listParts({ assets, tensors, segments }: Pick<Manifest, 'assets' | 'tensors' | 'segments'>): Parts {
+  const parts: (Plane | Asset)[] = [...assets];
+  const owners: (TensorInfo | null)[] = assets.map(() => null);
+  for (const tensor of tensors) {
+    for (const plane of tensor.planes) {
+      parts.push(plane);
+      owners.push(tensor);
+    }
+  }
+  const bySegment: number[][] = segments.map(() => []);
+  for (let i = 0; i < parts.length; i++) bySegment[parts[i]!.segment]?.push(i);
+  const byOffset = (a: number, b: number): number => parts[a]!.offset - parts[b]!.offset;
+  for (const indices of bySegment) indices.sort(byOffset);
+  return { parts, owners, bySegment };
+}
+
+function placeOf({ role }: Plane | Asset, tensor: TensorInfo | null): string {
+  return tensor ? `tensor ${tensor.name}, plane ${role}` : `asset ${role}`;
+}
+
 class PlacedRegion implements Region {
   readonly offset: number;
   readonly length: number;
   readonly tensor: TensorInfo | null;
-  readonly role: string;
+  readonly #part: Plane | Asset;
 
-  constructor({ offset, length, role }: Plane | Asset, tensor: TensorInfo | null) {
-    this.offset = offset;
-    this.length = length;
+  constructor(part: Plane | Asset, tensor: TensorInfo | null) {
+    this.offset = part.offset;
+    this.length = part.length;
     this.tensor = tensor;
-    this.role = role;
+    this.#part = part;
+  }
+
+  get role(): string {
+    return this.#part.role;
   }
 
   get where(): string {
-    return this.tensor ? `tensor ${this.tensor.name}, plane ${this.role}` : `asset ${this.role}`;
+    return placeOf(this.#part, this.tensor);
   }
 }
 
 /** The regions of every segment, sorted by offset; those of segments that do not exist are left out. */
 export function listRegions(manifest: Pick<Manifest, 'assets' | 'tensors' | 'segments'>): Region[][] {
-  const regions: Region[][] = manifest.segments.map(() => []);
-  for (const asset of manifest.assets) regions[asset.segment]?.push(new PlacedRegion(asset, null));
-  for (const tensor of manifest.tensors) {
-    for (const plane of tensor.planes) regions[plane.segment]?.push(new PlacedRegion(plane, tensor));
-  }
-  for (const list of regions) list.sort((a, b) => a.offset - b.offset);
-  return regions;
+  const { parts, owners, bySegment } = listParts(manifest);
+  return bySegment.map((indices) => indices.map((i) => new PlacedRegion(parts[i]!, owners[i]!)));
 }
 
 /** Reports every broken rule about places: of planes and assets in segments, and of segments in their files. */
@@ -49,18 +76,18 @@ export function checkLayout(manifest: Manifest, segmentBase: number, report: Rep
   const { segments } = manifest;
   if (segments.length === 0) report('SEGMENT_LAYOUT', 'segments', 'the file has no segment');
   checkSegments(manifest, segmentBase, report);
-  checkSegmentIndices(manifest, report);
-  for (const [i, regions] of listRegions(manifest).entries()) checkRegions(segments[i]!, regions, report);
+  const placed = listParts(manifest);
+  checkSegmentIndices(placed, segments.length, report);
+  for (let i = 0; i < segments.length; i++) checkSegment(segments[i]!, placed, placed.bySegment[i]!, report);
 }
 
-function checkSegmentIndices({ assets, tensors, segments }: Manifest, report: Report): void {
-  const check = (part: Plane | Asset, tensor: TensorInfo | null): void => {
-    if (part.segment < segments.length) return;
-    const message = `segment ${part.segment} does not exist; there are ${segments.length}`;
-    report('PLANE_RANGE', new PlacedRegion(part, tensor).where, message);
-  };
-  for (const asset of assets) check(asset, null);
-  for (const tensor of tensors) for (const plane of tensor.planes) check(plane, tensor);
+function checkSegmentIndices({ parts, owners }: Parts, count: number, report: Report): void {
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i]!;
+    if (part.segment < count) continue;
+    const message = `segment ${part.segment} does not exist; there are ${count}`;
+    report('PLANE_RANGE', placeOf(part, owners[i]!), message);
+  }
 }
 
 /** Segments lie one after the other, file after file, and each file ends where its last one does. */
@@ -112,16 +139,22 @@ function checkFileEnd(manifest: Manifest, file: number, end: number, report: Rep
   else report('DATA_FILE_LAYOUT', `data file ${file}`, message);
 }
 
-function checkRegions(segment: Segment, regions: readonly Region[], report: Report): void {
+function checkSegment(
+  segment: Segment,
+  { parts, owners }: Parts,
+  indices: readonly number[],
+  report: Report,
+): void {
   let end = 0;
-  for (const region of regions) {
-    const { offset, length } = region;
+  for (const index of indices) {
+    const part = parts[index]!;
+    const { offset, length } = part;
     // The subtraction cannot overflow, unlike offset + length.
     if (length > segment.length || offset > segment.length - length) {
       const range = `${length} bytes at ${offset}`;
       report(
         'PLANE_RANGE',
-        region.where,
+        placeOf(part, owners[index]!),
         `${range} do not fit in segment ${segment.name} of ${segment.length} bytes`,
       );
       return;
@@ -129,7 +162,7 @@ function checkRegions(segment: Segment, regions: readonly Region[], report: Repo
     const expected = alignUp(end, LIMITS.planeAlignment);
     if (offset !== expected) {
       const message = `it begins at byte ${offset} of segment ${segment.name}, but must begin at ${expected}`;
-      report(offset < end ? 'PLANE_OVERLAP' : 'PLANE_LAYOUT', region.where, message);
+      report(offset < end ? 'PLANE_OVERLAP' : 'PLANE_LAYOUT', placeOf(part, owners[index]!), message);
     }
     end = offset + length;
   }

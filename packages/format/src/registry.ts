@@ -32,12 +32,18 @@ function roleToId<R extends string>(roles: Readonly<Record<R, number>>, role: R 
   return role in roles ? roles[role as R] : Number(role.slice('unknown-'.length));
 }
 
-function idToRole<R extends string>(roles: Readonly<Record<R, number>>, id: number): R | UnknownRole {
-  for (const role in roles) if (roles[role] === id) return role;
-  return `unknown-${id}`;
+function listById<R extends string>(roles: Readonly<Record<R, number>>): readonly (R | undefined)[] {
+  const list: R[] = [];
+  for (const role in roles) list[roles[role]] = role;
+  return list;
 }
 
+const PLANE_ROLES_BY_ID = listById(PLANE_ROLES);
+const ASSET_ROLES_BY_ID = listById(ASSET_ROLES);
+
 export const planeRoleToId = (role: PlaneRole | UnknownRole): number => roleToId(PLANE_ROLES, role);
-export const idToPlaneRole = (id: number): PlaneRole | UnknownRole => idToRole(PLANE_ROLES, id);
+export const idToPlaneRole = (id: number): PlaneRole | UnknownRole =>
+  PLANE_ROLES_BY_ID[id] ?? `unknown-${id}`;
 export const assetRoleToId = (role: AssetRole | UnknownRole): number => roleToId(ASSET_ROLES, role);
-export const idToAssetRole = (id: number): AssetRole | UnknownRole => idToRole(ASSET_ROLES, id);
+export const idToAssetRole = (id: number): AssetRole | UnknownRole =>
+  ASSET_ROLES_BY_ID[id] ?? `unknown-${id}`;

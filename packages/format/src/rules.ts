@@ -1,7 +1,7 @@
 // What a manifest must satisfy beyond its structure, one function a subject. The writer applies the same rules
 // before it writes. Codes and reasons: docs/format.md, "Validation".
 import { generateModelTensors } from './architecture.ts';
-import { elementCount, encodedPlaneLengths } from './encodings.ts';
+import { type EncodedPlanes, elementCount, listEncodedPlanes } from './encodings.ts';
 import { DuobitError } from './errors.ts';
 import { LIMITS } from './generated/limits.ts';
 import type {
@@ -9,14 +9,14 @@ import type {
   Architecture,
   KvCacheQuantization,
   Manifest,
-  PlaneRole,
+  Plane,
   TensorInfo,
 } from './manifest.ts';
 import type { Report } from './problems.ts';
 import { assetRoleToId } from './registry.ts';
 
 /** Printable ASCII without the space, so that names sort alike everywhere and print safely. */
-const NAME = /^[!-~]{1,255}$/;
+const NO_NAME = /[^!-~]/;
 const DATA_FILE_NAME = /^(?!\.)[A-Za-z0-9._-]{1,255}$/;
 
 /** Reports every broken rule that concerns the header alone; layout.ts has those about places in the file. */
@@ -31,9 +31,14 @@ export function checkManifest(manifest: Manifest, report: Report): void {
     report('KV_CACHE_INVALID', 'kv_cache', `${describeKvCache(manifest.kvCache)} are not defined`);
   }
   for (const key of Object.keys(manifest.metadata)) {
-    if (!NAME.test(key))
+    if (!isName(key))
       report('NAME_INVALID', 'metadata', `${quote(key)} is not 1 to 255 printable ASCII characters`);
   }
+}
+
+/** Sought is what is wrong, as a pattern that counts characters takes several times as long. */
+function isName(text: string): boolean {
+  return text.length >= 1 && text.length <= LIMITS.maxNameBytes && !NO_NAME.test(text);
 }
 
 function quote(name: string): string {
@@ -120,55 +125,53 @@ function checkAssets({ assets }: Manifest, report: Report): void {
         `the asset has ${asset.length} bytes, outside 1..${LIMITS.maxAssetBytes}`,
       );
     }
-    if (!NAME.test(asset.mediaType))
+    if (!isName(asset.mediaType))
       report('NAME_INVALID', where, `${quote(asset.mediaType)} is not a media type`);
   }
 }
 
 function checkTensors(tensors: readonly TensorInfo[], report: Report): void {
-  for (const [i, tensor] of tensors.entries()) {
-    // Made when something is wrong: headers may list very many tensors.
-    const where = () => `tensor ${tensor.name.slice(0, LIMITS.maxNameBytes)}`;
-    if (!NAME.test(tensor.name)) {
-      report(
-        'NAME_INVALID',
-        `tensor ${i}`,
-        `${quote(tensor.name)} is not 1 to 255 printable ASCII characters`,
-      );
+  let previous: string | null = null;
+  for (let i = 0; i < tensors.length; i++) {
+    const tensor = tensors[i]!;
+    const { name, activation } = tensor;
+    if (!isName(name)) {
+      report('NAME_INVALID', `tensor ${i}`, `${quote(name)} is not 1 to 255 printable ASCII characters`);
     }
-    const previous = tensors[i - 1];
-    if (previous?.name === tensor.name) report('TENSOR_DUPLICATE', where(), 'two tensors have this name');
-    else if (previous && previous.name > tensor.name)
-      report('TENSOR_ORDER', where(), 'tensors are not sorted by name');
-    checkPlanes(tensor, where, report);
-    if (tensor.activation) checkActivation(tensor.activation, tensor.shape, where(), report);
+    if (previous === name) report('TENSOR_DUPLICATE', placeOf(tensor), 'two tensors have this name');
+    else if (previous !== null && previous > name)
+      report('TENSOR_ORDER', placeOf(tensor), 'tensors are not sorted by name');
+    previous = name;
+    checkPlanes(tensor, report);
+    if (activation) checkActivation(activation, tensor, report);
   }
 }
 
-function checkActivation(
-  quantizer: ActivationQuantizer,
-  shape: readonly number[],
-  where: string,
-  report: Report,
-): void {
+/** Made when something is wrong: headers may list very many tensors. */
+function placeOf({ name }: TensorInfo): string {
+  return `tensor ${name.slice(0, LIMITS.maxNameBytes)}`;
+}
+
+function checkActivation(quantizer: ActivationQuantizer, tensor: TensorInfo, report: Report): void {
   const { clipLow, clipHigh, knee, planeScales } = quantizer;
-  const check = (holds: boolean, message: string): void => {
-    if (!holds) report('ACTIVATION_INVALID', where, message);
-  };
-  const isPositive = (value: number) => value > 0 && Number.isFinite(value);
-  check(shape.length === 2, 'only matrices have quantized activations');
-  for (const clip of [clipLow, clipHigh])
-    check(isPositive(clip), `a clip factor is ${clip}, but must be positive`);
+  // Sentences are made only of what is wrong: numbers as text take longer than all else here.
+  const fail = (message: string): void => report('ACTIVATION_INVALID', placeOf(tensor), message);
+  if (tensor.shape.length !== 2) fail('only matrices have quantized activations');
+  if (!isPositive(clipLow)) fail(`a clip factor is ${clipLow}, but must be positive`);
+  if (!isPositive(clipHigh)) fail(`a clip factor is ${clipHigh}, but must be positive`);
   if (knee) {
     const { code, slopeRatio } = knee;
-    check(isIntegerIn(code, 1, 14), `the knee is at code ${code}, outside 1..14`);
-    check(isIntegerIn(slopeRatio, 2, 8), `the slope ratio is ${slopeRatio}, outside 2..8`);
+    if (!isIntegerIn(code, 1, 14)) fail(`the knee is at code ${code}, outside 1..14`);
+    if (!isIntegerIn(slopeRatio, 2, 8)) fail(`the slope ratio is ${slopeRatio}, outside 2..8`);
   }
-  if (planeScales) {
-    const valid = planeScales.length === 4 && planeScales.every(isPositive);
-    check(valid, `the plane scales are [${planeScales.slice(0, 8).join(', ')}], not 4 positive numbers`);
+  if (planeScales && !(planeScales.length === 4 && planeScales.every(isPositive))) {
+    fail(`the plane scales are [${planeScales.slice(0, 8).join(', ')}], not 4 positive numbers`);
   }
-  check(!(knee && planeScales), 'there are a knee and plane scales, which exclude each other');
+  if (knee && planeScales) fail('there are a knee and plane scales, which exclude each other');
+}
+
+function isPositive(value: number): boolean {
+  return value > 0 && Number.isFinite(value);
 }
 
 function isIntegerIn(value: number, least: number, most: number): boolean {
@@ -215,41 +218,46 @@ function checkDataFileNames({ dataFiles }: Manifest, report: Report): void {
 }
 
 /** Roles and lengths are exactly what encoding and shape say. */
-function checkPlanes(tensor: TensorInfo, where: () => string, report: Report): void {
+function checkPlanes(tensor: TensorInfo, report: Report): void {
   const { encoding, shape, planes } = tensor;
-  let expected: Partial<Record<PlaneRole, number>>;
+  let expected: EncodedPlanes;
   try {
     if (encoding.kind === 'unknown') {
       elementCount(shape);
       const unknown = planes.find((plane) => plane.length < 1);
-      if (unknown) report('PLANE_LENGTH', `${where()}, plane ${unknown.role}`, 'the plane is empty');
+      if (unknown) report('PLANE_LENGTH', `${placeOf(tensor)}, plane ${unknown.role}`, 'the plane is empty');
       return;
     }
-    expected = encodedPlaneLengths(encoding, shape);
+    expected = listEncodedPlanes(encoding, shape);
   } catch (error) {
     if (!(error instanceof DuobitError)) throw error;
-    report(error.code, where(), error.message, error.remedy);
+    report(error.code, placeOf(tensor), error.message, error.remedy);
     return;
   }
-  const roles = Object.keys(expected);
-  if (roles.length !== planes.length || planes.some((plane, i) => plane.role !== roles[i])) {
+  const { roles, lengths } = expected;
+  if (roles.length !== planes.length || !haveRoles(planes, roles)) {
     const found = planes.map((plane) => plane.role).join(', ');
     report(
       'PLANE_ROLES',
-      where(),
+      placeOf(tensor),
       `the planes are [${found}], but ${encoding.kind} has [${roles.join(', ')}]`,
     );
     return;
   }
-  for (const { role, length } of planes) {
-    const needed = expected[role as PlaneRole];
-    if (length === needed) continue;
+  for (let i = 0; i < planes.length; i++) {
+    const { role, length } = planes[i]!;
+    if (length === lengths[i]) continue;
     report(
       'PLANE_LENGTH',
-      `${where()}, plane ${role}`,
-      `the plane has ${length} bytes, but ${encoding.kind} of [${shape.join(', ')}] needs ${needed}`,
+      `${placeOf(tensor)}, plane ${role}`,
+      `the plane has ${length} bytes, but ${encoding.kind} of [${shape.join(', ')}] needs ${lengths[i]}`,
     );
   }
+}
+
+function haveRoles(planes: readonly Plane[], roles: readonly string[]): boolean {
+  for (let i = 0; i < planes.length; i++) if (planes[i]!.role !== roles[i]) return false;
+  return true;
 }
 
 /** Every tensor that the architecture uses is there, in its shape. Others may be there too. */

@@ -9,13 +9,22 @@ import { type ByteSource, readInto } from './source.ts';
 
 const CHUNK = LIMITS.chunkBytes;
 
+interface Reading {
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  done: Promise<void>;
+  /** More than one waits for it. */
+  shared: boolean;
+}
+
 export class SegmentReader {
   readonly #files: FileSet;
   readonly #segments: readonly Segment[];
   /** For each segment one byte a chunk: 1 once its hash was right. */
   readonly #verified: Uint8Array[];
+  /** First reads that are under way, by segment and chunk: who wants a part of the same chunk meanwhile waits for them. */
+  readonly #reading = new Map<string, Reading>();
   /** The chunk read last, as tensors read in order share it at their borders. Its buffer takes the next one. */
-  #cache: { segment: number; chunk: number; buffer: Uint8Array<ArrayBuffer> } | null = null;
+  #cache: { segment: number; chunk: number; buffer: Uint8Array<ArrayBuffer>; shared: boolean } | null = null;
 
   constructor(files: FileSet, segments: readonly Segment[]) {
     this.#files = files;
@@ -57,17 +66,32 @@ export class SegmentReader {
     if (this.#verified[index]![chunk]) return readInto(source, start + within, target);
     const length = Math.min(CHUNK, segment.length - chunk * CHUNK);
     if (target.length === length) return this.#readChunk(source, index, chunk, target);
-    const buffer = this.#takeBuffer(length);
-    await this.#readChunk(source, index, chunk, buffer.subarray(0, length));
-    this.#cache = { segment: index, chunk, buffer };
-    target.set(buffer.subarray(within, within + target.length));
+    const key = `${index}:${chunk}`;
+    const underWay = this.#reading.get(key);
+    if (underWay) {
+      underWay.shared = true;
+      await underWay.done;
+      target.set(underWay.buffer.subarray(within, within + target.length));
+      return;
+    }
+    const reading: Reading = { buffer: this.#takeBuffer(length), done: Promise.resolve(), shared: false };
+    this.#reading.set(key, reading);
+    try {
+      reading.done = this.#readChunk(source, index, chunk, reading.buffer.subarray(0, length));
+      await reading.done;
+      target.set(reading.buffer.subarray(within, within + target.length));
+      this.#cache = { segment: index, chunk, buffer: reading.buffer, shared: reading.shared };
+    } finally {
+      this.#reading.delete(key);
+    }
   }
 
   /** Takes the buffer of the cached chunk, which is then cached no more; a new one when it is too small or in use. */
   #takeBuffer(length: number): Uint8Array<ArrayBuffer> {
-    const buffer = this.#cache?.buffer;
+    const cache = this.#cache;
     this.#cache = null;
-    return buffer !== undefined && buffer.length >= length ? buffer : new Uint8Array(length);
+    // Others may still copy from a shared one.
+    return cache && !cache.shared && cache.buffer.length >= length ? cache.buffer : new Uint8Array(length);
   }
 
   /** Fills `bytes` with a whole chunk and checks it. */

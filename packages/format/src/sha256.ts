@@ -2,7 +2,7 @@
 import { DuobitError } from './errors.ts';
 
 /** @returns 32 bytes. @throws DuobitError `HASH_UNAVAILABLE` outside secure contexts of browsers. */
-export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+export async function sha256(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   const node = globalThis.process?.getBuiltinModule?.('node:crypto');
   if (node) return new Uint8Array(node.createHash('sha256').update(bytes).digest());
   const subtle = globalThis.crypto?.subtle;
@@ -11,7 +11,10 @@ export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array
       remedy: 'Serve the page over https or from localhost',
     });
   }
-  return new Uint8Array(await subtle.digest('SHA-256', bytes));
+  // WebCrypto refuses shared memory.
+  const own =
+    bytes.buffer instanceof ArrayBuffer ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes);
+  return new Uint8Array(await subtle.digest('SHA-256', own));
 }
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));

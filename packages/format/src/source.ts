@@ -12,8 +12,11 @@ export interface ByteSource {
    * @throws DuobitError `SOURCE_TRUNCATED` when the range does not lie inside the source, `SOURCE_IO` on failure.
    */
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
-  /** Like `read`, but fills `target`: whoever reads much needs no new memory each time. Use `readInto` below. */
-  readInto?(offset: number, target: Uint8Array<ArrayBuffer>): Promise<void>;
+  /**
+   * Like `read`, but fills `target`: whoever reads much needs no new memory each time. Use `readInto` below.
+   * `target` may lie in shared memory.
+   */
+  readInto?(offset: number, target: Uint8Array): Promise<void>;
   /**
    * Opens another file in the same place, for the data files of a model in several. `name` is a plain file name.
    * @throws DuobitError as opening a source does
@@ -23,11 +26,7 @@ export interface ByteSource {
 }
 
 /** Fills `target` from `offset` of any source. @throws DuobitError as `ByteSource.read` */
-export async function readInto(
-  source: ByteSource,
-  offset: number,
-  target: Uint8Array<ArrayBuffer>,
-): Promise<void> {
+export async function readInto(source: ByteSource, offset: number, target: Uint8Array): Promise<void> {
   if (source.readInto) await source.readInto(offset, target);
   else target.set(await source.read(offset, target.length));
 }

@@ -3,13 +3,14 @@ import { checkCanonicalHeader, checkCanonicalOrder } from './canonical.ts';
 import { type DataChunk, readChunks } from './chunk-reader.ts';
 import { FileSet, type OpenOptions } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
+import { getHasher, type Hasher } from './hash-worker.ts';
 import { type HeaderRead, readHeader } from './header-read.ts';
 import type { Manifest } from './manifest.ts';
 import { listRegions, type Region } from './places.ts';
 import { checkPlaneRelations } from './plane-relations.ts';
 import { checkPlaneValues, isZero } from './plane-values.ts';
 import { type Problem, ProblemList, REMEDY_DAMAGED, type Report } from './problems.ts';
-import { sha256, toHex } from './sha256.ts';
+import { toHex } from './sha256.ts';
 import { canStreamSha256, createSha256, type Sha256Stream } from './sha256-stream.ts';
 import type { ByteSource } from './source.ts';
 import { checkTokenizer } from './tokenizer-check.ts';
@@ -60,7 +61,8 @@ export async function validateContainer(
       if (options.canonical) checkCanonical(read, list, notes);
       files = new FileSet(source, manifest.dataFiles, options);
       if (options.deep ?? true) {
-        await new DataValidator(manifest, files, list, notes, headerIsRight, options.onProgress).run();
+        const validator = new DataValidator(manifest, files, list, notes, headerIsRight, options.onProgress);
+        await validator.run().finally(() => validator.release());
       }
     }
   } catch (error) {
@@ -93,6 +95,8 @@ class DataValidator {
   /** Values and padding are only looked at where the header says right what is where. */
   readonly #headerIsRight: boolean;
   readonly #regions: readonly Region[][];
+  readonly #totalBytes: number;
+  readonly #hasher: Hasher;
   /** Planes with a value problem already: one report each is enough. */
   readonly #reported = new Set<Region>();
   /** Whole-file hash of the data file that is being read. */
@@ -115,14 +119,15 @@ class DataValidator {
     this.#onProgress = onProgress;
     this.#headerIsRight = headerIsRight;
     this.#regions = listRegions(manifest);
+    this.#totalBytes = manifest.segments.reduce((sum, segment) => sum + segment.length, 0);
+    this.#hasher = getHasher(headerIsRight ? this.#totalBytes : 0);
   }
 
   async run(): Promise<void> {
-    const { segments, dataFiles } = this.#manifest;
+    const { dataFiles } = this.#manifest;
     if (dataFiles.length > 0 && !canStreamSha256()) {
       this.#notes.push('whole hashes of data files were not checked here; those of their chunks were');
     }
-    const total = segments.reduce((sum, segment) => sum + segment.length, 0);
     let complete = true;
     const missing = (error: unknown) => {
       complete = false;
@@ -130,13 +135,16 @@ class DataValidator {
     };
     let done = 0;
     let previous: Inspection | null = null;
-    for await (const data of readChunks(this.#manifest, this.#files, missing)) {
-      // Where hashing is done elsewhere (WebCrypto), this chunk is looked at while the one before is hashed.
+    for await (const data of readChunks(this.#manifest, this.#files, missing, (length) =>
+      this.#hasher.allocate(length),
+    )) {
+      // Where hashing is done elsewhere, this chunk is looked at while the one before is hashed, whose memory is then
+      // still what it was.
       const inspection = this.#inspect(data);
       if (previous) await this.#conclude(previous);
       previous = inspection;
       done += data.bytes.length;
-      this.#onProgress?.(done, total);
+      this.#onProgress?.(done, this.#totalBytes);
       if (this.#list.full) break;
     }
     const late: Inspection = { hashes: [], found: [] };
@@ -148,7 +156,11 @@ class DataValidator {
     if (this.#headerIsRight && complete && !this.#list.full) await this.#checkRelations();
   }
 
-  /** Looks at all bytes and begins their hash before it returns: the chunk's memory is used again after that. */
+  release(): void {
+    this.#hasher.release();
+  }
+
+  /** Looks at all bytes and begins their hash before it returns. */
   #inspect(data: DataChunk): Inspection {
     const { segment: index, chunk, start, bytes, gap } = data;
     const segment = this.#manifest.segments[index]!;
@@ -165,7 +177,7 @@ class DataValidator {
       what: 'the chunk',
       where: `segment ${segment.name}, chunk ${chunk}, file bytes ${from} to ${from + bytes.length - 1}`,
       expected: segment.chunkHashes[chunk]!,
-      hash: settleLater(sha256(bytes)),
+      hash: settleLater(this.#hasher.hash(bytes)),
     });
     this.#fileHash?.stream.update(gap);
     this.#fileHash?.stream.update(bytes);
@@ -207,7 +219,7 @@ class DataValidator {
   #checkRegions(
     regions: readonly Region[],
     segment: string,
-    bytes: Uint8Array<ArrayBuffer>,
+    bytes: Uint8Array,
     start: number,
     report: Report,
   ): void {

@@ -5,8 +5,9 @@ import { DuobitError } from './errors.ts';
 import { LIMITS } from './generated/limits.ts';
 import { type FieldSchema, ROOT_TABLE, TABLES } from './generated/schema-tables.ts';
 import { REMEDY_DAMAGED } from './problems.ts';
+import { createUtf8, type Utf8 } from './text.ts';
 
-/** Longer strings are left to the decoder, which looks at many bytes at once. */
+/** Longer strings are left to the platform, which looks at many bytes at once. */
 const MOST_LOOKED_AT = 256;
 
 export interface VerifyOptions {
@@ -23,12 +24,28 @@ export function verifyHeader(header: Uint8Array<ArrayBuffer>, options: VerifyOpt
   new HeaderVerifier(header, options).verifyRoot();
 }
 
+/** What is known of a vtable of a kind of table: equal ones need not be looked at again. */
+interface KnownVtable {
+  readonly at: number;
+  readonly vtableBytes: number;
+  readonly tableBytes: number;
+  /** Of tables that it was right for, by which their fields are aligned. */
+  readonly residue: number;
+  /** Fields whose values have rules: all but plain numbers. */
+  readonly fields: readonly { readonly offset: number; readonly field: FieldSchema }[];
+}
+
+/** Fields are aligned to at most so many bytes. */
+const MOST_ALIGNED = 8;
+
 class HeaderVerifier {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
   readonly #length: number;
   readonly #options: VerifyOptions;
-  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  readonly #utf8: Utf8;
+  /** By kind of table the one met last, as nearly all tables of a kind share one. */
+  readonly #known = new Map<string, KnownVtable>();
   /** Where the walk is, joined only when something is wrong. */
   readonly #path: (string | number)[] = [];
   #tables = 0;
@@ -39,6 +56,7 @@ class HeaderVerifier {
     this.#view = new DataView(header.buffer, header.byteOffset, header.length);
     this.#length = header.length;
     this.#options = options;
+    this.#utf8 = createUtf8(header);
   }
 
   verifyRoot(): void {
@@ -82,6 +100,17 @@ class HeaderVerifier {
       this.#fail('HEADER_BUDGET', `there are over ${LIMITS.maxTables} tables`);
     if (depth > LIMITS.maxDepth) this.#fail('HEADER_BUDGET', `tables nest over ${LIMITS.maxDepth} deep`);
     const vtable = table - this.#view.getInt32(table, true);
+    const known = this.#known.get(name);
+    if (known?.at === vtable && known.residue === table % MOST_ALIGNED) {
+      this.#checkTableLength(table, known.tableBytes);
+      this.#spend(known.vtableBytes + known.tableBytes);
+      for (const { offset, field } of known.fields) {
+        this.#path.push(field.name);
+        this.#verifyValue(table + offset, field, depth);
+        this.#path.pop();
+      }
+      return;
+    }
     if (vtable < LIMITS.preambleBytes || vtable > this.#length - 4 || vtable % 2 !== 0) {
       this.#fail(
         'HEADER_VTABLE',
@@ -97,11 +126,10 @@ class HeaderVerifier {
     ) {
       this.#fail('HEADER_VTABLE', `a vtable at byte ${vtable} says that it has ${vtableBytes} bytes`);
     }
-    if (tableBytes < 4 || tableBytes > this.#length - table) {
-      this.#fail('HEADER_VTABLE', `a table at byte ${table} says that it has ${tableBytes} bytes`);
-    }
+    this.#checkTableLength(table, tableBytes);
     this.#spend(vtableBytes + tableBytes);
 
+    const present: { offset: number; field: FieldSchema }[] = [];
     const fields = TABLES[name]!;
     const slots = (vtableBytes - 4) / 2;
     for (let id = 0; id < Math.max(slots, fields.length); id++) {
@@ -110,8 +138,10 @@ class HeaderVerifier {
       if (offset === 0 && !field?.required) continue;
       this.#path.push(field?.name ?? `field ${id}`);
       if (offset === 0) this.#fail('HEADER_REQUIRED', 'a required field is absent');
-      if (field) this.#verifyField(table, offset, tableBytes, field, depth);
-      else if (!this.#options.allowUnknownFields) {
+      if (field) {
+        this.#verifyField(table, offset, tableBytes, field, depth);
+        if (field.kind !== 'scalar') present.push({ offset, field });
+      } else if (!this.#options.allowUnknownFields) {
         this.#fail(
           'HEADER_UNKNOWN_FIELD',
           'the field is not in the schema of the version that the file names',
@@ -119,6 +149,13 @@ class HeaderVerifier {
       }
       this.#path.pop();
     }
+    const residue = table % MOST_ALIGNED;
+    this.#known.set(name, { at: vtable, vtableBytes, tableBytes, residue, fields: present });
+  }
+
+  #checkTableLength(table: number, bytes: number): void {
+    if (bytes >= 4 && bytes <= this.#length - table) return;
+    this.#fail('HEADER_VTABLE', `a table at byte ${table} says that it has ${bytes} bytes`);
   }
 
   #verifyField(table: number, offset: number, tableBytes: number, field: FieldSchema, depth: number): void {
@@ -131,6 +168,10 @@ class HeaderVerifier {
         `a field of ${bytes} bytes is at ${offset} of a table of ${tableBytes} bytes`,
       );
     }
+    this.#verifyValue(position, field, depth);
+  }
+
+  #verifyValue(position: number, field: FieldSchema, depth: number): void {
     switch (field.kind) {
       case 'scalar':
         break;
@@ -147,16 +188,15 @@ class HeaderVerifier {
         this.#verifyVector(this.#follow(position), field.bytes);
         break;
       case 'strings':
-        this.#verifyElements(this.#follow(position), (element) => this.#verifyString(element));
+        this.#verifyElements(this.#follow(position), null, depth);
         break;
       case 'tables':
-        this.#verifyElements(this.#follow(position), (element) => {
-          this.#verifyTable(element, field.table, depth + 1);
-        });
+        this.#verifyElements(this.#follow(position), field.table, depth);
     }
   }
 
-  #verifyElements(vector: number, verify: (element: number) => void): void {
+  /** Of a vector of tables, or of strings when `table` is null. */
+  #verifyElements(vector: number, table: string | null, depth: number): void {
     const count = this.#verifyVector(vector, 4);
     if (count > LIMITS.maxTensors) {
       this.#fail(
@@ -166,7 +206,9 @@ class HeaderVerifier {
     }
     for (let i = 0; i < count; i++) {
       this.#path.push(i);
-      verify(this.#follow(vector + 4 + 4 * i));
+      const element = this.#follow(vector + 4 + 4 * i);
+      if (table === null) this.#verifyString(element);
+      else this.#verifyTable(element, table, depth + 1);
       this.#path.pop();
     }
   }
@@ -202,14 +244,10 @@ class HeaderVerifier {
       );
     }
     if (length <= MOST_LOOKED_AT && this.#isAscii(string + 4, end)) return;
-    try {
-      this.#decoder.decode(this.#bytes.subarray(string + 4, end));
-    } catch {
-      this.#fail('HEADER_STRING', 'a string is not valid UTF-8');
-    }
+    if (!this.#utf8.isValid(string + 4, end)) this.#fail('HEADER_STRING', 'a string is not valid UTF-8');
   }
 
-  /** Most strings are names, for which this costs less than a call of the decoder. */
+  /** Most strings are names, for which this costs less than a call of the platform. */
   #isAscii(start: number, end: number): boolean {
     for (let at = start; at < end; at++) if (this.#bytes[at]! > 0x7f) return false;
     return true;

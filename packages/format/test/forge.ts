@@ -29,7 +29,9 @@ export async function readContent(
     chunkHashes: fromHex(chunkHashes.join('')),
   }));
   const content: HeaderContent = { ...manifest, segments };
-  return { content: structuredClone(content) as MutableContent, manifest };
+  // One by one, as tensors of a manifest may share their encoding.
+  const tensors = content.tensors.map((tensor) => structuredClone(tensor));
+  return { content: { ...structuredClone(content), tensors } as MutableContent, manifest };
 }
 
 /** The file with another header; the data stays where it is unless the header's padded length changes. */

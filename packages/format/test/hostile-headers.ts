@@ -69,13 +69,13 @@ const CLAIMS: HostileHeader[] = [
   ),
   edited(
     'TENSOR_SHAPE',
-    'a million dimensions, for which there is room',
+    '900,000 dimensions, for which there is room',
     (editor) => {
       const vector = editor.take(4) + 4;
-      editor.view.setUint32(vector, 1_000_000, true);
+      editor.view.setUint32(vector, 900_000, true);
       editor.point(editor.field(tensor(editor.model), TENSOR.shape), vector);
     },
-    8 * MIB,
+    7 * MIB,
   ),
 ];
 

@@ -1,5 +1,5 @@
-// Hostile headers of up to 16 MiB that cost as much as they can before the rule that refuses them is met.
-import { LIMITS } from '@duobit/format';
+// Hostile headers of up to 8 MiB that cost as much as they can before the rule that refuses them is met.
+import { encodedPlaneLengths, LIMITS, type PlaneRole } from '@duobit/format';
 import type { MutableContent } from './forge.ts';
 import { edited, forged, type HeaderEditor, type HostileHeader } from './hostile-editor.ts';
 
@@ -66,29 +66,46 @@ function writePairs(editor: HeaderEditor, pairs: number, texts: number, textByte
   replaceRoot(editor, MODEL.metadata, vector);
 }
 
+type TensorKind = Omit<MutableContent['tensors'][number], 'name' | 'planes'>;
+
+const SMALL: TensorKind = {
+  shape: [1, 1],
+  encoding: { kind: 'int8', groupSize: 32 },
+  activation: null,
+};
+/** The one with the most planes, and all else that a tensor can have. */
+const LARGE: TensorKind = {
+  shape: [2, 32],
+  encoding: { kind: 'w11-outlier', groupSize: 32, offsets: true, outlierColumns: 1 },
+  activation: {
+    bits: 4,
+    clipLow: 1,
+    clipHigh: 1,
+    knee: null,
+    planeScales: [1, 2, 4, 8],
+  },
+};
+
 /** Tensors that are right one by one, named to come after the model's own. */
-function addTensors(content: MutableContent, count: number, nameLength: number): void {
+function addTensors(content: MutableContent, count: number, tensor: TensorKind): void {
+  const lengths = Object.entries(encodedPlaneLengths(tensor.encoding, tensor.shape)) as [PlaneRole, number][];
   for (let i = 0; i < count; i++) {
     content.tensors.push({
-      name: `z${String(i).padStart(nameLength - 1, '0')}`,
-      shape: [1, 1],
-      encoding: { kind: 'int8', groupSize: 32 },
-      planes: [
-        { role: 'codes', segment: 0, offset: 0, length: 4 },
-        { role: 'scale', segment: 0, offset: 256, length: 2 },
-      ],
-      activation: null,
+      ...tensor,
+      name: `z${String(i).padStart(89, '0')}`,
+      shape: [...tensor.shape],
+      planes: lengths.map(([role, length], k) => ({ role, segment: 0, offset: 256 * k, length })),
     });
   }
 }
 
-/** Segments of 2 TiB that share half a million chunk hashes. */
+/** Segments of 1 TiB that share 250,000 chunk hashes. */
 function shareHashes(code: string, count: number): HostileHeader {
   return edited(
     code,
-    `${count} segments of 2 TiB that share half a million chunk hashes`,
+    `${count} segments of 1 TiB that share 250,000 chunk hashes`,
     (editor) => {
-      const chunks = 500_000;
+      const chunks = 250_000;
       const segments = takeVector(editor, count);
       const vtable = writeVtable(editor, 24, [16, 0, 8, 20]);
       const tables = Array.from({ length: count }, () => takeTable(editor, vtable, 5));
@@ -109,19 +126,19 @@ function shareHashes(code: string, count: number): HostileHeader {
 export const VOLUME: readonly HostileHeader[] = [
   edited(
     'HEADER_BUDGET',
-    '65,000 offsets to one tensor of 60,000 offsets to one plane',
+    '2,000 offsets to one tensor of 2,000 offsets to one plane',
     (editor) => {
-      const tensors = editor.repeatOffset(65_000, null);
+      const tensors = editor.repeatOffset(2_000, null);
       const vtable = writeVtable(editor, 16, [4, 8, 0, 0, 0, 12]);
       const tensor = takeTable(editor, vtable, 3);
       // The vector's offsets lead to its end, where the vtable went: to the tensor instead.
-      for (let i = 0; i < 65_000; i++) editor.point(tensors + 4 + 4 * i, tensor);
+      for (let i = 0; i < 2_000; i++) editor.point(tensors + 4 + 4 * i, tensor);
       const empty = editor.take(8);
       editor.point(tensor + 4, empty);
       editor.point(tensor + 8, empty);
-      const planes = takeVector(editor, 60_000);
+      const planes = takeVector(editor, 2_000);
       const plane = takeTable(editor, writeVtable(editor, 4, []), 0);
-      for (let i = 0; i < 60_000; i++) editor.point(planes + 4 + 4 * i, plane);
+      for (let i = 0; i < 2_000; i++) editor.point(planes + 4 + 4 * i, plane);
       editor.point(tensor + 12, planes);
       replaceRoot(editor, MODEL.tensors, tensors);
     },
@@ -129,9 +146,9 @@ export const VOLUME: readonly HostileHeader[] = [
   ),
   edited(
     'HEADER_BUDGET',
-    '327,680 tiny tables',
+    '14,336 tiny tables',
     (editor) => {
-      const count = 65_536;
+      const count = 2_048;
       const tensors = takeVector(editor, count);
       const vtable = writeVtable(editor, 16, [4, 8, 0, 0, 0, 12]);
       const tables = Array.from({ length: count }, () => takeTable(editor, vtable, 3));
@@ -141,28 +158,35 @@ export const VOLUME: readonly HostileHeader[] = [
         editor.point(tensors + 4 + 4 * i, table);
         editor.point(table + 4, empty);
         editor.point(table + 8, empty);
-        const planes = takeVector(editor, 4);
+        const planes = takeVector(editor, 6);
         editor.point(table + 12, planes);
-        for (let k = 0; k < 4; k++) editor.point(planes + 4 + 4 * k, takeTable(editor, planeVtable, 0));
+        for (let k = 0; k < 6; k++) editor.point(planes + 4 + 4 * k, takeTable(editor, planeVtable, 0));
       }
       replaceRoot(editor, MODEL.tensors, tensors);
     },
     ROOM,
   ),
-  forged('PLANE_OVERLAP', '65,000 right tensors, all in one place', (content) => {
-    addTensors(content, 65_000, 90);
+  forged('PLANE_OVERLAP', '2,000 right tensors, all in one place', (content) => {
+    addTensors(content, 2_000, SMALL);
   }),
-  forged('TENSOR_DUPLICATE', '65,000 right tensors, the last two of one name', (content) => {
-    addTensors(content, 65_000, 90);
+  forged(
+    'PLANE_OVERLAP',
+    '1,330 right tensors of seven planes and a quantizer, all in one place',
+    (content) => {
+      addTensors(content, 1_330, LARGE);
+    },
+  ),
+  forged('TENSOR_DUPLICATE', '2,000 right tensors, the last two of one name', (content) => {
+    addTensors(content, 2_000, SMALL);
     content.tensors.at(-1)!.name = content.tensors.at(-2)!.name;
   }),
   edited(
     'LIMIT_EXCEEDED',
-    '65,000 metadata pairs',
+    '2,000 metadata pairs',
     (editor) => {
-      const pairs = editor.repeatOffset(65_000, null);
+      const pairs = editor.repeatOffset(2_000, null);
       const pair = takeTable(editor, editor.vtableOf(editor.model.metadata(0)!.bb_pos), 2);
-      for (let i = 0; i < 65_000; i++) editor.point(pairs + 4 + 4 * i, pair);
+      for (let i = 0; i < 2_000; i++) editor.point(pairs + 4 + 4 * i, pair);
       const empty = editor.take(8);
       editor.point(pair + 4, empty);
       editor.point(pair + 8, empty);
@@ -180,7 +204,7 @@ export const VOLUME: readonly HostileHeader[] = [
   ),
   edited(
     'HEADER_BUDGET',
-    '120 pairs that share one text of 1 MiB, in a header of 16 MiB',
+    '120 pairs that share one text of 1 MiB, in a header of 8 MiB',
     (editor) => {
       writePairs(editor, 120, 1, MIB);
     },
@@ -188,17 +212,17 @@ export const VOLUME: readonly HostileHeader[] = [
   ),
   edited(
     'METADATA_ORDER',
-    '15 texts of 1 MiB',
+    '7 texts of 1 MiB',
     (editor) => {
-      writePairs(editor, 15, 15, MIB);
+      writePairs(editor, 7, 7, MIB);
     },
     ROOM,
   ),
   edited(
     'SEGMENT_LAYOUT',
-    'a segment of 2 TiB, with half a million chunk hashes',
+    'a segment of 1 TiB, with 250,000 chunk hashes',
     (editor) => {
-      const chunks = 500_000;
+      const chunks = 250_000;
       const segment = editor.model.segments(0)!;
       const length = editor.field(segment, 2);
       editor.view.setBigUint64(length, BigInt(chunks) * BigInt(LIMITS.chunkBytes), true);
