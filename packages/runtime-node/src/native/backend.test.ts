@@ -7,6 +7,7 @@ import { buildPlan, KV_PRECISIONS, type Program, SLOTS } from '@duobit/core';
 import { makeTinyModel } from '@duobit/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createBackend } from '../backends.ts';
+import { INTERFACE } from './addon.ts';
 import { createNativeBackend, nativeSupport } from './backend.ts';
 import { benchNativeMatvec } from './bench.ts';
 
@@ -26,8 +27,8 @@ describe('an addon that cannot be used', () => {
     ['a file of junk', 'junk.node', () => Buffer.from('not a shared library')],
     ['an addon for another processor', 'alien.node', () => alienLibrary()],
     ['a module of another kind', 'other.cjs', () => Buffer.from('module.exports = { interface: 1 };')],
-    ['an addon of another version', 'old.cjs', () => fakeAddon(999, ['avx2'])],
-    ['an addon without kernels for the machine', 'none.cjs', () => fakeAddon(1, [])],
+    ['an addon of another version', 'old.cjs', () => fakeAddon(INTERFACE + 1, ['avx2'])],
+    ['an addon without kernels for the machine', 'none.cjs', () => fakeAddon(INTERFACE, [])],
   ] as const;
   it.each(cases)('%s: auto runs wasm with one line of notice, native says why', async (_, name, content) => {
     const path = join(folder, name);
@@ -45,7 +46,7 @@ describe('an addon that cannot be used', () => {
 
   it('one with plain C++ only is there when asked for, but auto prefers wasm and says so', async () => {
     process.env.DUOBIT_NATIVE = join(folder, 'plain.cjs');
-    writeFileSync(process.env.DUOBIT_NATIVE, fakeAddon(1, ['scalar']));
+    writeFileSync(process.env.DUOBIT_NATIVE, fakeAddon(INTERFACE, ['scalar']));
     const lines: string[] = [];
     const open = () => createBackend('auto', { threads: 1, onNotice: (line) => lines.push(line) });
     const backend = await open();
