@@ -3,7 +3,7 @@
 
 namespace duobit {
 
-constexpr int UNIT_BITS = 24;
+constexpr int UNIT_BITS = 20;
 constexpr uint64_t UNITS = (uint64_t{1} << UNIT_BITS) - 1;
 
 int Dealer::claim(uint64_t phase, int count, int thread) {

@@ -15,7 +15,7 @@ class Dealer {
   explicit Dealer(int threads) : counters_(std::make_unique<Counter[]>(threads)), threads_(threads) {}
   /** Where the part of a thread begins. */
   int beginOf(int thread, int count) const { return static_cast<int>(static_cast<int64_t>(count) * thread / threads_); }
-  /** The next of the `count` units of a phase for this thread; -1 when there is none, or the phase is over. */
+  /** The next of the `count` < 2^20 units of a phase for this thread; -1 when there is none, or the phase is over. */
   int claim(uint64_t phase, int count, int thread);
   /** Marks units as done; true for those that end the phase. */
   bool finish(uint64_t phase, int units, int count);
@@ -39,13 +39,13 @@ class Dealer {
   }
 
  private:
-  /** A phase times 2^24, plus how many units of a part are claimed. */
+  /** A phase times 2^20, plus how many units of a part are claimed. 44 bits of phases last for years of tokens. */
   struct alignas(64) Counter {
     std::atomic<uint64_t> word{0};
   };
   std::unique_ptr<Counter[]> counters_;
   const int threads_;
-  /** A phase times 2^24, plus how many of its units are done. */
+  /** A phase times 2^20, plus how many of its units are done. */
   alignas(64) std::atomic<uint64_t> done_{0};
   alignas(64) std::atomic<uint64_t> open_{0};
   Signal opened_;

@@ -200,14 +200,14 @@ void Program::work(const RunTicket& ticket) {
       for (int line = 0; line < 4 && ahead != end; ++line, ahead += 64) __builtin_prefetch(ahead);
     };
     for (int i = 0; i < FETCHED_AT_ONCE; ++i) fetch();
-    if (count == 0 || (done > 0 && dealer_.finish(first + p, done, count))) {
+    if (done > 0 && dealer_.finish(first + p, done, count)) {
       // What only one thread can do is done at once, by the one that knows first.
       for (++p; p < phases; ++p) {
         phase = &phaseSteps_[p];
         count = countUnits(*phase, request);
         if (count > 1) break;
         fetchSteps(p + 1);
-        if (count == 1) runUnit(*phase, request, 0, ticket.thread);
+        runUnit(*phase, request, 0, ticket.thread);
       }
       dealer_.open(first + p);
       continue;

@@ -96,12 +96,13 @@ describe.skipIf(!available)('options', () => {
     await expect(createNativeBackend()).rejects.toMatchObject({ code: 'BACKEND_UNSUPPORTED', where: 'isa' });
   });
 
-  it('prepares nothing after dispose, and a cache larger than the machine at no time', async () => {
+  it('prepares nothing after dispose, and a cache larger than the machine or endless runs at no time', async () => {
     const backend = await createNativeBackend({ threads: 1 });
     const source = makeTinyModel();
-    const prepare = (capacity: number) =>
-      backend.prepare(buildPlan(source), (name) => source.readTensor(name), { capacity, maxRows: 1 });
+    const prepare = (capacity: number, maxRows = 1) =>
+      backend.prepare(buildPlan(source), (name) => source.readTensor(name), { capacity, maxRows });
     await expect(prepare(2 ** 40)).rejects.toMatchObject({ code: 'BACKEND_OUT_OF_MEMORY' });
+    await expect(prepare(8, 65_537)).rejects.toMatchObject({ code: 'BACKEND_OPTION', where: 'maxRows' });
     await backend.dispose();
     await backend.dispose();
     await expect(prepare(1)).rejects.toMatchObject({ code: 'BACKEND_DISPOSED' });

@@ -55,6 +55,8 @@ export function nativeSupport(): NativeSupport {
 }
 
 const MOST_THREADS = 1024;
+/** Rows of a run whose units of attention fit the counters of native/dealer.h. */
+const MOST_ROWS = 65_536;
 
 /**
  * The fastest backend for CPUs.
@@ -183,13 +185,17 @@ async function prepareProgram(
   }
 }
 
-/** Refuses what this machine cannot hold, before the operating system would end the process for it. */
+/**
+ * Refuses what this machine cannot hold, before the operating system would end the process for it.
+ * @throws DuobitError `BACKEND_OPTION`, `BACKEND_OUT_OF_MEMORY`
+ */
 function checkMemory(plan: ExecutionPlan, options: PrepareOptions, kv: KvPrecision): void {
   const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(3)} GiB`;
   const { slots, cache } = countBytes(plan, options, kv);
   const most = totalmem();
-  const tooLarge = Math.max(options.capacity, options.maxRows) > 2 ** 31 - 1;
-  if (slots + cache > most || tooLarge)
+  if (options.maxRows > MOST_ROWS)
+    throw badOption('maxRows', `a run of ${options.maxRows} rows`, `Run at most ${MOST_ROWS} rows at once`);
+  if (slots + cache > most || options.capacity > 2 ** 31 - 1)
     throw outOfMemory(
       `${gib(slots)} of slots for ${options.maxRows} rows and ${gib(cache)} of KV cache for ${options.capacity} positions; ` +
         `this machine has ${gib(most)}`,
