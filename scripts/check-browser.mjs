@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'tsup';
+import { CHROMIUM_FLAGS } from '../bench/browser/chromium.mjs';
 import { runJob } from './browser/job.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -15,16 +16,6 @@ const ISOLATION = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
 };
-const FLAGS = [
-  '--headless=new',
-  '--no-sandbox',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--disable-gpu',
-];
 const LIMIT_MS = 120_000;
 
 const MODELS = [
@@ -65,10 +56,14 @@ async function runPage(script, jobs, headers, profile) {
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   const url = `http://127.0.0.1:${server.address().port}/`;
   // A group of its own, so that ending it ends the browser's other processes too.
-  const browser = spawn(process.argv[2] ?? 'chromium', [...FLAGS, `--user-data-dir=${profile}`, url], {
-    detached: true,
-    stdio: 'ignore',
-  });
+  const browser = spawn(
+    process.argv[2] ?? 'chromium',
+    [...CHROMIUM_FLAGS, `--user-data-dir=${profile}`, url],
+    {
+      detached: true,
+      stdio: 'ignore',
+    },
+  );
   browser.once('error', reject);
   browser.once('exit', (code) => reject(new Error(`the browser ended with ${code}`)));
   const timer = setTimeout(() => reject(new Error(`no answer in ${LIMIT_MS / 1000} s`)), LIMIT_MS);

@@ -7,7 +7,8 @@ import path from 'node:path';
 import { serveJob } from './server.mjs';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
-const FLAGS = [
+/** No window, no sandbox (which root must do without), nothing that asks the network by itself. */
+export const CHROMIUM_FLAGS = [
   '--headless=new',
   '--no-sandbox',
   '--disable-quic',
@@ -42,7 +43,7 @@ export async function runInChromium(command, job) {
   const profile = mkdtempSync(path.join(tmpdir(), 'duobit-chromium-'));
   const server = await serveJob(job);
   // A group of its own, so that ending it ends the browser's other processes too.
-  const browser = spawn(command, [...FLAGS, `--user-data-dir=${profile}`, server.url], {
+  const browser = spawn(command, [...CHROMIUM_FLAGS, `--user-data-dir=${profile}`, server.url], {
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
