@@ -4,7 +4,6 @@
 import { CONTROL, Control, Phase } from './layout';
 
 /** Returns when the word at `address` may differ from `seen`; 0 when that took longer than a lost thread would explain. */
-// @ts-ignore: decorator
 @external("env", "wait")
 declare function hostWait(address: usize, seen: u32): u32;
 
