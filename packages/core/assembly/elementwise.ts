@@ -1,4 +1,4 @@
-// The light operations of a block: norm, rotary embedding, gated activation, residual add, statistics.
+// The light operations of a block: norm, rotary embedding, gated activation, residual add.
 // Rows of f32 slots are padded with zeros to a multiple of 16 bytes; every kernel here keeps the padding zero.
 import { exponential } from './exponential';
 import { sumLanes } from './reduce';
@@ -64,23 +64,5 @@ export function siluMul(gate: usize, up: usize, out: usize, bytes: u32): void {
 export function add(input: usize, out: usize, bytes: u32): void {
   for (let i: u32 = 0; i < bytes; i += 16) {
     v128.store(out + i, f32x4.add(v128.load(out + i), v128.load(input + i)));
-  }
-}
-
-/**
- * sums[k] += sum over rows of input[row][k]^2, in f64, for first <= k < end (a multiple of 4, or the width: `sums` is padded
- * to a multiple of 4 values).
- */
-export function accumulateSquares(input: usize, stride: u32, sums: usize, rows: u32, first: u32, end: u32): void {
-  for (let k = first; k < end; k += 4) {
-    let low = v128.load(sums + (k << 3)), high = v128.load(sums + (k << 3), 16);
-    for (let row: u32 = 0; row < rows; ++row) {
-      const x = input + row * stride + (k << 2);
-      const a = f64x2.promote_low_f32x4(v128.load64_zero(x)), b = f64x2.promote_low_f32x4(v128.load64_zero(x + 8));
-      low = f64x2.add(low, f64x2.mul(a, a));
-      high = f64x2.add(high, f64x2.mul(b, b));
-    }
-    v128.store(sums + (k << 3), low);
-    v128.store(sums + (k << 3), high, 16);
   }
 }

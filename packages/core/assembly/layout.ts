@@ -18,7 +18,7 @@ export namespace Kind {
   export const Int8: u32 = 12;
   export const Int4: u32 = 13;
   export const Attention: u32 = 14;
-  export const Squares: u32 = 15;
+  export const Gram: u32 = 15;
 }
 
 /** One operation. Strides and sizes in bytes where the kernel takes bytes; unused fields are 0. */
@@ -26,7 +26,7 @@ export namespace Kind {
   kind: u32;
   /** 1 where only the rows that the run asks logits for take part. */
   logits: u32;
-  /** Units of the work that threads share out (tiles of a product, columns), and where they begin in the phase. */
+  /** Units of the work that threads share out (tiles of a product, strips of sums), and where they begin in the phase. */
   units: u32;
   base: u32;
   input: usize;

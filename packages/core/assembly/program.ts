@@ -2,7 +2,8 @@
 import { quantizeActivations } from './activations';
 import { attention, cacheRows } from './attention';
 import { denseMatMul, embedF32 } from './dense';
-import { accumulateSquares, add, rmsNorm, rope, siluMul } from './elementwise';
+import { add, rmsNorm, rope, siluMul } from './elementwise';
+import { accumulateGram } from './gram';
 import { embedInt4, embedInt8, int4MatMul, int8MatMul, roundRows } from './integer-dense';
 import { Control, Kind, Phase, PHASE_BYTES, Step, STEP_BYTES } from './layout';
 import { advance, claim, control, finishUnit, isDone, waitFor } from './pool';
@@ -82,7 +83,7 @@ function runTiles(s: Step, first: u32, end: u32): void {
   return max<u32>(1, (total + shares - 1) / shares);
 }
 
-/** What a phase deals out in this run: rows, blocks of queries, or tiles and columns. */
+/** What a phase deals out in this run: rows, blocks of queries, or tiles and strips. */
 function countItems(phase: Phase): u32 {
   const s = changetype<Step>(phase.first);
   if (isByRow(s)) return rows;
@@ -99,8 +100,8 @@ function runItems(phase: Phase, first: u32, end: u32): void {
     } else if (isProduct(s)) {
       // Either may lie before the step's own tiles.
       runTiles(s, max<u32>(first, s.base) - s.base, min<u32>(max<u32>(end, s.base) - s.base, s.units));
-    } else if (s.kind == Kind.Squares) {
-      accumulateSquares(s.input, s.inputStride, s.out, rows, first << 2, min<u32>(end << 2, s.width));
+    } else if (s.kind == Kind.Gram) {
+      accumulateGram(s.input, s.inputStride, s.second, s.secondStride, rows, s.width, s.out, scratch, first, end);
     } else {
       attention(
         s.input, s.inputStride, s.second, s.third, s.out, s.outStride, scratch, rows, position,

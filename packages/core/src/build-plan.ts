@@ -14,7 +14,7 @@ import {
 } from '@duobit/format';
 import type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
 import { ropeFrequencies } from './rope.ts';
-import { SLOTS, statisticsSlot } from './slots.ts';
+import { crossSlot, SLOTS, statisticsSlot, teacherSlot } from './slots.ts';
 
 /**
  * Part of a model. 'embedding' goes from slot 'tokens' to 'residual', a block from 'residual' to 'residual' (with a
@@ -32,8 +32,12 @@ export interface PlanOptions {
   /** Replaces the quantizer a tensor carries; null means unquantized input. Asked for W(1+1) weights under 'a4' only. */
   readonly quantizers?: ((weight: string) => ActivationQuantizer | null) | undefined;
   readonly section?: PlanSection | undefined;
-  /** Adds `accumulateSquares` on the (unquantized) input of every linear weight; see `statisticsSlot`. */
-  readonly statistics?: boolean | undefined;
+  /**
+   * 'gram' adds the Gram matrix of every distinct input of linear weights, in `statisticsSlot`; 'cross' besides it the
+   * products with the inputs of another model, which the caller writes to `teacherSlot` before each run, in `crossSlot`.
+   * Default 'none'.
+   */
+  readonly statistics?: 'none' | 'gram' | 'cross' | undefined;
 }
 
 /** What planning needs of a model: no weights are read. */
@@ -164,7 +168,7 @@ class PlanBuilder {
     const weights = blockWeights(block);
     const residual = this.#slot(SLOTS.residual, hiddenSize);
 
-    let normed = this.#norm(residual, weights.inputNorm);
+    const normed = this.#norm(residual, weights.inputNorm, SLOTS.normed);
     const query = this.#linear(normed, weights.q, SLOTS.query, headCount * headSize);
     const key = this.#linear(normed, weights.k, SLOTS.key, kvHeadCount * headSize);
     const value = this.#linear(normed, weights.v, SLOTS.value, kvHeadCount * headSize);
@@ -183,9 +187,9 @@ class PlanBuilder {
     });
     this.#add(this.#linear(attended, weights.o, SLOTS.branch, hiddenSize), residual);
 
-    normed = this.#norm(residual, weights.postNorm);
-    const gate = this.#linear(normed, weights.gate, SLOTS.gate, intermediateSize);
-    const up = this.#linear(normed, weights.up, SLOTS.up, intermediateSize);
+    const mlpNormed = this.#norm(residual, weights.postNorm, SLOTS.mlpNormed);
+    const gate = this.#linear(mlpNormed, weights.gate, SLOTS.gate, intermediateSize);
+    const up = this.#linear(mlpNormed, weights.up, SLOTS.up, intermediateSize);
     const activated = this.#written(SLOTS.activated, intermediateSize);
     this.operations.push({ op: 'siluMul', gate, up, out: activated });
     this.#add(this.#linear(activated, weights.down, SLOTS.branch, hiddenSize), residual);
@@ -194,15 +198,15 @@ class PlanBuilder {
   head(): void {
     const { hiddenSize, vocabularySize, tiedHead } = this.#source.architecture;
     const weight = tiedHead ? LLAMA.embedding : LLAMA.head;
-    const normed = this.#norm(this.#slot(SLOTS.residual, hiddenSize), LLAMA.finalNorm);
-    this.#count(normed, statisticsSlot(LLAMA.head), hiddenSize);
+    const normed = this.#norm(this.#slot(SLOTS.residual, hiddenSize), LLAMA.finalNorm, SLOTS.normed);
+    this.#count(normed, LLAMA.head, hiddenSize);
     const out = this.#written(SLOTS.logits, vocabularySize);
     this.operations.push({ op: 'logits', input: normed, weight, out });
   }
 
-  #norm(input: string, weight: string): string {
+  #norm(input: string, weight: string, outName: string): string {
     const { hiddenSize, normEpsilon } = this.#source.architecture;
-    const out = this.#written(SLOTS.normed, hiddenSize);
+    const out = this.#written(outName, hiddenSize);
     this.operations.push({ op: 'rmsNorm', input, weight, epsilon: normEpsilon, out });
     return out;
   }
@@ -210,7 +214,7 @@ class PlanBuilder {
   /** out = input W^T, on codes or on f32 as the weight's encoding and the options say. */
   #linear(input: string, weight: string, outName: string, width: number): string {
     const tensor = this.#tensors.get(weight)!;
-    this.#count(input, statisticsSlot(weight), tensor.shape[1]!);
+    this.#count(input, weight, tensor.shape[1]!);
     if (tensor.encoding.kind !== 'w11') {
       const out = this.#written(outName, width);
       this.operations.push({ op: 'denseMatMul', input, weight, out });
@@ -255,10 +259,18 @@ class PlanBuilder {
     return out;
   }
 
-  #count(input: string, out: string, width: number): void {
-    if (!this.#options.statistics || this.#counted.has(out)) return;
-    this.#counted.add(out);
-    this.operations.push({ op: 'accumulateSquares', input, out: this.#slot(out, width, 'stat') });
+  /** Adds the statistics of a linear weight's input, unless those of the same input are there. */
+  #count(input: string, weight: string, width: number): void {
+    const { statistics = 'none' } = this.#options;
+    const gram = statisticsSlot(weight);
+    if (statistics === 'none' || this.#counted.has(gram)) return;
+    this.#counted.add(gram);
+    const accumulate = (other: string | null, out: string): void => {
+      this.#slot(out, width * width, 'stat');
+      this.operations.push({ op: 'accumulateGram', input, other, out });
+    };
+    accumulate(null, gram);
+    if (statistics === 'cross') accumulate(this.#slot(teacherSlot(weight), width), crossSlot(weight));
   }
 
   #add(input: string, out: string): void {

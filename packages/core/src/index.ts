@@ -23,6 +23,7 @@ export {
   checkTokens,
   checkWrite,
 } from './backends/checks.ts';
+export { listSymmetricSums, mirrorUpper } from './backends/gram.ts';
 export { createReferenceBackend } from './backends/reference/backend.ts';
 export { createWasmBackend, type WasmBackendOptions } from './backends/wasm/backend.ts';
 export { benchMatvec, type MatvecOptions, type MatvecReport } from './backends/wasm/bench.ts';
@@ -46,6 +47,6 @@ export type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
 export { createRandom } from './random.ts';
 export { ropeFrequencies } from './rope.ts';
 export { type SamplerOptions, sampleToken } from './sampler.ts';
-export { SLOTS, statisticsSlot } from './slots.ts';
+export { crossSlot, inputSlot, SLOTS, statisticsSlot, teacherSlot } from './slots.ts';
 export type { StreamDecoder } from './stream-decoder.ts';
 export { createTokenizer, type DecodeOptions, type EncodeOptions, type Tokenizer } from './tokenizer.ts';

@@ -5,7 +5,7 @@ import type { ActivationQuantizer } from '@duobit/format';
 /**
  * A buffer of `rows x width` values, where rows is the number of tokens in a run.
  * 'tokens': int32 ids, width 1. 'f32': activations. 'a4': 4-bit codes with one (lo, step) pair a row.
- * 'stat': `width` f64/f32 sums, kept across runs, independent of rows.
+ * 'stat': `width` f64 sums, kept across runs, independent of rows.
  */
 export interface Slot {
   readonly kind: 'tokens' | 'f32' | 'a4' | 'stat';
@@ -62,8 +62,17 @@ export type Operation =
   | { readonly op: 'add'; readonly input: string; readonly out: string }
   /** Like denseMatMul, over the rows that the run asks logits for; `out` has that many rows. */
   | { readonly op: 'logits'; readonly input: string; readonly weight: string; readonly out: string }
-  /** out[k] += sum over rows of input[t][k]^2: the diagonal of the calibration Hessian. `out` is a 'stat' slot. */
-  | { readonly op: 'accumulateSquares'; readonly input: string; readonly out: string };
+  /**
+   * out[i][j] += sum over rows of input[t][i] * other[t][j]. `out` is a 'stat' slot K * K wide that no other operation adds
+   * to, row-major. Without `other` (null) input stands for it: the Gram matrix X^T X, symmetric, the Hessian of a
+   * linear layer's squared error but for a factor. `other` is an 'f32' slot as wide as `input`.
+   */
+  | {
+      readonly op: 'accumulateGram';
+      readonly input: string;
+      readonly other: string | null;
+      readonly out: string;
+    };
 
 export interface ExecutionPlan {
   readonly slots: Readonly<Record<string, Slot>>;

@@ -80,14 +80,6 @@ static void addTo(const float* input, float* out, int width) {
   for (int k = 0; k < width; k += VW) storeTo(out, k, width, add(loadTo(out, k, width), loadTo(input, k, width)));
 }
 
-static void squares(const float* x, size_t xStride, int rows, int first, int end, double* sums) {
-  for (int row = 0; row < rows; ++row)
-    for (int k = first; k < end; ++k) {
-      const double value = x[row * xStride + k];
-      sums[k] += value * value;
-    }
-}
-
 /** M rows times one panel of 2 VW outputs; with `more`, added to what is there. */
 template <int M>
 static inline void multiplyPanel(const float* w, int count, const float* x, size_t xStride, float* out,

@@ -1,6 +1,7 @@
 // The table of one instruction set's kernels; the last include of its file.
 #pragma once
 #include "kernels-attention.h"
+#include "kernels-gram.h"
 #include "kernels-integer.h"
 #include "kernels-w11.h"
 
@@ -8,7 +9,7 @@ namespace duobit::KERNEL_ISA {
 
 static const Kernels TABLE = {
     KERNEL_NAME, VW, CHUNK, byteOfRow, quantizeRow, w11Coded, w11Float, dense, roundRow, integer,
-    rmsNorm, rope, cacheRow, attention, mergeAttention, siluMul, addTo, squares,
+    rmsNorm, rope, cacheRow, attention, mergeAttention, siluMul, addTo, gram,
 };
 
 }  // namespace duobit::KERNEL_ISA

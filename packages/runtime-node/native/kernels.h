@@ -117,6 +117,23 @@ constexpr size_t attentionScratch(size_t headSize, size_t count) {
   return MOST_QUERIES * (2 * ATTENTION_BLOCK + 2 * (headSize + CACHE_GROUP)) + 2 * ATTENTION_ROWS * count;
 }
 
+/** Rows of a matrix of sums that are one unit of work; a multiple of every DENSE_ROWS. */
+constexpr int GRAM_STRIP = 48;
+/** Rows of activations whose products are summed in f32: a panel of them and a tile fit the first-level cache. */
+constexpr int GRAM_ROWS = 256;
+
+/** sums[i][j] += sum over rows of x[row][i] * y[row][j]. Where y is x, only for j >= i and what tiles hold besides. */
+struct GramTask {
+  const float *x, *y;
+  size_t xStride, yStride;
+  int rows, width;
+  double* sums;
+  /** gramScratch() floats. */
+  float* scratch;
+};
+
+constexpr size_t gramScratch(size_t vectorWidth) { return GRAM_ROWS * (GRAM_STRIP + 2 * vectorWidth); }
+
 struct Kernels {
   const char* name;
   int vectorWidth;
@@ -146,7 +163,8 @@ struct Kernels {
   void (*mergeAttention)(const float* stats, const float* mixes, int parts, int headCount, int headSize, float* out);
   void (*siluMul)(const float* gate, const float* up, float* out, int width);
   void (*add)(const float* input, float* out, int width);
-  void (*squares)(const float* x, size_t xStride, int rows, int first, int end, double* sums);
+  /** The strips first <= strip < end of the matrix. */
+  void (*gram)(const GramTask&, int first, int end);
 };
 
 /** Null where this build or this machine lacks the instruction set. */

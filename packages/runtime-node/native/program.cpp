@@ -66,11 +66,13 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
     rounded_ = {codes_.as<uint8_t>(), codeStride, scales_.as<float>(), codeSums_.as<int32_t>(), groups};
   }
   size_t scratch = 4 * lanes * 256, heads = 0;
-  for (const Step& step : steps_)
+  for (const Step& step : steps_) {
+    if (step.kind == Kind::Gram) scratch = std::max(scratch, gramScratch(lanes));
     if (step.kind == Kind::Attention) {
       heads = std::max(heads, static_cast<size_t>(step.numbers[1]));
       scratch = std::max(scratch, attentionScratch(geometry.headSize, heads));
     }
+  }
   partStats_ = Memory(MOST_PARTS * heads * 2 * sizeof(float));
   partMixes_ = Memory(MOST_PARTS * heads * geometry.headSize * sizeof(float));
   for (int thread = 0; thread < pool_->threads(); ++thread) scratch_.emplace_back(scratch * sizeof(float));
@@ -90,10 +92,11 @@ void Program::addSteps(const Operation& o) {
     case Op::Rope: step.kind = Kind::Rope; step.out = slot(0); break;
     case Op::SiluMul: step.kind = Kind::SiluMul; step.b = slot(1); step.out = slot(2); break;
     case Op::Add: step.kind = Kind::Add; step.out = slot(1); break;
-    case Op::Squares:
-      step.kind = Kind::Squares;
-      step.out = slot(1);
-      step.units = step.out->width;
+    case Op::Gram:
+      step.kind = Kind::Gram;
+      step.b = slot(1);
+      step.out = slot(2);
+      step.units = (step.a->width + GRAM_STRIP - 1) / GRAM_STRIP;
       break;
     case Op::Attention:
       step.kind = Kind::CacheRows;
@@ -274,7 +277,9 @@ void Program::runUnit(const PhaseSteps& phase, const Request& request, int unit,
     } else if (isProduct(step.kind)) {
       runProduct(step, request, std::max(0, first - step.base), std::min(step.units, end - step.base), thread);
     } else {
-      kernels_.squares(step.a->row(0), step.a->stride / 4, request.rows, first, end, step.out->memory.as<double>());
+      kernels_.gram({step.a->row(0), step.b->row(0), step.a->stride / 4, step.b->stride / 4, request.rows, step.a->width,
+                     step.out->memory.as<double>(), scratch_[thread].as<float>()},
+                    first, end);
     }
   }
 }

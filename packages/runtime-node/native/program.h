@@ -20,7 +20,7 @@ struct SlotSpec {
 };
 
 /** Operations as the caller numbers them; the order is part of the interface with src/native/compile.ts. */
-enum class Op { Embed, RmsNorm, Quantize, W11MatMul, DenseMatMul, Rope, Attention, SiluMul, Add, Logits, Squares };
+enum class Op { Embed, RmsNorm, Quantize, W11MatMul, DenseMatMul, Rope, Attention, SiluMul, Add, Logits, Gram };
 
 /** `slots`: what the operation reads, then what it writes; unused entries are -1. */
 struct Operation {
@@ -59,7 +59,7 @@ class Program {
   enum class Kind {
     Embed, RmsNorm, Quantize, RoundRows, Rope, CacheRows, MergeAttention, SiluMul, Add, Angles,  // row by row
     W11Coded, W11Float, Dense, Integer,                                          // products, in tiles
-    Attention, Squares,
+    Attention, Gram,
   };
   struct Slot {
     SlotKind kind;
@@ -81,13 +81,13 @@ class Program {
     Weight weight{};
     double numbers[5] = {};
     bool logits = false;
-    /** Tiles of a product, and where they begin among those of the products of its phase. */
+    /** Tiles of a product or strips of sums, and where they begin among those of the products of its phase. */
     int units = 0, base = 0;
   };
   /** Steps that need nothing that another thread wrote in the same phase. */
   struct PhaseSteps {
     size_t first, end;
-    /** Tiles or columns of all its steps. */
+    /** Tiles or strips of all its steps. */
     int total;
     /** The next phase of products; the number of phases when there is none. */
     size_t nextProducts;

@@ -60,8 +60,22 @@ export function contractCases(): ConformanceCase[] {
         await demandCode('PLAN_INVALID', 'no rows', () => prepare(multiply('x', 'y'), dense, 0));
         await demandCode('PLAN_INVALID', 'wrong kind', () =>
           prepare(
-            operationPlan({ x: f32(5), y: f32(5) }, [{ op: 'accumulateSquares', input: 'x', out: 'y' }]),
+            operationPlan({ x: f32(5), y: f32(25) }, [
+              { op: 'accumulateGram', input: 'x', other: null, out: 'y' },
+            ]),
           ),
+        );
+        const sums = { x: f32(5), y: f32(4), s: { kind: 'stat', width: 25 } } as const;
+        const add = (other: string | null) =>
+          ({ op: 'accumulateGram', input: 'x', other, out: 's' }) as const;
+        await demandCode('PLAN_INVALID', 'sums of another width', () =>
+          prepare(operationPlan({ ...sums, s: { kind: 'stat', width: 5 } }, [add(null)])),
+        );
+        await demandCode('PLAN_INVALID', 'another input of another width', () =>
+          prepare(operationPlan(sums, [add('y')])),
+        );
+        await demandCode('PLAN_INVALID', 'two operations on the same sums', () =>
+          prepare(operationPlan(sums, [add(null), add('x')])),
         );
       },
     },

@@ -8,12 +8,12 @@ import {
   attentionBound,
   dotBound,
   gateBound,
+  gramBound,
   integerDotBound,
   normBound,
   rotationBound,
   SMALLEST_GROUP,
   scoreErrorFactor,
-  squaresBound,
   w11Bound,
   w11CodedBound,
 } from './tolerance.ts';
@@ -192,12 +192,27 @@ export function expectSum(a: Float32Array, b: Float32Array): Expectation[] {
   return Array.from(a, (value, i) => ({ value: value + b[i]!, allowed: 0 }));
 }
 
-/** Column sums of squares over rows of `width` values. */
-export function expectSquares(x: Float32Array, width: number): Expectation[] {
-  const rows = x.length / width;
-  return Array.from({ length: width }, (_, k) => {
-    let value = 0;
-    for (let t = 0; t < rows; t++) value += x[t * width + k]! ** 2;
-    return { value, allowed: squaresBound(rows, value) };
-  });
+/** The pairs of rows that went into a sum of products, and the most of them in one run. */
+export interface CountedRows {
+  readonly left: Float32Array[];
+  readonly right: Float32Array[];
+  longest: number;
+}
+
+/** sum over rows of left[t][i] * right[t][j], row-major. */
+export function expectGram({ left, right, longest }: CountedRows): Expectation[] {
+  const size = left[0]!.length;
+  const values = new Float64Array(size * size);
+  const absolute = new Float64Array(size * size);
+  for (const [t, row] of left.entries())
+    for (let i = 0; i < size; i++)
+      for (let j = 0; j < size; j++) {
+        const product = row[i]! * right[t]![j]!;
+        values[i * size + j]! += product;
+        absolute[i * size + j]! += Math.abs(product);
+      }
+  return Array.from(values, (value, at) => ({
+    value,
+    allowed: gramBound(longest, left.length, absolute[at]!),
+  }));
 }

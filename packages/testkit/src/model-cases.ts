@@ -79,7 +79,7 @@ export function modelCases(): ConformanceCase[] {
       name: `whole model, ${name}`,
       run: async (backend) => {
         const source = makeTinyModel({ seed: 50 + index, ...options });
-        const plan = buildPlan(source, { activations, statistics: index % 2 === 0 });
+        const plan = buildPlan(source, { activations, statistics: index % 2 === 0 ? 'gram' : 'none' });
         const random = createRandom(60 + index);
         const runs = (
           [
@@ -130,7 +130,7 @@ export function modelCases(): ConformanceCase[] {
       let residual = await pass({ section: 'embedding' }, SLOTS.tokens, tokens, SLOTS.residual);
       for (let block = 0; block < source.architecture.blockCount; block++)
         residual = await pass(
-          { section: { block }, statistics: true },
+          { section: { block }, statistics: 'gram' },
           SLOTS.residual,
           residual,
           SLOTS.residual,
@@ -148,7 +148,8 @@ export function modelCases(): ConformanceCase[] {
     name: 'one block with statistics, from residual to residual',
     run: async (backend) => {
       const source = makeTinyModel({ seed: 71, linear: 'w11' });
-      const plan = buildPlan(source, { section: { block: 1 }, statistics: true });
+      const plan = buildPlan(source, { section: { block: 1 }, statistics: 'cross' });
+      const teachers = Object.entries(plan.slots).filter(([name]) => name.startsWith('teacher:'));
       const random = createRandom(72);
       const runs = [
         [0, 6],
@@ -156,7 +157,12 @@ export function modelCases(): ConformanceCase[] {
         [4, 2],
       ].map(([position, rows]) => ({
         request: { rows: rows!, position: position!, logits: 'none' as const },
-        inputs: { [SLOTS.residual]: drawActivations(random, rows! * source.architecture.hiddenSize) },
+        inputs: {
+          [SLOTS.residual]: drawActivations(random, rows! * source.architecture.hiddenSize),
+          ...Object.fromEntries(
+            teachers.map(([name, { width }]) => [name, drawActivations(random, rows! * width)]),
+          ),
+        },
       }));
       await checkPlanOnBackend(backend, plan, source.made, runs, 8);
     },

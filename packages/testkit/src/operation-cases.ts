@@ -1,7 +1,9 @@
 // Conformance of single operations, over the sizes where kernels go wrong: one column, odd and prime sizes, a short last
 // group, sizes that are no multiple of a vector or a tile.
 import type { ActivationQuantizer } from '@duobit/format';
+import { compareValues, exactly } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
+import { expectGram } from './expected.ts';
 import {
   COLUMNS,
   codedPlan,
@@ -13,7 +15,7 @@ import {
   runOf,
   tensorMap,
 } from './operation-plans.ts';
-import { createRandom, drawActivations, drawNormal } from './random-values.ts';
+import { createRandom, drawActivations, drawIntegers, drawNormal } from './random-values.ts';
 import { makeDense, makeInteger, makeW11 } from './tensors.ts';
 import { checkPlanOnBackend } from './trace.ts';
 
@@ -245,19 +247,67 @@ function rowCases(): ConformanceCase[] {
         }
       },
     },
-    {
-      name: 'accumulateSquares sums over runs',
-      run: async (backend) => {
-        const draw = createRandom(36);
-        for (const width of [1, 31, 64, 172]) {
-          const plan = operationPlan({ x: f32(width), s: { kind: 'stat', width } }, [
-            { op: 'accumulateSquares', input: 'x', out: 's' },
+  ];
+}
+
+/** Sizes around the edges of tiles, and runs longer than what a backend may sum at once. */
+function gramCases(): ConformanceCase[] {
+  const sums = (width: number) => ({ kind: 'stat', width: width * width }) as const;
+  return [
+    ...[1, 5, 17, 31, 64, 100, 172].map(
+      (width): ConformanceCase => ({
+        name: `accumulateGram of one input and of two, over runs, K ${width}`,
+        run: async (backend) => {
+          const draw = createRandom(3600 + width);
+          const slots = { x: f32(width), y: f32(width), s: sums(width), c: sums(width) };
+          const plan = operationPlan(slots, [
+            { op: 'accumulateGram', input: 'x', other: null, out: 's' },
+            { op: 'accumulateGram', input: 'x', other: 'y', out: 'c' },
           ]);
-          const runs = [3, 1, 4].map((rows) => ({
+          const runs = [3, 1, 70].map((rows) => ({
             request: runOf(rows),
-            inputs: { x: drawActivations(draw, rows * width) },
+            inputs: { x: drawActivations(draw, rows * width), y: drawActivations(draw, rows * width, 0.1) },
           }));
-          await checkPlanOnBackend(backend, plan, new Map(), runs, 8);
+          await checkPlanOnBackend(backend, plan, new Map(), runs, 70);
+        },
+      }),
+    ),
+    {
+      name: 'accumulateGram of integers is exact, and symmetric where it should be',
+      run: async (backend) => {
+        const draw = createRandom(37);
+        const [width, rows] = [90, 600];
+        const slots = { x: f32(width), y: f32(width), s: sums(width), c: sums(width), d: sums(width) };
+        const plan = operationPlan(slots, [
+          { op: 'accumulateGram', input: 'x', other: null, out: 's' },
+          { op: 'accumulateGram', input: 'x', other: 'x', out: 'd' },
+          { op: 'accumulateGram', input: 'x', other: 'y', out: 'c' },
+        ]);
+        const [x, y] = [drawIntegers(draw, rows * width, -8, 7), drawIntegers(draw, rows * width, -8, 7)];
+        const program = await backend.prepare(
+          plan,
+          async () => Promise.reject(new Error('the plan has no weights')),
+          { capacity: rows, maxRows: rows },
+        );
+        try {
+          const counted = (right: Float32Array) => ({
+            left: Array.from({ length: rows }, (_, t) => x.subarray(t * width, (t + 1) * width)),
+            right: Array.from({ length: rows }, (_, t) => right.subarray(t * width, (t + 1) * width)),
+            longest: rows,
+          });
+          await program.write('x', x);
+          await program.write('y', y);
+          await program.run(runOf(rows));
+          for (const [slot, right] of [
+            ['s', x],
+            ['d', x],
+            ['c', y],
+          ] as const) {
+            const values = expectGram(counted(right)).map(({ value }) => value);
+            compareValues(`slot ${slot}`, await program.read(slot), exactly(values));
+          }
+        } finally {
+          await program.dispose();
         }
       },
     },
@@ -265,5 +315,5 @@ function rowCases(): ConformanceCase[] {
 }
 
 export function operationCases(): ConformanceCase[] {
-  return [...matMulCases(), ...quantizerCases(), ...rowCases()];
+  return [...matMulCases(), ...quantizerCases(), ...rowCases(), ...gramCases()];
 }

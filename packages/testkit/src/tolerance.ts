@@ -109,7 +109,13 @@ export function gateBound(result: number, gate: number, up: number): number {
   return (EXP_ERROR + gamma(6)) * Math.abs(result) + 2 ** -100 * Math.abs(gate * up) + UNDERFLOW;
 }
 
-/** Sums of squares: only positive terms. Double-precision sums are read out in f32. */
-export function squaresBound(rows: number, result: number): number {
-  return gamma(rows + 3) * result + UNDERFLOW;
+/**
+ * Sums of products over runs: within a run at most its rows in f32, each product and sum rounded; between runs and blocks
+ * in double precision; rounded when read.
+ * @param longest most rows in one run
+ * @param rows rows of all runs, each of which may lose a product to underflow
+ * @param absolute sum over all rows of |x y|
+ */
+export function gramBound(longest: number, rows: number, absolute: number): number {
+  return gamma(longest + 2) * absolute + rows * UNDERFLOW;
 }

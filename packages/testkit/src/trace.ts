@@ -13,14 +13,15 @@ import {
 } from '@duobit/core';
 import { compareValues, type Expectation, exactly } from './compare.ts';
 import {
+  type CountedRows,
   type ExpectedCodes,
   expectAttention,
   expectCodes,
   expectDense,
   expectGate,
+  expectGram,
   expectNorm,
   expectRotation,
-  expectSquares,
   expectSum,
   expectW11,
   expectW11Coded,
@@ -69,6 +70,8 @@ function readsOf(operation: Operation): string[] {
       return [operation.gate, operation.up];
     case 'add':
       return [operation.input, operation.out];
+    case 'accumulateGram':
+      return [operation.input, operation.other ?? operation.input];
     default:
       return [operation.input];
   }
@@ -122,7 +125,7 @@ class PlanChecker {
   /** Rotated keys and values of every position so far, by layer. */
   readonly #cache = new Map<number, { keys: CachedRow[]; values: CachedRow[] }>();
   /** All rows that fed each statistics slot. */
-  readonly #counted = new Map<string, number[]>();
+  readonly #counted = new Map<string, CountedRows>();
 
   constructor(plan: ExecutionPlan, tensors: ReadonlyMap<string, MadeTensor>, kv: KvPrecision) {
     this.#kv = kv;
@@ -215,11 +218,13 @@ class PlanChecker {
       }
       case 'add':
         return expectSum(held.get(operation.out)!, held.get(operation.input)!);
-      case 'accumulateSquares': {
-        const counted = this.#counted.get(operation.out) ?? [];
+      case 'accumulateGram': {
+        const counted = this.#counted.get(operation.out) ?? { left: [], right: [], longest: 0 };
         this.#counted.set(operation.out, counted);
-        counted.push(...held.get(operation.input)!);
-        return expectSquares(Float32Array.from(counted), this.#plan.slots[operation.out]!.width);
+        counted.left.push(...rowsOf(operation.input));
+        counted.right.push(...rowsOf(operation.other ?? operation.input));
+        counted.longest = Math.max(counted.longest, rows);
+        return expectGram(counted);
       }
     }
   }

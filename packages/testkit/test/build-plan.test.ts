@@ -1,10 +1,13 @@
 import {
   buildPlan,
+  crossSlot,
+  inputSlot,
   listPlanWeights,
   listTensors,
   type PlanOptions,
   SLOTS,
   statisticsSlot,
+  teacherSlot,
 } from '@duobit/core';
 import type { ActivationQuantizer, Architecture, TensorInfo } from '@duobit/format';
 import { DuobitError } from '@duobit/format';
@@ -76,7 +79,7 @@ describe('buildPlan', () => {
     expect(quantize.map((operation) => 'input' in operation && operation.input)).toEqual([
       SLOTS.normed,
       SLOTS.attended,
-      SLOTS.normed,
+      SLOTS.mlpNormed,
       SLOTS.activated,
     ]);
   });
@@ -101,7 +104,7 @@ describe('buildPlan', () => {
     expect(inputOf('q_proj')).toBe('normed.a4');
     expect(inputOf('k_proj')).toBe('normed.a4.1');
     expect(inputOf('v_proj')).toBe('normed');
-    expect(inputOf('gate_proj')).toBe('normed.a4');
+    expect(inputOf('gate_proj')).toBe('mlpNormed.a4');
     expect(operations.filter(({ op }) => op === 'quantizeActivations')).toHaveLength(5);
   });
 
@@ -138,9 +141,9 @@ describe('buildPlan', () => {
   });
 
   it('adds statistics of each distinct input, before it is used', () => {
-    const operations = ops({ statistics: true });
+    const operations = ops({ statistics: 'gram' });
     const slots = operations.flatMap((operation) =>
-      operation.op === 'accumulateSquares' ? [operation.out] : [],
+      operation.op === 'accumulateGram' ? [operation.out] : [],
     );
     expect(slots).toEqual([
       'stat:model.layers.0.self_attn.input',
@@ -153,12 +156,51 @@ describe('buildPlan', () => {
       'stat:model.layers.1.mlp.output',
       'stat:head',
     ]);
-    const plan = buildPlan(w11, { statistics: true });
+    const plan = buildPlan(w11, { statistics: 'gram' });
     for (const { name, kind, shape } of listTensors(w11.architecture))
       if (kind === 'linear')
-        expect(plan.slots[statisticsSlot(name)]).toEqual({ kind: 'stat', width: shape[1] });
-    expect(plan.slots[statisticsSlot('lm_head.weight')]).toEqual({ kind: 'stat', width: 64 });
+        expect(plan.slots[statisticsSlot(name)]).toEqual({ kind: 'stat', width: shape[1]! ** 2 });
+    expect(plan.slots[statisticsSlot('lm_head.weight')]).toEqual({ kind: 'stat', width: 64 ** 2 });
     expect(statisticsSlot('other.weight')).toBe('stat:other.weight');
+  });
+
+  it('adds products with the inputs of a teacher, which the caller writes', () => {
+    const plan = buildPlan(w11, { section: { block: 0 }, statistics: 'cross' });
+    const counted = plan.operations.flatMap((operation) =>
+      operation.op === 'accumulateGram' ? [operation] : [],
+    );
+    expect(counted).toHaveLength(8);
+    for (const { name, kind, shape, block } of listTensors(w11.architecture)) {
+      if (kind !== 'linear' || block !== 0) continue;
+      const input = inputSlot(name);
+      expect(counted).toContainEqual({
+        op: 'accumulateGram',
+        input,
+        other: null,
+        out: statisticsSlot(name),
+      });
+      expect(counted).toContainEqual({
+        op: 'accumulateGram',
+        input,
+        other: teacherSlot(name),
+        out: crossSlot(name),
+      });
+      expect(plan.slots[teacherSlot(name)]).toEqual({ kind: 'f32', width: shape[1] });
+      expect(plan.slots[crossSlot(name)]).toEqual({ kind: 'stat', width: shape[1]! ** 2 });
+    }
+  });
+
+  it('keeps every distinct input of a block to the end of a run', () => {
+    const { operations } = buildPlan(dense, { section: { block: 0 } });
+    for (const { name, kind, block } of listTensors(dense.architecture)) {
+      if (kind !== 'linear' || block !== 0) continue;
+      const slot = inputSlot(name);
+      const product = operations.findIndex((operation) => 'weight' in operation && operation.weight === name);
+      expect(operations[product]).toMatchObject({ op: 'denseMatMul', input: slot });
+      const later = operations.slice(product).map((operation) => ('out' in operation ? operation.out : ''));
+      expect(later).not.toContain(slot);
+    }
+    expect(() => inputSlot('model.norm.weight')).toThrow(RangeError);
   });
 
   it('carries the window, the epsilon and the frequencies', () => {

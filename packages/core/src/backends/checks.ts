@@ -32,7 +32,15 @@ export function checkPlan(plan: ExecutionPlan, weightOf: (name: string) => Weigh
   for (const [name, slot] of Object.entries(plan.slots))
     if (!Number.isSafeInteger(slot.width) || slot.width < 1 || (slot.kind === 'tokens' && slot.width !== 1))
       throw planInvalid(`slot "${name}" of kind '${slot.kind}' has width ${slot.width}`, name);
-  for (const operation of plan.operations) checkOperation(plan, operation, weightOf);
+  const sums = new Set<string>();
+  for (const operation of plan.operations) {
+    checkOperation(plan, operation, weightOf);
+    if (operation.op !== 'accumulateGram') continue;
+    // Of a symmetric matrix only a triangle is kept up, which another operation's sums would not fit.
+    if (sums.has(operation.out))
+      throw planInvalid(`two operations add to slot "${operation.out}"`, operation.out);
+    sums.add(operation.out);
+  }
 }
 
 function checkOperation(
@@ -133,9 +141,12 @@ function checkOperation(
     case 'add':
       width(operation.input, ['f32'], width(operation.out, ['f32']));
       break;
-    case 'accumulateSquares':
-      width(operation.input, ['f32'], width(operation.out, ['stat']));
+    case 'accumulateGram': {
+      const size = width(operation.input, ['f32']);
+      if (operation.other !== null) width(operation.other, ['f32'], size);
+      width(operation.out, ['stat'], size * size);
       break;
+    }
     default:
       throw planInvalid(`operation "${op}" is not known`, op);
   }

@@ -40,7 +40,7 @@ const MAX_ROWS = 64;
 /**
  * Runs windows of the text through the checkpoint block by block and collects the sums of squares.
  *
- * Memory: one block in full precision plus windows x context x hidden f32 values. Deterministic for a
+ * Memory: one block in full precision with the Gram matrices of its inputs, plus windows x context x hidden f32 values. Deterministic for a
  * deterministic backend.
  * @throws DuobitError `TEXT_TOO_SHORT`, `QUANTIZE_OPTION`, `CALIBRATION_NOT_FINITE`, `ABORTED`
  */
@@ -71,7 +71,7 @@ export async function calibrate(
   const squares = new Map<string, Float64Array>();
   const total = architecture.blockCount * windows.length;
   for (let block = 0; block < architecture.blockCount; block++) {
-    const plan = buildPlan(checkpoint, { section: { block }, statistics: true });
+    const plan = buildPlan(checkpoint, { section: { block }, statistics: 'gram' });
     const program = await backend.prepare(plan, (name) => readChecked(checkpoint, name), {
       capacity: context,
       maxRows: Math.min(MAX_ROWS, context),
@@ -82,9 +82,12 @@ export async function calibrate(
         run.onProgress?.(`block ${block}`, block * windows.length + index, total);
         await runStream(program, stream, architecture.hiddenSize);
       }
+      const diagonals = new Map<string, Float64Array>();
       for (const { name, kind, block: owner } of listTensors(architecture)) {
         if (kind !== 'linear' || owner !== block) continue;
-        const sums = Float64Array.from(await program.read(statisticsSlot(name)));
+        const slot = statisticsSlot(name);
+        const sums = diagonals.get(slot) ?? diagonalOf(await program.read(slot));
+        diagonals.set(slot, sums);
         const broken = sums.findIndex((sum) => !Number.isFinite(sum));
         if (broken >= 0) {
           throw new DuobitError(
@@ -105,6 +108,12 @@ export async function calibrate(
   }
   run.onProgress?.('done', total, total);
   return { squares, tokens: windows.length * context };
+}
+
+/** The diagonal of a row-major square matrix. */
+function diagonalOf(matrix: Float32Array): Float64Array {
+  const side = Math.sqrt(matrix.length);
+  return Float64Array.from({ length: side }, (_, k) => matrix[k * (side + 1)]!);
 }
 
 /**

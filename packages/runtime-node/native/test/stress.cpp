@@ -72,17 +72,19 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   const int wg = program.addWeight(drawInteger(program, inner, hidden)), wu = program.addWeight(drawInteger(program, inner, hidden));
   const auto dense = drawHalves(static_cast<size_t>(hidden) * inner);
   const int wd = program.addWeight(packDense(program.arena(), kernels, dense.data(), DenseKind::F16, hidden, inner));
-  enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS };
+  enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS, CROSS };
   const auto f32 = [](int width) { return SlotSpec{SlotKind::F32, width}; };
   const std::vector<SlotSpec> slots = {
       {SlotKind::Tokens, 1}, f32(hidden), f32(hidden), {SlotKind::A4, hidden}, f32(query), f32(kv), f32(kv), f32(query),
-      {SlotKind::A4, query}, f32(inner), f32(inner), f32(inner), f32(hidden), f32(vocabulary), {SlotKind::Stat, hidden}};
+      {SlotKind::A4, query}, f32(inner), f32(inner), f32(inner), f32(hidden), f32(vocabulary), {SlotKind::Stat, hidden * hidden},
+      {SlotKind::Stat, hidden * hidden}};
   const int in = coded ? CODES : NORMED, attended = coded ? ATTENDED_CODES : ATTENDED;
   const double h = headSize;
   const std::vector<Operation> operations = {
       {Op::Embed, {TOKENS, RESIDUAL, -1, -1}, embedding, {}},
       {Op::RmsNorm, {RESIDUAL, NORMED, -1, -1}, norm, {1e-5}},
-      {Op::Squares, {NORMED, STATS, -1, -1}, -1, {}},
+      {Op::Gram, {NORMED, NORMED, STATS, -1}, -1, {}},
+      {Op::Gram, {NORMED, RESIDUAL, CROSS, -1}, -1, {}},
       {Op::Quantize, {NORMED, CODES, -1, -1}, -1, {0.9, 1}},
       {Op::W11MatMul, {in, Q, -1, -1}, wq, {}},
       {Op::W11MatMul, {in, K, -1, -1}, wk, {}},
@@ -118,9 +120,11 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   run(prompt, 0, prompt);
   for (int step = 0; step < steps; ++step) run(1, far + step, step == 1 ? 0 : 1);
   const size_t at = results.size();
-  results.resize(at + hidden + query);
+  const size_t sums = program.readSize(STATS, 0);
+  results.resize(at + 2 * sums + query);
   program.read(STATS, 0, results.data() + at);
-  program.read(ATTENDED_CODES, 1, results.data() + at + hidden);
+  program.read(CROSS, 0, results.data() + at + sums);
+  program.read(ATTENDED_CODES, 1, results.data() + at + 2 * sums);
   return results;
 }
 

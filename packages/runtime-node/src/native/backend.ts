@@ -12,6 +12,8 @@ import {
   KV_PRECISIONS,
   type KvPrecision,
   listPlanWeights,
+  listSymmetricSums,
+  mirrorUpper,
   type PrepareOptions,
   type Program,
   type RunRequest,
@@ -211,6 +213,7 @@ class NativeProgram implements Program {
   /** What token slots hold, to be checked against the size of the vocabulary that each is looked up in. */
   readonly #tokens: ReadonlyMap<string, { readonly values: Int32Array; readonly vocabulary: number }>;
   readonly #logitSlots: ReadonlySet<string>;
+  readonly #symmetric: ReadonlyMap<string, number>;
   /** Null once disposed. */
   #handle: ProgramHandle | null;
   /** The latest run; null before the first and after one that failed. */
@@ -237,6 +240,7 @@ class NativeProgram implements Program {
     );
     const logits = plan.operations.flatMap((operation) => (operation.op === 'logits' ? [operation.out] : []));
     this.#logitSlots = new Set(logits);
+    this.#symmetric = listSymmetricSums(plan);
     this.weightBytes = addon.weightBytes(handle);
   }
 
@@ -263,7 +267,11 @@ class NativeProgram implements Program {
     const handle = this.#alive();
     checkSlot(this.#plan, name);
     const slot = this.#slotIds.get(name)!;
-    if (this.#plan.slots[name]!.kind === 'stat') return this.#addon.read(handle, slot, 0);
+    if (this.#plan.slots[name]!.kind === 'stat') {
+      const sums = this.#addon.read(handle, slot, 0);
+      mirrorUpper(sums, this.#symmetric.get(name) ?? 0);
+      return sums;
+    }
     if (this.#latest === null)
       throw new DuobitError('RUN_INVALID', `slot "${name}" was read before a successful run`, {
         where: name,

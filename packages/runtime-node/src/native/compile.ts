@@ -22,7 +22,7 @@ const OPERATIONS: readonly Operation['op'][] = [
   'siluMul',
   'add',
   'logits',
-  'accumulateSquares',
+  'accumulateGram',
 ];
 /** op, 4 slots, weight, 5 numbers */
 const RECORD = 11;
@@ -88,6 +88,8 @@ function listOperands(operation: Operation): { slots: string[]; numbers: number[
     }
     case 'siluMul':
       return { slots: [operation.gate, operation.up, operation.out], numbers: [] };
+    case 'accumulateGram':
+      return { slots: [operation.input, operation.other ?? operation.input, operation.out], numbers: [] };
     case 'w11MatMul':
     case 'denseMatMul':
     case 'logits':

@@ -6,6 +6,7 @@ import { listPlanWeights } from '../../build-plan.ts';
 import type { ExecutionPlan, Operation } from '../../plan.ts';
 import { checkPlan, checkPrepareOptions, checkRun, checkSlot, checkTokens, checkWrite } from '../checks.ts';
 import {
+  addOuterProduct,
   attendRow,
   type CodedRow,
   gateRow,
@@ -204,12 +205,11 @@ class ReferenceProgram implements Program {
           for (let i = 0; i < out.length; i++) out[i]! += input[i]!;
         }
         break;
-      case 'accumulateSquares': {
+      case 'accumulateGram': {
         const sums = this.#sums.get(operation.out)!;
-        for (let t = 0; t < rows; t++) {
-          const input = this.#row(operation.input, t);
-          for (let k = 0; k < sums.length; k++) sums[k]! += input[k]! * input[k]!;
-        }
+        const { input, other } = operation;
+        for (let t = 0; t < rows; t++)
+          addOuterProduct(this.#row(input, t), this.#row(other ?? input, t), sums);
         break;
       }
     }

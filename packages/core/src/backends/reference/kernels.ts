@@ -188,3 +188,9 @@ export function attendRow(
 export function gateRow(gate: Float32Array, up: Float32Array, out: Float32Array): void {
   for (let i = 0; i < gate.length; i++) out[i] = (gate[i]! / (1 + Math.exp(-gate[i]!))) * up[i]!;
 }
+
+/** sums[i][j] += x[i] * y[j]; row-major. */
+export function addOuterProduct(x: Float32Array, y: Float32Array, sums: Float64Array): void {
+  for (let i = 0; i < x.length; i++)
+    for (let j = 0; j < y.length; j++) sums[i * y.length + j]! += x[i]! * y[j]!;
+}

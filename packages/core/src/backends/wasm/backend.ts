@@ -5,6 +5,7 @@ import type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from 
 import { listPlanWeights } from '../../build-plan.ts';
 import type { ExecutionPlan } from '../../plan.ts';
 import { checkPlan, checkPrepareOptions, checkRun, checkSlot, checkWrite } from '../checks.ts';
+import { listSymmetricSums, mirrorUpper } from '../gram.ts';
 import { type CompiledPlan, compilePlan, type MatrixWeight } from './compile.ts';
 import { Heap } from './heap.ts';
 import { compileKernels, instantiateKernels, type Kernels } from './kernels.ts';
@@ -129,6 +130,7 @@ class WasmProgram implements Program {
   readonly weightBytes: number;
   readonly #plan: ExecutionPlan;
   readonly #options: PrepareOptions;
+  readonly #symmetric: ReadonlyMap<string, number>;
   /** Null once disposed: the memory goes with the last reference to it. */
   #held: Held | null;
   /** Rows of the latest run, and those of them that went through `logits`; null before the first and after a failure. */
@@ -137,6 +139,7 @@ class WasmProgram implements Program {
   constructor(plan: ExecutionPlan, options: PrepareOptions, held: Held, weightBytes: number) {
     this.#plan = plan;
     this.#options = { ...options };
+    this.#symmetric = listSymmetricSums(plan);
     this.#held = held;
     this.weightBytes = weightBytes;
   }
@@ -177,7 +180,11 @@ class WasmProgram implements Program {
     const { heap, compiled } = this.#alive();
     checkSlot(this.#plan, name);
     const slot = compiled.slots.get(name)!;
-    if (slot.kind === 'stat') return Float32Array.from(heap.doubles(slot.pointer, slot.width));
+    if (slot.kind === 'stat') {
+      const sums = Float32Array.from(heap.doubles(slot.pointer, slot.width));
+      mirrorUpper(sums, this.#symmetric.get(name) ?? 0);
+      return sums;
+    }
     if (this.#rows === null)
       throw new DuobitError('RUN_INVALID', `slot "${name}" was read before a successful run`, {
         where: name,

@@ -9,6 +9,8 @@ import {
   allocateCache,
   allocateSlots,
   type Cache,
+  GRAM_SCRATCH,
+  GRAM_STRIP,
   roundedRowBytes,
   type SlotMemory,
   W11_SCRATCH,
@@ -96,7 +98,8 @@ function scratchBytes(
 ): number {
   const product = w11.size > 0 ? W11_SCRATCH : 0;
   const attention = plan.cacheLayers > 0 ? (8 * cacheSize + 4 * capacity) * 4 : 0;
-  return padTo(Math.max(product, attention), 64);
+  const gram = plan.operations.some(({ op }) => op === 'accumulateGram') ? GRAM_SCRATCH : 0;
+  return padTo(Math.max(product, attention, gram), 64);
 }
 
 function compilePreparation(
@@ -194,11 +197,13 @@ function addSteps(steps: Step[], operation: Operation, context: Context): void {
     case 'add':
       steps.push({ kind: 'add', ...reads(slot(operation.input)), ...writes(slot(operation.out)) });
       break;
-    case 'accumulateSquares': {
+    case 'accumulateGram': {
       const input = slot(operation.input);
-      const units = Math.ceil(input.width / 4);
+      const other = slot(operation.other ?? operation.input);
+      const second = { second: other.pointer, secondStride: other.stride };
+      const units = Math.ceil(input.width / GRAM_STRIP);
       const out = slot(operation.out).pointer;
-      steps.push({ kind: 'squares', ...reads(input), out, width: input.width, units });
+      steps.push({ kind: 'gram', ...reads(input), ...second, out, width: input.width, units });
       break;
     }
   }

@@ -137,15 +137,32 @@ describe('light operations', () => {
     );
   });
 
-  it('accumulateSquares, over several runs', async () => {
+  it('accumulateGram, over several runs', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.record(size), async ({ width, rows, seed }) => {
-        const x = drawActivations(createRandom(seed), rows * width);
-        const slots = { x: { kind: 'f32', width }, s: { kind: 'stat', width } } as const;
-        const operation = { op: 'accumulateSquares', input: 'x', out: 's' } as const;
-        const sums = await runOperation({ slots, operation, inputs: { x }, rows, runs: 3 }, 's');
-        const exact = (k: number) => 3 * x.reduce((sum, v, i) => sum + (i % width === k ? v * v : 0), 0);
-        expectWithin(sums, exact, (k) => tolerance.squaresBound(1, exact(k)));
+      fc.asyncProperty(fc.record(size), fc.boolean(), async ({ width, rows, seed }, symmetric) => {
+        const random = createRandom(seed);
+        const [x, y] = [drawActivations(random, rows * width), drawActivations(random, rows * width)];
+        const slot = { kind: 'f32', width } as const;
+        const slots = { x: slot, y: slot, s: { kind: 'stat', width: width ** 2 } } as const;
+        const operation = {
+          op: 'accumulateGram',
+          input: 'x',
+          other: symmetric ? null : 'y',
+          out: 's',
+        } as const;
+        const sums = await runOperation({ slots, operation, inputs: { x, y }, rows, runs: 3 }, 's');
+        const right = symmetric ? x : y;
+        const sumOf = (at: number, f: (product: number) => number) => {
+          const [i, j] = [Math.floor(at / width), at % width];
+          let sum = 0;
+          for (let t = 0; t < rows; t++) sum += 3 * f(x[t * width + i]! * right[t * width + j]!);
+          return sum;
+        };
+        expectWithin(
+          sums,
+          (at) => sumOf(at, (product) => product),
+          (at) => tolerance.gramBound(rows, 3 * rows, sumOf(at, Math.abs)),
+        );
       }),
     );
   });

@@ -6,7 +6,7 @@ import type { Heap } from './heap.ts';
 import { padTo } from './weights.ts';
 
 /**
- * 'tokens': int32. 'f32': rows of `stride` bytes, padded with zeros to 16. 'stat': f64 sums, padded to 4 values.
+ * 'tokens': int32. 'f32': rows of `stride` bytes, padded with zeros to 16. 'stat': f64 sums.
  * 'a4': for each row the subset-sum tables of `stride` bytes (16 for every 4 columns), (lo, step) at `params`, and at `sums`
  * the sum of the codes of every 32 columns as i16, `sumStride` bytes a row.
  */
@@ -25,7 +25,7 @@ export function allocateSlots(heap: Heap, plan: ExecutionPlan, maxRows: number):
   for (const [name, { kind, width }] of Object.entries(plan.slots)) {
     const purpose = `slot "${name}"`;
     const stride = kind === 'a4' ? padTo(width, 16) * 4 : kind === 'tokens' ? 4 : padTo(width, 4) * 4;
-    const bytes = kind === 'stat' ? padTo(width, 4) * 8 : maxRows * stride;
+    const bytes = kind === 'stat' ? width * 8 : maxRows * stride;
     const pointer = heap.allocate(bytes, purpose);
     const params = kind === 'a4' ? heap.allocate(maxRows * 8, purpose) : 0;
     const sumStride = kind === 'a4' ? codeSumStride(width) : 0;
@@ -70,3 +70,8 @@ export function roundedRowBytes(columns: number, groupSize: number): number {
 
 /** Bytes of scratch that a thread takes for a W(1+1) product: the constant of this name in assembly/w11.ts. */
 export const W11_SCRATCH = 32_768;
+
+/** Rows of a matrix of sums that are one unit of work: the constant of this name in assembly/gram.ts. */
+export const GRAM_STRIP = 48;
+/** Bytes of scratch that a thread takes for such sums: 256 rows of a strip and of 8 other columns. */
+export const GRAM_SCRATCH = 256 * (GRAM_STRIP + 8) * 4;

@@ -18,7 +18,7 @@ const KINDS = [
   'int8',
   'int4',
   'attention',
-  'squares',
+  'gram',
 ] as const;
 
 export type StepKind = (typeof KINDS)[number];
@@ -62,7 +62,7 @@ export type Step = {
   readonly kind: StepKind;
   /** Only the rows that the run asks logits for take part. */
   readonly logits?: boolean;
-  /** Tiles of a product or groups of columns, which threads share out. */
+  /** Tiles of a product or strips of sums, which threads share out. */
   readonly units?: number;
 } & { readonly [Field in (typeof FIELDS)[number] | (typeof FLOAT_FIELDS)[number]]?: number };
 
