@@ -136,7 +136,7 @@ export function invert(l: usize, stride: u32, n: u32): void {
       for (let j: u32 = 0; j < i; ++j) {
         let sum: f64 = 0;
         for (let k = j; k < i; ++k) sum += load<f64>(row + k * SIZE) * load<f64>(at(l, stride, k, j));
-        store<f64>(row + j * SIZE, -sum * scale);
+        store<f64>(row + j * SIZE, 0 - sum * scale);
       }
       store<f64>(row + i * SIZE, scale);
     }
@@ -147,7 +147,8 @@ export function invert(l: usize, stride: u32, n: u32): void {
   solveRight(below, stride, l, stride, n - m, m);
   for (let i: u32 = 0; i < n - m; ++i) {
     const row = below + i * stride;
-    for (let j: u32 = 0; j < m; ++j) store<f64>(row + j * SIZE, -load<f64>(row + j * SIZE));
+    // 0 - x, so that a zero stays positive.
+    for (let j: u32 = 0; j < m; ++j) store<f64>(row + j * SIZE, 0 - load<f64>(row + j * SIZE));
   }
   invert(l, stride, m);
   invert(rest, stride, n - m);

@@ -14,6 +14,7 @@ export function propagateErrors(
 ): void {
   for (let row: u32 = 0; row < rows; ++row) {
     // The sum of two f32 is exact in f64 unless they are 2^28 apart, so ties are found and go to the lower level.
+    // Of equal levels the last is taken from above, the first from below.
     for (let i: u32 = 1; i < levelCount; ++i) {
       const middle = 0.5 * (<f64>load<f32>(levels + ((i - 1) << 2)) + <f64>load<f32>(levels + (i << 2)));
       store<f64>(thresholds + ((i - 1) << 3), middle);

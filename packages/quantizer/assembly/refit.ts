@@ -1,33 +1,36 @@
 // Normal equations of the levels of one row when its codes are given: w ~ B l with B [columns, 4 groups] one-hot.
 
-/** Longest group: its sums lie here, 4 buckets and the sum weighted by w, f64. */
-const MAX_GROUP: u32 = 1024;
-const buckets = memory.data(32768, 16);
-const weighted = memory.data(8192, 16);
+/** Columns summed at a time: 4 buckets and the sum weighted by w, f64, together in a first-level cache. */
+const STRIP: u32 = 512;
+/** Bytes of one of these lines of sums: not a multiple of 4 KiB, which a store and the next load would take for the same place. */
+const LINE: u32 = 4160;
+const buckets = memory.data(16640, 64);
+const weighted = memory.data(4160, 64);
 
 /**
  * A += B^T H B and r += B^T H w for one row: A [4 groups, 4 groups] f64, r [4 groups] f64. H [columns, columns] f32 is
- * symmetric and its blocks on and above the diagonal are read; rows of `stride` bytes, padded with zeros to a whole vector,
- * as w f32 is. Groups of up to MAX_GROUP columns, a multiple of 4. Sums in f64, in a fixed order.
+ * symmetric, and what it has on and above its diagonal blocks is read; rows of `stride` bytes, and up to 12 bytes past the
+ * last. Sums in f64, in a fixed order.
  */
 export function sumLevels(
   h: usize, stride: u32, w: usize, codes: usize, a: usize, r: usize, columns: u32, groupSize: u32,
 ): void {
   const groups = (columns + groupSize - 1) / groupSize, side = groups << 5;
   for (let i: u32 = 0; i < groups; ++i) {
-    for (let j = i; j < groups; ++j) {
-      const top = i * groupSize, start = j * groupSize, height = min<u32>(groupSize, columns - top);
-      const width = min<u32>(groupSize, columns - start);
-      sumBlock(h + top * stride + (start << 2), stride, w + (top << 2), codes + top, height, (width + 3) & ~3);
+    const top = i * groupSize, height = min<u32>(groupSize, columns - top);
+    for (let start = top; start < columns; start += STRIP) {
+      const width = min<u32>(STRIP, columns - start), corner = h + top * stride + (start << 2);
+      sumStrip(corner, stride, w + (top << 2), codes + top, height, (width + 3) & ~3);
       for (let k: u32 = 0; k < width; ++k) {
-        const code = <u32>load<u8>(codes + start + k), value = <f64>load<f32>(w + ((start + k) << 2));
+        const j = (start + k) / groupSize, column = (j << 2) + <u32>load<u8>(codes + start + k);
+        const value = <f64>load<f32>(w + ((start + k) << 2));
         for (let c: u32 = 0; c < 4; ++c) {
-          const sum = load<f64>(buckets + ((c * MAX_GROUP + k) << 3)), line = (i << 2) + c, column = (j << 2) + code;
+          const sum = load<f64>(buckets + c * LINE + (k << 3)), line = (i << 2) + c;
           accumulate(a + line * side + (column << 3), sum);
           if (i != j) accumulate(a + column * side + (line << 3), sum);
           accumulate(r + (line << 3), sum * value);
         }
-        if (i != j) accumulate(r + (((j << 2) + code) << 3), load<f64>(weighted + (k << 3)));
+        if (i != j) accumulate(r + (column << 3), load<f64>(weighted + (k << 3)));
       }
     }
   }
@@ -38,11 +41,11 @@ export function sumLevels(
 }
 
 /** buckets[c][k] = sum of H[row][k] over rows of code c; weighted[k] = sum of w[row] H[row][k]. `width` a multiple of 4. */
-function sumBlock(h: usize, stride: u32, w: usize, codes: usize, height: u32, width: u32): void {
-  for (let c: u32 = 0; c < 4; ++c) memory.fill(buckets + ((c * MAX_GROUP) << 3), 0, width << 3);
+function sumStrip(h: usize, stride: u32, w: usize, codes: usize, height: u32, width: u32): void {
+  for (let c: u32 = 0; c < 4; ++c) memory.fill(buckets + c * LINE, 0, width << 3);
   memory.fill(weighted, 0, width << 3);
   for (let row: u32 = 0; row < height; ++row) {
-    const bucket = buckets + ((<u32>load<u8>(codes + row) * MAX_GROUP) << 3);
+    const bucket = buckets + <u32>load<u8>(codes + row) * LINE;
     const value = f64x2.splat(<f64>load<f32>(w + (row << 2)));
     for (let k: u32 = 0; k < width; k += 4) {
       const four = v128.load(h + (k << 2)), to = bucket + (k << 3), total = weighted + (k << 3);

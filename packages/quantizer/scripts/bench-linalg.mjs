@@ -12,6 +12,8 @@ import { plainInverseCholesky, plainSubtractProduct } from './plain-linalg.mjs';
 const SOURCE = join(dirname(fileURLToPath(import.meta.url)), '../src/linalg/index.ts');
 const BLOCK = 128;
 const GROUP = 128;
+/** Right-hand sides of a system. */
+const SOLVED = 256;
 /** Plain loops run up to this size. */
 const PLAIN_SIZE = 600;
 
@@ -70,6 +72,13 @@ function benchInverse(n) {
   const [ours, plain] = race(n > 2048 ? 2 : 5, runs);
   print('inverseCholesky', n, ours, (2 / 3) * n ** 3);
   if (plain) print('… in plain JavaScript', n, plain, (2 / 3) * n ** 3);
+}
+
+function benchSolve(n) {
+  const [h, b] = [makeHessian(n), drawFloats(SOLVED * n)];
+  const run = (x) => linalg.solveSymmetric(space, h, n, x, SOLVED);
+  const [seconds] = race(n > 2048 ? 2 : 5, [{ prepare: () => b.slice(), run }]);
+  print(`solveSymmetric, ${SOLVED} right-hand sides`, n, seconds, n ** 3 / 3 + 2 * SOLVED * n * n);
 }
 
 function benchProduct(n) {
@@ -135,6 +144,7 @@ console.log('| operation | size | seconds | GFLOP/s |\n| --- | --- | ---: | ---:
 const sizes = process.argv.slice(2).map(Number);
 for (const n of sizes.length > 0 ? sizes : [576, 1536, 4096]) {
   benchInverse(n);
+  benchSolve(n);
   benchProduct(n);
   benchBlock(n);
   benchRows(n);

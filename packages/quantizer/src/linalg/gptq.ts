@@ -22,7 +22,7 @@ export interface BlockErrors {
 
 /**
  * Quantizes a block of columns in order (Frantar et al. 2022, arXiv 2210.17323, algorithm 1, inner loop): the nearest level
- * of w_j, ties to the lower one, then w_k -= e_j U_jk for the columns k > j of the block. All in f32, multiplication and
+ * of w_j, ties to the lower one (of equal levels the last for a w_j above them, else the first), then w_k -= e_j U_jk for the columns k > j of the block. All in f32, multiplication and
  * subtraction rounded apart. Any quantizer with a row's values known before is a table of levels; the points of a uniform
  * grid are one.
  *
