@@ -59,7 +59,8 @@ export interface BackendOptions {
   readonly backend: BackendName;
   /** Undefined: the backend's own choice. */
   readonly threads: number | undefined;
-  readonly activations: 'a4' | 'f16';
+  /** Undefined: as the model says. */
+  readonly activations: 'a4' | 'f16' | undefined;
   /** Undefined: the backend's own choice. */
   readonly kv: KvPrecision | undefined;
 }
@@ -84,10 +85,9 @@ export function addBackendOptions(command: Command): Command {
     .addOption(
       new Option(
         '--activations <kind>',
-        'inputs of quantized layers: a4 (4-bit codes) or f16 (not quantized, for measuring the weights alone)',
-      )
-        .choices(['a4', 'f16'])
-        .default('a4'),
+        "inputs of linear layers: a4 (4-bit codes, by the model's quantizers, or by plain ones where a checkpoint has none) or " +
+          'f16 (not quantized, for measuring the weights alone) (default: a4 for a .duo file, f16 for a checkpoint)',
+      ).choices(['a4', 'f16']),
     )
     .addOption(
       new Option(

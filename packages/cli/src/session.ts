@@ -14,6 +14,8 @@ export interface Session {
   readonly kind: ModelKind;
   readonly source: ModelSource;
   readonly model: Model;
+  /** What the inputs of linear layers are. */
+  readonly activations: 'a4' | 'f16';
   /** SHA-256 that identifies the model: of a container its header, of a checkpoint its weights. */
   hash(): Promise<{ readonly of: 'header' | 'weights'; readonly sha256: string }>;
   close(): Promise<void>;
@@ -49,6 +51,9 @@ export async function openSource(path: string, signal: AbortSignal): Promise<Ope
   }
 }
 
+/** What `--activations a4` gives the inputs of a checkpoint, which has no quantizers of its own. */
+const PLAIN_QUANTIZER = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } as const;
+
 /** `contextLength`: KV cache positions; absent takes the model's own, up to what core allows by default. */
 export async function openSession(
   context: Context,
@@ -57,6 +62,7 @@ export async function openSession(
   contextLength?: number,
 ): Promise<Session> {
   const { kind, source, hash } = await openSource(path, context.signal);
+  const activations = options.activations ?? (kind === 'container' ? 'a4' : 'f16');
   const closers = [() => source.close()];
   const progress = createProgress(context.io, { lines: { load: 0 } });
   const close = async (): Promise<void> => {
@@ -70,7 +76,8 @@ export async function openSession(
     });
     closers.push(() => backend.dispose());
     const model = await createModel(source, backend, {
-      activations: options.activations,
+      activations,
+      ...(kind === 'checkpoint' ? { quantizers: () => PLAIN_QUANTIZER } : {}),
       signal: context.signal,
       onLoad: (loaded, total) => progress.update('load', loaded, total),
       ...(contextLength === undefined ? {} : { contextLength }),
@@ -88,7 +95,7 @@ export async function openSession(
         context,
         `note: asked for a KV cache of ${options.kv}; the ${model.backendName} backend keeps ${model.kv}`,
       );
-    return { kind, source, model, hash, close };
+    return { kind, source, model, activations, hash, close };
   } catch (error) {
     progress.stop();
     await close();

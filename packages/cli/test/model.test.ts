@@ -174,7 +174,15 @@ describe('duobit eval ppl', () => {
     const a4 = await runJson(['eval', 'ppl', container.path(), ...windows]);
     const f16 = await runJson(['eval', 'ppl', container.path(), ...windows, '--activations', 'f16']);
     expect(f16.json.activations).toBe('f16');
+    expect(a4.json.activations).toBe('a4');
     expect(f16.json.perplexity).not.toBe(a4.json.perplexity);
+  });
+
+  it('quantizes the inputs of a checkpoint only when asked to', async () => {
+    const full = await runJson(['eval', 'ppl', CHECKPOINT, ...windows]);
+    const a4 = await runJson(['eval', 'ppl', CHECKPOINT, ...windows, '--activations', 'a4']);
+    expect([full.json.activations, a4.json.activations]).toEqual(['f16', 'a4']);
+    expect(a4.json.perplexity).toBeGreaterThan(Number(full.json.perplexity));
   });
 
   it('prints text for people', async () => {

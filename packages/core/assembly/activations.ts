@@ -1,5 +1,6 @@
 // Dynamic 4-bit quantization of activations (docs/numerics.md, "Activations"), straight into the subset-sum tables that
-// the W(1+1) kernel looks up. Every step is one correctly rounded f32 operation, in the order that the reference takes.
+// the W(1+1) kernel looks up, and back. Every step is one correctly rounded f32 operation, in the order that the reference takes.
+import { storePart } from './simd';
 
 /** The 16 subset sums of codes 4 j .. 4 j + 3; entry e sums the codes whose bit is set in e. Index 255 gives 0. */
 @inline function storeTable(tables: usize, codes: v128, j: u8): void {
@@ -90,6 +91,25 @@ export function quantizeActivations(
       const sum = <u32>load<u8>(table, 15) + load<u8>(table, 31) + load<u8>(table, 47) + load<u8>(table, 63);
       const total = sums + row * sumStride + ((k >> 5) << 1);
       store<u16>(total, <u16>((k & 16 ? <u32>load<u16>(total) : 0) + sum));
+    }
+  }
+}
+
+/**
+ * Rows of `width` values that tables stand for: lo + step * code, each step rounded to f32. Entry 1 << j of a table is the code
+ * of its column j. The padding of rows is left alone.
+ */
+export function decodeActivations(
+  tables: usize, tableStride: u32, params: usize, out: usize, outStride: u32, rows: u32, width: u32,
+): void {
+  const n: i8 = -1;
+  const singles = i8x16(1, n, n, n, 2, n, n, n, 4, n, n, n, 8, n, n, n);
+  for (let row: u32 = 0; row < rows; ++row) {
+    const lo = v128.load32_splat(params + (row << 3)), step = v128.load32_splat(params + (row << 3), 4);
+    const from = tables + row * tableStride, to = out + row * outStride;
+    for (let k: u32 = 0; k < width; k += 4) {
+      const codes = f32x4.convert_i32x4_s(i8x16.swizzle(v128.load(from + (k << 2)), singles));
+      storePart(to + (k << 2), f32x4.add(lo, f32x4.mul(step, codes)), width - k);
     }
   }
 }

@@ -8,20 +8,9 @@
 // multiply-adds, or 12 fused ones with relaxed SIMD. Rows of x are taken
 // BAND at a time, so that they stay in the second-level cache while W streams past once a band.
 import { sumFour } from './reduce';
-import { mulAdd } from './simd';
+import { mulAdd, storePart } from './simd';
 
 const BAND: u32 = 48;
-
-/** Writes the first `count` (1 to 4) lanes. */
-@inline function storeOutputs(out: usize, y: v128, count: u32): void {
-  if (count >= 4) {
-    v128.store(out, y);
-    return;
-  }
-  v128.store_lane<f32>(out, y, 0);
-  if (count > 1) v128.store_lane<f32>(out, y, 1, 4);
-  if (count > 2) v128.store_lane<f32>(out, y, 2, 8);
-}
 
 /** 3 rows of x by 4 rows of W; `bytes` of a row of x. */
 function multiplyBlock(x: usize, xStride: u32, w: usize, bytes: u32, out: usize, outStride: u32, count: u32): void {
@@ -40,9 +29,9 @@ function multiplyBlock(x: usize, xStride: u32, w: usize, bytes: u32, out: usize,
     a3 = mulAdd(a3, v, p); b3 = mulAdd(b3, v, q); c3 = mulAdd(c3, v, r);
     x += 16; x1 += 16; x2 += 16; w += 64;
   }
-  storeOutputs(out, sumFour(a0, a1, a2, a3), count);
-  storeOutputs(out + outStride, sumFour(b0, b1, b2, b3), count);
-  storeOutputs(out + 2 * outStride, sumFour(c0, c1, c2, c3), count);
+  storePart(out, sumFour(a0, a1, a2, a3), count);
+  storePart(out + outStride, sumFour(b0, b1, b2, b3), count);
+  storePart(out + 2 * outStride, sumFour(c0, c1, c2, c3), count);
 }
 
 /** One row of x by 4 rows of W. */
@@ -78,7 +67,7 @@ export function denseMatMul(
         multiplyBlock(x + row * xStride, xStride, w, bytes, out + row * outStride + (n << 2), outStride, count);
       }
       for (; row < end; ++row) {
-        storeOutputs(out + row * outStride + (n << 2), multiplyRow(x + row * xStride, w, bytes), count);
+        storePart(out + row * outStride + (n << 2), multiplyRow(x + row * xStride, w, bytes), count);
       }
     }
   }

@@ -1,5 +1,5 @@
 // Runs a plan that the host has laid out in linear memory (layout.ts): `run` on the caller's thread, `serve` on the others.
-import { quantizeActivations } from './activations';
+import { decodeActivations, quantizeActivations } from './activations';
 import { attention, cacheRows } from './attention';
 import { denseMatMul, embedF32 } from './dense';
 import { add, rmsNorm, rope, siluMul } from './elementwise';
@@ -40,6 +40,7 @@ function runRows(s: Step, first: u32, end: u32): void {
       return cacheRows(value, s.secondStride, s.out, count, at, s.kvHeadCount, headBytes, s.size, s.capacity);
     }
     case Kind.SiluMul: return siluMul(input, s.second + first * s.secondStride, out, count * s.outStride);
+    case Kind.Decode: return decodeActivations(input, s.inputStride, s.params + (first << 3), out, s.outStride, count, s.width);
     case Kind.Add: return add(input, out, count * s.outStride);
   }
 }

@@ -24,12 +24,12 @@ export type PlanSection = 'model' | 'embedding' | { readonly block: number } | '
 
 export interface PlanOptions {
   /**
-   * 'a4' (default): a W(1+1) weight that has an activation quantizer runs on 4-bit codes, one without on f32.
-   * 'f16': every W(1+1) weight runs on unquantized activations, W(1+1)A16; the CPU backends keep them in f32.
-   * Dense, int8 and int4 weights always read f32 slots.
+   * 'a4' (default): a linear weight of a block that has an activation quantizer runs on 4-bit codes, one without on f32.
+   * W(1+1) weights multiply the codes themselves, those of any other encoding the values that the codes stand for.
+   * 'f16': every weight runs on unquantized activations; the CPU backends keep them in f32.
    */
   readonly activations?: 'a4' | 'f16' | undefined;
-  /** Replaces the quantizer a tensor carries; null means unquantized input. Asked for W(1+1) weights under 'a4' only. */
+  /** Replaces the quantizer that a linear weight carries; null means unquantized input. Asked under 'a4' only. */
   readonly quantizers?: ((weight: string) => ActivationQuantizer | null) | undefined;
   readonly section?: PlanSection | undefined;
   /**
@@ -38,6 +38,11 @@ export interface PlanOptions {
    * Default 'none'.
    */
   readonly statistics?: 'none' | 'gram' | 'cross' | undefined;
+  /**
+   * What statistics are taken of: 'input' (default), the inputs before they are quantized, or 'codes', the values that their
+   * codes stand for, where a weight has a quantizer. Weights of one input then need equal quantizers.
+   */
+  readonly statisticsOn?: 'input' | 'codes' | undefined;
 }
 
 /** What planning needs of a model: no weights are read. */
@@ -143,8 +148,10 @@ class PlanBuilder {
   readonly #tensors = new Map<string, TensorFacts>();
   /** 'a4' slots that hold the codes of what an f32 slot holds now: slot -> quantizer -> 'a4' slot. */
   readonly #codes = new Map<string, Map<string, string>>();
-  /** Statistics slots that have their operation already: weights with a common input share one. */
-  readonly #counted = new Set<string>();
+  /** 'a4' slots whose present codes have been decoded. */
+  readonly #decoded = new Set<string>();
+  /** Statistics slots that have their operation already, and what it reads: weights with a common input share one. */
+  readonly #counted = new Map<string, string>();
 
   constructor(source: PlanSource, options: PlanOptions, specs: readonly ModelTensor[]) {
     this.#source = source;
@@ -199,7 +206,7 @@ class PlanBuilder {
     const { hiddenSize, vocabularySize, tiedHead } = this.#source.architecture;
     const weight = tiedHead ? LLAMA.embedding : LLAMA.head;
     const normed = this.#norm(this.#slot(SLOTS.residual, hiddenSize), LLAMA.finalNorm, SLOTS.normed);
-    this.#count(normed, LLAMA.head, hiddenSize);
+    this.#count(normed, null, LLAMA.head, hiddenSize);
     const out = this.#written(SLOTS.logits, vocabularySize);
     this.operations.push({ op: 'logits', input: normed, weight, out });
   }
@@ -211,19 +218,17 @@ class PlanBuilder {
     return out;
   }
 
-  /** out = input W^T, on codes or on f32 as the weight's encoding and the options say. */
+  /** out = input W^T, on codes, on decoded codes or on f32 as the weight's encoding and the options say. */
   #linear(input: string, weight: string, outName: string, width: number): string {
     const tensor = this.#tensors.get(weight)!;
-    this.#count(input, weight, tensor.shape[1]!);
-    if (tensor.encoding.kind !== 'w11') {
-      const out = this.#written(outName, width);
-      this.operations.push({ op: 'denseMatMul', input, weight, out });
-      return out;
-    }
+    const columns = tensor.shape[1]!;
     const quantizer = this.#quantizer(tensor);
-    const operand = quantizer === null ? input : this.#quantize(input, quantizer, tensor.shape[1]!);
+    const codes = quantizer && this.#quantize(input, quantizer, columns);
+    this.#count(input, codes, weight, columns);
+    const op = tensor.encoding.kind === 'w11' ? 'w11MatMul' : 'denseMatMul';
+    const operand = codes !== null && op === 'denseMatMul' ? this.#decode(codes, columns) : (codes ?? input);
     const out = this.#written(outName, width);
-    this.operations.push({ op: 'w11MatMul', input: operand, weight, out });
+    this.operations.push({ op, input: operand, weight, out });
     return out;
   }
 
@@ -255,16 +260,38 @@ class PlanBuilder {
     if (existing !== undefined) return existing;
     const out = this.#slot(known.size === 0 ? `${input}.a4` : `${input}.a4.${known.size}`, width, 'a4');
     this.operations.push({ op: 'quantizeActivations', input, quantizer, out });
+    this.#decoded.delete(out);
     known.set(key, out);
     return out;
   }
 
+  /** The f32 slot with what the codes stand for. */
+  #decode(codes: string, width: number): string {
+    const out = this.#slot(`${codes}.decoded`, width);
+    if (!this.#decoded.has(codes)) this.operations.push({ op: 'decodeActivations', input: codes, out });
+    this.#decoded.add(codes);
+    return out;
+  }
+
   /** Adds the statistics of a linear weight's input, unless those of the same input are there. */
-  #count(input: string, weight: string, width: number): void {
-    const { statistics = 'none' } = this.#options;
+  #count(unquantized: string, codes: string | null, weight: string, width: number): void {
+    const { statistics = 'none', statisticsOn = 'input' } = this.#options;
+    if (statistics === 'none') return;
+    const input = codes !== null && statisticsOn === 'codes' ? this.#decode(codes, width) : unquantized;
     const gram = statisticsSlot(weight);
-    if (statistics === 'none' || this.#counted.has(gram)) return;
-    this.#counted.add(gram);
+    const counted = this.#counted.get(gram);
+    if (counted !== undefined && counted !== input)
+      throw new DuobitError(
+        'PLAN_ACTIVATION_UNSUPPORTED',
+        `"${weight}" has another activation quantizer than a weight that reads the same input, so the input has no one code`,
+        {
+          source: this.#source.name,
+          where: weight,
+          remedy: 'Use equal quantizers, or take the statistics of unquantized inputs',
+        },
+      );
+    if (counted !== undefined) return;
+    this.#counted.set(gram, input);
     const accumulate = (other: string | null, out: string): void => {
       this.#slot(out, width * width, 'stat');
       this.operations.push({ op: 'accumulateGram', input, other, out });

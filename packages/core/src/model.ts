@@ -1,5 +1,11 @@
 // A model ready to run: its plan prepared on a backend, with tokenizer and generation on top.
-import { type Architecture, DuobitError, type ModelSource, type SpecialTokens } from '@duobit/format';
+import {
+  type ActivationQuantizer,
+  type Architecture,
+  DuobitError,
+  type ModelSource,
+  type SpecialTokens,
+} from '@duobit/format';
 import type { Backend, KvPrecision, Program } from './backend.ts';
 import { buildPlan, listPlanWeights } from './build-plan.ts';
 import type { ChatMessage } from './chat-template.ts';
@@ -18,6 +24,8 @@ export interface ModelOptions {
   readonly contextLength?: number | undefined;
   /** 'a4' (default): quantized activations where the model has quantizers; 'f16': none. See `PlanOptions`. */
   readonly activations?: 'a4' | 'f16' | undefined;
+  /** Replaces the quantizers of the model's linear weights. See `PlanOptions`. */
+  readonly quantizers?: ((weight: string) => ActivationQuantizer | null) | undefined;
   /** Tokens run at once in a prompt. Default 64. */
   readonly maxRows?: number | undefined;
   /**
@@ -87,14 +95,14 @@ export async function createModel(
   backend: Backend,
   options: ModelOptions = {},
 ): Promise<Model> {
-  const { signal, onLoad, activations } = options;
+  const { signal, onLoad, activations, quantizers } = options;
   const longest = source.architecture.contextLength;
   const capacity = options.contextLength ?? Math.min(longest, DEFAULT_CONTEXT);
   checkCount('contextLength', capacity, longest);
   const maxRows = Math.min(options.maxRows ?? DEFAULT_ROWS, capacity);
   checkCount('maxRows', maxRows, capacity);
 
-  const plan = buildPlan(source, { activations });
+  const plan = buildPlan(source, { activations, quantizers });
   const hasTokenizer = options.tokenizer !== false && (await source.readAsset('tokenizer')) !== null;
   const tokenizer = hasTokenizer ? await createTokenizer(source) : null;
   const total = listPlanWeights(plan).length;

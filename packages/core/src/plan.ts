@@ -38,6 +38,8 @@ export type Operation =
       readonly quantizer: ActivationQuantizer;
       readonly out: string;
     }
+  /** out = lo + step * code, the values that codes stand for; `input` is an 'a4' slot, `out` an 'f32' slot. */
+  | { readonly op: 'decodeActivations'; readonly input: string; readonly out: string }
   /** out = x^ W^T with W in W(1+1); `input` is an 'a4' slot, or 'f32' for W(1+1)A16. */
   | { readonly op: 'w11MatMul'; readonly input: string; readonly weight: string; readonly out: string }
   /** out = x W^T with W dense or grouped int8/int4; `input` is an 'f32' slot. */

@@ -89,6 +89,7 @@ void Program::addSteps(const Operation& o) {
     case Op::Embed: step.kind = Kind::Embed; step.out = slot(1); break;
     case Op::RmsNorm: step.kind = Kind::RmsNorm; step.out = slot(1); break;
     case Op::Quantize: step.kind = Kind::Quantize; step.out = slot(1); break;
+    case Op::Decode: step.kind = Kind::Decode; step.out = slot(1); break;
     case Op::Rope: step.kind = Kind::Rope; step.out = slot(0); break;
     case Op::SiluMul: step.kind = Kind::SiluMul; step.b = slot(1); step.out = slot(2); break;
     case Op::Add: step.kind = Kind::Add; step.out = slot(1); break;
@@ -284,6 +285,16 @@ void Program::runUnit(const PhaseSteps& phase, const Request& request, int unit,
   }
 }
 
+/** x^ = lo + step * code, each step rounded to f32; entry 1 << j of a table is the code of its column j. */
+static void decodeCodes(const CodedRows& codes, int row, int width, float* out) {
+  const uint8_t* tables = codes.tables + row * codes.tableStride;
+  const float lo = codes.params[2 * row], step = codes.params[2 * row + 1];
+  for (int k = 0; k < width; ++k) {
+    const float product = step * static_cast<float>(tables[(k >> 2) * 16 + (1 << (k & 3))]);
+    out[k] = lo + product;
+  }
+}
+
 void Program::runRows(const Step& step, const Request& request, int first, int end) {
   const int headSize = static_cast<int>(frequencies_.size()) * 2;
   for (int row = first; row < end; ++row) {
@@ -302,6 +313,7 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
                              out.sums + row * out.sumStride, out.params + 2 * row);
         break;
       }
+      case Kind::Decode: decodeCodes(step.a->coded(), row, step.a->width, step.out->row(row)); break;
       case Kind::RoundRows: {
         // The low bytes begin in the middle of the stride, whatever the width.
         kernels_.roundRow(step.a->row(row), step.a->width, step.weight.integer.groupSize,
@@ -432,15 +444,7 @@ void Program::read(int slot, int rows, float* out) const {
   for (int row = 0; row < rows; ++row, out += from.width) {
     if (from.kind == SlotKind::F32) std::memcpy(out, from.row(row), sizeof(float) * from.width);
     else if (from.kind == SlotKind::Tokens) *out = static_cast<float>(from.memory.as<int32_t>()[row]);
-    else {
-      // x^ = lo + step * code, each step rounded to f32; entry 1 << j of a table is the code of its column j.
-      const uint8_t* tables = from.memory.as<uint8_t>(row * from.stride);
-      const float *params = from.params.as<float>() + 2 * row, lo = params[0], step = params[1];
-      for (int k = 0; k < from.width; ++k) {
-        const float product = step * static_cast<float>(tables[(k >> 2) * 16 + (1 << (k & 3))]);
-        out[k] = lo + product;
-      }
-    }
+    else decodeCodes(from.coded(), row, from.width, out);
   }
 }
 

@@ -20,7 +20,7 @@ struct SlotSpec {
 };
 
 /** Operations as the caller numbers them; the order is part of the interface with src/native/compile.ts. */
-enum class Op { Embed, RmsNorm, Quantize, W11MatMul, DenseMatMul, Rope, Attention, SiluMul, Add, Logits, Gram };
+enum class Op { Embed, RmsNorm, Quantize, W11MatMul, DenseMatMul, Rope, Attention, SiluMul, Add, Logits, Gram, Decode };
 
 /** `slots`: what the operation reads, then what it writes; unused entries are -1. */
 struct Operation {
@@ -57,7 +57,7 @@ class Program {
 
  private:
   enum class Kind {
-    Embed, RmsNorm, Quantize, RoundRows, Rope, CacheRows, MergeAttention, SiluMul, Add, Angles,  // row by row
+    Embed, RmsNorm, Quantize, Decode, RoundRows, Rope, CacheRows, MergeAttention, SiluMul, Add, Angles,  // row by row
     W11Coded, W11Float, Dense, Integer,                                          // products, in tiles
     Attention, Gram,
   };

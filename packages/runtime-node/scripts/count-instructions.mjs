@@ -21,6 +21,7 @@ const CASES = [
   ['avx2', 'w11-1536x576'],
   ['avx2', 'int8-8192x576'],
   ['avx2', 'quantize-4096'],
+  ['avx2', 'gram-576'],
   ['scalar', 'w11-1536x576'],
   ['scalar', 'quantize-4096'],
 ];

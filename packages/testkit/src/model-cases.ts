@@ -6,6 +6,8 @@ import { createRandom, drawActivations, drawInteger } from './random-values.ts';
 import { makeTinyModel, type TinyModelOptions } from './tiny-model.ts';
 import { checkPlanOnBackend } from './trace.ts';
 
+const CLIPPED = { bits: 4, clipLow: 0.9, clipHigh: 0.95, knee: null, planeScales: null } as const;
+
 const MODELS: readonly (readonly [string, TinyModelOptions, 'a4' | 'f16'])[] = [
   ['dense f32', {}, 'a4'],
   ['dense f16 with bf16 embedding', { linear: 'f16', embedding: 'bf16' }, 'a4'],
@@ -31,6 +33,8 @@ const MODELS: readonly (readonly [string, TinyModelOptions, 'a4' | 'f16'])[] = [
     },
     'a4',
   ],
+  ['dense f16 on codes', { linear: 'f16', quantizer: () => CLIPPED }, 'a4'],
+  ['int8 on codes, int8 embedding', { linear: 'int8', embedding: 'int8', quantizer: () => CLIPPED }, 'a4'],
   ['W(1+1)A16', { linear: 'w11', embedding: 'int8' }, 'f16'],
   [
     'Mistral: sliding window, a head of its own',
@@ -144,31 +148,33 @@ export function modelCases(): ConformanceCase[] {
     },
   };
 
-  const block: ConformanceCase = {
-    name: 'one block with statistics, from residual to residual',
-    run: async (backend) => {
-      const source = makeTinyModel({ seed: 71, linear: 'w11' });
-      const plan = buildPlan(source, { section: { block: 1 }, statistics: 'cross' });
-      const teachers = Object.entries(plan.slots).filter(([name]) => name.startsWith('teacher:'));
-      const random = createRandom(72);
-      const runs = [
-        [0, 6],
-        [0, 4],
-        [4, 2],
-      ].map(([position, rows]) => ({
-        request: { rows: rows!, position: position!, logits: 'none' as const },
-        inputs: {
-          [SLOTS.residual]: drawActivations(random, rows! * source.architecture.hiddenSize),
-          ...Object.fromEntries(
-            teachers.map(([name, { width }]) => [name, drawActivations(random, rows! * width)]),
-          ),
-        },
-      }));
-      await checkPlanOnBackend(backend, plan, source.made, runs, 8);
-    },
-  };
+  const blocks = (['input', 'codes'] as const).map(
+    (statisticsOn): ConformanceCase => ({
+      name: `one block with statistics of ${statisticsOn === 'input' ? 'inputs' : 'their codes'}, from residual to residual`,
+      run: async (backend) => {
+        const source = makeTinyModel({ seed: 71, linear: 'w11' });
+        const plan = buildPlan(source, { section: { block: 1 }, statistics: 'cross', statisticsOn });
+        const teachers = Object.entries(plan.slots).filter(([name]) => name.startsWith('teacher:'));
+        const random = createRandom(72);
+        const runs = [
+          [0, 6],
+          [0, 4],
+          [4, 2],
+        ].map(([position, rows]) => ({
+          request: { rows: rows!, position: position!, logits: 'none' as const },
+          inputs: {
+            [SLOTS.residual]: drawActivations(random, rows! * source.architecture.hiddenSize),
+            ...Object.fromEntries(
+              teachers.map(([name, { width }]) => [name, drawActivations(random, rows! * width)]),
+            ),
+          },
+        }));
+        await checkPlanOnBackend(backend, plan, source.made, runs, 8);
+      },
+    }),
+  );
 
-  return [...traced, sections, block];
+  return [...traced, sections, ...blocks];
 }
 
 export function textCases(): ConformanceCase[] {

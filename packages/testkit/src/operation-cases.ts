@@ -148,6 +148,27 @@ function quantizerCases(): ConformanceCase[] {
       },
     },
     {
+      name: 'decodeActivations gives to the bit what is read, every K, and NaN for a broken row',
+      run: async (backend) => {
+        const draw = createRandom(23);
+        for (const columns of COLUMNS) {
+          const x = drawActivations(draw, 5 * columns);
+          x[2 * columns] = Number.NaN;
+          const slots = { x: f32(columns), q: { kind: 'a4', width: columns }, y: f32(columns) } as const;
+          const plan = operationPlan(slots, [
+            {
+              op: 'quantizeActivations',
+              input: 'x',
+              quantizer: { ...unclipped, clipLow: 0.9 },
+              out: 'q',
+            },
+            { op: 'decodeActivations', input: 'q', out: 'y' },
+          ]);
+          await checkPlanOnBackend(backend, plan, new Map(), [{ request: runOf(5), inputs: { x } }], 5);
+        }
+      },
+    },
+    {
       name: 'w11MatMul gives NaN for a broken row and leaves its neighbours right',
       run: async (backend) => {
         const draw = createRandom(22);

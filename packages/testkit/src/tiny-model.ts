@@ -15,7 +15,7 @@ export interface TinyModelOptions {
   readonly groupSize?: number;
   /** W(1+1) with mu planes. Default true. */
   readonly offsets?: boolean;
-  /** Of W(1+1) tensors. Default: clips of 1 everywhere. */
+  /** Of the blocks' linear weights. Default: clips of 1 for W(1+1), none for other encodings. */
   readonly quantizer?: (weight: string) => ActivationQuantizer | null;
   /** Replaces fields of the default: 2 blocks, hidden 64, intermediate 172, 4 heads of 16 on 2 key/value heads. */
   readonly architecture?: Partial<Architecture>;
@@ -45,21 +45,18 @@ export const TINY_ARCHITECTURE: Architecture = {
   tiedHead: true,
 };
 
+const PLAIN: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
+
 export function makeTinyModel(options: TinyModelOptions = {}): TinyModel {
-  const {
-    seed = 1,
-    quantizer = () => ({ bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null }),
-  } = options;
+  const { seed = 1, quantizer = options.linear === 'w11' ? () => PLAIN : () => null } = options;
   const architecture: Architecture = { ...TINY_ARCHITECTURE, ...options.architecture };
   const random = createRandom(seed);
   const made = new Map<string, MadeTensor>();
   for (const spec of listTensors(architecture)) {
     const tensor = makeTensor(spec.name, spec.shape, spec.kind, options, random);
-    if (tensor.data.info.encoding.kind !== 'w11') made.set(spec.name, tensor);
-    else {
-      const info = { ...tensor.data.info, activation: quantizer(spec.name) };
-      made.set(spec.name, { ...tensor, data: { ...tensor.data, info } });
-    }
+    const activation = spec.kind === 'linear' ? quantizer(spec.name) : null;
+    const info = { ...tensor.data.info, activation };
+    made.set(spec.name, { ...tensor, data: { ...tensor.data, info } });
   }
   const find = (name: string): TensorData => {
     const tensor = made.get(name);

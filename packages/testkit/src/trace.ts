@@ -177,6 +177,8 @@ class PlanChecker {
         );
       case 'rmsNorm':
         return rowsOf(operation.input).flatMap((row) => expectNorm(row, tensor!.weights, operation.epsilon));
+      case 'decodeActivations':
+        return codes.get(operation.input)!.flatMap((row) => exactly(row.decoded));
       case 'w11MatMul': {
         const coded = codes.get(operation.input);
         return coded

@@ -108,6 +108,35 @@ describe('buildPlan', () => {
     expect(operations.filter(({ op }) => op === 'quantizeActivations')).toHaveLength(5);
   });
 
+  it('decodes the codes once for weights that are not W(1+1)', () => {
+    const plain: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
+    const { operations } = buildPlan(dense, { quantizers: () => plain });
+    const decoded = operations.flatMap((operation) =>
+      operation.op === 'decodeActivations' ? [operation] : [],
+    );
+    const slots = [SLOTS.normed, SLOTS.attended, SLOTS.mlpNormed, SLOTS.activated];
+    expect(decoded).toEqual(
+      [0, 1].flatMap(() =>
+        slots.map((slot) => ({ op: 'decodeActivations', input: `${slot}.a4`, out: `${slot}.a4.decoded` })),
+      ),
+    );
+    for (const operation of operations)
+      if (operation.op === 'denseMatMul') expect(operation.input).toMatch(/\.a4\.decoded$/);
+    expect(buildPlan(dense, { quantizers: () => plain, activations: 'f16' })).toEqual(buildPlan(dense));
+  });
+
+  it('takes statistics of the codes where asked to, if an input has but one code', () => {
+    const plain: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
+    const options = { section: { block: 0 }, statistics: 'cross', statisticsOn: 'codes' } as const;
+    for (const { input } of buildPlan(w11, options).operations.flatMap((operation) =>
+      operation.op === 'accumulateGram' ? [operation] : [],
+    ))
+      expect(input).toMatch(/\.a4\.decoded$/);
+    const quantizers = (weight: string) => ({ ...plain, clipLow: weight.includes('k_proj') ? 0.5 : 1 });
+    expect(errorOf(w11, { ...options, quantizers }).code).toBe('PLAN_ACTIVATION_UNSUPPORTED');
+    expect(() => buildPlan(w11, { ...options, quantizers, statisticsOn: 'input' })).not.toThrow();
+  });
+
   it('takes the quantizers of the tensors, and none under f16', () => {
     const source = makeTinyModel({
       linear: 'w11',

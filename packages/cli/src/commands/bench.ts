@@ -8,7 +8,7 @@ import { type Context, emit } from '../context.ts';
 import { describeMachine, formatMachine } from '../machine.ts';
 import { addBackendOptions, addExamples, addJsonOption, type BackendOptions, integer } from '../options.ts';
 import { createProgress } from '../progress.ts';
-import { checkAborted, withSession } from '../session.ts';
+import { checkAborted, type Session, withSession } from '../session.ts';
 import { type Spread, summarize } from '../spread.ts';
 import { formatBytes, formatPairs, formatRate, plural } from '../text.ts';
 
@@ -53,7 +53,8 @@ export function addBenchCommand(program: Command, context: Context): void {
 
 async function runBench(context: Context, path: string, options: Options): Promise<void> {
   const needed = options.promptTokens + options.tokens;
-  await withSession(context, path, options, needed, async ({ model }) => {
+  await withSession(context, path, options, needed, async (session) => {
+    const { model } = session;
     const progress = createProgress(context.io, { lines: { bench: 0 } });
     const prefills: number[] = [];
     const decodes: number[] = [];
@@ -71,7 +72,7 @@ async function runBench(context: Context, path: string, options: Options): Promi
     }
     const kernel = KERNELS.get(model.backendName);
     const matvec = kernel ? await measureMatvec(context, kernel) : null;
-    report(context, model, options, summarize(prefills), summarize(decodes), matvec);
+    report(context, session, options, summarize(prefills), summarize(decodes), matvec);
   });
 }
 
@@ -121,7 +122,7 @@ async function measureMatvec(context: Context, bench: typeof benchMatvec): Promi
 
 function report(
   context: Context,
-  model: Model,
+  session: Session,
   options: Options,
   prefill: Spread,
   decode: Spread,
@@ -130,6 +131,7 @@ function report(
   const machine = describeMachine();
   // resourceUsage counts in KiB on every platform that Node runs on.
   const peakBytes = process.resourceUsage().maxRSS * 1024;
+  const { model } = session;
   const decodeGigabytes = (decode.median * model.weightBytes) / 1e9;
   const result = {
     prefill_tokens_per_second: prefill.median,
@@ -150,7 +152,7 @@ function report(
     model: model.name,
     backend: model.backendName,
     threads: model.threads,
-    activations: options.activations,
+    activations: session.activations,
     kv: model.kv,
     machine,
   };
@@ -171,7 +173,7 @@ function report(
       ['peak memory (RSS)', formatBytes(peakBytes)],
       [
         'run by',
-        `${model.backendName}, ${plural(model.threads, 'thread')}, activations ${options.activations}, KV cache ${model.kv}`,
+        `${model.backendName}, ${plural(model.threads, 'thread')}, activations ${session.activations}, KV cache ${model.kv}`,
       ],
       ['machine', formatMachine(machine)],
     ]),

@@ -66,7 +66,7 @@ async function runPerplexity(context: Context, path: string, options: Options): 
       model_sha256_of: hash.of,
       backend: model.backendName,
       threads: model.threads,
-      activations: options.activations,
+      activations: session.activations,
       kv: model.kv,
       seconds: report.seconds,
     };
@@ -81,7 +81,7 @@ async function runPerplexity(context: Context, path: string, options: Options): 
         ['model', `${model.name}, SHA-256 of ${hash.of} ${hash.sha256}`],
         [
           'run by',
-          `${model.backendName}, ${plural(model.threads, 'thread')}, activations ${options.activations}, KV cache ${model.kv}`,
+          `${model.backendName}, ${plural(model.threads, 'thread')}, activations ${session.activations}, KV cache ${model.kv}`,
         ],
         ['time', `${report.seconds.toFixed(1)} s`],
       ]),

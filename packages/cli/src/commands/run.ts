@@ -118,7 +118,7 @@ async function runGenerate(context: Context, path: string, options: Options): Pr
         model: model.name,
         backend: model.backendName,
         threads: model.threads,
-        activations: options.activations,
+        activations: session.activations,
         kv: model.kv,
         context: model.contextLength,
         seed: options.seed,

@@ -97,6 +97,9 @@ function checkOperation(
       width(operation.out, ['a4'], width(operation.input, ['f32']));
       break;
     }
+    case 'decodeActivations':
+      width(operation.out, ['f32'], width(operation.input, ['a4']));
+      break;
     case 'w11MatMul':
       weight(operation.weight, W11, [width(operation.out, ['f32']), width(operation.input, ['a4', 'f32'])]);
       break;

@@ -47,12 +47,15 @@ struct Case {
   Op op;
   SlotKind from, to;
   int rows, columns;
+  /** Rows in a run. */
+  int count = 1;
 };
 constexpr Case CASES[] = {
     {"w11-4096x4096", Op::W11MatMul, SlotKind::A4, SlotKind::F32, 4096, 4096},
     {"w11-1536x576", Op::W11MatMul, SlotKind::A4, SlotKind::F32, 1536, 576},
     {"int8-8192x576", Op::DenseMatMul, SlotKind::F32, SlotKind::F32, 8192, 576},
     {"quantize-4096", Op::Quantize, SlotKind::F32, SlotKind::A4, 1, 4096},
+    {"gram-576", Op::Gram, SlotKind::F32, SlotKind::Stat, 576, 576, 256},
 };
 
 void repeat(const Kernels& kernels, const Case& c, int turns) {
@@ -60,14 +63,16 @@ void repeat(const Kernels& kernels, const Case& c, int turns) {
   int weight = -1;
   if (c.op == Op::W11MatMul) weight = program.addWeight(makeW11(program, c.rows, c.columns));
   if (c.op == Op::DenseMatMul) weight = program.addWeight(makeInt8(program, c.rows, c.columns));
-  const Operation operation{c.op, {0, 1, -1, -1}, weight, {1, 1}};
-  program.build({{c.from, c.columns}, {c.to, weight < 0 ? c.columns : c.rows}}, {operation}, {}, {0, 1, 2, 1, 1, CacheKind::F32});
+  const bool gram = c.op == Op::Gram;
+  const Operation operation{c.op, {0, gram ? 0 : 1, gram ? 1 : -1, -1}, weight, {1, 1}};
+  const int width = gram ? c.rows * c.columns : weight < 0 ? c.columns : c.rows;
+  program.build({{c.from, c.columns}, {c.to, width}}, {operation}, {}, {0, 1, 2, 1, c.count, CacheKind::F32});
   if (c.from == SlotKind::F32) {
     std::vector<float> x;
-    for (const uint8_t byte : drawBytes(static_cast<size_t>(c.columns))) x.push_back(static_cast<float>(byte) / 128 - 1);
+    for (const uint8_t byte : drawBytes(static_cast<size_t>(c.columns) * c.count)) x.push_back(static_cast<float>(byte) / 128 - 1);
     program.writeFloats(0, x.data(), x.size());
   }
-  for (int turn = 0; turn < turns; ++turn) program.run(1, 0, 0);
+  for (int turn = 0; turn < turns; ++turn) program.run(c.count, 0, 0);
 }
 
 }  // namespace
@@ -77,7 +82,7 @@ int main(int argc, char** argv) {
   for (const Case& c : CASES)
     if (kernels && c.name == std::string(argv[2])) {
       repeat(*kernels, c, std::atoi(argv[3]));
-      std::printf("%d\n", c.rows * c.columns);
+      std::printf("%d\n", c.rows * c.columns * c.count);
       return 0;
     }
   std::fprintf(stderr, "no such instruction set or case here\n");

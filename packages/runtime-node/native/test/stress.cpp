@@ -72,12 +72,12 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   const int wg = program.addWeight(drawInteger(program, inner, hidden)), wu = program.addWeight(drawInteger(program, inner, hidden));
   const auto dense = drawHalves(static_cast<size_t>(hidden) * inner);
   const int wd = program.addWeight(packDense(program.arena(), kernels, dense.data(), DenseKind::F16, hidden, inner));
-  enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS, CROSS };
+  enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS, CROSS, ACTIVATED_CODES, DECODED };
   const auto f32 = [](int width) { return SlotSpec{SlotKind::F32, width}; };
   const std::vector<SlotSpec> slots = {
       {SlotKind::Tokens, 1}, f32(hidden), f32(hidden), {SlotKind::A4, hidden}, f32(query), f32(kv), f32(kv), f32(query),
       {SlotKind::A4, query}, f32(inner), f32(inner), f32(inner), f32(hidden), f32(vocabulary), {SlotKind::Stat, hidden * hidden},
-      {SlotKind::Stat, hidden * hidden}};
+      {SlotKind::Stat, hidden * hidden}, {SlotKind::A4, inner}, f32(inner)};
   const int in = coded ? CODES : NORMED, attended = coded ? ATTENDED_CODES : ATTENDED;
   const double h = headSize;
   const std::vector<Operation> operations = {
@@ -99,7 +99,9 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
       {Op::DenseMatMul, {RESIDUAL, GATE, -1, -1}, wg, {}},
       {Op::DenseMatMul, {RESIDUAL, UP, -1, -1}, wu, {}},
       {Op::SiluMul, {GATE, UP, ACTIVATED, -1}, -1, {}},
-      {Op::DenseMatMul, {ACTIVATED, BRANCH, -1, -1}, wd, {}},
+      {Op::Quantize, {ACTIVATED, ACTIVATED_CODES, -1, -1}, -1, {1, 1}},
+      {Op::Decode, {ACTIVATED_CODES, DECODED, -1, -1}, -1, {}},
+      {Op::DenseMatMul, {coded ? DECODED : ACTIVATED, BRANCH, -1, -1}, wd, {}},
       {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
       {Op::RmsNorm, {RESIDUAL, NORMED, -1, -1}, norm, {1e-5}},
       {Op::Logits, {NORMED, LOGITS, -1, -1}, embedding, {}},

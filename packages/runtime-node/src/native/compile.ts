@@ -23,6 +23,7 @@ const OPERATIONS: readonly Operation['op'][] = [
   'add',
   'logits',
   'accumulateGram',
+  'decodeActivations',
 ];
 /** op, 4 slots, weight, 5 numbers */
 const RECORD = 11;

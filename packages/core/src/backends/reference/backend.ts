@@ -9,6 +9,7 @@ import {
   addOuterProduct,
   attendRow,
   type CodedRow,
+  decodeRow,
   gateRow,
   type LayerCache,
   multiplyDense,
@@ -113,10 +114,8 @@ class ReferenceProgram implements Program {
     if (kind === 'f32') return this.#floats.get(slot)!.slice(0, rows * width);
     if (kind === 'tokens') return Float32Array.from(this.#tokens.get(slot)!.subarray(0, rows));
     const out = new Float32Array(rows * width);
-    for (let row = 0; row < rows; row++) {
-      const { codes, lo, step } = this.#coded.get(slot)![row]!;
-      for (let k = 0; k < width; k++) out[row * width + k] = lo + Math.fround(step * codes[k]!);
-    }
+    for (let row = 0; row < rows; row++)
+      decodeRow(this.#coded.get(slot)![row]!, out.subarray(row * width, (row + 1) * width));
     return out;
   }
 
@@ -146,6 +145,11 @@ class ReferenceProgram implements Program {
         const coded = this.#coded.get(operation.out)!;
         for (let t = 0; t < rows; t++)
           coded[t] = quantizeRow(this.#row(operation.input, t), operation.quantizer, coded[t]!.codes);
+        break;
+      }
+      case 'decodeActivations': {
+        const coded = this.#coded.get(operation.input)!;
+        for (let t = 0; t < rows; t++) decodeRow(coded[t]!, this.#row(operation.out, t));
         break;
       }
       case 'w11MatMul': {

@@ -51,6 +51,11 @@ export function quantizeRow(x: Float32Array, quantizer: ActivationQuantizer, cod
   return { codes, lo, step };
 }
 
+/** The values that codes stand for. */
+export function decodeRow({ codes, lo, step }: CodedRow, out: Float32Array): void {
+  for (let k = 0; k < out.length; k++) out[k] = lo + Math.fround(step * codes[k]!);
+}
+
 /** Nearest integer, ties to even; exact for every f32. */
 export function roundTiesToEven(value: number): number {
   const below = Math.floor(value);

@@ -197,6 +197,12 @@ function addSteps(steps: Step[], operation: Operation, context: Context): void {
     case 'add':
       steps.push({ kind: 'add', ...reads(slot(operation.input)), ...writes(slot(operation.out)) });
       break;
+    case 'decodeActivations': {
+      const input = slot(operation.input);
+      const { params, width } = input;
+      steps.push({ kind: 'decode', ...reads(input), ...writes(slot(operation.out)), params, width });
+      break;
+    }
     case 'accumulateGram': {
       const input = slot(operation.input);
       const other = slot(operation.other ?? operation.input);

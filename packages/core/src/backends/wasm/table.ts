@@ -12,6 +12,7 @@ const KINDS = [
   'rope',
   'cacheRows',
   'siluMul',
+  'decode',
   'add',
   'w11',
   'dense',
