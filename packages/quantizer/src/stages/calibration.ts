@@ -1,16 +1,9 @@
 // Calibration, first version: the diagonal of every linear layer's calibration Hessian, sum over tokens of x_k^2, on the
 // full-precision stream. One block of the model is in memory at a time; between blocks only the residual stream is kept.
-import {
-  type Backend,
-  buildPlan,
-  createTokenizer,
-  LLAMA,
-  listTensors,
-  SLOTS,
-  statisticsSlot,
-} from '@duobit/core';
-import { DuobitError, type ModelSource, type TensorData } from '@duobit/format';
+import { type Backend, buildPlan, createTokenizer, listTensors, SLOTS, statisticsSlot } from '@duobit/core';
+import { DuobitError } from '@duobit/format';
 import { pause } from '../abort.ts';
+import { embedWindows, readChecked, runRows } from '../calibration/streams.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { badOption } from '../options.ts';
 
@@ -33,9 +26,6 @@ export interface CalibrationRun {
   readonly onProgress?: ((block: string, done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
-
-/** Rows in one run of a block: bounds the backend's activation memory. */
-const MAX_ROWS = 64;
 
 /**
  * Runs windows of the text through the checkpoint block by block and collects the sums of squares.
@@ -67,20 +57,24 @@ export async function calibrate(
   const tokens = tokenizer.encode(options.text, { bos: false });
   const windows = chooseWindows(tokens, context, maxWindows, checkpoint.name);
 
-  const streams = await embedWindows(checkpoint, backend, windows, run.signal);
+  const stream = await embedWindows(checkpoint, backend, windows, run.signal);
   const squares = new Map<string, Float64Array>();
   const total = architecture.blockCount * windows.length;
   for (let block = 0; block < architecture.blockCount; block++) {
     const plan = buildPlan(checkpoint, { section: { block }, statistics: 'gram' });
     const program = await backend.prepare(plan, (name) => readChecked(checkpoint, name), {
       capacity: context,
-      maxRows: Math.min(MAX_ROWS, context),
+      maxRows: Math.min(stream.maxRows, context),
     });
     try {
-      for (const [index, stream] of streams.entries()) {
+      for (const [index, window] of stream.windows.entries()) {
         await pause(run.signal);
         run.onProgress?.(`block ${block}`, block * windows.length + index, total);
-        await runStream(program, stream, architecture.hiddenSize);
+        await runRows(window, stream.hiddenSize, async (part, rows, position) => {
+          await program.write(SLOTS.residual, part);
+          await program.run({ rows, position, logits: 'none' });
+          part.set(await program.read(SLOTS.residual));
+        });
       }
       const diagonals = new Map<string, Float64Array>();
       for (const { name, kind, block: owner } of listTensors(architecture)) {
@@ -128,7 +122,7 @@ export function importanceOf(squares: Float64Array): Float64Array {
 }
 
 /** `count` windows of `context` consecutive tokens, spread evenly over all that fit. */
-function chooseWindows(
+export function chooseWindows(
   tokens: readonly number[],
   context: number,
   count: number,
@@ -147,93 +141,4 @@ function chooseWindows(
     const start = Math.floor((i * available) / used) * context;
     return Int32Array.from(tokens.slice(start, start + context));
   });
-}
-
-/** The residual stream [context, hidden] of each window before the first block. */
-async function embedWindows(
-  checkpoint: Checkpoint,
-  backend: Backend,
-  windows: readonly Int32Array[],
-  signal: AbortSignal | undefined,
-): Promise<Float32Array[]> {
-  const distinct = [...new Set(windows.flatMap((window) => [...window]))].sort((a, b) => a - b);
-  const source = await selectEmbeddingRows(checkpoint, distinct);
-  const plan = buildPlan(source, { section: 'embedding' });
-  const program = await backend.prepare(plan, (name) => source.readTensor(name), {
-    capacity: windows[0]!.length,
-    maxRows: windows[0]!.length,
-  });
-  const positions = new Map(distinct.map((token, index) => [token, index]));
-  try {
-    const streams: Float32Array[] = [];
-    for (const window of windows) {
-      await pause(signal);
-      await program.write(
-        SLOTS.tokens,
-        window.map((token) => positions.get(token)!),
-      );
-      await program.run({ rows: window.length, position: 0, logits: 'none' });
-      streams.push(await program.read(SLOTS.residual));
-    }
-    return streams;
-  } finally {
-    await program.dispose();
-  }
-}
-
-/** A tensor as f32 whose values were looked at, so that a NaN is reported by its own place and not by its effects. */
-async function readChecked(checkpoint: Checkpoint, name: string): Promise<TensorData> {
-  const values = await checkpoint.readF32(name);
-  return {
-    info: { ...checkpoint.tensorInfo(name), encoding: { kind: 'f32' } },
-    planes: { dense: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) },
-  };
-}
-
-/** The same model with a vocabulary of only these tokens: the embedding can be the largest tensor by far. */
-async function selectEmbeddingRows(
-  checkpoint: Checkpoint,
-  tokens: readonly number[],
-): Promise<
-  Pick<ModelSource, 'name' | 'architecture' | 'tensorNames' | 'tensorInfo'> & {
-    readTensor(name: string): Promise<TensorData>;
-  }
-> {
-  const { hiddenSize } = checkpoint.architecture;
-  const rows = new Float32Array(tokens.length * hiddenSize);
-  for (const [index, token] of tokens.entries()) {
-    rows.set(await checkpoint.readRows(LLAMA.embedding, token, token + 1), index * hiddenSize);
-  }
-  const info = {
-    name: LLAMA.embedding,
-    shape: [tokens.length, hiddenSize],
-    encoding: { kind: 'f32' },
-    activation: null,
-  } as const;
-  return {
-    name: checkpoint.name,
-    architecture: { ...checkpoint.architecture, vocabularySize: tokens.length },
-    tensorNames: checkpoint.tensorNames,
-    tensorInfo: (name) => (name === LLAMA.embedding ? info : checkpoint.tensorInfo(name)),
-    readTensor: async (name) =>
-      name === LLAMA.embedding
-        ? { info, planes: { dense: new Uint8Array(rows.buffer) } }
-        : checkpoint.readTensor(name),
-  };
-}
-
-/** Replaces a window's stream by what the block makes of it. */
-async function runStream(
-  program: Awaited<ReturnType<Backend['prepare']>>,
-  stream: Float32Array,
-  hiddenSize: number,
-): Promise<void> {
-  const tokens = stream.length / hiddenSize;
-  for (let position = 0; position < tokens; position += MAX_ROWS) {
-    const rows = Math.min(MAX_ROWS, tokens - position);
-    const part = stream.subarray(position * hiddenSize, (position + rows) * hiddenSize);
-    await program.write(SLOTS.residual, part);
-    await program.run({ rows, position, logits: 'none' });
-    part.set(await program.read(SLOTS.residual));
-  }
 }

@@ -1,0 +1,40 @@
+// What a calibrated method is: a whole linear layer with the Hessian of its inputs in, its quantized weights out. W(1+1) and
+// every baseline have this shape, so that calibration, error streams, accounting and evaluation are written once.
+import type { Encoding, TensorData } from '@duobit/format';
+import type { Workspace } from '../linalg/index.ts';
+
+export interface LayerProblem {
+  /** Hugging Face name of the weight, for messages. */
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+  /**
+   * W [rows, columns], finite: what the layer should compute with on the inputs it will really see. The checkpoint's weights,
+   * or these corrected for the errors of earlier layers.
+   */
+  readonly weights: Float32Array;
+  /** H = sum x x^T over the calibration tokens [columns, columns], symmetric, undamped. */
+  readonly hessian: Float32Array;
+}
+
+/** Planes of a container, for methods that have an encoding there. */
+export interface PackedLayer {
+  readonly encoding: Encoding;
+  readonly planes: TensorData['planes'];
+}
+
+export interface LayerResult {
+  /** [rows, columns]: the values that the stored form stands for. */
+  readonly approximation: Float32Array;
+  /** Bytes of the stored form: codes, bitmaps, scales and indices, nothing left out. */
+  readonly bytes: number;
+  /** Null for baselines, whose stored form is counted but has no runtime. */
+  readonly packed: PackedLayer | null;
+}
+
+export interface LayerMethod {
+  /** As results name it: 'w11', 'gptq-4', … */
+  readonly name: string;
+  /** @throws DuobitError `QUANTIZE_OUT_OF_RANGE`, `LINALG_NOT_FINITE`, `LINALG_NOT_DEFINITE` */
+  quantize(problem: LayerProblem, space: Workspace): LayerResult;
+}
