@@ -1,6 +1,8 @@
 // Options of `quantize`, their defaults and their checks.
+import type { Backend } from '@duobit/core';
 import { type ByteSink, DuobitError } from '@duobit/format';
-import type { CalibrationOptions } from './stages/calibration.ts';
+import type { CalibrationOptions } from './calibration/windows.ts';
+import { W11_DEFAULTS, type W11LayerOptions } from './methods/w11-layer-method.ts';
 
 export type EmbeddingFormat = 'q8' | 'q4' | 'f16';
 export type GroupSize = 32 | 64 | 128 | 256;
@@ -9,7 +11,7 @@ export interface QuantizeProgress {
   readonly phase: 'hash' | 'calibrate' | 'quantize' | 'write';
   /** Tensor, block or file being worked on. */
   readonly tensor: string;
-  /** Work units of this phase: weights for 'quantize', window passes for 'calibrate', 1 for the others. */
+  /** Work units of this phase: weights for 'quantize', steps of blocks for 'calibrate', 1 for the others. */
   readonly done: number;
   readonly total: number;
 }
@@ -21,8 +23,17 @@ export interface QuantizeOptions {
   readonly groupSize?: GroupSize;
   /** Store mu (four free levels; 2.5 bits a weight at 128) or not (symmetric levels; 2.25). Default true. */
   readonly offsets?: boolean;
-  /** Text whose activations weight the error of each column; without it all columns count the same. */
+  /** Text whose activations the layers are fitted to, one after the other; without it weights are fitted by themselves. */
   readonly calibration?: CalibrationOptions;
+  /** How layers are fitted to the calibration. */
+  readonly fit?: Partial<FitOptions>;
+  /** Runs the calibration; stays the caller's. Results differ in the last bits between backends. Default: wasm. */
+  readonly backend?: Backend;
+  /**
+   * Where blocks are kept until the container is complete, so that a calibrated run that was cut short goes on where it was
+   * and gives the same bytes. Default `<outPath>.work`; null keeps nothing.
+   */
+  readonly workFolder?: string | null;
   /** Default 'duobit <version>'. */
   readonly producer?: string;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -32,7 +43,19 @@ export interface QuantizeOptions {
   readonly openSink?: (path: string) => Promise<ByteSink>;
 }
 
+/** Of stage 1; docs/quantization.md has what each is worth. */
+export interface FitOptions extends Omit<W11LayerOptions, 'groupSize' | 'offsets'> {
+  /**
+   * How far a layer's target moves from its weights to those that would give the unquantized model's outputs on the inputs
+   * that it really sees, 0 to 1. 0 halves the time of calibration.
+   */
+  readonly correction: number;
+  /** Damping of the Hessian in the correction, as a part of its mean diagonal. */
+  readonly correctionDamping: number;
+}
+
 export interface ResolvedOptions {
+  readonly fit: FitOptions;
   readonly embedding: EmbeddingFormat;
   readonly groupSize: GroupSize;
   readonly offsets: boolean;
@@ -51,7 +74,24 @@ export function resolveOptions(options: QuantizeOptions): ResolvedOptions {
   if (![32, 64, 128, 256].includes(groupSize)) {
     throw badOption('groupSize', `is ${groupSize}`, 'Use 32, 64, 128 or 256');
   }
-  return { embedding, groupSize, offsets, producer };
+  return { embedding, groupSize, offsets, producer, fit: resolveFit(options.fit) };
+}
+
+function resolveFit(given: Partial<FitOptions> = {}): FitOptions {
+  const { groupSize: _, offsets: __, ...defaults } = W11_DEFAULTS;
+  const fit = { ...defaults, correction: 1, correctionDamping: 0.05, ...given };
+  const oneOf = (name: 'importance' | 'fit' | 'pairing', values: readonly string[]): void => {
+    if (!values.includes(fit[name]))
+      throw badOption(`fit.${name}`, `is '${fit[name]}'`, `Use one of: ${values.join(', ')}`);
+  };
+  oneOf('importance', ['inverse', 'diagonal', 'uniform']);
+  oneOf('fit', ['exact', 'em']);
+  oneOf('pairing', ['nested', 'halves']);
+  for (const name of ['damping', 'correction', 'correctionDamping'] as const)
+    if (!(fit[name] >= 0 && fit[name] <= 1)) throw badOption(`fit.${name}`, `is ${fit[name]}`, 'Use 0 to 1');
+  if (!Number.isInteger(fit.turns) || fit.turns < 0 || fit.turns > 100)
+    throw badOption('fit.turns', `is ${fit.turns}`, 'Use a whole number, 0 to 100');
+  return fit;
 }
 
 export function badOption(name: string, fact: string, remedy: string): DuobitError {

@@ -1,6 +1,6 @@
 // From a checkpoint to a container: calibrate if asked, then encode and write one tensor after the other.
 import { resolve } from 'node:path';
-import { createWasmBackend, listTensors, type TensorSpec } from '@duobit/core';
+import { listTensors, type TensorSpec } from '@duobit/core';
 import {
   type AssetRole,
   type ContainerWriter,
@@ -20,7 +20,7 @@ import type { TensorMethod } from './methods/tensor-method.ts';
 import { createW11Method } from './methods/w11-method.ts';
 import { badOption, type QuantizeOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { makeReport, type QuantizeReport, reportTensor, type TensorReport } from './report.ts';
-import { type Calibration, calibrate, importanceOf } from './stages/calibration.ts';
+import { type CalibratedLayers, calibrateLayers } from './stages/calibrated-layers.ts';
 import { encodeTensor } from './tensor-encoding.ts';
 
 const ASSETS: readonly { readonly role: AssetRole; readonly mediaType: string }[] = [
@@ -71,8 +71,9 @@ async function quantizeCheckpoint(
   // Opened before the long work, so that an unwritable folder is known at once.
   const sink = await (options.openSink ?? createFileSink)(outPath);
   let writer: ContainerWriter | undefined;
+  let calibrated: CalibratedLayers | null = null;
   try {
-    const calibration = await runCalibration(checkpoint, options);
+    calibrated = options.calibration ? await calibrateLayers(checkpoint, outPath, options, resolved) : null;
     const specs = listTensors(checkpoint.architecture);
     const methods = new Map(specs.map((spec) => [spec.name, chooseMethod(spec, resolved)]));
     writer = await createContainerWriter(
@@ -87,27 +88,30 @@ async function quantizeCheckpoint(
           activation:
             kind === 'linear' ? { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } : null,
         })),
-        provenance: await describeProvenance(checkpoint, options, resolved),
+        provenance: await describeProvenance(checkpoint, options, resolved, calibrated),
         metadata: options.metadata ?? {},
       },
       sink,
     );
-    const tensors = await writeTensors(checkpoint, writer, specs, methods, calibration, options);
+    const tensors = await writeTensors(checkpoint, writer, specs, methods, calibrated, options);
     options.onProgress?.({ phase: 'write', tensor: outPath, done: 0, total: 1 });
     const { fileLength, headerSha256 } = await writer.finish();
     options.onProgress?.({ phase: 'write', tensor: outPath, done: 1, total: 1 });
+    await calibrated?.forget();
     return makeReport(tensors, {
       outPath,
       sourceName: checkpoint.name,
       fileBytes: fileLength,
       headerSha256,
-      calibrationTokens: calibration?.tokens ?? 0,
+      calibrationTokens: calibrated?.tokens ?? 0,
       seconds: (performance.now() - started) / 1000,
     });
   } catch (error) {
     await (writer ?? sink).abort();
     const { signal } = options;
     throw signal?.aborted && !(error instanceof DuobitError) ? abortedError(signal) : error;
+  } finally {
+    await calibrated?.dispose();
   }
 }
 
@@ -116,7 +120,7 @@ async function writeTensors(
   writer: ContainerWriter,
   specs: readonly TensorSpec[],
   methods: ReadonlyMap<string, TensorMethod>,
-  calibration: Calibration | null,
+  calibrated: CalibratedLayers | null,
   options: QuantizeOptions,
 ): Promise<TensorReport[]> {
   const byName = new Map(specs.map((spec) => [spec.name, spec]));
@@ -126,19 +130,16 @@ async function writeTensors(
   for (const name of writer.order) {
     const spec = byName.get(name)!;
     const method = methods.get(name)!;
-    const squares = calibration?.squares.get(name);
+    const advance = (weights: number): void => {
+      done += weights;
+      options.onProgress?.({ phase: 'quantize', tensor: name, done, total });
+    };
     options.onProgress?.({ phase: 'quantize', tensor: name, done, total });
-    const encoded = await encodeTensor(
-      checkpoint,
-      spec,
-      method,
-      squares ? importanceOf(squares) : null,
-      (weights) => {
-        done += weights;
-        options.onProgress?.({ phase: 'quantize', tensor: name, done, total });
-      },
-      options.signal,
-    );
+    const encoded =
+      calibrated && spec.kind === 'linear'
+        ? await calibrated.take(name)
+        : await encodeTensor(checkpoint, spec, method, advance, options.signal);
+    if (calibrated && spec.kind === 'linear') advance(countWeights(spec.shape));
     await writer.writeTensor(name, encoded.planes);
     reports.push(reportTensor(spec, method.encoding, encoded));
   }
@@ -159,23 +160,6 @@ function chooseMethod(spec: TensorSpec, options: ResolvedOptions): TensorMethod 
   }
 }
 
-async function runCalibration(checkpoint: Checkpoint, options: QuantizeOptions): Promise<Calibration | null> {
-  if (!options.calibration) return null;
-  const { onProgress, signal } = options;
-  // One thread: sums of squares must not depend on how work is divided.
-  const backend = await createWasmBackend({ threads: 1 });
-  try {
-    return await calibrate(checkpoint, backend, options.calibration, {
-      signal,
-      onProgress: onProgress
-        ? (tensor, done, total) => onProgress({ phase: 'calibrate', tensor, done, total })
-        : undefined,
-    });
-  } finally {
-    await backend.dispose();
-  }
-}
-
 async function readAssets(checkpoint: Checkpoint) {
   const assets: { role: AssetRole; mediaType: string; bytes: Uint8Array }[] = [];
   for (const { role, mediaType } of ASSETS) {
@@ -189,35 +173,29 @@ async function describeProvenance(
   checkpoint: Checkpoint,
   options: QuantizeOptions,
   resolved: ResolvedOptions,
+  calibrated: CalibratedLayers | null,
 ): Promise<Provenance> {
   options.onProgress?.({ phase: 'hash', tensor: checkpoint.name, done: 0, total: 1 });
   const sourceSha256 = await checkpoint.weightsSha256(options.signal);
   options.onProgress?.({ phase: 'hash', tensor: checkpoint.name, done: 1, total: 1 });
-  const { calibration } = options;
   return {
     producer: resolved.producer,
     sourceName: checkpoint.name,
     sourceSha256,
-    recipe: describeRecipe(checkpoint, options, resolved),
-    calibrationSha256: calibration ? toHex(await sha256(new TextEncoder().encode(calibration.text))) : null,
+    recipe: describeRecipe(resolved, calibrated),
+    calibrationSha256: calibrated?.tokensSha256 ?? null,
   };
 }
 
-/** Canonical JSON: what determines the bytes besides the checkpoint and the calibration text, keys sorted. */
-function describeRecipe(checkpoint: Checkpoint, options: QuantizeOptions, resolved: ResolvedOptions): string {
-  const { calibration } = options;
-  const { embedding, groupSize, offsets } = resolved;
+/** Canonical JSON: what determines the bytes besides the checkpoint and the calibration tokens, keys sorted. */
+function describeRecipe(
+  { embedding, groupSize, offsets }: ResolvedOptions,
+  calibrated: CalibratedLayers | null,
+): string {
   return JSON.stringify({
-    calibration: calibration
-      ? {
-          context: calibration.context ?? Math.min(512, checkpoint.architecture.contextLength),
-          maxWindows: calibration.maxWindows ?? 16,
-        }
-      : null,
+    calibration: calibrated?.recipe ?? null,
     embedding,
-    fit: 'exact',
     groupSize,
-    importance: calibration ? 'diagonal' : 'uniform',
     offsets,
     stages: 1,
   });

@@ -33,7 +33,6 @@ export interface EncodedTensor {
  * Encodes a whole tensor. Rows must be independent for the method. At most one block of rows in full precision and the
  * packed tensor are in memory.
  *
- * @param importance One h a column, or null for uniform importance.
  * @param onRows Told after each block how many weights it had.
  * @throws DuobitError `QUANTIZE_NOT_FINITE`, `QUANTIZE_OUT_OF_RANGE`, `QUANTIZE_VERIFY`, `ABORTED`
  */
@@ -41,7 +40,6 @@ export async function encodeTensor(
   checkpoint: Pick<Checkpoint, 'name' | 'readRows'>,
   tensor: { readonly name: string; readonly shape: readonly number[] },
   method: TensorMethod,
-  importance: Float64Array | null,
   onRows: (weights: number) => void,
   signal?: AbortSignal,
 ): Promise<EncodedTensor> {
@@ -54,7 +52,7 @@ export async function encodeTensor(
     planes.set(role, new Uint8Array(length));
     filled.set(role, 0);
   }
-  const h = importance ?? new Float64Array(columns).fill(1);
+  const h = new Float64Array(columns).fill(1);
   const sums: ErrorSums = { weightedError: 0, weightedSquares: 0, error: 0, squares: 0 };
   const step = Math.max(1, Math.floor(BLOCK_WEIGHTS / columns));
   for (let firstRow = 0; firstRow < rows; firstRow += step) {
@@ -135,7 +133,7 @@ function verifyRows(
   }
 }
 
-function verifyError(source: string, name: string, fact: string): DuobitError {
+export function verifyError(source: string, name: string, fact: string): DuobitError {
   return new DuobitError('QUANTIZE_VERIFY', `packed weights differ from the fit: ${fact}`, {
     source,
     where: name,

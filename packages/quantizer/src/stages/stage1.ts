@@ -19,7 +19,8 @@ import { pause } from '../abort.ts';
 import { readChecked, runRows, type Stream } from '../calibration/streams.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { solveSymmetric, subtractProduct, type Workspace } from '../linalg/index.ts';
-import type { LayerMethod, LayerResult } from '../methods/layer-method.ts';
+import type { LayerMethod, LayerProblem } from '../methods/layer-method.ts';
+import type { BlockStore, QuantizedLayer } from './block-store.ts';
 
 export interface Stage1Options {
   readonly method: LayerMethod;
@@ -36,14 +37,14 @@ export interface Stage1Options {
 export interface BlockResult {
   readonly block: number;
   /** By weight name, in order of use. */
-  readonly layers: ReadonlyMap<string, LayerResult>;
+  readonly layers: ReadonlyMap<string, QuantizedLayer>;
 }
 
 export interface Stage1Run {
   readonly onProgress?: ((layer: string, done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** A block's result from an earlier run that was cut short, or null; its layers are taken as they are. */
-  readonly resume?: ((block: number) => Promise<BlockResult | null>) | undefined;
+  /** Keeps each block as it is done; blocks that an earlier run kept are taken as they are. */
+  readonly store?: BlockStore | undefined;
 }
 
 /** Steps of work a block counts as: one a distinct input, and one for the streams' way to the next block. */
@@ -68,7 +69,8 @@ export async function* quantizeBlocks(
   for (let block = 0; block < blockCount; block++) {
     const step = (layer: string, done: number) =>
       run.onProgress?.(layer, block * STEPS + done, blockCount * STEPS);
-    const layers = new Map((await run.resume?.(block))?.layers ?? []);
+    const kept = await run.store?.load(block, (name) => checkpoint.tensorInfo(name));
+    const layers = new Map(kept ?? []);
     const weights = blockWeights(block);
     const groups = [
       [weights.q, weights.k, weights.v],
@@ -94,12 +96,12 @@ export async function* quantizeBlocks(
         const [rows, columns] = checkpoint.tensorInfo(name).shape as [number, number];
         const original = await checkpoint.readF32(name);
         const target = inputs.cross ? correct(original, rows, columns, inputs, options, space) : original;
-        layers.set(
-          name,
-          options.method.quantize({ name, rows, columns, weights: target, hessian: inputs.gram }, space),
-        );
+        const problem = { name, rows, columns, weights: target, hessian: inputs.gram };
+        const result = options.method.quantize(problem, space);
+        layers.set(name, { result, error: outputError(original, result.approximation, problem, space) });
       }
     }
+    if (!kept) await run.store?.save(block, layers);
     step(`block ${block}`, groups.length);
     if (block + 1 < blockCount) {
       await advance(checkpoint, backend, block, layers, stream, run.signal);
@@ -127,7 +129,7 @@ async function measureInputs(
   backend: Backend,
   block: number,
   weight: string,
-  layers: ReadonlyMap<string, LayerResult>,
+  layers: ReadonlyMap<string, QuantizedLayer>,
   stream: Stream,
   teacher: Stream | null,
   signal: AbortSignal | undefined,
@@ -173,7 +175,7 @@ async function advance(
   checkpoint: Checkpoint,
   backend: Backend,
   block: number,
-  layers: ReadonlyMap<string, LayerResult>,
+  layers: ReadonlyMap<string, QuantizedLayer>,
   stream: Stream,
   signal: AbortSignal | undefined,
 ): Promise<void> {
@@ -195,7 +197,7 @@ async function prepareBlock(
   checkpoint: Checkpoint,
   backend: Backend,
   block: number,
-  layers: ReadonlyMap<string, LayerResult>,
+  layers: ReadonlyMap<string, QuantizedLayer>,
   stream: Stream,
   cut: (plan: ExecutionPlan) => ExecutionPlan,
   statistics: 'none' | 'gram' | 'cross' = 'none',
@@ -205,7 +207,7 @@ async function prepareBlock(
     if (!layer) return readChecked(checkpoint, name);
     return {
       info: { ...checkpoint.tensorInfo(name), encoding: { kind: 'f32' } },
-      planes: { dense: new Uint8Array(layer.approximation.buffer as ArrayBuffer) },
+      planes: { dense: new Uint8Array(layer.result.approximation.buffer as ArrayBuffer) },
     };
   };
   const plan = cut(buildPlan(checkpoint, { section: { block }, statistics, activations: 'f16' }));
@@ -284,4 +286,30 @@ function correct(
   for (let j = 0; j < columns; j++) hessian[j * columns + j]! += correctionDamping * mean;
   solveSymmetric(space, hessian, columns, change, rows);
   return weights.map((weight, i) => weight + correction * change[i]!);
+}
+
+/** |(W - W^) X|^2 / |W X|^2 over the calibration tokens: trace of D H D^T over that of W H W^T. */
+function outputError(
+  weights: Float32Array,
+  approximation: Float32Array,
+  { rows, columns, hessian }: LayerProblem,
+  space: Workspace,
+): number {
+  const energy = (matrix: Float32Array): number => {
+    const product = new Float32Array(matrix.length);
+    subtractProduct(
+      space,
+      { values: product },
+      { values: matrix },
+      { values: hessian },
+      rows,
+      columns,
+      columns,
+    );
+    let sum = 0;
+    for (let i = 0; i < matrix.length; i++) sum -= matrix[i]! * product[i]!;
+    return sum;
+  };
+  const whole = energy(weights);
+  return whole > 0 ? Math.max(0, energy(weights.map((weight, i) => weight - approximation[i]!))) / whole : 0;
 }

@@ -1,0 +1,135 @@
+// Blocks that are done, kept in files so that a run that was cut short goes on where it was. A file belongs to one run's
+// inputs: its name carries a hash of them, so another checkpoint, text or recipe never finds it.
+import { mkdir, open, readFile, rename, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DuobitError, decodeTensor, type PlaneRole, sha256, type TensorInfo, toHex } from '@duobit/format';
+import type { LayerResult } from '../methods/layer-method.ts';
+
+type LayerInfo = Pick<TensorInfo, 'name' | 'shape'>;
+
+/** What a file begins with, as one line of JSON; the planes follow in this order, then nothing. */
+interface Contents {
+  readonly sha256: string;
+  readonly layers: readonly {
+    readonly name: string;
+    readonly encoding: NonNullable<LayerResult['packed']>['encoding'];
+    readonly error: number;
+    readonly planes: readonly { readonly role: PlaneRole; readonly bytes: number }[];
+  }[];
+}
+
+/** A layer that is done, with the error that its report gives. */
+export interface QuantizedLayer {
+  readonly result: LayerResult;
+  /** |(W - W^) X|^2 / |W X|^2 over the calibration tokens. */
+  readonly error: number;
+}
+
+export interface BlockStore {
+  /** Null when the block is not there, or what is there is damaged. */
+  load(
+    block: number,
+    tensorInfo: (name: string) => LayerInfo,
+  ): Promise<ReadonlyMap<string, QuantizedLayer> | null>;
+  /** @throws DuobitError `WORK_FOLDER` when the disk is full or the folder cannot be written */
+  save(block: number, layers: ReadonlyMap<string, QuantizedLayer>): Promise<void>;
+  /** Removes the files of this run, and the folder when it is empty then. */
+  clear(): Promise<void>;
+}
+
+/**
+ * @param folder made when the first block is saved
+ * @param identity everything that the bytes depend on
+ */
+export async function createBlockStore(folder: string, identity: string): Promise<BlockStore> {
+  const key = toHex(await sha256(new TextEncoder().encode(identity))).slice(0, 16);
+  const pathOf = (block: number) => join(folder, `${key}-${String(block).padStart(4, '0')}.block`);
+  const saved = new Set<number>();
+  return {
+    async load(block, tensorInfo) {
+      const bytes = await readFile(pathOf(block)).catch(() => null);
+      const layers = bytes && (await parseBlock(bytes, tensorInfo));
+      if (layers) saved.add(block);
+      return layers;
+    },
+    async save(block, layers) {
+      const path = pathOf(block);
+      try {
+        await mkdir(folder, { recursive: true });
+        await writeDurably(`${path}.tmp`, await formatBlock(layers));
+        await rename(`${path}.tmp`, path);
+        saved.add(block);
+      } catch (cause) {
+        await rm(`${path}.tmp`, { force: true }).catch(() => {});
+        throw new DuobitError('WORK_FOLDER', `block ${block} cannot be kept: ${(cause as Error).message}`, {
+          source: folder,
+          remedy: 'Free space or name another folder; the blocks that are there will be used again',
+          cause,
+        });
+      }
+    },
+    async clear() {
+      for (const block of saved) await rm(pathOf(block), { force: true });
+      await rmdir(folder).catch(() => {});
+    },
+  };
+}
+
+async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, 'w');
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function formatBlock(layers: ReadonlyMap<string, QuantizedLayer>): Promise<Uint8Array> {
+  const planes: Uint8Array[] = [];
+  const list: Contents['layers'][number][] = [];
+  for (const [name, { result, error }] of layers) {
+    const { encoding, planes: own } = result.packed!;
+    const entries = Object.entries(own) as [PlaneRole, Uint8Array][];
+    planes.push(...entries.map(([, plane]) => plane));
+    list.push({
+      name,
+      encoding,
+      error,
+      planes: entries.map(([role, plane]) => ({ role, bytes: plane.length })),
+    });
+  }
+  const body = Buffer.concat(planes);
+  const contents: Contents = { sha256: toHex(await sha256(body)), layers: list };
+  return Buffer.concat([Buffer.from(`${JSON.stringify(contents)}\n`), body]);
+}
+
+async function parseBlock(
+  bytes: Buffer<ArrayBuffer>,
+  tensorInfo: (name: string) => LayerInfo,
+): Promise<ReadonlyMap<string, QuantizedLayer> | null> {
+  try {
+    const end = bytes.indexOf(10);
+    const contents = JSON.parse(bytes.toString('utf8', 0, end)) as Contents;
+    const body = bytes.subarray(end + 1);
+    if (toHex(await sha256(body)) !== contents.sha256) return null;
+    let at = 0;
+    const layers = new Map<string, QuantizedLayer>();
+    for (const { name, encoding, error, planes } of contents.layers) {
+      const own: Partial<Record<PlaneRole, Uint8Array<ArrayBuffer>>> = {};
+      for (const plane of planes) {
+        own[plane.role] = Uint8Array.from(body.subarray(at, at + plane.bytes));
+        at += plane.bytes;
+      }
+      const approximation = decodeTensor({
+        info: { ...tensorInfo(name), encoding, activation: null },
+        planes: own,
+      });
+      const size = planes.reduce((sum, plane) => sum + plane.bytes, 0);
+      layers.set(name, { result: { approximation, bytes: size, packed: { encoding, planes: own } }, error });
+    }
+    return layers;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,126 @@
+// Stage 1 as the writer of a container uses it: gives each linear layer when its turn comes, block by block.
+import { join } from 'node:path';
+import { type Backend, createTokenizer, createWasmBackend } from '@duobit/core';
+import { decodeTensor } from '@duobit/format';
+import { embedWindows } from '../calibration/streams.ts';
+import { cutWindows, hashWindows } from '../calibration/windows.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { Workspace } from '../linalg/index.ts';
+import { createW11LayerMethod } from '../methods/w11-layer-method.ts';
+import type { QuantizeOptions, ResolvedOptions } from '../options.ts';
+import { type EncodedTensor, verifyError } from '../tensor-encoding.ts';
+import { createBlockStore, type QuantizedLayer } from './block-store.ts';
+import { quantizeBlocks } from './stage1.ts';
+
+export interface CalibratedLayers {
+  readonly tokens: number;
+  readonly tokensSha256: string;
+  /** What the layers depend on besides checkpoint and tokens; plain JSON, keys sorted. */
+  readonly recipe: object;
+  /** A linear layer, checked by decoding. Blocks must be asked for in order; those before are forgotten. */
+  take(name: string): Promise<EncodedTensor>;
+  /** Removes what was kept for a run that is cut short. */
+  forget(): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** @throws DuobitError `TEXT_TOO_SHORT`, `QUANTIZE_OPTION`, `CALIBRATION_NOT_FINITE`, `ABORTED`, and those of the backend */
+export async function calibrateLayers(
+  checkpoint: Checkpoint,
+  outPath: string,
+  options: QuantizeOptions,
+  { fit, groupSize, offsets }: ResolvedOptions,
+): Promise<CalibratedLayers> {
+  const { onProgress, signal } = options;
+  const windows = cutWindows(checkpoint, await createTokenizer(checkpoint), options.calibration!);
+  const tokensSha256 = await hashWindows(windows);
+  const own = options.backend ? null : await createWasmBackend();
+  const backend: Backend = options.backend ?? own!;
+  const recipe = sortKeys({
+    ...fit,
+    backend: [backend.name, backend.instructionSet].filter(Boolean).join(' '),
+    context: windows[0]!.length,
+    windows: windows.length,
+  });
+  const identity = JSON.stringify({
+    checkpoint: await checkpoint.weightsSha256(signal),
+    groupSize,
+    offsets,
+    recipe,
+    tokensSha256,
+  });
+  const folder = options.workFolder === undefined ? `${outPath}.work` : options.workFolder;
+  const store = folder === null ? undefined : await createBlockStore(join(folder), identity);
+  const space = await Workspace.create();
+  const stream = await embedWindows(checkpoint, backend, windows, signal);
+  const blocks = quantizeBlocks(
+    checkpoint,
+    backend,
+    space,
+    stream,
+    {
+      method: createW11LayerMethod({ ...fit, groupSize, offsets }),
+      correction: fit.correction,
+      correctionDamping: fit.correctionDamping,
+    },
+    {
+      signal,
+      store,
+      onProgress:
+        onProgress && ((tensor, done, total) => onProgress({ phase: 'calibrate', tensor, done, total })),
+    },
+  );
+  let layers: ReadonlyMap<string, QuantizedLayer> = new Map();
+  return {
+    tokens: windows.length * windows[0]!.length,
+    tokensSha256,
+    recipe,
+    async take(name) {
+      while (!layers.has(name)) {
+        const next = await blocks.next();
+        if (next.done) throw new Error(`no block has the layer ${name}`);
+        layers = next.value.layers;
+      }
+      return encodeLayer(checkpoint, name, layers.get(name)!);
+    },
+    forget: async () => store?.clear(),
+    dispose: async () => {
+      await blocks.return(undefined);
+      await own?.dispose();
+    },
+  };
+}
+
+function sortKeys(record: Readonly<Record<string, unknown>>): object {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Decodes the packed layer with the format's own decoder and demands the method's values, bit for bit. */
+async function encodeLayer(
+  checkpoint: Checkpoint,
+  name: string,
+  { result, error }: QuantizedLayer,
+): Promise<EncodedTensor> {
+  const { encoding, planes } = result.packed!;
+  const { shape } = checkpoint.tensorInfo(name);
+  const decoded = decodeTensor({ info: { name, shape, encoding, activation: null }, planes });
+  const weights = await checkpoint.readF32(name);
+  const columns = shape.at(-1)!;
+  let squaredError = 0;
+  let squares = 0;
+  for (let i = 0; i < decoded.length; i++) {
+    if (decoded[i] !== result.approximation[i])
+      throw verifyError(
+        checkpoint.name,
+        name,
+        `row ${Math.floor(i / columns)}, column ${i % columns} decodes to ${decoded[i]}, not ${result.approximation[i]}`,
+      );
+    squaredError += (weights[i]! - decoded[i]!) ** 2;
+    squares += weights[i]! ** 2;
+  }
+  return {
+    planes,
+    bytes: result.bytes,
+    sums: { weightedError: error, weightedSquares: 1, error: squaredError, squares },
+  };
+}
