@@ -1,4 +1,6 @@
 // Public face of @duobit/quantizer.
+
+export type { CalibrationOptions } from './calibration/windows.ts';
 export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
 export {
@@ -24,12 +26,11 @@ export { createDenseMethod } from './methods/dense-method.ts';
 export { createIntegerMethod } from './methods/integer-method.ts';
 export type { EncodedRows, RowBlock, TensorMethod } from './methods/tensor-method.ts';
 export { createW11Method } from './methods/w11-method.ts';
-export type { EmbeddingFormat, GroupSize, QuantizeOptions, QuantizeProgress } from './options.ts';
+export type { EmbeddingFormat, FitOptions, GroupSize, QuantizeOptions, QuantizeProgress } from './options.ts';
 export { quantize } from './quantize.ts';
 export type { QuantizeReport, TensorReport } from './report.ts';
 export {
   type Calibration,
-  type CalibrationOptions,
   calibrate,
   importanceOf,
 } from './stages/calibration.ts';

@@ -234,17 +234,13 @@ describe('quantize on TinyStories-656K', () => {
       calibrationSha256: expect.stringMatching(/^[0-9a-f]{64}$/),
     });
     expect(JSON.parse(container.manifest.provenance.recipe)).toMatchObject({
-      importance: 'diagonal',
+      calibration: { importance: 'inverse', propagate: true, turns: 4 },
       stages: 1,
     });
     expect(await container.readAsset('tokenizer')).toEqual(
       new Uint8Array(await readFile(join(TINY_STORIES, 'tokenizer.json'))),
     );
     await container.close();
-
-    const again = join(folder, 'again.duo');
-    await quantize(TINY_STORIES, again, { calibration: { text } });
-    expect(Buffer.compare(await readFile(again), await readFile(calibrated))).toBe(0);
 
     // Full precision gives 33.2 on this text.
     const uniform = await perplexityOf(plain, 'f16');
@@ -256,9 +252,10 @@ describe('quantize on TinyStories-656K', () => {
     );
     expect(uniform).toBeGreaterThan(33.2);
     expect(uniform).toBeLessThan(33.2 * 8);
-    expect(weighted).toBeLessThan(uniform);
+    // The first stage alone stays below twice full precision, its inputs in 4 bits below 2.5 times.
+    expect(weighted).toBeLessThan(33.2 * 2);
     expect(quantizedActivations).toBeGreaterThan(weighted);
-    expect(quantizedActivations).toBeLessThan(33.2 * 8);
+    expect(quantizedActivations).toBeLessThan(33.2 * 2.5);
     await backend.dispose();
   });
 });

@@ -7,8 +7,6 @@ import {
   createContainerWriter,
   DuobitError,
   type Provenance,
-  sha256,
-  toHex,
 } from '@duobit/format';
 import { createFileSink } from '@duobit/format/node';
 import { abortedError } from './abort.ts';

@@ -1,16 +1,30 @@
 // `duobit quantize`: checkpoint in, container out.
-import { type QuantizeReport, quantize } from '@duobit/quantizer';
+import { type CalibrationOptions, type FitOptions, type QuantizeReport, quantize } from '@duobit/quantizer';
+import { BACKEND_NAMES, type BackendName, createBackend } from '@duobit/runtime-node';
 import { type Command, Option } from 'commander';
-import { type Context, emit } from '../context.ts';
-import { readText } from '../files.ts';
-import { addExamples, addJsonOption, integer } from '../options.ts';
+import { type Context, emit, note } from '../context.ts';
+import { readCorpus } from '../corpus.ts';
+import { addExamples, addJsonOption, decimal, integer } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { formatBytes, formatCount, formatPairs, formatTable } from '../text.ts';
 
 interface Options {
   readonly output: string;
   readonly calibration?: string;
-  readonly calibrationWindows?: number;
+  readonly calibrationField?: string;
+  readonly calibrationWindows: number;
+  readonly calibrationContext?: number;
+  readonly calibrationSeed?: number;
+  readonly importance: FitOptions['importance'];
+  readonly fit: FitOptions['fit'];
+  readonly pairing: FitOptions['pairing'];
+  readonly propagate: boolean;
+  readonly turns: number;
+  readonly damping: number;
+  readonly correction: number;
+  readonly backend: BackendName;
+  readonly threads?: number;
+  readonly work?: string;
   readonly embedding: 'q8' | 'q4' | 'f16';
   readonly group: '32' | '64' | '128' | '256';
   readonly symmetric: boolean;
@@ -26,10 +40,25 @@ export function addQuantizeCommand(program: Command, context: Context): void {
     .description('Quantize a checkpoint to W(1+1) and write it as one .duo file.')
     .argument('<checkpoint>', 'Hugging Face folder or .gguf file')
     .requiredOption('-o, --output <file>', 'where the container goes; replaced only when all went well')
-    .option('--calibration <file>', 'plain text that weighs the fit by the inputs each layer sees')
+    .option(
+      '--calibration <file>',
+      'text (.txt, .json, .jsonl, .parquet) whose inputs the layers are fitted to',
+    )
+    .option('--calibration-field <name>', 'field of a dataset with the text')
     .addOption(
-      new Option('--calibration-windows <count>', 'windows of the calibration text that are run').argParser(
-        integer(1),
+      new Option('--calibration-windows <count>', 'most windows of the text that are run')
+        .argParser(integer(1))
+        .default(128),
+    )
+    .addOption(
+      new Option(
+        '--calibration-context <tokens>',
+        "tokens in a window (default: 512, or the model's)",
+      ).argParser(integer(1)),
+    )
+    .addOption(
+      new Option('--calibration-seed <number>', 'draw windows at random (default: spread evenly)').argParser(
+        integer(0),
       ),
     )
     .addOption(
@@ -43,6 +72,36 @@ export function addQuantizeCommand(program: Command, context: Context): void {
         .default('128'),
     )
     .option('--symmetric', 'levels +-a, +-b without offsets: smaller and less exact', false)
+    .addOption(
+      new Option('--importance <kind>', 'weight of a column when levels are fitted: 1/[H^-1]_jj, H_jj or 1')
+        .choices(['inverse', 'diagonal', 'uniform'])
+        .default('inverse'),
+    )
+    .addOption(new Option('--fit <kind>', 'how levels are fitted').choices(['exact', 'em']).default('exact'))
+    .addOption(
+      new Option('--pairing <kind>', 'levels that share a bitmap value')
+        .choices(['nested', 'halves'])
+        .default('nested'),
+    )
+    .option('--no-propagate', 'leave errors where they are instead of spreading them over later columns')
+    .addOption(
+      new Option('--turns <count>', 'turns of refitting levels and re-choosing bits')
+        .argParser(integer(0, 100))
+        .default(4),
+    )
+    .addOption(
+      new Option('--damping <part>', 'added to the diagonal of H, of its mean')
+        .argParser(decimal(0, 1))
+        .default(0.01),
+    )
+    .addOption(
+      new Option('--correction <part>', 'how far layers make up for the errors of those before them')
+        .argParser(decimal(0, 1))
+        .default(1),
+    )
+    .addOption(new Option('--backend <name>', 'runs the calibration').choices(BACKEND_NAMES).default('auto'))
+    .addOption(new Option('--threads <count>', 'threads of the backend').argParser(integer(1)))
+    .option('--work <folder>', 'keeps blocks until all are done (default: the output and .work)')
     .option('--tensors', 'list every tensor with its size and error', false)
     .action((checkpoint: string, options: Options) => runQuantize(context, checkpoint, options));
   addJsonOption(command);
@@ -54,15 +113,13 @@ export function addQuantizeCommand(program: Command, context: Context): void {
 }
 
 async function runQuantize(context: Context, checkpoint: string, options: Options): Promise<void> {
-  const calibration =
-    options.calibration === undefined
-      ? {}
-      : {
-          calibration: {
-            text: await readText(options.calibration, '--calibration'),
-            ...(options.calibrationWindows === undefined ? {} : { maxWindows: options.calibrationWindows }),
-          },
-        };
+  const calibration = await readCalibration(options);
+  const backend = calibration
+    ? await createBackend(options.backend, {
+        threads: options.threads,
+        onNotice: (line) => note(context, line),
+      })
+    : undefined;
   const progress = createProgress(context.io, { lines: { calibrate: 3, quantize: 5 } });
   let report: QuantizeReport;
   try {
@@ -70,14 +127,36 @@ async function runQuantize(context: Context, checkpoint: string, options: Option
       embedding: options.embedding,
       groupSize: GROUP_SIZES[options.group],
       offsets: !options.symmetric,
-      ...calibration,
+      ...(calibration && { calibration }),
+      ...(backend && { backend }),
+      ...(options.work === undefined ? {} : { workFolder: options.work }),
+      fit: {
+        importance: options.importance,
+        fit: options.fit,
+        pairing: options.pairing,
+        propagate: options.propagate,
+        turns: options.turns,
+        damping: options.damping,
+        correction: options.correction,
+      },
       onProgress: ({ phase, done, total, tensor }) => progress.update(phase, done, total, tensor),
       signal: context.signal,
     });
   } finally {
     progress.stop();
+    await backend?.dispose();
   }
   emit(context, options.json, toJson(report), () => formatReport(report, options.tensors));
+}
+
+async function readCalibration(options: Options): Promise<CalibrationOptions | undefined> {
+  if (options.calibration === undefined) return undefined;
+  return {
+    text: await readCorpus(options.calibration, '--calibration', options.calibrationField),
+    maxWindows: options.calibrationWindows,
+    ...(options.calibrationContext === undefined ? {} : { context: options.calibrationContext }),
+    ...(options.calibrationSeed === undefined ? {} : { seed: options.calibrationSeed }),
+  };
 }
 
 function toJson(report: QuantizeReport): object {

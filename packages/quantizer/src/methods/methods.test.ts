@@ -26,7 +26,7 @@ function encodeWhole(method: TensorMethod, values: Float32Array<ArrayBuffer>, sh
     name: 'memory',
     readRows: async (_: string, start: number, end: number) => values.slice(start * columns, end * columns),
   };
-  return encodeTensor(source, { name: 'test.weight', shape }, method, null, () => {});
+  return encodeTensor(source, { name: 'test.weight', shape }, method, () => {});
 }
 
 function squaredError(a: Float32Array, b: Float32Array): number {
@@ -219,7 +219,6 @@ describe('encodeTensor', () => {
       { name: 'memory', readRows: async (__, a, b) => values.slice(a * 577, b * 577) },
       { name: 'test.weight', shape },
       method,
-      null,
       () => {},
     );
     const whole = method.encode({ ...makeBlock(values, 577), firstRow: 0 });

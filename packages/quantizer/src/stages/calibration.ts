@@ -4,17 +4,8 @@ import { type Backend, buildPlan, createTokenizer, listTensors, SLOTS, statistic
 import { DuobitError } from '@duobit/format';
 import { pause } from '../abort.ts';
 import { embedWindows, readChecked, runRows } from '../calibration/streams.ts';
+import { type CalibrationOptions, cutWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { badOption } from '../options.ts';
-
-export interface CalibrationOptions {
-  /** Plain text, tokenized with the checkpoint's own tokenizer, without special tokens. */
-  readonly text: string;
-  /** Tokens in a window, at most the model's context length. Default 512. */
-  readonly context?: number;
-  /** Windows used, spread evenly over the text. Default 16. */
-  readonly maxWindows?: number;
-}
 
 export interface Calibration {
   /** Linear weight -> sum of squares of each of its K inputs. */
@@ -41,21 +32,8 @@ export async function calibrate(
   run: CalibrationRun = {},
 ): Promise<Calibration> {
   const { architecture } = checkpoint;
-  const context = options.context ?? Math.min(512, architecture.contextLength);
-  const maxWindows = options.maxWindows ?? 16;
-  if (!Number.isInteger(context) || context < 1 || context > architecture.contextLength) {
-    throw badOption(
-      'calibration.context',
-      `is ${context}`,
-      `Use 1 to ${architecture.contextLength}, the model's context length`,
-    );
-  }
-  if (!Number.isInteger(maxWindows) || maxWindows < 1) {
-    throw badOption('calibration.maxWindows', `is ${maxWindows}`, 'Use a whole number above 0');
-  }
-  const tokenizer = await createTokenizer(checkpoint);
-  const tokens = tokenizer.encode(options.text, { bos: false });
-  const windows = chooseWindows(tokens, context, maxWindows, checkpoint.name);
+  const windows = cutWindows(checkpoint, await createTokenizer(checkpoint), { maxWindows: 16, ...options });
+  const context = windows[0]!.length;
 
   const stream = await embedWindows(checkpoint, backend, windows, run.signal);
   const squares = new Map<string, Float64Array>();
@@ -119,26 +97,4 @@ export function importanceOf(squares: Float64Array): Float64Array {
   for (const sum of squares) mean += sum / squares.length;
   if (mean === 0) return new Float64Array(squares.length).fill(1);
   return squares.map((sum) => sum + 0.01 * mean);
-}
-
-/** `count` windows of `context` consecutive tokens, spread evenly over all that fit. */
-export function chooseWindows(
-  tokens: readonly number[],
-  context: number,
-  count: number,
-  source: string,
-): Int32Array[] {
-  const available = Math.floor(tokens.length / context);
-  if (available === 0) {
-    throw new DuobitError(
-      'TEXT_TOO_SHORT',
-      `the calibration text has ${tokens.length} tokens, one window needs ${context}`,
-      { source, where: 'calibration', remedy: 'Give a longer text or a shorter window' },
-    );
-  }
-  const used = Math.min(available, count);
-  return Array.from({ length: used }, (_, i) => {
-    const start = Math.floor((i * available) / used) * context;
-    return Int32Array.from(tokens.slice(start, start + context));
-  });
 }
