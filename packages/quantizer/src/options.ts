@@ -52,6 +52,8 @@ export interface FitOptions extends Omit<W11LayerOptions, 'groupSize' | 'offsets
   readonly correction: number;
   /** Damping of the Hessian in the correction, as a part of its mean diagonal. */
   readonly correctionDamping: number;
+  /** Search the clips of each input's 4-bit quantizer, or cover each row's whole range. */
+  readonly clips: 'search' | 'none';
 }
 
 export interface ResolvedOptions {
@@ -79,14 +81,15 @@ export function resolveOptions(options: QuantizeOptions): ResolvedOptions {
 
 function resolveFit(given: Partial<FitOptions> = {}): FitOptions {
   const { groupSize: _, offsets: __, ...defaults } = W11_DEFAULTS;
-  const fit = { ...defaults, correction: 1, correctionDamping: 0.05, ...given };
-  const oneOf = (name: 'importance' | 'fit' | 'pairing', values: readonly string[]): void => {
+  const fit = { ...defaults, correction: 1, correctionDamping: 0.05, clips: 'search' as const, ...given };
+  const oneOf = (name: 'importance' | 'fit' | 'pairing' | 'clips', values: readonly string[]): void => {
     if (!values.includes(fit[name]))
       throw badOption(`fit.${name}`, `is '${fit[name]}'`, `Use one of: ${values.join(', ')}`);
   };
   oneOf('importance', ['inverse', 'diagonal', 'uniform']);
   oneOf('fit', ['exact', 'em']);
   oneOf('pairing', ['nested', 'halves']);
+  oneOf('clips', ['search', 'none']);
   for (const name of ['damping', 'correction', 'correctionDamping'] as const)
     if (!(fit[name] >= 0 && fit[name] <= 1)) throw badOption(`fit.${name}`, `is ${fit[name]}`, 'Use 0 to 1');
   if (!Number.isInteger(fit.turns) || fit.turns < 0 || fit.turns > 100)

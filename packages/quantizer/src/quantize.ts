@@ -19,6 +19,7 @@ import { createW11Method } from './methods/w11-method.ts';
 import { badOption, type QuantizeOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { makeReport, type QuantizeReport, reportTensor, type TensorReport } from './report.ts';
 import { type CalibratedLayers, calibrateLayers } from './stages/calibrated-layers.ts';
+import { PLAIN_QUANTIZER } from './stages/clip-search.ts';
 import { encodeTensor } from './tensor-encoding.ts';
 
 const ASSETS: readonly { readonly role: AssetRole; readonly mediaType: string }[] = [
@@ -69,9 +70,10 @@ async function quantizeCheckpoint(
   // Opened before the long work, so that an unwritable folder is known at once.
   const sink = await (options.openSink ?? createFileSink)(outPath);
   let writer: ContainerWriter | undefined;
-  let calibrated: CalibratedLayers | null = null;
   try {
-    calibrated = options.calibration ? await calibrateLayers(checkpoint, outPath, options, resolved) : null;
+    const calibrated = options.calibration
+      ? await calibrateLayers(checkpoint, outPath, options, resolved)
+      : null;
     const specs = listTensors(checkpoint.architecture);
     const methods = new Map(specs.map((spec) => [spec.name, chooseMethod(spec, resolved)]));
     writer = await createContainerWriter(
@@ -83,8 +85,7 @@ async function quantizeCheckpoint(
           name,
           shape,
           encoding: methods.get(name)!.encoding,
-          activation:
-            kind === 'linear' ? { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } : null,
+          activation: kind === 'linear' ? (calibrated?.activationOf(name) ?? PLAIN_QUANTIZER) : null,
         })),
         provenance: await describeProvenance(checkpoint, options, resolved, calibrated),
         metadata: options.metadata ?? {},
@@ -108,8 +109,6 @@ async function quantizeCheckpoint(
     await (writer ?? sink).abort();
     const { signal } = options;
     throw signal?.aborted && !(error instanceof DuobitError) ? abortedError(signal) : error;
-  } finally {
-    await calibrated?.dispose();
   }
 }
 

@@ -22,6 +22,7 @@ interface Options {
   readonly turns: number;
   readonly damping: number;
   readonly correction: number;
+  readonly clips: FitOptions['clips'];
   readonly backend: BackendName;
   readonly threads?: number;
   readonly work?: string;
@@ -99,6 +100,11 @@ export function addQuantizeCommand(program: Command, context: Context): void {
         .argParser(decimal(0, 1))
         .default(1),
     )
+    .addOption(
+      new Option('--clips <kind>', 'ranges of the 4-bit codes of inputs')
+        .choices(['search', 'none'])
+        .default('search'),
+    )
     .addOption(new Option('--backend <name>', 'runs the calibration').choices(BACKEND_NAMES).default('auto'))
     .addOption(new Option('--threads <count>', 'threads of the backend').argParser(integer(1)))
     .option('--work <folder>', 'keeps blocks until all are done (default: the output and .work)')
@@ -138,6 +144,7 @@ async function runQuantize(context: Context, checkpoint: string, options: Option
         turns: options.turns,
         damping: options.damping,
         correction: options.correction,
+        clips: options.clips,
       },
       onProgress: ({ phase, done, total, tensor }) => progress.update(phase, done, total, tensor),
       signal: context.signal,

@@ -2,7 +2,15 @@
 // inputs: its name carries a hash of them, so another checkpoint, text or recipe never finds it.
 import { mkdir, open, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DuobitError, decodeTensor, type PlaneRole, sha256, type TensorInfo, toHex } from '@duobit/format';
+import {
+  type ActivationQuantizer,
+  DuobitError,
+  decodeTensor,
+  type PlaneRole,
+  sha256,
+  type TensorInfo,
+  toHex,
+} from '@duobit/format';
 import type { LayerResult } from '../methods/layer-method.ts';
 
 type LayerInfo = Pick<TensorInfo, 'name' | 'shape'>;
@@ -14,6 +22,7 @@ interface Contents {
     readonly name: string;
     readonly encoding: NonNullable<LayerResult['packed']>['encoding'];
     readonly error: number;
+    readonly activation: ActivationQuantizer;
     readonly planes: readonly { readonly role: PlaneRole; readonly bytes: number }[];
   }[];
 }
@@ -23,18 +32,35 @@ export interface QuantizedLayer {
   readonly result: LayerResult;
   /** |(W - W^) X|^2 / |W X|^2 over the calibration tokens. */
   readonly error: number;
+  /** Of the layer's input. */
+  readonly activation: ActivationQuantizer;
 }
+
+/** Layers of a block by name, in order of use. */
+export type BlockLayers = ReadonlyMap<string, QuantizedLayer>;
 
 export interface BlockStore {
   /** Null when the block is not there, or what is there is damaged. */
-  load(
-    block: number,
-    tensorInfo: (name: string) => LayerInfo,
-  ): Promise<ReadonlyMap<string, QuantizedLayer> | null>;
+  load(block: number, tensorInfo: (name: string) => LayerInfo): Promise<BlockLayers | null>;
   /** @throws DuobitError `WORK_FOLDER` when the disk is full or the folder cannot be written */
-  save(block: number, layers: ReadonlyMap<string, QuantizedLayer>): Promise<void>;
+  save(block: number, layers: BlockLayers): Promise<void>;
   /** Removes the files of this run, and the folder when it is empty then. */
   clear(): Promise<void>;
+}
+
+/** Keeps packed blocks in memory, for runs that are not to leave anything on disk. */
+export function createMemoryStore(): BlockStore {
+  const blocks = new Map<number, Uint8Array>();
+  return {
+    async load(block, tensorInfo) {
+      const bytes = blocks.get(block);
+      return bytes ? parseBlock(Buffer.from(bytes), tensorInfo) : null;
+    },
+    async save(block, layers) {
+      blocks.set(block, await formatBlock(layers));
+    },
+    clear: async () => blocks.clear(),
+  };
 }
 
 /**
@@ -85,10 +111,10 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-async function formatBlock(layers: ReadonlyMap<string, QuantizedLayer>): Promise<Uint8Array> {
+async function formatBlock(layers: BlockLayers): Promise<Uint8Array> {
   const planes: Uint8Array[] = [];
   const list: Contents['layers'][number][] = [];
-  for (const [name, { result, error }] of layers) {
+  for (const [name, { result, error, activation }] of layers) {
     const { encoding, planes: own } = result.packed!;
     const entries = Object.entries(own) as [PlaneRole, Uint8Array][];
     planes.push(...entries.map(([, plane]) => plane));
@@ -96,6 +122,7 @@ async function formatBlock(layers: ReadonlyMap<string, QuantizedLayer>): Promise
       name,
       encoding,
       error,
+      activation,
       planes: entries.map(([role, plane]) => ({ role, bytes: plane.length })),
     });
   }
@@ -107,7 +134,7 @@ async function formatBlock(layers: ReadonlyMap<string, QuantizedLayer>): Promise
 async function parseBlock(
   bytes: Buffer<ArrayBuffer>,
   tensorInfo: (name: string) => LayerInfo,
-): Promise<ReadonlyMap<string, QuantizedLayer> | null> {
+): Promise<BlockLayers | null> {
   try {
     const end = bytes.indexOf(10);
     const contents = JSON.parse(bytes.toString('utf8', 0, end)) as Contents;
@@ -115,7 +142,7 @@ async function parseBlock(
     if (toHex(await sha256(body)) !== contents.sha256) return null;
     let at = 0;
     const layers = new Map<string, QuantizedLayer>();
-    for (const { name, encoding, error, planes } of contents.layers) {
+    for (const { name, encoding, error, activation, planes } of contents.layers) {
       const own: Partial<Record<PlaneRole, Uint8Array<ArrayBuffer>>> = {};
       for (const plane of planes) {
         own[plane.role] = Uint8Array.from(body.subarray(at, at + plane.bytes));
@@ -126,7 +153,11 @@ async function parseBlock(
         planes: own,
       });
       const size = planes.reduce((sum, plane) => sum + plane.bytes, 0);
-      layers.set(name, { result: { approximation, bytes: size, packed: { encoding, planes: own } }, error });
+      layers.set(name, {
+        result: { approximation, bytes: size, packed: { encoding, planes: own } },
+        error,
+        activation,
+      });
     }
     return layers;
   } catch {

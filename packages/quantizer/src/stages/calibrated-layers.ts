@@ -1,7 +1,7 @@
-// Stage 1 as the writer of a container uses it: gives each linear layer when its turn comes, block by block.
-import { join } from 'node:path';
+// Stage 1 as the writer of a container uses it: all blocks are quantized first, since the header holds what was found for
+// their inputs, and kept packed; then each layer is given when its turn comes.
 import { type Backend, createTokenizer, createWasmBackend } from '@duobit/core';
-import { decodeTensor } from '@duobit/format';
+import { type ActivationQuantizer, decodeTensor } from '@duobit/format';
 import { embedWindows } from '../calibration/streams.ts';
 import { cutWindows, hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
@@ -9,7 +9,7 @@ import { Workspace } from '../linalg/index.ts';
 import { createW11LayerMethod } from '../methods/w11-layer-method.ts';
 import type { QuantizeOptions, ResolvedOptions } from '../options.ts';
 import { type EncodedTensor, verifyError } from '../tensor-encoding.ts';
-import { createBlockStore, type QuantizedLayer } from './block-store.ts';
+import { type BlockLayers, createBlockStore, createMemoryStore, type QuantizedLayer } from './block-store.ts';
 import { quantizeBlocks } from './stage1.ts';
 
 export interface CalibratedLayers {
@@ -17,11 +17,12 @@ export interface CalibratedLayers {
   readonly tokensSha256: string;
   /** What the layers depend on besides checkpoint and tokens; plain JSON, keys sorted. */
   readonly recipe: object;
-  /** A linear layer, checked by decoding. Blocks must be asked for in order; those before are forgotten. */
+  /** The quantizer of a linear layer's input. */
+  activationOf(name: string): ActivationQuantizer;
+  /** A linear layer, checked by decoding. Quickest in order of use. */
   take(name: string): Promise<EncodedTensor>;
   /** Removes what was kept for a run that is cut short. */
   forget(): Promise<void>;
-  dispose(): Promise<void>;
 }
 
 /** @throws DuobitError `TEXT_TOO_SHORT`, `QUANTIZE_OPTION`, `CALIBRATION_NOT_FINITE`, `ABORTED`, and those of the backend */
@@ -50,44 +51,50 @@ export async function calibrateLayers(
     tokensSha256,
   });
   const folder = options.workFolder === undefined ? `${outPath}.work` : options.workFolder;
-  const store = folder === null ? undefined : await createBlockStore(join(folder), identity);
-  const space = await Workspace.create();
-  const stream = await embedWindows(checkpoint, backend, windows, signal);
-  const blocks = quantizeBlocks(
-    checkpoint,
-    backend,
-    space,
-    stream,
-    {
-      method: createW11LayerMethod({ ...fit, groupSize, offsets }),
-      correction: fit.correction,
-      correctionDamping: fit.correctionDamping,
-    },
-    {
-      signal,
-      store,
-      onProgress:
-        onProgress && ((tensor, done, total) => onProgress({ phase: 'calibrate', tensor, done, total })),
-    },
-  );
-  let layers: ReadonlyMap<string, QuantizedLayer> = new Map();
+  const store = folder === null ? createMemoryStore() : await createBlockStore(folder, identity);
+  const places = new Map<string, number>();
+  const activations = new Map<string, ActivationQuantizer>();
+  try {
+    const space = await Workspace.create();
+    const stream = await embedWindows(checkpoint, backend, windows, signal);
+    const method = createW11LayerMethod({ ...fit, groupSize, offsets });
+    const { correction, correctionDamping, clips } = fit;
+    const blocks = quantizeBlocks(
+      checkpoint,
+      backend,
+      space,
+      stream,
+      { method, correction, correctionDamping, clips },
+      {
+        signal,
+        store,
+        onProgress:
+          onProgress && ((tensor, done, total) => onProgress({ phase: 'calibrate', tensor, done, total })),
+      },
+    );
+    for await (const { block, layers } of blocks)
+      for (const [name, { activation }] of layers) {
+        places.set(name, block);
+        activations.set(name, activation);
+      }
+  } finally {
+    await own?.dispose();
+  }
+  let layers: BlockLayers = new Map();
   return {
     tokens: windows.length * windows[0]!.length,
     tokensSha256,
     recipe,
+    activationOf: (name) => activations.get(name)!,
     async take(name) {
-      while (!layers.has(name)) {
-        const next = await blocks.next();
-        if (next.done) throw new Error(`no block has the layer ${name}`);
-        layers = next.value.layers;
+      if (!layers.has(name)) {
+        const kept = await store.load(places.get(name)!, (layer) => checkpoint.tensorInfo(layer));
+        if (!kept) throw verifyError(checkpoint.name, name, 'its block was damaged after it was kept');
+        layers = kept;
       }
       return encodeLayer(checkpoint, name, layers.get(name)!);
     },
-    forget: async () => store?.clear(),
-    dispose: async () => {
-      await blocks.return(undefined);
-      await own?.dispose();
-    },
+    forget: () => store.clear(),
   };
 }
 

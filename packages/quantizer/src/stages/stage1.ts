@@ -19,8 +19,9 @@ import { pause } from '../abort.ts';
 import { readChecked, runRows, type Stream } from '../calibration/streams.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { solveSymmetric, subtractProduct, type Workspace } from '../linalg/index.ts';
-import type { LayerMethod, LayerProblem } from '../methods/layer-method.ts';
-import type { BlockStore, QuantizedLayer } from './block-store.ts';
+import type { LayerMethod, LayerProblem, LayerResult } from '../methods/layer-method.ts';
+import type { BlockLayers, BlockStore } from './block-store.ts';
+import { PLAIN_QUANTIZER, searchClips } from './clip-search.ts';
 
 export interface Stage1Options {
   readonly method: LayerMethod;
@@ -32,12 +33,13 @@ export interface Stage1Options {
   readonly correction: number;
   /** Damping of H in that correction, as a part of the mean of its diagonal. */
   readonly correctionDamping: number;
+  /** 'search' for the clips of each input that cost the least; 'none' covers each row's whole range. */
+  readonly clips: 'search' | 'none';
 }
 
 export interface BlockResult {
   readonly block: number;
-  /** By weight name, in order of use. */
-  readonly layers: ReadonlyMap<string, QuantizedLayer>;
+  readonly layers: BlockLayers;
 }
 
 export interface Stage1Run {
@@ -49,6 +51,9 @@ export interface Stage1Run {
 
 /** Steps of work a block counts as: one a distinct input, and one for the streams' way to the next block. */
 const STEPS = 5;
+
+/** Rows of an input that clips are searched on, about. */
+const SAMPLED_ROWS = 512;
 
 /**
  * Quantizes the linear layers of every block in turn.
@@ -70,7 +75,7 @@ export async function* quantizeBlocks(
     const step = (layer: string, done: number) =>
       run.onProgress?.(layer, block * STEPS + done, blockCount * STEPS);
     const kept = await run.store?.load(block, (name) => checkpoint.tensorInfo(name));
-    const layers = new Map(kept ?? []);
+    const layers = new Map(kept);
     const weights = blockWeights(block);
     const groups = [
       [weights.q, weights.k, weights.v],
@@ -91,6 +96,8 @@ export async function* quantizeBlocks(
         teacher,
         run.signal,
       );
+      const results = new Map<string, LayerResult>();
+      const errors = new Map<string, number>();
       for (const name of names) {
         await pause(run.signal);
         const [rows, columns] = checkpoint.tensorInfo(name).shape as [number, number];
@@ -98,8 +105,16 @@ export async function* quantizeBlocks(
         const target = inputs.cross ? correct(original, rows, columns, inputs, options, space) : original;
         const problem = { name, rows, columns, weights: target, hessian: inputs.gram };
         const result = options.method.quantize(problem, space);
-        layers.set(name, { result, error: outputError(original, result.approximation, problem, space) });
+        results.set(name, result);
+        errors.set(name, outputError(original, result.approximation, problem, space));
       }
+      const matrices = [...results.values()].map(({ approximation }) => approximation);
+      const activation =
+        options.clips === 'none'
+          ? PLAIN_QUANTIZER
+          : searchClips(inputs.samples, checkpoint.tensorInfo(names[0]!).shape[1]!, matrices, space);
+      for (const [name, result] of results)
+        layers.set(name, { result, error: errors.get(name)!, activation });
     }
     if (!kept) await run.store?.save(block, layers);
     step(`block ${block}`, groups.length);
@@ -121,6 +136,8 @@ interface InputStatistics {
   readonly gram: Float32Array;
   /** C^T [K, K]: sum of x_i t_j; null without a teacher. */
   readonly cross: Float32Array | null;
+  /** Some rows of the inputs [samples, K]. */
+  readonly samples: Float32Array;
 }
 
 /** Runs all windows as far as the input of a weight and sums up what it sees there. */
@@ -129,7 +146,7 @@ async function measureInputs(
   backend: Backend,
   block: number,
   weight: string,
-  layers: ReadonlyMap<string, QuantizedLayer>,
+  layers: BlockLayers,
   stream: Stream,
   teacher: Stream | null,
   signal: AbortSignal | undefined,
@@ -147,6 +164,9 @@ async function measureInputs(
   const guide =
     teacher &&
     (await prepareBlock(checkpoint, backend, block, new Map(), teacher, (plan) => cutBefore(plan, weight)));
+  const samples: Float32Array[] = [];
+  const runs =
+    stream.windows.length * Math.ceil(stream.windows[0]!.length / stream.hiddenSize / stream.maxRows);
   try {
     for (const [index, window] of stream.windows.entries()) {
       await pause(signal);
@@ -157,13 +177,16 @@ async function measureInputs(
           await student.write(teacherSlot(weight), await guide.read(inputSlot(weight)));
         }
         await runPart(student, part, rows, position);
+        samples.push(
+          ...pickRows(await student.read(inputSlot(weight)), rows, Math.ceil(SAMPLED_ROWS / runs)),
+        );
       });
     }
     const gram = await student.read(statisticsSlot(weight));
     const cross = teacher ? await student.read(crossSlot(weight)) : null;
     checkStatistics(checkpoint, weight, gram);
     if (cross) checkStatistics(checkpoint, weight, cross);
-    return { gram, cross };
+    return { gram, cross, samples: joinRows(samples) };
   } finally {
     await student.dispose();
     await guide?.dispose();
@@ -175,7 +198,7 @@ async function advance(
   checkpoint: Checkpoint,
   backend: Backend,
   block: number,
-  layers: ReadonlyMap<string, QuantizedLayer>,
+  layers: BlockLayers,
   stream: Stream,
   signal: AbortSignal | undefined,
 ): Promise<void> {
@@ -197,7 +220,7 @@ async function prepareBlock(
   checkpoint: Checkpoint,
   backend: Backend,
   block: number,
-  layers: ReadonlyMap<string, QuantizedLayer>,
+  layers: BlockLayers,
   stream: Stream,
   cut: (plan: ExecutionPlan) => ExecutionPlan,
   statistics: 'none' | 'gram' | 'cross' = 'none',
@@ -229,6 +252,26 @@ function cutBefore(plan: ExecutionPlan, weight: string): ExecutionPlan {
     operations,
     slots: Object.fromEntries(Object.entries(plan.slots).filter(([name]) => !dropped(name))),
   };
+}
+
+/** `count` rows of a matrix, spread evenly. */
+function pickRows(matrix: Float32Array, rows: number, count: number): Float32Array[] {
+  const columns = matrix.length / rows;
+  const picked = Math.min(rows, count);
+  return Array.from({ length: picked }, (_, i) => {
+    const row = Math.floor((i * rows) / picked);
+    return matrix.slice(row * columns, (row + 1) * columns);
+  });
+}
+
+function joinRows(rows: readonly Float32Array[]): Float32Array {
+  const joined = new Float32Array(rows.reduce((sum, row) => sum + row.length, 0));
+  let at = 0;
+  for (const row of rows) {
+    joined.set(row, at);
+    at += row.length;
+  }
+  return joined;
 }
 
 async function runPart(program: Program, part: Float32Array, rows: number, position: number): Promise<void> {

@@ -1,0 +1,113 @@
+// Clips of a linear input's 4-bit quantizer: how much of a row's range its 16 codes should cover.
+import type { ActivationQuantizer } from '@duobit/format';
+import { subtractProduct, type Workspace } from '../linalg/index.ts';
+
+/** Covers the whole range of each row. */
+export const PLAIN_QUANTIZER: ActivationQuantizer = {
+  bits: 4,
+  clipLow: 1,
+  clipHigh: 1,
+  knee: null,
+  planeScales: null,
+};
+
+/** Tried for each end in turn. */
+const CANDIDATES = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4];
+
+/** Times that both ends are searched; the second finds what the first end should be with the other one chosen. */
+const ROUNDS = 2;
+
+/**
+ * The clips that leave the least squared error of the outputs of all layers that read the input, sum |W (x - x^)|^2 over
+ * sample rows x. One end at a time.
+ *
+ * @param samples X [rows, columns] f32
+ * @param weights W [N, columns] of each layer, as quantized
+ */
+export function searchClips(
+  samples: Float32Array,
+  columns: number,
+  weights: readonly Float32Array[],
+  space: Workspace,
+): ActivationQuantizer {
+  const rows = samples.length / columns;
+  const metric = addMetrics(weights, columns, space);
+  const difference = new Float32Array(samples.length);
+  const product = new Float32Array(samples.length);
+  const lossOf = (clipLow: number, clipHigh: number): number => {
+    for (let row = 0; row < rows; row++)
+      roundingError(samples, row * columns, columns, clipLow, clipHigh, difference);
+    product.fill(0);
+    subtractProduct(
+      space,
+      { values: product },
+      { values: difference },
+      { values: metric },
+      rows,
+      columns,
+      columns,
+    );
+    let loss = 0;
+    for (let i = 0; i < product.length; i++) loss -= difference[i]! * product[i]!;
+    return loss;
+  };
+  let [clipLow, clipHigh] = [1, 1];
+  let least = lossOf(clipLow, clipHigh);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const candidate of CANDIDATES) {
+      const loss = lossOf(candidate, clipHigh);
+      if (loss < least) [least, clipLow] = [loss, candidate];
+    }
+    for (const candidate of CANDIDATES) {
+      const loss = lossOf(clipLow, candidate);
+      if (loss < least) [least, clipHigh] = [loss, candidate];
+    }
+  }
+  return { ...PLAIN_QUANTIZER, clipLow, clipHigh };
+}
+
+/** sum W^T W [columns, columns] */
+function addMetrics(weights: readonly Float32Array[], columns: number, space: Workspace): Float32Array {
+  const metric = new Float32Array(columns * columns);
+  for (const matrix of weights) {
+    const rows = matrix.length / columns;
+    const transposed = new Float32Array(matrix.length);
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < columns; column++)
+        transposed[column * rows + row] = -matrix[row * columns + column]!;
+    subtractProduct(
+      space,
+      { values: metric },
+      { values: transposed },
+      { values: matrix },
+      columns,
+      columns,
+      rows,
+    );
+  }
+  return metric;
+}
+
+/** out = x - x^ of one row, docs/numerics.md "Activations". */
+function roundingError(
+  x: Float32Array,
+  start: number,
+  columns: number,
+  clipLow: number,
+  clipHigh: number,
+  out: Float32Array,
+): void {
+  let least = Number.POSITIVE_INFINITY;
+  let most = Number.NEGATIVE_INFINITY;
+  for (let i = start; i < start + columns; i++) {
+    least = Math.min(least, x[i]!);
+    most = Math.max(most, x[i]!);
+  }
+  const low = Math.fround(Math.fround(clipLow) * least);
+  const range = Math.fround(Math.fround(Math.fround(clipHigh) * most) - low);
+  const step = range > 0 ? Math.fround(range / 15) : 0;
+  for (let i = start; i < start + columns; i++) {
+    const code = step > 0 ? Math.min(15, Math.max(0, Math.round((x[i]! - low) / step))) : 0;
+    out[i] = x[i]! - (low + step * code);
+  }
+}
