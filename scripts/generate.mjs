@@ -5,12 +5,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { generateKernels } from '../packages/core/scripts/build-kernels.mjs';
+import { generateLinalg } from '../packages/quantizer/scripts/build-linalg.mjs';
 import { generateSchema } from './generate-schema.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const GENERATORS = [
   { name: 'schema', owns: ['packages/format/src/generated'], generate: generateSchema },
   { name: 'kernels', owns: ['packages/core/src/backends/wasm/generated'], generate: generateKernels },
+  { name: 'linalg', owns: ['packages/quantizer/src/linalg/generated'], generate: generateLinalg },
 ];
 
 function listFiles(folder) {

@@ -53,7 +53,8 @@ export function compileKernels({ relaxed }) {
   return compile('assembly/index.ts', PACKAGE, relaxed ? [...SHARED, ...RELAXED] : SHARED);
 }
 
-function formatConstant(name, description, bytes) {
+/** Lines of a TypeScript constant that holds a module, base64. */
+export function formatConstant(name, description, bytes) {
   const lines = Buffer.from(bytes)
     .toString('base64')
     .match(/.{1,100}/g);
