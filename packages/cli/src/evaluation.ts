@@ -79,6 +79,7 @@ export async function measurePerplexity(
   file: TextFile,
   options: EvaluationOptions,
 ): Promise<EvaluationRecord & { readonly kind: 'perplexity' }> {
+  const commit = findCommit();
   const progress = createProgress(context.io, { lines: { evaluate: 5 } });
   try {
     const { perplexity, nll, tokens, windows, seconds } = await evaluatePerplexity(session.model, file.text, {
@@ -89,7 +90,7 @@ export async function measurePerplexity(
         progress.update('evaluate', done, total, `perplexity ${perplexity.toFixed(4)}`),
     });
     progress.stop();
-    const head = await describeRun(session, [describeData(null, file)], options, seconds);
+    const head = await describeRun(session, commit, [describeData(null, file)], options, seconds);
     return { kind: 'perplexity', ...head, result: { perplexity, nll, tokens, windows } };
   } finally {
     progress.stop();
@@ -102,6 +103,7 @@ export async function measureZeroShot(
   data: readonly TaskData[],
   options: EvaluationOptions,
 ): Promise<EvaluationRecord & { readonly kind: 'zeroshot' }> {
+  const commit = findCommit();
   const lines = Object.fromEntries(data.map(({ task }) => [task, 2]));
   const progress = createProgress(context.io, { lines });
   const tasks: TaskResult[] = [];
@@ -129,7 +131,7 @@ export async function measureZeroShot(
   }
   const seconds = tasks.reduce((sum, task) => sum + task.seconds, 0);
   const recorded = data.map(({ task, file }) => describeData(task, file));
-  const head = await describeRun(session, recorded, options, seconds);
+  const head = await describeRun(session, commit, recorded, options, seconds);
   return { kind: 'zeroshot', ...head, result: { tasks } };
 }
 
@@ -139,6 +141,7 @@ function describeData(task: TaskName | null, { name, bytes, sha256 }: TextFile):
 
 async function describeRun(
   { model, bytes, hash, instructionSet }: Session,
+  commit: string | null,
   data: readonly RecordedData[],
   options: EvaluationOptions,
   seconds: number,
@@ -147,7 +150,7 @@ async function describeRun(
   return {
     schema: RECORD_SCHEMA,
     duobit: VERSION,
-    commit: findCommit(),
+    commit,
     date: new Date().toISOString(),
     model: { name: model.name, bytes, sha256, sha256_of: of },
     data,
