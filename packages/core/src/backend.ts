@@ -45,6 +45,8 @@ export interface Backend {
   readonly threads: number;
   /** What it keeps keys and values in. */
   readonly kv: KvPrecision;
+  /** 'avx2', …: what its kernels were chosen for, where it chooses. */
+  readonly instructionSet?: string | undefined;
   prepare(plan: ExecutionPlan, weights: WeightReader, options: PrepareOptions): Promise<Program>;
   dispose(): Promise<void>;
 }

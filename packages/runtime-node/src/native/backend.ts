@@ -85,6 +85,7 @@ export async function createNativeBackend(options: NativeBackendOptions = {}): P
     name: 'native',
     threads,
     kv,
+    instructionSet: isa,
     async prepare(plan, weights, prepareOptions) {
       if (disposed) throw disposedError('the backend');
       return prepareProgram({ addon, pool, isa, kv }, plan, weights, prepareOptions);
