@@ -10,8 +10,8 @@
 //   out as the two halves of the tile in order. Columns are padded to 16.
 // Dense f32: panels of 2 VW rows, [panel][column][2 VW].
 // int8 / int4: tiles of VW rows. For each group f16 scales [VW], i16 sums of the stored codes [VW], then chunks of
-//   4 VW bytes (VNNI) or 2 VW bytes: [row][4 or 2 columns]. int4 keeps code + 8; a byte holds column j in its low and column
-//   j + 4 (or j + 2) in its high nibble.
+//   4 VW bytes (VNNI) or 2 VW bytes: [row][4 or 2 columns]. int4 keeps code + 8, 8 columns in the 4 bytes of a row: byte j
+//   holds columns j and j + 4 (VNNI), otherwise 0 and 2, 4 and 6, 1 and 3, 5 and 7, so that neighbours are 16 bits apart.
 // Codes of activations: for every 4 columns the 16 sums of subsets of their codes; the sum of the codes of every 32 columns.
 // KV cache: blocks of ATTENTION_BLOCK positions, so that memory is used as the context grows; [block][layer][kv head][keys,
 //   values][tile of VW positions]. A tile of keys is [dimension][VW positions], so that a score needs no sum across

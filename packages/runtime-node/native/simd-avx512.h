@@ -115,9 +115,16 @@ static inline V pick(I bits, V a, V b) {
 }
 static inline V highShorts(B a) { return toFloats(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(a, 1))); }
 
-/** 4 tables of the sums of subsets of 4 codes each, from 16 codes. */
-static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
-  const __m512i c = loadTable(codes);
+/** 16 codes, in an order of the instruction set's own. */
+using C = __m128i;
+static inline C packCodes(const I (&parts)[1]) { return _mm512_cvtepi32_epi8(parts[0]); }
+static inline int sumCodes(C codes) {
+  const __m128i sums = _mm_sad_epu8(codes, _mm_setzero_si128());
+  return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_unpackhi_epi64(sums, sums)));
+}
+/** 4 tables of the sums of subsets of 4 codes each. */
+static inline void storeTables(uint8_t* tables, C codes) {
+  const __m512i c = _mm512_broadcast_i32x4(codes);
   const __m512i base = _mm512_inserti64x4(
       _mm512_castsi256_si512(_mm256_setr_m128i(_mm_set1_epi8(0), _mm_set1_epi8(4))),
       _mm256_setr_m128i(_mm_set1_epi8(8), _mm_set1_epi8(12)), 1);

@@ -91,9 +91,9 @@ static inline B loadPairs(const uint8_t* p) {
   return vreinterpretq_u8_s16(vmovl_s8(vreinterpret_s8_u8(vld1_u8(p))));
 }
 static inline B lowPairs(B a) { return vreinterpretq_u8_u16(vandq_u16(vreinterpretq_u16_u8(a), vdupq_n_u16(15))); }
-static inline B highPairs(B a) {
-  return vreinterpretq_u8_u16(vandq_u16(vshrq_n_u16(vreinterpretq_u16_u8(a), 4), vdupq_n_u16(15)));
-}
+static inline B highPairs(B a) { return vreinterpretq_u8_u16(vandq_u16(vreinterpretq_u16_u8(a), vdupq_n_u16(0xf0))); }
+template <int N>
+static inline I shiftRight(I a) { return vshrq_n_s32(a, N); }
 static inline I dotPairs(I acc, const uint8_t* x, B w) {
   int32_t two;
   __builtin_memcpy(&two, x, 4);
@@ -125,14 +125,20 @@ template <int BIT>
 static inline V pick(I bits, V a, V b) { return vbslq_f32(vtstq_s32(bits, vdupq_n_s32(1 << BIT)), b, a); }
 static inline V lowShorts(B a) { return toFloats(vmovl_s16(vget_low_s16(vreinterpretq_s16_u8(a)))); }
 static inline V highShorts(B a) { return toFloats(vmovl_high_s16(vreinterpretq_s16_u8(a))); }
-/** 4 tables of the sums of subsets of 4 codes each, from 16 codes: entry e takes code j where bit j of e is set. */
-static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
+using C = uint8x16_t;
+static inline C packCodes(const I (&parts)[4]) {
+  const int16x8_t low = vcombine_s16(vmovn_s32(parts[0]), vmovn_s32(parts[1]));
+  const int16x8_t high = vcombine_s16(vmovn_s32(parts[2]), vmovn_s32(parts[3]));
+  return vreinterpretq_u8_s8(vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+static inline int sumCodes(C codes) { return vaddvq_u8(codes); }
+/** 4 tables of the sums of subsets of 4 codes each: entry e takes code j where bit j of e is set. */
+static inline void storeTables(uint8_t* tables, C c) {
   const uint8_t n = 255;  // an index past the vector gives 0
   static const uint8_t PICKS[4][16] = {{n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0},
                                        {n, n, 1, 1, n, n, 1, 1, n, n, 1, 1, n, n, 1, 1},
                                        {n, n, n, n, 2, 2, 2, 2, n, n, n, n, 2, 2, 2, 2},
                                        {n, n, n, n, n, n, n, n, 3, 3, 3, 3, 3, 3, 3, 3}};
-  const B c = vld1q_u8(codes);
   for (int quad = 0; quad < 4; ++quad) {
     const B base = vdupq_n_u8(static_cast<uint8_t>(4 * quad));
     const auto pick = [&](int j) { return vqtbl1q_u8(c, vorrq_u8(vld1q_u8(PICKS[j]), base)); };

@@ -121,8 +121,10 @@ static inline B lowPairs(B a) {
 }
 static inline B highPairs(B a) {
   const Shorts s = shorts(a);
-  return eachShort([&](int i) { return (s.v[i] >> 4) & 15; });
+  return eachShort([&](int i) { return s.v[i] & 0xf0; });
 }
+template <int N>
+static inline I shiftRight(I a) { return eachInteger([&](int i) { return a.v[i] >> N; }); }
 static inline I dotPairs(I acc, const uint8_t* x, B w) {
   int16_t two[2], s[8];
   std::memcpy(two, x, 4);
@@ -180,12 +182,19 @@ static inline V highShorts(B a) {
   const Shorts x = shorts(a);
   return each([&](int i) { return static_cast<float>(static_cast<int16_t>(x.v[4 + i])); });
 }
-static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
+using C = B;
+static inline C packCodes(const I (&parts)[4]) { return eachByte([&](int i) { return parts[i / 4].v[i % 4]; }); }
+static inline int sumCodes(C codes) {
+  int sum = 0;
+  for (const uint8_t code : codes.v) sum += code;
+  return sum;
+}
+static inline void storeTables(uint8_t* tables, C codes) {
   for (int quad = 0; quad < 4; ++quad)
     for (int e = 0; e < 16; ++e) {
       int sum = 0;
       for (int j = 0; j < 4; ++j)
-        if (e >> j & 1) sum += codes[4 * quad + j];
+        if (e >> j & 1) sum += codes.v[4 * quad + j];
       tables[16 * quad + e] = static_cast<uint8_t>(sum);
     }
 }
