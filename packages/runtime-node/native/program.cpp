@@ -69,7 +69,7 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
   for (const Step& step : steps_)
     if (step.kind == Kind::Attention) {
       heads = std::max(heads, static_cast<size_t>(step.numbers[1]));
-      scratch = std::max(scratch, attentionScratch(geometry.headSize, heads));
+      scratch = std::max(scratch, attentionScratch(geometry.headSize, static_cast<size_t>(step.numbers[1] / step.numbers[2])));
     }
   partStats_ = Memory(MOST_PARTS * heads * 2 * sizeof(float));
   partMixes_ = Memory(MOST_PARTS * heads * geometry.headSize * sizeof(float));
