@@ -64,7 +64,7 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
     if (step.kind == Kind::Gram) scratch = std::max(scratch, gramScratch(lanes));
     if (step.kind == Kind::Attention) {
       heads = std::max(heads, static_cast<size_t>(step.numbers[1]));
-      scratch = std::max(scratch, attentionScratch(geometry.headSize, heads));
+      scratch = std::max(scratch, attentionScratch(geometry.headSize, static_cast<size_t>(step.numbers[1] / step.numbers[2])));
     }
   }
   partStats_ = Memory(MOST_PARTS * heads * 2 * sizeof(float));

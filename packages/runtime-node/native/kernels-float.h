@@ -8,6 +8,8 @@ constexpr int PANEL = 2 * VW;
 constexpr int TILE = 4 * VW;
 /** Bytes that quantized weights are fetched ahead; from main memory this is worth a fifth and more. */
 constexpr int FETCH_AHEAD = 4096;
+/** Where numbers are rounded to 16 bits: below this a group counts as zero, as its step would leave the normal f32 range. */
+constexpr float SMALLEST = 7.7e-34f;
 
 /** The vector at p[k …], zeros from n on. */
 static inline V loadTo(const float* p, int k, int n) { return n - k >= VW ? load(p + k) : loadPart(p + k, n - k); }

@@ -14,9 +14,6 @@
 
 namespace duobit::KERNEL_ISA {
 
-/** Below this a group counts as zero: its scale would leave the normal f32 range. */
-constexpr float SMALLEST = 7.7e-34f;
-
 static void roundRow(const float* x, int width, int groupSize, uint8_t* codes, size_t codeBytes, float* scales,
                      int32_t* sums) {
   const int groups = (width + groupSize - 1) / groupSize, padded = static_cast<int>(codeBytes / 2);

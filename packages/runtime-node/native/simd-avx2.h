@@ -66,17 +66,19 @@ static inline uint16_t toHalf(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEARE
 static inline void storeHalf(uint16_t* p, V v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
-static inline I loadWidened(const uint8_t* p) {
-  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-}
-static inline V lowCodes(I a) { return _mm256_cvtepi32_ps(_mm256_and_si256(a, _mm256_set1_epi32(15))); }
-static inline V highCodes(I a) { return _mm256_cvtepi32_ps(_mm256_srli_epi32(a, 4)); }
 static inline void storeIntegers(int32_t* p, I a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
 static inline void storeCodes(uint8_t* p, I a) {
   const __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(shorts, shorts));
 }
 static inline I integers(int32_t x) { return _mm256_set1_epi32(x); }
+/** The low 16 bits of two numbers in each lane. */
+static inline I pairShorts(I low, I high) { return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa); }
+/** Keeps sums in the order that is written, and so in their registers. */
+static inline B keep(B a) {
+  __asm__("" : "+x"(a));
+  return a;
+}
 static inline I addIntegers(I a, I b) { return _mm256_add_epi32(a, b); }
 static inline I subIntegers(I a, I b) { return _mm256_sub_epi32(a, b); }
 template <int N>
@@ -91,7 +93,7 @@ static inline B highPairs(B a) { return _mm256_and_si256(a, _mm256_set1_epi16(0x
 static inline I dotPairs(I acc, const uint8_t* x, B w) {
   int32_t two;
   __builtin_memcpy(&two, x, 4);
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_set1_epi32(two), w));
+  return keep(_mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_set1_epi32(two), w)));
 }
 
 static inline B loadBytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
@@ -103,14 +105,11 @@ static inline B loadTable(const uint8_t* p) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 static inline B look(B table, B index) { return _mm256_shuffle_epi8(table, index); }
-static inline B keep(B a) {
-  __asm__("" : "+x"(a));
-  return a;
-}
 static inline B addBytes(B a, B b) { return _mm256_add_epi8(a, b); }
 static inline B addShorts(B a, B b) { return _mm256_add_epi16(a, b); }
 static inline B subShorts(B a, B b) { return _mm256_sub_epi16(a, b); }
 static inline B splatShorts(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
+static inline B lowBytes(B a) { return _mm256_and_si256(a, _mm256_set1_epi16(255)); }
 static inline B shortsRight8(B a) { return _mm256_srli_epi16(a, 8); }
 static inline B shortsLeft8(B a) { return _mm256_slli_epi16(a, 8); }
 /** Unpacking within 128-bit lanes is the cheapest way to 32 bits, so rows 4-7 and 8-11 of 16 change places. */

@@ -102,14 +102,16 @@ static inline uint16_t toHalf(float x) { return floatToHalf(x); }
 static inline void storeHalf(uint16_t* p, V v) {
   for (int i = 0; i < 4; ++i) p[i] = floatToHalf(v.v[i]);
 }
-static inline I loadWidened(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
-static inline V lowCodes(I a) { return each([&](int i) { return static_cast<float>(a.v[i] & 15); }); }
-static inline V highCodes(I a) { return each([&](int i) { return static_cast<float>(a.v[i] >> 4); }); }
 static inline void storeIntegers(int32_t* p, I a) { std::memcpy(p, a.v, 16); }
 static inline void storeCodes(uint8_t* p, I a) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<uint8_t>(a.v[i]);
 }
 static inline I integers(int32_t x) { return {{x, x, x, x}}; }
+static inline I pairShorts(I low, I high) {
+  return eachInteger([&](int i) {
+    return static_cast<int32_t>((static_cast<uint32_t>(low.v[i]) & 0xffff) | static_cast<uint32_t>(high.v[i]) << 16);
+  });
+}
 static inline I addIntegers(I a, I b) { return eachInteger([&](int i) { return a.v[i] + b.v[i]; }); }
 static inline I subIntegers(I a, I b) { return eachInteger([&](int i) { return a.v[i] - b.v[i]; }); }
 static inline B loadPairs(const uint8_t* p) {
@@ -155,6 +157,10 @@ static inline B subShorts(B a, B b) {
   return eachShort([&](int i) { return x.v[i] - y.v[i]; });
 }
 static inline B splatShorts(int x) { return eachShort([&](int) { return x; }); }
+static inline B lowBytes(B a) {
+  const Shorts x = shorts(a);
+  return eachShort([&](int i) { return x.v[i] & 255; });
+}
 static inline B shortsRight8(B a) {
   const Shorts x = shorts(a);
   return eachShort([&](int i) { return x.v[i] >> 8; });
