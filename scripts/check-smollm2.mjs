@@ -122,7 +122,7 @@ async function checkPerplexity() {
   const expected = golden.perplexity.find((item) => item.text === 'wiki.test.raw');
   const options = {
     context: expected.context,
-    maxWindows: expected.windows,
+    limit: expected.windows,
     onProgress: ({ done, total }) => {
       if (process.stderr.isTTY) process.stderr.write(`\r     ${done} of ${total} tokens `);
     },

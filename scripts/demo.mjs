@@ -64,7 +64,7 @@ show('run', CONTAINER, ...STORY);
 
 title(`5. Measured: perplexity on ${HELDOUT}, and speed`);
 const evaluate = (model, ...more) =>
-  ask('eval', 'ppl', model, '--text', HELDOUT, ...more).perplexity.toFixed(2);
+  ask('eval', 'ppl', model, '--text', HELDOUT, ...more).result.perplexity.toFixed(2);
 const bench = (model) => ask('bench', model, '--repeats', '3');
 const sizes = ask('inspect', CONTAINER);
 const weights = statSync(join(ROOT, CHECKPOINT, 'model.safetensors')).size;

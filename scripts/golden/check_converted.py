@@ -57,18 +57,19 @@ def main() -> None:
     if auto(text, add_special_tokens=False)["input_ids"] != plain:
         failures.append("AutoTokenizer and tokenizer.json disagree about the text")
 
-    for field in ("context", "windows"):
-        if evaluation[field] != measured[field]:
-            failures.append(f"{field}: duobit {evaluation[field]}, here {measured[field]}")
-    if evaluation["activations"] != "f16":
+    settings, found = evaluation["options"], evaluation["result"]
+    for field, value in (("context", settings["context"]), ("windows", found["windows"])):
+        if value != measured[field]:
+            failures.append(f"{field}: duobit {value}, here {measured[field]}")
+    if settings["activations"] != "f16":
         failures.append("the evaluation quantized the activations; run it with --activations f16")
-    difference = measured["perplexity"] / evaluation["perplexity"] - 1
+    difference = measured["perplexity"] / found["perplexity"] - 1
     if not abs(difference) < LIMIT:
         failures.append(f"perplexity differs by {difference:.2e}, allowed is {LIMIT}")
 
     weights = sorted(options.folder.glob("model*.safetensors"))
     record = {
-        "container": {"file": evaluation["model"].split("/")[-1], "headerSha256": evaluation["model_sha256"]},
+        "container": {"file": evaluation["model"]["name"].split("/")[-1], "headerSha256": evaluation["model"]["sha256"]},
         "folder": {
             "class": type(model).__name__,
             "dtype": dtype,
@@ -77,7 +78,7 @@ def main() -> None:
         **{key: measured[key] for key in ("text", "textSha256", "textTokens", "textTokensSha256", "context", "windows")},
         "predictions": measured["predictions"],
         "transformers": {key: measured[key] for key in ("perplexity", "nll", "windowNll")},
-        "duobit": {key: evaluation[key] for key in ("perplexity", "nll", "backend", "activations")},
+        "duobit": {key: (found | settings)[key] for key in ("perplexity", "nll", "backend", "activations")},
         "relativeDifference": difference,
         "limit": LIMIT,
         "failures": failures,
@@ -90,7 +91,7 @@ def main() -> None:
         options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(
         f"{options.folder}: {record['folder']['class']} in {dtype}; {measured['windows']} windows of {options.text.name}: "
-        f"transformers {measured['perplexity']:.6f}, duobit {evaluation['perplexity']:.6f}, difference {difference:+.2e}"
+        f"transformers {measured['perplexity']:.6f}, duobit {found['perplexity']:.6f}, difference {difference:+.2e}"
     )
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)

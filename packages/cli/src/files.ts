@@ -1,12 +1,28 @@
 // The small files a command reads itself: texts, and the first bytes of a model to tell what it is.
-import { open, readFile, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { DuobitError } from '@duobit/format';
 
 /** Texts are read whole; beyond this size it is more likely a model given by mistake. */
 const MAXIMUM_TEXT_BYTES = 1_000_000_000;
 
-/** A UTF-8 text file. @throws DuobitError `TEXT_UNREADABLE`. */
+export interface TextFile {
+  /** Without folders. */
+  readonly name: string;
+  readonly text: string;
+  readonly bytes: number;
+  /** Of the bytes. */
+  readonly sha256: string;
+}
+
+/** The text of a UTF-8 file. @throws DuobitError `TEXT_UNREADABLE`. */
 export async function readText(path: string, option: string): Promise<string> {
+  return (await readTextFile(path, option)).text;
+}
+
+/** A UTF-8 text file. @throws DuobitError `TEXT_UNREADABLE`. */
+export async function readTextFile(path: string, option: string): Promise<TextFile> {
   const refuse = (message: string, remedy: string, cause?: unknown): DuobitError =>
     new DuobitError('TEXT_UNREADABLE', message, { source: path, where: option, remedy, cause });
   let bytes: Uint8Array;
@@ -23,7 +39,12 @@ export async function readText(path: string, option: string): Promise<string> {
     throw refuse(reason, 'Check the path and that the file can be read', error);
   }
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return {
+      name: basename(path),
+      text: new TextDecoder('utf-8', { fatal: true }).decode(bytes),
+      bytes: bytes.length,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+    };
   } catch (error) {
     throw refuse('the bytes are not UTF-8', 'Convert the file to UTF-8', error);
   }
@@ -51,6 +72,15 @@ export async function detectModelKind(path: string): Promise<ModelKind> {
   if (start.subarray(4, 8).toString('latin1') === 'DUO1') return 'container';
   if (start.subarray(0, 4).toString('latin1') === 'GGUF') return 'checkpoint';
   return /\.(gguf|safetensors|safetensors\.index\.json)$/i.test(path) ? 'checkpoint' : 'container';
+}
+
+/** Bytes of a checkpoint: of the file, or of the folder's safetensors files. */
+export async function countWeightBytes(path: string): Promise<number> {
+  const facts = await stat(path);
+  if (!facts.isDirectory()) return facts.size;
+  const names = (await readdir(path)).filter((name) => name.endsWith('.safetensors'));
+  const sizes = await Promise.all(names.map(async (name) => (await stat(join(path, name))).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 /** The first bytes of a file; fewer when it is shorter, none when it cannot be read (its reader will say why). */

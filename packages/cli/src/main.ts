@@ -1,5 +1,4 @@
 // The `duobit` command line: builds the program, runs one command in-process, turns failures into exit codes.
-import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { addAnnotateCommand } from './commands/annotate.ts';
 import { addBenchCommand } from './commands/bench.ts';
@@ -18,10 +17,9 @@ import { addVerifySignatureCommand } from './commands/verify-signature.ts';
 import type { Context } from './context.ts';
 import { describeFailure, EXIT } from './failure.ts';
 import { type Io, processIo } from './io.ts';
+import { VERSION } from './version.ts';
 
 export { type Io, processIo } from './io.ts';
-
-const { version }: { version: string } = createRequire(import.meta.url)('../package.json');
 
 /** All commands. Exported so that the documentation can be checked against them. */
 export function createProgram(context: Context): Command {
@@ -29,7 +27,7 @@ export function createProgram(context: Context): Command {
     .description(
       'Quantize, validate, inspect, compare, convert, run, evaluate and bench two-bit language models.',
     )
-    .version(version)
+    .version(VERSION)
     .showHelpAfterError(false);
   // Set before the subcommands are made: they inherit it.
   program.exitOverride();

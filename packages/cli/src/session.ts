@@ -5,7 +5,7 @@ import { createFileSource } from '@duobit/format/node';
 import { openCheckpoint } from '@duobit/quantizer';
 import { createBackend } from '@duobit/runtime-node';
 import { type Context, note } from './context.ts';
-import { detectModelKind, type ModelKind } from './files.ts';
+import { countWeightBytes, detectModelKind, type ModelKind } from './files.ts';
 import type { BackendOptions } from './options.ts';
 import { createProgress } from './progress.ts';
 import { plural } from './text.ts';
@@ -16,6 +16,10 @@ export interface Session {
   readonly model: Model;
   /** What the inputs of linear layers are. */
   readonly activations: 'a4' | 'f16';
+  /** What the backend's kernels were chosen for; null where it does not choose. */
+  readonly instructionSet: string | null;
+  /** Bytes of the model's files: a container with its data files, or all weights of a checkpoint. */
+  readonly bytes: number;
   /** SHA-256 that identifies the model: of a container its header, of a checkpoint its weights. */
   hash(): Promise<{ readonly of: 'header' | 'weights'; readonly sha256: string }>;
   close(): Promise<void>;
@@ -24,6 +28,7 @@ export interface Session {
 export interface OpenedSource {
   readonly kind: ModelKind;
   readonly source: ModelSource;
+  readonly bytes: number;
   readonly hash: Session['hash'];
 }
 
@@ -34,15 +39,18 @@ export async function openSource(path: string, signal: AbortSignal): Promise<Ope
     return {
       kind: 'checkpoint',
       source,
+      bytes: await countWeightBytes(path),
       hash: async () => ({ of: 'weights', sha256: await source.weightsSha256(signal) }),
     };
   }
   const file = await createFileSource(path);
   try {
     const source = await openContainer(file);
+    const { fileLength, dataFiles } = source.manifest;
     return {
       kind: 'container',
       source,
+      bytes: dataFiles.reduce((sum, { length }) => sum + length, fileLength),
       hash: async () => ({ of: 'header', sha256: source.manifest.headerSha256 }),
     };
   } catch (error) {
@@ -61,7 +69,7 @@ export async function openSession(
   options: BackendOptions,
   contextLength?: number,
 ): Promise<Session> {
-  const { kind, source, hash } = await openSource(path, context.signal);
+  const { kind, source, bytes, hash } = await openSource(path, context.signal);
   const activations = options.activations ?? (kind === 'container' ? 'a4' : 'f16');
   const closers = [() => source.close()];
   const progress = createProgress(context.io, { lines: { load: 0 } });
@@ -95,7 +103,8 @@ export async function openSession(
         context,
         `note: asked for a KV cache of ${options.kv}; the ${model.backendName} backend keeps ${model.kv}`,
       );
-    return { kind, source, model, activations, hash, close };
+    const instructionSet = backend.instructionSet ?? null;
+    return { kind, source, model, activations, instructionSet, bytes, hash, close };
   } catch (error) {
     progress.stop();
     await close();

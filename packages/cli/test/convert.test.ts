@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CHECKPOINT, HELDOUT, runCli, runJson, useContainer, useFolder } from './harness.ts';
+import { CHECKPOINT, HELDOUT, resultOf, runCli, runJson, useContainer, useFolder } from './harness.ts';
 
 const folder = useFolder();
 const container = useContainer(folder);
@@ -42,14 +42,14 @@ describe('duobit convert', () => {
         HELDOUT,
         '--context',
         '64',
-        '--max-windows',
+        '--limit',
         '2',
         '--activations',
         'f16',
       ]);
     const [packed, dense] = [await evaluate(container.path()), await evaluate(out)];
     expect(dense.code).toBe(0);
-    expect(Number(dense.json.perplexity) / Number(packed.json.perplexity)).toBeCloseTo(1, 4);
+    expect(resultOf(dense.json).perplexity / resultOf(packed.json).perplexity).toBeCloseTo(1, 4);
   });
 
   it('writes the tensors alone, in the type asked for', async () => {

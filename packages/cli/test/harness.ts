@@ -69,6 +69,11 @@ export async function runJson(
   return { ...result, json: JSON.parse(result.stdout) };
 }
 
+/** The figures in the record of an evaluation. */
+export function resultOf(json: Record<string, unknown>): { perplexity: number; nll: number } {
+  return json.result as { perplexity: number; nll: number };
+}
+
 /** A temporary folder for a test file, removed at its end. */
 export function useFolder(): { path(name: string): string } {
   let folder = '';

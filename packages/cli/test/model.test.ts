@@ -1,16 +1,6 @@
-// run, eval ppl and bench, on the container and on the unquantized checkpoint.
-import { writeFile } from 'node:fs/promises';
+// run and bench, on the container and on the unquantized checkpoint.
 import { describe, expect, it } from 'vitest';
-import {
-  CHECKPOINT,
-  expectDocumented,
-  HELDOUT,
-  PROMPT,
-  runCli,
-  runJson,
-  useContainer,
-  useFolder,
-} from './harness.ts';
+import { CHECKPOINT, expectDocumented, PROMPT, runCli, runJson, useContainer, useFolder } from './harness.ts';
 
 const folder = useFolder();
 const container = useContainer(folder);
@@ -26,8 +16,6 @@ describe('documentation', () => {
     expectDocumented('validate', (await runJson(['validate', duo])).json);
     expectDocumented('inspect', (await runJson(['inspect', duo])).json);
     expectDocumented('run', (await runJson(['run', duo, '-p', PROMPT, '-n', '2'])).json);
-    const ppl = ['eval', 'ppl', duo, '--text', HELDOUT, '--context', '32', '--max-windows', '1'];
-    expectDocumented('eval ppl', (await runJson(ppl)).json);
     expectDocumented('bench', (await runJson(['bench', duo, ...fast])).json);
   });
 });
@@ -148,61 +136,6 @@ describe('duobit run', () => {
   it('prints a stack only with DUOBIT_DEBUG=1', async () => {
     const { stderr } = await runCli(['run', 'nowhere.duo', '-p', 'x'], { env: { DUOBIT_DEBUG: '1' } });
     expect(stderr).toMatch(/^ {4}at /m);
-  });
-});
-
-describe('duobit eval ppl', () => {
-  const windows = ['--text', HELDOUT, '--context', '128', '--max-windows', '2'];
-
-  it('measures the checkpoint and the container by the same code', async () => {
-    const full = await runJson(['eval', 'ppl', CHECKPOINT, ...windows]);
-    const quantized = await runJson(['eval', 'ppl', container.path(), ...windows]);
-    expect(full.code).toBe(0);
-    expect(full.json).toMatchObject({ tokens: 254, windows: 2, context: 128, model_sha256_of: 'weights' });
-    expect(quantized.json).toMatchObject({
-      tokens: 254,
-      windows: 2,
-      context: 128,
-      model_sha256_of: 'header',
-    });
-    expect(full.json.perplexity).toBeCloseTo(Math.exp(Number(full.json.nll)), 10);
-    expect(full.json.perplexity).toBeLessThan(60);
-    expect(quantized.json.perplexity).toBeGreaterThan(Number(full.json.perplexity));
-  });
-
-  it('takes --activations into account', async () => {
-    const a4 = await runJson(['eval', 'ppl', container.path(), ...windows]);
-    const f16 = await runJson(['eval', 'ppl', container.path(), ...windows, '--activations', 'f16']);
-    expect(f16.json.activations).toBe('f16');
-    expect(a4.json.activations).toBe('a4');
-    expect(f16.json.perplexity).not.toBe(a4.json.perplexity);
-  });
-
-  it('quantizes the inputs of a checkpoint only when asked to', async () => {
-    const full = await runJson(['eval', 'ppl', CHECKPOINT, ...windows]);
-    const a4 = await runJson(['eval', 'ppl', CHECKPOINT, ...windows, '--activations', 'a4']);
-    expect([full.json.activations, a4.json.activations]).toEqual(['f16', 'a4']);
-    expect(a4.json.perplexity).toBeGreaterThan(Number(full.json.perplexity));
-  });
-
-  it('prints text for people', async () => {
-    const { code, stdout } = await runCli(['eval', 'ppl', CHECKPOINT, ...windows]);
-    expect(code).toBe(0);
-    expect(stdout).toMatch(/^perplexity +\d+\.\d{4}\n/);
-    expect(stdout).toContain('254 in 2 windows of 128');
-  });
-
-  it('refuses a text that is too short, missing or not text', async () => {
-    const short = folder.path('short.txt');
-    await writeFile(short, 'Once.');
-    const tooShort = await runJson(['eval', 'ppl', CHECKPOINT, '--text', short]);
-    expect(tooShort.code).toBe(1);
-    expect(tooShort.json).toMatchObject({ error: { code: 'TEXT_TOO_SHORT' } });
-    for (const text of [folder.path('missing.txt'), folder.path('.'), container.path()]) {
-      const { code, json } = await runJson(['eval', 'ppl', CHECKPOINT, '--text', text]);
-      expect(code).toBe(1);
-      expect(json).toMatchObject({ error: { code: 'TEXT_UNREADABLE', where: `${text}, --text` } });
-    }
   });
 });
 

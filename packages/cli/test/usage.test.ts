@@ -20,6 +20,8 @@ const COMMANDS = [
   ['verify-signature'],
   ['run'],
   ['eval', 'ppl'],
+  ['eval', 'zeroshot'],
+  ['eval', 'rerun'],
   ['bench'],
 ] as const;
 
@@ -87,6 +89,12 @@ describe('usage errors', () => {
       argv: ['eval', 'ppl', 'a.duo', '--text', 'x', '--context', '1'],
       says: 'Give a whole number, 2 or more',
     },
+    { argv: ['eval', 'zeroshot', 'a.duo'], says: "required option '--data <paths...>' not specified" },
+    {
+      argv: ['eval', 'zeroshot', 'a.duo', '--data', 'x', '--tasks', 'piqa,boolq'],
+      says: 'Give some of piqa, arc_easy',
+    },
+    { argv: ['eval', 'rerun', 'a.json', '--data', 'x'], says: "required option '--model <path>'" },
     { argv: ['bench', 'a.duo', '--repeats', '-3'], says: 'Give a whole number, 1 or more' },
   ])('duobit $argv', async ({ argv, says }) => {
     const { code, stdout, stderr } = await runCli(argv);

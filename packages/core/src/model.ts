@@ -292,6 +292,11 @@ class LoadedModel implements Model {
     const now = performance.now();
     if (now - this.#yielded < 10) return;
     await new Promise<void>((resolve) => {
+      // Where it exists, it costs a third of a message.
+      if (typeof setImmediate === 'function') {
+        setImmediate(resolve);
+        return;
+      }
       const { port1, port2 } = new MessageChannel();
       port1.onmessage = () => {
         port1.close();

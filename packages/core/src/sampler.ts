@@ -80,14 +80,16 @@ export function sampleToken(
 
 function findBest(scores: Scores): number {
   let best = 0;
+  let highest = Number.NEGATIVE_INFINITY;
   for (let token = 0; token < scores.length; token++) {
     const score = scores[token]!;
-    if (Number.isNaN(score) || score === Number.POSITIVE_INFINITY)
-      throw invalidLogits(`the logit of token ${token} is ${score}`);
-    if (score > scores[best]!) best = token;
+    // One comparison for all but a few: NaN is not less than or equal to anything.
+    if (score <= highest) continue;
+    if (!(score < Number.POSITIVE_INFINITY)) throw invalidLogits(`the logit of token ${token} is ${score}`);
+    best = token;
+    highest = score;
   }
-  if (scores.length === 0 || scores[best] === Number.NEGATIVE_INFINITY)
-    throw invalidLogits(`none of ${scores.length} logits is finite`);
+  if (highest === Number.NEGATIVE_INFINITY) throw invalidLogits(`none of ${scores.length} logits is finite`);
   return best;
 }
 

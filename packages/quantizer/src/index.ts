@@ -3,14 +3,30 @@
 export type { CalibrationOptions } from './calibration/windows.ts';
 export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
+export { negativeLogLikelihood } from './evaluation/log-likelihood.ts';
 export {
   evaluatePerplexity,
   evaluateTokens,
-  negativeLogLikelihood,
   type PerplexityOptions,
   type PerplexityProgress,
   type PerplexityReport,
 } from './evaluation/perplexity.ts';
+export { createScorer, type Score, type Scorer } from './evaluation/scorer.ts';
+export {
+  type Choice,
+  parseTask,
+  type Question,
+  TASK_NAMES,
+  TASKS,
+  type TaskName,
+} from './evaluation/tasks.ts';
+export {
+  type Accuracy,
+  evaluateZeroShot,
+  type ZeroShotOptions,
+  type ZeroShotProgress,
+  type ZeroShotReport,
+} from './evaluation/zero-shot.ts';
 export {
   DEFAULT_SHARD_SIZE,
   type ExportFolderOptions,

@@ -7,22 +7,23 @@ static size_t divideUp(size_t value, size_t by) { return (value + by - 1) / by; 
 
 KvCache::KvCache(CacheKind kind, int layers, int kvHeads, int headSize, int capacity, int vectorWidth) {
   const size_t lanes = vectorWidth, size = headSize;
-  const bool coded = kind == CacheKind::Int8 || kind == CacheKind::Int4;
-  const size_t params = coded ? divideUp(size, CACHE_GROUP) * 2 * lanes * sizeof(uint16_t) : 0;
-  // Bytes of a position: of its keys, and of its values padded to whole vectors.
-  size_t keyRow = 0, valueRow = 0;
-  switch (kind) {
-    case CacheKind::F32: keyRow = size * 4, valueRow = divideUp(size, lanes) * lanes * 4; break;
-    case CacheKind::F16: keyRow = size * 2, valueRow = divideUp(size, lanes) * lanes * 2; break;
-    case CacheKind::Int8: keyRow = size, valueRow = divideUp(size, lanes) * lanes; break;
-    case CacheKind::Int4: keyRow = divideUp(size, 2), valueRow = divideUp(size, 2 * lanes) * lanes; break;
+  // Bytes of a position: of its key and of its value, offsets and steps included, padded to whole vectors.
+  size_t keyRow = 0, valueRow = 0, valueTile = 0;
+  if (kind == CacheKind::F32 || kind == CacheKind::F16) {
+    const size_t each = kind == CacheKind::F32 ? 4 : 2;
+    keyRow = size * each, valueRow = divideUp(size, lanes) * lanes * each;
+    valueTile = valueRow * lanes;
+  } else {
+    const size_t params = 2 * sizeof(uint16_t), codes = kind == CacheKind::Int8 ? 2 : 1;
+    keyRow = valueRow = divideUp(size, CACHE_GROUP) * params + divideUp(size, 2 * lanes) * lanes * codes;
+    valueTile = ATTENTION_BLOCK * (params + CACHE_GROUP / 2 * codes);
   }
-  const size_t keyTile = params + keyRow * lanes, valueTile = params + valueRow * lanes, tiles = ATTENTION_BLOCK / lanes;
-  const size_t headBytes = (tiles * (keyTile + valueTile) + 63) / 64 * 64, layerBytes = headBytes * kvHeads;
+  const size_t keyBytes = ATTENTION_BLOCK * keyRow;
+  const size_t headBytes = divideUp(keyBytes + ATTENTION_BLOCK * valueRow, 64) * 64, layerBytes = headBytes * kvHeads;
   const size_t blockBytes = layerBytes * layers;
   uint8_t* const data = memory_.allocate(blockBytes * divideUp(capacity, ATTENTION_BLOCK));
   for (int layer = 0; layer < layers; ++layer)
-    layers_.push_back({kind, kvHeads, headSize, data + layer * layerBytes, keyTile, valueTile, tiles * keyTile, headBytes,
+    layers_.push_back({kind, kvHeads, headSize, data + layer * layerBytes, keyRow * lanes, valueTile, keyBytes, headBytes,
                        blockBytes});
 }
 

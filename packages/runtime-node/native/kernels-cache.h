@@ -7,28 +7,12 @@ namespace duobit::KERNEL_ISA {
 
 constexpr bool isCoded(CacheKind kind) { return kind == CacheKind::Int8 || kind == CacheKind::Int4; }
 
-/** Bytes of offsets and steps at the head of a tile. */
-static inline size_t tileParams(const CacheLayer& cache) {
-  return isCoded(cache.kind) ? static_cast<size_t>((cache.headSize + CACHE_GROUP - 1) / CACHE_GROUP) * 4 * VW : 0;
+/** Groups of dimensions that have an offset and a step each. */
+static inline int cacheGroups(const CacheLayer& cache) {
+  return isCoded(cache.kind) ? (cache.headSize + CACHE_GROUP - 1) / CACHE_GROUP : 0;
 }
-
-/** VW dimensions or positions; of int4 twice as many: those in the low, then those in the high nibbles. */
-template <CacheKind KIND>
-static inline void loadCached(const uint8_t* p, V* out) {
-  if constexpr (KIND == CacheKind::F32) out[0] = load(reinterpret_cast<const float*>(p));
-  else if constexpr (KIND == CacheKind::F16) out[0] = loadHalf(reinterpret_cast<const uint16_t*>(p));
-  else if constexpr (KIND == CacheKind::Int8) out[0] = toFloats(loadWidened(p));
-  else {
-    const I both = loadWidened(p);
-    out[0] = lowCodes(both);
-    out[1] = highCodes(both);
-  }
-}
-/** Vectors that loadCached gives, and the bytes it reads. */
-template <CacheKind KIND>
-constexpr int CACHED_VECTORS = KIND == CacheKind::Int4 ? 2 : 1;
-template <CacheKind KIND>
-constexpr int CACHED_BYTES = KIND == CacheKind::F32 ? 4 * VW : KIND == CacheKind::F16 ? 2 * VW : VW;
+/** Offsets and steps of one group of dimensions: of the keys in a tile, of the values in a block. */
+constexpr int KEY_PARAMS = 2 * VW, VALUE_PARAMS = 2 * ATTENTION_BLOCK;
 
 /** Within the range of f16; infinite values become NaN and so stay visible. */
 static inline V limitToHalf(V x) { return add(min(splat(65504), max(splat(-65504), x)), sub(x, x)); }
@@ -70,63 +54,78 @@ static void encodeGroup(const float* x, int n, float levels, uint16_t* lowBits, 
   }
 }
 
-/** One head's key and value at a position, whose lane in the tiles is `lane`. */
-static void cacheHead(const CacheLayer& cache, const float* key, const float* value, uint8_t* keys, uint8_t* values,
-                      int lane) {
-  const int size = cache.headSize;
-  const size_t params = tileParams(cache), valueRow = (cache.valueTile - params) / VW;
-  uint8_t *keyData = keys + params, *valueData = values + params + lane * valueRow;
+/** Where a member of a row lies in the vectors of its pairs, in a lane. */
+static inline int byteOfMember(int member, int lane) {
+  const int pair = member / (2 * VW) * VW + member % VW, side = member / VW % 2;
+  return pair / 2 * 4 * VW + 4 * lane + 2 * side + pair % 2;
+}
+
+/** The keys and the values of a head in the block that holds a position. */
+static inline uint8_t* keysOf(const CacheLayer& cache, int head, int position) {
+  return cache.data + position / ATTENTION_BLOCK * cache.blockBytes + head * cache.headBytes;
+}
+static inline uint8_t* valuesOf(const CacheLayer& cache, int head, int position) {
+  return keysOf(cache, head, position) + cache.keyBytes;
+}
+
+/** One head's key and value; `at` is the position within its block. */
+static void cacheFloats(const CacheLayer& cache, const float* key, const float* value, uint8_t* keys, uint8_t* values, int at) {
+  const int size = cache.headSize, lane = at % VW;
+  uint8_t *keyTile = keys + at / VW * cache.keyTile, *valueRow = values + at / VW * cache.valueTile + lane * (cache.valueTile / VW);
   if (cache.kind == CacheKind::F32) {
-    float* out = reinterpret_cast<float*>(keyData) + lane;
+    float* out = reinterpret_cast<float*>(keyTile) + lane;
     for (int d = 0; d < size; ++d) out[d * VW] = key[d];
-    __builtin_memcpy(valueData, value, size * sizeof(float));
+    __builtin_memcpy(valueRow, value, size * sizeof(float));
     return;
   }
-  if (cache.kind == CacheKind::F16) {
-    uint16_t* out = reinterpret_cast<uint16_t*>(keyData) + lane;
-    for (int d = 0; d < size; d += VW) {
-      uint16_t halves[VW];
-      storeHalf(halves, limitToHalf(loadTo(key, d, size)));
-      for (int i = 0; i < VW && d + i < size; ++i) out[(d + i) * VW] = halves[i];
-      storeHalf(reinterpret_cast<uint16_t*>(valueData) + d, limitToHalf(loadTo(value, d, size)));
-    }
-    return;
-  }
-  const bool nibbles = cache.kind == CacheKind::Int4;
-  const float levels = nibbles ? 15 : 255;
-  for (int d = 0, group = 0; d < size; d += CACHE_GROUP, ++group) {
-    const int n = size - d < CACHE_GROUP ? size - d : CACHE_GROUP;
-    uint8_t codes[CACHE_GROUP];
-    uint16_t* param = reinterpret_cast<uint16_t*>(keys) + group * 2 * VW + lane;
-    encodeGroup(key + d, n, levels, param, param + VW, codes);
-    if (nibbles)
-      for (int i = 0; i < n; i += 2) keyData[(d + i) / 2 * VW + lane] = static_cast<uint8_t>(codes[i] | codes[i + 1] << 4);
-    else
-      for (int i = 0; i < n; ++i) keyData[(d + i) * VW + lane] = codes[i];
-    param = reinterpret_cast<uint16_t*>(values) + group * 2 * VW + lane;
-    encodeGroup(value + d, n, levels, param, param + VW, codes);
-    if (nibbles)
-      for (int i = 0; i < n; i += 2 * VW)
-        for (int j = 0; j < VW; ++j)
-          valueData[(d + i) / 2 + j] = static_cast<uint8_t>(codes[i + j] | codes[i + VW + j] << 4);
-    else __builtin_memcpy(valueData + d, codes, n);
+  uint16_t* out = reinterpret_cast<uint16_t*>(keyTile) + lane;
+  for (int d = 0; d < size; d += VW) {
+    uint16_t halves[VW];
+    storeHalf(halves, limitToHalf(loadTo(key, d, size)));
+    for (int i = 0; i < VW && d + i < size; ++i) out[(d + i) * VW] = halves[i];
+    storeHalf(reinterpret_cast<uint16_t*>(valueRow) + d, limitToHalf(loadTo(value, d, size)));
   }
 }
 
-/** The tiles of a head that hold a position. */
-static inline uint8_t* keysOf(const CacheLayer& cache, int head, int position) {
-  return cache.data + position / ATTENTION_BLOCK * cache.blockBytes + head * cache.headBytes +
-         position % ATTENTION_BLOCK / VW * cache.keyTile;
-}
-static inline uint8_t* valuesOf(const CacheLayer& cache, int head, int position) {
-  return cache.data + position / ATTENTION_BLOCK * cache.blockBytes + head * cache.headBytes + cache.keyBytes +
-         position % ATTENTION_BLOCK / VW * cache.valueTile;
+template <CacheKind KIND>
+static void cacheCodes(const CacheLayer& cache, const float* key, const float* value, uint8_t* keys, uint8_t* values, int at) {
+  constexpr bool NIBBLES = KIND == CacheKind::Int4;
+  /** Stores a code; of every two vectors of bytes that nibbles make, the first is stored first. */
+  const auto put = [](uint8_t* to, bool second, uint8_t code) {
+    *to = static_cast<uint8_t>(second ? *to | code << 4 : code);
+  };
+  const int size = cache.headSize, lane = at % VW, valueByte = byteOfMember(at, 0);
+  uint8_t* const keyTile = keys + at / VW * cache.keyTile;
+  uint8_t* const keyData = keyTile + cacheGroups(cache) * sizeof(uint16_t) * KEY_PARAMS;
+  for (int from = 0, group = 0; from < size; from += CACHE_GROUP, ++group) {
+    const int n = size - from < CACHE_GROUP ? size - from : CACHE_GROUP;
+    uint8_t codes[CACHE_GROUP];
+    uint16_t* params = reinterpret_cast<uint16_t*>(keyTile) + group * KEY_PARAMS + lane;
+    encodeGroup(key + from, n, NIBBLES ? 15 : 255, params, params + VW, codes);
+    for (int i = 0; i < n; ++i) {
+      const int byte = byteOfMember(from + i, lane), vector = byte / (4 * VW);
+      if (NIBBLES) put(keyData + vector / 2 * 4 * VW + byte % (4 * VW), vector % 2 != 0, codes[i]);
+      else keyData[byte] = codes[i];
+    }
+    uint8_t* const valueGroup = values + group * cache.valueTile;
+    uint8_t* const valueData = valueGroup + sizeof(uint16_t) * VALUE_PARAMS + valueByte;
+    params = reinterpret_cast<uint16_t*>(valueGroup) + at;
+    encodeGroup(value + from, n, NIBBLES ? 15 : 255, params, params + ATTENTION_BLOCK, codes);
+    for (int i = 0; i < n; ++i) {
+      const int vector = i / VW;
+      if (NIBBLES) put(valueData + vector / 2 * ATTENTION_BLOCK * VW + 4 * (i % VW), vector % 2 != 0, codes[i]);
+      else valueData[vector * ATTENTION_BLOCK * VW + 4 * (i % VW)] = codes[i];
+    }
+  }
 }
 
 static void cacheRow(const CacheLayer& cache, const float* key, const float* value, int position) {
+  const auto write = cache.kind == CacheKind::Int8   ? cacheCodes<CacheKind::Int8>
+                     : cache.kind == CacheKind::Int4 ? cacheCodes<CacheKind::Int4>
+                                                     : cacheFloats;
   for (int head = 0; head < cache.kvHeads; ++head)
-    cacheHead(cache, key + head * cache.headSize, value + head * cache.headSize, keysOf(cache, head, position),
-              valuesOf(cache, head, position), position % VW);
+    write(cache, key + head * cache.headSize, value + head * cache.headSize, keysOf(cache, head, position),
+          valuesOf(cache, head, position), position % ATTENTION_BLOCK);
 }
 
 }  // namespace duobit::KERNEL_ISA

@@ -8,6 +8,8 @@ constexpr int PANEL = 2 * VW;
 constexpr int TILE = 4 * VW;
 /** Bytes that quantized weights are fetched ahead; from main memory this is worth a fifth and more. */
 constexpr int FETCH_AHEAD = 4096;
+/** Where numbers are rounded to 16 bits: below this a group counts as zero, as its step would leave the normal f32 range. */
+constexpr float SMALLEST = 7.7e-34f;
 
 /** The vector at p[k …], zeros from n on. */
 static inline V loadTo(const float* p, int k, int n) { return n - k >= VW ? load(p + k) : loadPart(p + k, n - k); }
@@ -192,20 +194,22 @@ static void quantizeRow(const float* x, int width, float clipLow, float clipHigh
   }
   const V lo_ = splat(lo), step_ = splat(step);
   for (int unit = 0; unit < units; ++unit) {
-    alignas(16) uint8_t codes[16];
-    const int begin = unit * 16;
-    for (int i = 0; i < 16; i += VW) {
-      const int at = begin + i;
-      const V v = at < width ? loadTo(x, at, width) : zero();
-      // Limiting before rounding gives the same, as 0 and 15 are whole.
-      const V t = min(max(div(sub(v, lo_), step_), zero()), splat(15));
-      storeCodes(codes + i, toIntegers(t));
+    const float* from = x + unit * 16;
+    float last[16];
+    if (width - unit * 16 < 16) {
+      // Filled up with what has the code 0.
+      for (int i = 0; i < 16; ++i) last[i] = unit * 16 + i < width ? from[i] : lo;
+      from = last;
     }
-    for (int i = width - begin; i < 16; ++i) codes[i] = 0;
+    I parts[16 / VW];
+#pragma GCC unroll 4
+    for (int i = 0; i < 16 / VW; ++i) {
+      // Limiting before rounding gives the same, as 0 and 15 are whole.
+      parts[i] = toIntegers(min(max(div(sub(load(from + i * VW), lo_), step_), zero()), splat(15)));
+    }
+    const C codes = packCodes(parts);
     storeTables(tables + unit * 64, codes);
-    uint64_t words[2];
-    __builtin_memcpy(words, codes, 16);
-    const int total = static_cast<int>(((words[0] + words[1]) * 0x0101010101010101ull) >> 56);
+    const int total = sumCodes(codes);
     if (unit % 2 == 0) sums[unit / 2] = static_cast<int16_t>(total);
     else sums[unit / 2] = static_cast<int16_t>(sums[unit / 2] + total);
   }

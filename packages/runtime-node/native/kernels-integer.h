@@ -14,9 +14,6 @@
 
 namespace duobit::KERNEL_ISA {
 
-/** Below this a group counts as zero: its scale would leave the normal f32 range. */
-constexpr float SMALLEST = 7.7e-34f;
-
 static void roundRow(const float* x, int width, int groupSize, uint8_t* codes, size_t codeBytes, float* scales,
                      int32_t* sums) {
   const int groups = (width + groupSize - 1) / groupSize, padded = static_cast<int>(codeBytes / 2);
@@ -109,27 +106,35 @@ static inline void sumGroup(const uint8_t* w, const uint8_t* const* x, size_t lo
 constexpr int CHUNK = 2;
 template <int T, bool NIBBLES>
 static inline void sumGroup(const uint8_t* w, const uint8_t* const* x, size_t, int columns, I* out) {
+  // Of int4 the nibbles that are not shifted down give 16 times their sum, below 128 * 240 * 32767 < 2^30.
+  I high[T];
 #pragma GCC unroll 4
-  for (int t = 0; t < T; ++t) out[t] = integers(0);
-  for (int k = 0; k < columns; k += 4) {
+  for (int t = 0; t < T; ++t) out[t] = high[t] = integers(0);
+  for (int k = 0; k < columns; k += 8) {
     __builtin_prefetch(w + FETCH_AHEAD);
-    B first, second;
+    B v[4];
     if constexpr (NIBBLES) {
-      const B b = loadPairs(w);
-      first = lowPairs(b);
-      second = highPairs(b);
-      w += 2 * VW;
-    } else {
-      first = loadPairs(w);
-      second = loadPairs(w + 2 * VW);
+      const B first = loadBytes(w), second = shortsRight8(first);
+      v[0] = lowPairs(first);
+      v[1] = highPairs(first);
+      v[2] = lowPairs(second);
+      v[3] = highPairs(second);
       w += 4 * VW;
+    } else {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) v[i] = loadPairs(w + 2 * i * VW);
+      w += 8 * VW;
     }
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
-      out[t] = dotPairs(out[t], x[t] + 2 * k, first);
-      out[t] = dotPairs(out[t], x[t] + 2 * k + 4, second);
+      out[t] = dotPairs(out[t], x[t] + 2 * k, v[0]);
+      high[t] = dotPairs(high[t], x[t] + 2 * k + 4, v[1]);
+      out[t] = dotPairs(out[t], x[t] + 2 * k + 8, v[2]);
+      high[t] = dotPairs(high[t], x[t] + 2 * k + 12, v[3]);
     }
   }
+#pragma GCC unroll 4
+  for (int t = 0; t < T; ++t) out[t] = addIntegers(out[t], NIBBLES ? shiftRight<4>(high[t]) : high[t]);
 }
 #endif
 

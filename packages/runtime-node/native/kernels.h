@@ -10,14 +10,20 @@
 //   out as the two halves of the tile in order. Columns are padded to 16.
 // Dense f32: panels of 2 VW rows, [panel][column][2 VW].
 // int8 / int4: tiles of VW rows. For each group f16 scales [VW], i16 sums of the stored codes [VW], then chunks of
-//   4 VW bytes (VNNI) or 2 VW bytes: [row][4 or 2 columns]. int4 keeps code + 8; a byte holds column j in its low and column
-//   j + 4 (or j + 2) in its high nibble.
+//   4 VW bytes (VNNI) or 2 VW bytes: [row][4 or 2 columns]. int4 keeps code + 8, 8 columns in the 4 bytes of a row: byte j
+//   holds columns j and j + 4 (VNNI), otherwise 0 and 2, 4 and 6, 1 and 3, 5 and 7, so that neighbours are 16 bits apart.
 // Codes of activations: for every 4 columns the 16 sums of subsets of their codes; the sum of the codes of every 32 columns.
 // KV cache: blocks of ATTENTION_BLOCK positions, so that memory is used as the context grows; [block][layer][kv head][keys,
-//   values][tile of VW positions]. A tile of keys is [dimension][VW positions], so that a score needs no sum across
-//   lanes; a tile of values is [VW positions][dimension padded to vectors]. int8 and int4 tiles begin with f16 offsets [VW]
-//   and steps [VW] of each group of CACHE_GROUP dimensions. int4 keys hold dimension d in the low and d + 1 in the high
-//   nibble, int4 values d and d + VW.
+//   values]. Keys are tiles of VW positions, so that a score needs no sum across lanes.
+//   f32 and f16: a tile of keys is [dimension][VW positions], one of values [VW positions][dimension padded to vectors].
+//   int8 and int4: dimensions (keys) or positions (values) are taken in pairs, as the products of 16-bit integers want them:
+//   of 2 VW in a row, i and i + VW are pair i. Two pairs fill a vector of 4 VW bytes: lane by lane 16 bits of the first and 16
+//   of the second member, of which the low byte belongs to the even, the high byte to the odd pair.
+//   A tile of keys is f16 offsets [VW] and steps [VW] of each group of CACHE_GROUP dimensions, then vectors with positions in
+//   the lanes; in int4 the low nibbles are the first, the high nibbles the second of two vectors.
+//   Values are, for each group of dimensions, f16 offsets [ATTENTION_BLOCK] and steps [ATTENTION_BLOCK], then for every VW
+//   dimensions, which are in the lanes, the vectors of all pairs of positions. In int4 the nibbles of a byte are VW dimensions
+//   apart: of one position, so that no byte is written for two.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -69,7 +75,10 @@ struct RoundedRows {
 /** Precisions of the KV cache as the caller numbers them. */
 enum class CacheKind { F32, F16, Int8, Int4 };
 
-/** Dimensions of a head that share offset and step in an int8 or int4 cache. */
+/**
+ * Dimensions of a head that share offset and step in an int8 or int4 cache; dimensions of a query, and positions, whose factors
+ * are rounded to 16 bits with one step. A sum over so many fits 32 bits.
+ */
 constexpr int CACHE_GROUP = 32;
 
 /** Positions whose scores are in memory at once, and that lie together in the cache; a multiple of every VW. */
@@ -81,6 +90,7 @@ struct CacheLayer {
   int kvHeads, headSize;
   /** The layer in the first block. */
   uint8_t* data;
+  /** Values: of a float cache VW positions, of one with codes a group of dimensions in a whole block. */
   size_t keyTile, valueTile;
   /** Keys of one kv head in a block; keys and values; all layers. */
   size_t keyBytes, headBytes, blockBytes;
@@ -112,9 +122,10 @@ constexpr int ATTENTION_ROWS = 8;
 /** Queries that go through the registers together. */
 constexpr int MOST_QUERIES = 4;
 
-/** Floats: for MOST_QUERIES scores and weights of a block, queries and their sums by group; stats of all rows and queries. */
+/** Floats: scores of MOST_QUERIES in a block; of all rows and their `count` queries rounded values, step, sum and stats. */
 constexpr size_t attentionScratch(size_t headSize, size_t count) {
-  return MOST_QUERIES * (2 * ATTENTION_BLOCK + 2 * (headSize + CACHE_GROUP)) + 2 * ATTENTION_ROWS * count;
+  const size_t groups = (headSize + CACHE_GROUP - 1) / CACHE_GROUP;
+  return MOST_QUERIES * ATTENTION_BLOCK + ATTENTION_ROWS * count * (groups * (CACHE_GROUP / 2 + 2) + 2);
 }
 
 /** Rows of a matrix of sums that are one unit of work; a multiple of every DENSE_ROWS. */

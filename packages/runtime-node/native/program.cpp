@@ -1,4 +1,4 @@
-// Compiles operations to steps and runs them; see program.h.
+// Runs the steps of a program; see program.h.
 #include "program.h"
 
 #include <algorithm>
@@ -12,166 +12,6 @@ constexpr int SHARES = 16;
 constexpr size_t FETCHED_AHEAD = 32768;
 /** Of these, how many groups of 4 lines at once, before what the thread may have to do alone. */
 constexpr int FETCHED_AT_ONCE = 24;
-/** Most parts that a single row's positions are split into. */
-constexpr int MOST_PARTS = 8;
-
-static size_t roundUp(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-int Program::addWeight(const Weight& weight) {
-  weights_.push_back(weight);
-  return static_cast<int>(weights_.size()) - 1;
-}
-
-void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operation>& operations,
-                    std::vector<double> frequencies, Geometry geometry) {
-  geometry_ = geometry;
-  frequencies_ = std::move(frequencies);
-  const size_t rows = geometry.maxRows, lanes = kernels_.vectorWidth;
-  for (const SlotSpec& spec : specs) {
-    Slot slot{spec.kind, spec.width, 0, {}, {}, {}, 0};
-    const size_t width = spec.width;
-    switch (spec.kind) {
-      case SlotKind::Tokens: slot.stride = 4; break;
-      case SlotKind::F32: slot.stride = roundUp(width, 16) * 4; break;
-      case SlotKind::Stat: slot.stride = width * 8; break;
-      case SlotKind::A4:
-        slot.stride = roundUp(width, 16) * 4;
-        slot.sumStride = roundUp(width, 32) / 32;
-        slot.sums = Memory(rows * slot.sumStride * 2);
-        slot.params = Memory(rows * 8);
-        break;
-    }
-    slot.memory = Memory(slot.stride * (spec.kind == SlotKind::Stat ? 1 : rows));
-    slots_.push_back(std::move(slot));
-  }
-  cache_ = KvCache(geometry.cache, geometry.cacheLayers, geometry.kvHeadCount, geometry.headSize, geometry.capacity,
-                   kernels_.vectorWidth);
-  if (std::any_of(operations.begin(), operations.end(), [](const Operation& o) { return o.op == Op::Rope; })) {
-    angles_ = Memory(rows * frequencies_.size() * 2 * sizeof(float));
-    Step step{};
-    step.kind = Kind::Angles;
-    steps_.push_back(step);
-  }
-  for (const Operation& operation : operations) addSteps(operation);
-  size_t codeStride = 0, groups = 0;
-  for (const auto& weight : weights_)
-    if (weight.kind == WeightKind::Integer) {
-      codeStride = std::max(codeStride, roundUp(weight.columns, 32) * 2);
-      groups = std::max(groups, static_cast<size_t>(weight.integer.groups));
-    }
-  if (codeStride > 0) {
-    codes_ = Memory(rows * codeStride);
-    scales_ = Memory(rows * groups * 4);
-    codeSums_ = Memory(rows * groups * 4);
-    rounded_ = {codes_.as<uint8_t>(), codeStride, scales_.as<float>(), codeSums_.as<int32_t>(), groups};
-  }
-  size_t scratch = 4 * lanes * 256, heads = 0;
-  for (const Step& step : steps_) {
-    if (step.kind == Kind::Gram) scratch = std::max(scratch, gramScratch(lanes));
-    if (step.kind == Kind::Attention) {
-      heads = std::max(heads, static_cast<size_t>(step.numbers[1]));
-      scratch = std::max(scratch, attentionScratch(geometry.headSize, heads));
-    }
-  }
-  partStats_ = Memory(MOST_PARTS * heads * 2 * sizeof(float));
-  partMixes_ = Memory(MOST_PARTS * heads * geometry.headSize * sizeof(float));
-  for (int thread = 0; thread < pool_->threads(); ++thread) scratch_.emplace_back(scratch * sizeof(float));
-  arrange();
-}
-
-void Program::addSteps(const Operation& o) {
-  Step step{};
-  std::copy(o.numbers, o.numbers + 5, step.numbers);
-  const auto slot = [&](int i) { return o.slots[i] < 0 ? nullptr : &slots_[o.slots[i]]; };
-  step.a = slot(0);
-  if (o.weight >= 0) step.weight = weights_[o.weight];
-  switch (o.op) {
-    case Op::Embed: step.kind = Kind::Embed; step.out = slot(1); break;
-    case Op::RmsNorm: step.kind = Kind::RmsNorm; step.out = slot(1); break;
-    case Op::Quantize: step.kind = Kind::Quantize; step.out = slot(1); break;
-    case Op::Decode: step.kind = Kind::Decode; step.out = slot(1); break;
-    case Op::Rope: step.kind = Kind::Rope; step.out = slot(0); break;
-    case Op::SiluMul: step.kind = Kind::SiluMul; step.b = slot(1); step.out = slot(2); break;
-    case Op::Add: step.kind = Kind::Add; step.out = slot(1); break;
-    case Op::Gram:
-      step.kind = Kind::Gram;
-      step.b = slot(1);
-      step.out = slot(2);
-      step.units = (step.a->width + GRAM_STRIP - 1) / GRAM_STRIP;
-      break;
-    case Op::Attention:
-      step.kind = Kind::CacheRows;
-      step.b = slot(1);
-      step.c = slot(2);
-      steps_.push_back(step);
-      step.kind = Kind::Attention;
-      step.out = slot(3);
-      steps_.push_back(step);
-      step.kind = Kind::MergeAttention;
-      break;
-    case Op::W11MatMul: case Op::DenseMatMul: case Op::Logits: return addProduct(step, o);
-  }
-  steps_.push_back(step);
-}
-
-void Program::addProduct(Step step, const Operation& o) {
-  step.out = &slots_[o.slots[1]];
-  step.logits = o.op == Op::Logits;
-  switch (step.weight.kind) {
-    case WeightKind::W11:
-      step.kind = step.a->kind == SlotKind::A4 ? Kind::W11Coded : Kind::W11Float;
-      step.units = step.weight.w11.tiles;
-      break;
-    case WeightKind::Integer: {
-      step.kind = Kind::Integer;
-      step.units = step.weight.integer.tiles;
-      // Several products of one input in a row round it once.
-      const Step* last = steps_.empty() ? nullptr : &steps_.back();
-      const bool rounded = last && last->kind == Kind::Integer && last->a == step.a && last->out != step.a &&
-                           last->logits == step.logits &&
-                           last->weight.integer.groupSize == step.weight.integer.groupSize;
-      if (!rounded) {
-        Step round = step;
-        round.kind = Kind::RoundRows;
-        round.out = nullptr;
-        steps_.push_back(round);
-      }
-      break;
-    }
-    default:
-      step.kind = Kind::Dense;
-      step.units = step.weight.dense.panels;
-  }
-  steps_.push_back(step);
-}
-
-/** Parts the steps into phases. Row-by-row steps share one: a row stays with the thread that took it. */
-void Program::arrange() {
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    Step& step = steps_[i];
-    PhaseSteps* phase = phaseSteps_.empty() ? nullptr : &phaseSteps_.back();
-    bool joins = false;
-    if (phase && isByRow(step.kind)) joins = isByRow(steps_[phase->first].kind);
-    if (phase && isProduct(step.kind)) {
-      joins = isProduct(steps_[phase->first].kind);
-      for (size_t j = phase->first; joins && j < i; ++j)
-        joins = steps_[j].out != step.out && steps_[j].out != step.a && steps_[j].a != step.out &&
-                steps_[j].logits == step.logits;
-    }
-    if (!joins) {
-      phaseSteps_.push_back({i, i, 0, 0});
-      phase = &phaseSteps_.back();
-    }
-    phase->end = i + 1;
-    step.base = phase->total;
-    phase->total += step.units;
-  }
-  size_t next = phaseSteps_.size();
-  for (size_t p = phaseSteps_.size(); p-- > 0;) {
-    phaseSteps_[p].nextProducts = next;
-    if (isProduct(steps_[phaseSteps_[p].first].kind)) next = p;
-  }
-}
 
 void Program::writeTokens(int slot, const int32_t* values, size_t count) {
   std::memcpy(slots_[slot].memory.as<int32_t>(), values, count * 4);
@@ -191,10 +31,15 @@ void Program::work(const RunTicket& ticket) {
   // Phases of all runs in one sequence, with one number more for the end of a run.
   const uint64_t first = ticket.run * (phases + 1);
   for (size_t p = 0; p < phases;) {
+    const PhaseSteps* const before = isOwn(p, request) ? &phaseSteps_[p++] : nullptr;
     const PhaseSteps* phase = &phaseSteps_[p];
     int count = countUnits(*phase, request), done = 0;
     for (int unit; (unit = dealer_.claim(first + p, count, ticket.thread)) >= 0; ++done) {
-      if (done == 0) fetchSteps(p + 1);
+      if (done == 0) {
+        // Only now: as long as the thread holds a unit, what these steps read stays as it is.
+        if (before) runUnit(*before, request, 0, ticket.thread);
+        fetchSteps(p + 1);
+      }
       runUnit(*phase, request, unit, ticket.thread);
     }
     // The thread's next weights are on their way while it waits, or while it does alone what comes before them.
@@ -209,7 +54,7 @@ void Program::work(const RunTicket& ticket) {
       for (++p; p < phases; ++p) {
         phase = &phaseSteps_[p];
         count = countUnits(*phase, request);
-        if (count > 1) break;
+        if (count > 1 || isOwn(p, request)) break;
         fetchSteps(p + 1);
         runUnit(*phase, request, 0, ticket.thread);
       }
@@ -274,7 +119,7 @@ void Program::runUnit(const PhaseSteps& phase, const Request& request, int unit,
   for (size_t i = phase.first; i < phase.end; ++i) {
     const Step& step = steps_[i];
     if (byRow) {
-      runRows(step, request, std::max(first, step.logits ? request.rows - request.logitRows : 0), end);
+      runRows(step, request, std::max(first, step.logits ? request.rows - request.logitRows : 0), end, thread);
     } else if (isProduct(step.kind)) {
       runProduct(step, request, std::max(0, first - step.base), std::min(step.units, end - step.base), thread);
     } else {
@@ -295,51 +140,53 @@ static void decodeCodes(const CodedRows& codes, int row, int width, float* out) 
   }
 }
 
-void Program::runRows(const Step& step, const Request& request, int first, int end) {
+void Program::runRows(const Step& step, const Request& request, int first, int end, int thread) {
   const int headSize = static_cast<int>(frequencies_.size()) * 2;
+  const Slot* const a = find(step.a, step.ownA, request, thread);
+  const Slot* const b = find(step.b, step.ownB, request, thread);
+  const Slot* const out = find(step.out, step.ownOut, request, thread);
   for (int row = first; row < end; ++row) {
     switch (step.kind) {
       case Kind::Embed:
-        decodeRow(kernels_, step.weight, step.a->memory.as<int32_t>()[row], step.out->row(row));
+        decodeRow(kernels_, step.weight, a->memory.as<int32_t>()[row], out->row(row));
         break;
       case Kind::RmsNorm:
-        kernels_.rmsNorm(step.a->row(row), step.weight.vector, step.out->row(row), step.a->width,
-                         static_cast<float>(step.numbers[0]));
+        kernels_.rmsNorm(a->row(row), step.weight.vector, out->row(row), a->width, static_cast<float>(step.numbers[0]));
         break;
       case Kind::Quantize: {
-        const CodedRows out = step.out->coded();
-        kernels_.quantizeRow(step.a->row(row), step.a->width, static_cast<float>(step.numbers[0]),
-                             static_cast<float>(step.numbers[1]), out.tables + row * out.tableStride,
-                             out.sums + row * out.sumStride, out.params + 2 * row);
+        const CodedRows codes = out->coded();
+        kernels_.quantizeRow(a->row(row), a->width, static_cast<float>(step.numbers[0]),
+                             static_cast<float>(step.numbers[1]), codes.tables + row * codes.tableStride,
+                             codes.sums + row * codes.sumStride, codes.params + 2 * row);
         break;
       }
-      case Kind::Decode: decodeCodes(step.a->coded(), row, step.a->width, step.out->row(row)); break;
+      case Kind::Decode: decodeCodes(a->coded(), row, a->width, out->row(row)); break;
       case Kind::RoundRows: {
         // The low bytes begin in the middle of the stride, whatever the width.
-        kernels_.roundRow(step.a->row(row), step.a->width, step.weight.integer.groupSize,
+        kernels_.roundRow(a->row(row), a->width, step.weight.integer.groupSize,
                           rounded_.codes + row * rounded_.codeStride, rounded_.codeStride,
                           rounded_.scales + row * rounded_.groupStride, rounded_.sums + row * rounded_.groupStride);
         break;
       }
       case Kind::Rope:
-        kernels_.rope(step.out->row(row), angles_.as<float>() + static_cast<size_t>(row) * headSize,
+        kernels_.rope(out->row(row), angles_.as<float>() + static_cast<size_t>(row) * headSize,
                       static_cast<int>(step.numbers[0]), static_cast<int>(step.numbers[1]));
         break;
       case Kind::CacheRows:
-        kernels_.cacheRow(cache_.layer(static_cast<int>(step.numbers[0])), step.b->row(row), step.c->row(row),
+        kernels_.cacheRow(cache_.layer(static_cast<int>(step.numbers[0])), b->row(row), step.c->row(row),
                           request.position + row);
         break;
       case Kind::MergeAttention: {
         const int parts = partsOf(step, request);
         if (parts > 1)
           kernels_.mergeAttention(partStats_.as<float>(), partMixes_.as<float>(), parts,
-                                  static_cast<int>(step.numbers[1]), static_cast<int>(step.numbers[3]), step.out->row(row));
+                                  static_cast<int>(step.numbers[1]), static_cast<int>(step.numbers[3]), out->row(row));
         break;
       }
       case Kind::SiluMul:
-        kernels_.siluMul(step.a->row(row), step.b->row(row), step.out->row(row), step.out->width);
+        kernels_.siluMul(a->row(row), b->row(row), out->row(row), out->width);
         break;
-      case Kind::Add: kernels_.add(step.a->row(row), step.out->row(row), step.out->width); break;
+      case Kind::Add: kernels_.add(a->row(row), out->row(row), out->width); break;
       case Kind::Angles: {
         float* table = angles_.as<float>() + static_cast<size_t>(row) * headSize;
         for (int i = 0; i < headSize / 2; ++i) {
@@ -357,23 +204,27 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
 void Program::runProduct(const Step& step, const Request& request, int first, int end, int thread) {
   const int rows = step.logits ? request.logitRows : request.rows, skipped = request.rows - rows;
   if (first >= end || rows == 0) return;
+  const Slot* const a = find(step.a, step.ownA, request, thread);
   float* out = step.out->row(0);
   const size_t outStride = step.out->stride / 4;
   switch (step.kind) {
     case Kind::W11Coded:
-      kernels_.w11Coded(step.weight.w11, step.a->coded(), rows, first, end, out, outStride,
+      kernels_.w11Coded(step.weight.w11, a->coded(), rows, first, end, out, outStride,
                         scratch_[thread].as<float>());
       break;
     case Kind::W11Float:
-      kernels_.w11Float(step.weight.w11, step.a->row(0), step.a->stride / 4, rows, first, end, out, outStride,
+      kernels_.w11Float(step.weight.w11, a->row(0), a->stride / 4, rows, first, end, out, outStride,
                         scratch_[thread].as<float>());
       break;
     case Kind::Integer:
       kernels_.integer(step.weight.integer, rounded_, skipped, rows, first, end, out, outStride);
       break;
     default:
-      kernels_.dense(step.weight.dense, step.a->row(skipped), step.a->stride / 4, rows, first, end, out, outStride);
+      kernels_.dense(step.weight.dense, a->row(skipped), a->stride / 4, rows, first, end, out, outStride);
   }
+  if (!step.sum) return;
+  const int begin = first * step.unitRows, count = std::min(step.out->width, end * step.unitRows) - begin;
+  for (int row = 0; row < rows; ++row) kernels_.add(step.out->row(row) + begin, step.sum->row(row) + begin, count);
 }
 
 /** Where a row's visible positions begin. */

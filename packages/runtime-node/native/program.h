@@ -12,6 +12,9 @@
 
 namespace duobit {
 
+/** Most parts that a single row's positions are split into. */
+constexpr int MOST_PARTS = 8;
+
 enum class SlotKind { Tokens, F32, A4, Stat };
 
 struct SlotSpec {
@@ -57,8 +60,8 @@ class Program {
 
  private:
   enum class Kind {
-    Embed, RmsNorm, Quantize, Decode, RoundRows, Rope, CacheRows, MergeAttention, SiluMul, Add, Angles,  // row by row
-    W11Coded, W11Float, Dense, Integer,                                          // products, in tiles
+    Angles, Embed, RoundRows, Rope, CacheRows, MergeAttention, Add, RmsNorm, Quantize, Decode, SiluMul,  // row by row
+    W11Coded, W11Float, Dense, Integer,  // products, in tiles
     Attention, Gram,
   };
   struct Slot {
@@ -68,21 +71,27 @@ class Program {
     size_t stride;
     Memory memory, sums, params;
     size_t sumStride;
+    /** One row for each thread, where some phase is its own; see arrange(). */
+    std::vector<Slot> own;
     float* row(int index) const { return memory.as<float>(index * stride); }
     CodedRows coded() const { return {memory.as<uint8_t>(), stride, sums.as<int16_t>(), sumStride, params.as<float>()}; }
   };
   struct Step {
     Kind kind;
-    const Slot* a = nullptr;
-    const Slot* b = nullptr;
-    const Slot* c = nullptr;
+    Slot* a = nullptr;
+    Slot* b = nullptr;
+    Slot* c = nullptr;
     Slot* out = nullptr;
+    /** What the result of a product is added to besides. */
+    Slot* sum = nullptr;
+    /** Which of `a`, `b` and `out` are the thread's own rows when there is but one. */
+    bool ownA = false, ownB = false, ownOut = false;
     /** By value: what a phase needs to know lies together, as between two uses of it the weights pass through the caches. */
     Weight weight{};
     double numbers[5] = {};
     bool logits = false;
-    /** Tiles of a product or strips of sums, and where they begin among those of the products of its phase. */
-    int units = 0, base = 0;
+    /** Tiles of a product or strips of sums, where they begin among those of its phase, and outputs of a tile. */
+    int units = 0, base = 0, unitRows = 0;
   };
   /** Steps that need nothing that another thread wrote in the same phase. */
   struct PhaseSteps {
@@ -91,23 +100,41 @@ class Program {
     int total;
     /** The next phase of products; the number of phases when there is none. */
     size_t nextProducts;
+    /** Of a single row each thread does it for itself, before its first unit of the next phase. */
+    bool own;
   };
   struct Request {
     int rows, position, logitRows;
   };
 
-  static bool isByRow(Kind kind) { return kind <= Kind::Angles; }
+  static bool isByRow(Kind kind) { return kind <= Kind::SiluMul; }
+  /** Writes nothing but `out`, and all of it, from `a` and `b` alone. */
+  static bool isPure(Kind kind) { return kind >= Kind::RmsNorm && kind <= Kind::SiluMul; }
   static bool isProduct(Kind kind) { return kind >= Kind::W11Coded && kind <= Kind::Integer; }
+  static bool writes(const Step& step, const Slot* slot) { return slot && (step.out == slot || step.sum == slot); }
+  /** Results that are added to are read too. */
+  static bool reads(const Step& step, const Slot* slot) {
+    const bool inPlace = step.kind == Kind::Rope || step.kind == Kind::Add;
+    return step.a == slot || step.b == slot || step.c == slot || step.sum == slot || (inPlace && step.out == slot);
+  }
   void addSteps(const Operation&);
   void addProduct(Step, const Operation&);
+  static Slot makeSlot(SlotKind, int width, size_t rows);
   void arrange();
+  bool canOwn(size_t phase) const;
+  void makeOwn(size_t phase);
   void work(const RunTicket&);
+  /** Where an operand is: a thread's own row, or what all share. */
+  static const Slot* find(const Slot* slot, bool own, const Request& request, int thread) {
+    return own && request.rows == 1 ? &slot->own[thread] : slot;
+  }
+  bool isOwn(size_t phase, const Request& request) const { return request.rows == 1 && phaseSteps_[phase].own; }
   int countUnits(const PhaseSteps&, const Request&) const;
   int shareOf(int total) const;
   void fetchSteps(size_t phase) const;
   const uint8_t* partOf(size_t phase, int thread) const;
   void runUnit(const PhaseSteps&, const Request&, int unit, int thread);
-  void runRows(const Step&, const Request&, int first, int end);
+  void runRows(const Step&, const Request&, int first, int end, int thread);
   void runProduct(const Step&, const Request&, int first, int end, int thread);
   static int partsOf(const Step&, const Request&);
   void runAttention(const Step&, const Request&, int unit, int thread);

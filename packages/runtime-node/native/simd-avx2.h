@@ -66,30 +66,34 @@ static inline uint16_t toHalf(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEARE
 static inline void storeHalf(uint16_t* p, V v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
-static inline I loadWidened(const uint8_t* p) {
-  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-}
-static inline V lowCodes(I a) { return _mm256_cvtepi32_ps(_mm256_and_si256(a, _mm256_set1_epi32(15))); }
-static inline V highCodes(I a) { return _mm256_cvtepi32_ps(_mm256_srli_epi32(a, 4)); }
 static inline void storeIntegers(int32_t* p, I a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
 static inline void storeCodes(uint8_t* p, I a) {
   const __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(shorts, shorts));
 }
 static inline I integers(int32_t x) { return _mm256_set1_epi32(x); }
+/** The low 16 bits of two numbers in each lane. */
+static inline I pairShorts(I low, I high) { return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa); }
+/** Keeps sums in the order that is written, and so in their registers. */
+static inline B keep(B a) {
+  __asm__("" : "+x"(a));
+  return a;
+}
 static inline I addIntegers(I a, I b) { return _mm256_add_epi32(a, b); }
 static inline I subIntegers(I a, I b) { return _mm256_sub_epi32(a, b); }
-/** VW rows of 2 signed bytes, or of the 2 low or high nibbles of 2 bytes. */
+template <int N>
+static inline I shiftRight(I a) { return _mm256_srai_epi32(a, N); }
+/** VW rows of 2 signed bytes. Of the low bytes of 16-bit lanes the low nibbles, or 16 times the high ones. */
 static inline B loadPairs(const uint8_t* p) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-static inline B lowPairs(B a) { return _mm256_and_si256(a, _mm256_set1_epi16(15)); }
-static inline B highPairs(B a) { return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi16(15)); }
+static inline B lowPairs(B a) { return _mm256_and_si256(a, _mm256_set1_epi16(0x0f)); }
+static inline B highPairs(B a) { return _mm256_and_si256(a, _mm256_set1_epi16(0xf0)); }
 /** Adds, in each of VW lanes, 2 int16 (the same in all lanes) times 2 int16. */
 static inline I dotPairs(I acc, const uint8_t* x, B w) {
   int32_t two;
   __builtin_memcpy(&two, x, 4);
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_set1_epi32(two), w));
+  return keep(_mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_set1_epi32(two), w)));
 }
 
 static inline B loadBytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
@@ -101,14 +105,11 @@ static inline B loadTable(const uint8_t* p) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 static inline B look(B table, B index) { return _mm256_shuffle_epi8(table, index); }
-static inline B keep(B a) {
-  __asm__("" : "+x"(a));
-  return a;
-}
 static inline B addBytes(B a, B b) { return _mm256_add_epi8(a, b); }
 static inline B addShorts(B a, B b) { return _mm256_add_epi16(a, b); }
 static inline B subShorts(B a, B b) { return _mm256_sub_epi16(a, b); }
 static inline B splatShorts(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
+static inline B lowBytes(B a) { return _mm256_and_si256(a, _mm256_set1_epi16(255)); }
 static inline B shortsRight8(B a) { return _mm256_srli_epi16(a, 8); }
 static inline B shortsLeft8(B a) { return _mm256_slli_epi16(a, 8); }
 /** Unpacking within 128-bit lanes is the cheapest way to 32 bits, so rows 4-7 and 8-11 of 16 change places. */
@@ -124,21 +125,28 @@ static inline V pick(I bits, V a, V b) {
 static inline V lowShorts(B a) { return toFloats(_mm256_unpacklo_epi16(zeroBytes(), a)); }
 static inline V highShorts(B a) { return toFloats(_mm256_unpackhi_epi16(zeroBytes(), a)); }
 
-static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
-  const __m256i c = loadTable(codes);
+/** 16 codes: lanes of 128 bits hold the first and third, and the second and fourth 4 of them. */
+using C = __m256i;
+static inline C packCodes(const I (&parts)[2]) {
+  const __m256i shorts = _mm256_packs_epi32(parts[0], parts[1]);
+  return _mm256_packus_epi16(shorts, shorts);
+}
+static inline int sumCodes(C codes) {
+  const __m256i sums = _mm256_sad_epu8(codes, zeroBytes());
+  return _mm_cvtsi128_si32(_mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1)));
+}
+static inline void storeTables(uint8_t* tables, C codes) {
+  const auto pick = [](__m256i from, __m128i bytes) { return _mm256_shuffle_epi8(from, _mm256_broadcastsi128_si256(bytes)); };
   const char n = -1;
-  for (int half = 0; half < 2; ++half) {
-    const __m256i base =
-        _mm256_setr_m128i(_mm_set1_epi8(static_cast<char>(8 * half)), _mm_set1_epi8(static_cast<char>(8 * half + 4)));
-    const auto pick = [&](__m128i bits) {
-      return _mm256_shuffle_epi8(c, _mm256_or_si256(base, _mm256_broadcastsi128_si256(bits)));
-    };
-    const __m256i one = pick(_mm_setr_epi8(n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0));
-    const __m256i two = pick(_mm_setr_epi8(n, n, 1, 1, n, n, 1, 1, n, n, 1, 1, n, n, 1, 1));
-    const __m256i three = pick(_mm_setr_epi8(n, n, n, n, 2, 2, 2, 2, n, n, n, n, 2, 2, 2, 2));
-    const __m256i four = pick(_mm_setr_epi8(n, n, n, n, n, n, n, n, 3, 3, 3, 3, 3, 3, 3, 3));
+  // The sums of subsets of each pair of codes, then a pair's with those of the next.
+  const __m256i pairs = _mm256_add_epi8(pick(codes, _mm_setr_epi8(n, 0, n, 0, n, 2, n, 2, n, 4, n, 4, n, 6, n, 6)),
+                                        pick(codes, _mm_setr_epi8(n, n, 1, 1, n, n, 3, 3, n, n, 5, 5, n, n, 7, 7)));
+  for (char half = 0; half < 2; ++half) {
+    const __m128i first = _mm_set1_epi8(static_cast<char>(8 * half));
+    const __m128i low = _mm_setr_epi8(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+    const __m128i high = _mm_setr_epi8(4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(tables + 32 * half),
-                        _mm256_add_epi8(_mm256_add_epi8(one, two), _mm256_add_epi8(three, four)));
+                        _mm256_add_epi8(pick(pairs, _mm_add_epi8(low, first)), pick(pairs, _mm_add_epi8(high, first))));
   }
 }
 

@@ -55,18 +55,13 @@ static inline uint16_t toHalf(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEARE
 static inline void storeHalf(uint16_t* p, V v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
-/** VW unsigned bytes, each in a lane of its own. */
-static inline I loadWidened(const uint8_t* p) {
-  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-}
-/** The low and the high nibbles of what loadWidened gave. */
-static inline V lowCodes(I a) { return _mm512_cvtepi32_ps(_mm512_and_si512(a, _mm512_set1_epi32(15))); }
-static inline V highCodes(I a) { return _mm512_cvtepi32_ps(_mm512_srli_epi32(a, 4)); }
 static inline void storeIntegers(int32_t* p, I a) { _mm512_storeu_si512(p, a); }
 static inline void storeCodes(uint8_t* p, I a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
 }
 static inline I integers(int32_t x) { return _mm512_set1_epi32(x); }
+/** The low 16 bits of two numbers in each lane. */
+static inline I pairShorts(I low, I high) { return _mm512_mask_blend_epi16(0xaaaaaaaa, low, _mm512_slli_epi32(high, 16)); }
 static inline I addIntegers(I a, I b) { return _mm512_add_epi32(a, b); }
 static inline I subIntegers(I a, I b) { return _mm512_sub_epi32(a, b); }
 template <int N>
@@ -79,6 +74,13 @@ static inline I dotBytes(I acc, const uint8_t* x, B w) {
   int32_t four;
   __builtin_memcpy(&four, x, 4);
   return _mm512_dpbusd_epi32(acc, _mm512_set1_epi32(four), w);
+}
+
+/** Adds, in each of VW lanes, 2 int16 (the same in all lanes) times 2 int16. */
+static inline I dotPairs(I acc, const uint8_t* x, B w) {
+  int32_t two;
+  __builtin_memcpy(&two, x, 4);
+  return _mm512_dpwssd_epi32(acc, _mm512_set1_epi32(two), w);
 }
 
 static inline B loadBytes(const uint8_t* p) {
@@ -101,6 +103,8 @@ static inline B addBytes(B a, B b) { return _mm512_add_epi8(a, b); }
 static inline B addShorts(B a, B b) { return _mm512_add_epi16(a, b); }
 static inline B subShorts(B a, B b) { return _mm512_sub_epi16(a, b); }
 static inline B splatShorts(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
+/** The low and the high byte of each 16-bit lane. */
+static inline B lowBytes(B a) { return _mm512_and_si512(a, _mm512_set1_epi16(255)); }
 static inline B shortsRight8(B a) { return _mm512_srli_epi16(a, 8); }
 static inline B shortsLeft8(B a) { return _mm512_slli_epi16(a, 8); }
 /** The 16-bit lane of a vector that holds a row of a half tile. */
@@ -115,9 +119,16 @@ static inline V pick(I bits, V a, V b) {
 }
 static inline V highShorts(B a) { return toFloats(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(a, 1))); }
 
-/** 4 tables of the sums of subsets of 4 codes each, from 16 codes. */
-static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
-  const __m512i c = loadTable(codes);
+/** 16 codes, in an order of the instruction set's own. */
+using C = __m128i;
+static inline C packCodes(const I (&parts)[1]) { return _mm512_cvtepi32_epi8(parts[0]); }
+static inline int sumCodes(C codes) {
+  const __m128i sums = _mm_sad_epu8(codes, _mm_setzero_si128());
+  return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_unpackhi_epi64(sums, sums)));
+}
+/** 4 tables of the sums of subsets of 4 codes each. */
+static inline void storeTables(uint8_t* tables, C codes) {
+  const __m512i c = _mm512_broadcast_i32x4(codes);
   const __m512i base = _mm512_inserti64x4(
       _mm512_castsi256_si512(_mm256_setr_m128i(_mm_set1_epi8(0), _mm_set1_epi8(4))),
       _mm256_setr_m128i(_mm_set1_epi8(8), _mm_set1_epi8(12)), 1);

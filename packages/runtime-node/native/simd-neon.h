@@ -60,13 +60,6 @@ static inline V power(V n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(
 static inline V loadHalf(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 static inline uint16_t toHalf(float x) { return vget_lane_u16(vreinterpret_u16_f16(vcvt_f16_f32(vdupq_n_f32(x))), 0); }
 static inline void storeHalf(uint16_t* p, V v) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v))); }
-static inline I loadWidened(const uint8_t* p) {
-  uint32_t four;
-  __builtin_memcpy(&four, p, 4);
-  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
-}
-static inline V lowCodes(I a) { return vcvtq_f32_s32(vandq_s32(a, vdupq_n_s32(15))); }
-static inline V highCodes(I a) { return vcvtq_f32_s32(vshrq_n_s32(a, 4)); }
 static inline void storeIntegers(int32_t* p, I a) { vst1q_s32(p, a); }
 static inline void storeCodes(uint8_t* p, I a) {
   int32_t values[4];
@@ -74,6 +67,7 @@ static inline void storeCodes(uint8_t* p, I a) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<uint8_t>(values[i]);
 }
 static inline I integers(int32_t x) { return vdupq_n_s32(x); }
+static inline I pairShorts(I low, I high) { return vsliq_n_s32(low, high, 16); }
 static inline I addIntegers(I a, I b) { return vaddq_s32(a, b); }
 static inline I subIntegers(I a, I b) { return vsubq_s32(a, b); }
 #if defined(KERNEL_DOTPROD)
@@ -91,9 +85,10 @@ static inline B loadPairs(const uint8_t* p) {
   return vreinterpretq_u8_s16(vmovl_s8(vreinterpret_s8_u8(vld1_u8(p))));
 }
 static inline B lowPairs(B a) { return vreinterpretq_u8_u16(vandq_u16(vreinterpretq_u16_u8(a), vdupq_n_u16(15))); }
-static inline B highPairs(B a) {
-  return vreinterpretq_u8_u16(vandq_u16(vshrq_n_u16(vreinterpretq_u16_u8(a), 4), vdupq_n_u16(15)));
-}
+static inline B highPairs(B a) { return vreinterpretq_u8_u16(vandq_u16(vreinterpretq_u16_u8(a), vdupq_n_u16(0xf0))); }
+template <int N>
+static inline I shiftRight(I a) { return vshrq_n_s32(a, N); }
+#endif
 static inline I dotPairs(I acc, const uint8_t* x, B w) {
   int32_t two;
   __builtin_memcpy(&two, x, 4);
@@ -101,7 +96,6 @@ static inline I dotPairs(I acc, const uint8_t* x, B w) {
   const int32x4_t low = vmull_s16(vget_low_s16(a), vget_low_s16(b)), high = vmull_high_s16(a, b);
   return vaddq_s32(acc, vpaddq_s32(low, high));
 }
-#endif
 
 static inline B loadBytes(const uint8_t* p) { return vld1q_u8(p); }
 static inline B zeroBytes() { return vdupq_n_u8(0); }
@@ -116,6 +110,7 @@ static inline uint16x8_t shorts(B a) { return vreinterpretq_u16_u8(a); }
 static inline B addShorts(B a, B b) { return vreinterpretq_u8_u16(vaddq_u16(shorts(a), shorts(b))); }
 static inline B subShorts(B a, B b) { return vreinterpretq_u8_u16(vsubq_u16(shorts(a), shorts(b))); }
 static inline B splatShorts(int x) { return vreinterpretq_u8_s16(vdupq_n_s16(static_cast<int16_t>(x))); }
+static inline B lowBytes(B a) { return vreinterpretq_u8_u16(vandq_u16(shorts(a), vdupq_n_u16(255))); }
 static inline B shortsRight8(B a) { return vreinterpretq_u8_u16(vshrq_n_u16(shorts(a), 8)); }
 static inline B shortsLeft8(B a) { return vreinterpretq_u8_u16(vshlq_n_u16(shorts(a), 8)); }
 static inline int shortLane(int row) { return row; }
@@ -125,14 +120,20 @@ template <int BIT>
 static inline V pick(I bits, V a, V b) { return vbslq_f32(vtstq_s32(bits, vdupq_n_s32(1 << BIT)), b, a); }
 static inline V lowShorts(B a) { return toFloats(vmovl_s16(vget_low_s16(vreinterpretq_s16_u8(a)))); }
 static inline V highShorts(B a) { return toFloats(vmovl_high_s16(vreinterpretq_s16_u8(a))); }
-/** 4 tables of the sums of subsets of 4 codes each, from 16 codes: entry e takes code j where bit j of e is set. */
-static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
+using C = uint8x16_t;
+static inline C packCodes(const I (&parts)[4]) {
+  const int16x8_t low = vcombine_s16(vmovn_s32(parts[0]), vmovn_s32(parts[1]));
+  const int16x8_t high = vcombine_s16(vmovn_s32(parts[2]), vmovn_s32(parts[3]));
+  return vreinterpretq_u8_s8(vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+static inline int sumCodes(C codes) { return vaddvq_u8(codes); }
+/** 4 tables of the sums of subsets of 4 codes each: entry e takes code j where bit j of e is set. */
+static inline void storeTables(uint8_t* tables, C c) {
   const uint8_t n = 255;  // an index past the vector gives 0
   static const uint8_t PICKS[4][16] = {{n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0, n, 0},
                                        {n, n, 1, 1, n, n, 1, 1, n, n, 1, 1, n, n, 1, 1},
                                        {n, n, n, n, 2, 2, 2, 2, n, n, n, n, 2, 2, 2, 2},
                                        {n, n, n, n, n, n, n, n, 3, 3, 3, 3, 3, 3, 3, 3}};
-  const B c = vld1q_u8(codes);
   for (int quad = 0; quad < 4; ++quad) {
     const B base = vdupq_n_u8(static_cast<uint8_t>(4 * quad));
     const auto pick = [&](int j) { return vqtbl1q_u8(c, vorrq_u8(vld1q_u8(PICKS[j]), base)); };

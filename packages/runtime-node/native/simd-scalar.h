@@ -102,14 +102,16 @@ static inline uint16_t toHalf(float x) { return floatToHalf(x); }
 static inline void storeHalf(uint16_t* p, V v) {
   for (int i = 0; i < 4; ++i) p[i] = floatToHalf(v.v[i]);
 }
-static inline I loadWidened(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
-static inline V lowCodes(I a) { return each([&](int i) { return static_cast<float>(a.v[i] & 15); }); }
-static inline V highCodes(I a) { return each([&](int i) { return static_cast<float>(a.v[i] >> 4); }); }
 static inline void storeIntegers(int32_t* p, I a) { std::memcpy(p, a.v, 16); }
 static inline void storeCodes(uint8_t* p, I a) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<uint8_t>(a.v[i]);
 }
 static inline I integers(int32_t x) { return {{x, x, x, x}}; }
+static inline I pairShorts(I low, I high) {
+  return eachInteger([&](int i) {
+    return static_cast<int32_t>((static_cast<uint32_t>(low.v[i]) & 0xffff) | static_cast<uint32_t>(high.v[i]) << 16);
+  });
+}
 static inline I addIntegers(I a, I b) { return eachInteger([&](int i) { return a.v[i] + b.v[i]; }); }
 static inline I subIntegers(I a, I b) { return eachInteger([&](int i) { return a.v[i] - b.v[i]; }); }
 static inline B loadPairs(const uint8_t* p) {
@@ -121,8 +123,10 @@ static inline B lowPairs(B a) {
 }
 static inline B highPairs(B a) {
   const Shorts s = shorts(a);
-  return eachShort([&](int i) { return (s.v[i] >> 4) & 15; });
+  return eachShort([&](int i) { return s.v[i] & 0xf0; });
 }
+template <int N>
+static inline I shiftRight(I a) { return eachInteger([&](int i) { return a.v[i] >> N; }); }
 static inline I dotPairs(I acc, const uint8_t* x, B w) {
   int16_t two[2], s[8];
   std::memcpy(two, x, 4);
@@ -153,6 +157,10 @@ static inline B subShorts(B a, B b) {
   return eachShort([&](int i) { return x.v[i] - y.v[i]; });
 }
 static inline B splatShorts(int x) { return eachShort([&](int) { return x; }); }
+static inline B lowBytes(B a) {
+  const Shorts x = shorts(a);
+  return eachShort([&](int i) { return x.v[i] & 255; });
+}
 static inline B shortsRight8(B a) {
   const Shorts x = shorts(a);
   return eachShort([&](int i) { return x.v[i] >> 8; });
@@ -180,12 +188,19 @@ static inline V highShorts(B a) {
   const Shorts x = shorts(a);
   return each([&](int i) { return static_cast<float>(static_cast<int16_t>(x.v[4 + i])); });
 }
-static inline void storeTables(uint8_t* tables, const uint8_t* codes) {
+using C = B;
+static inline C packCodes(const I (&parts)[4]) { return eachByte([&](int i) { return parts[i / 4].v[i % 4]; }); }
+static inline int sumCodes(C codes) {
+  int sum = 0;
+  for (const uint8_t code : codes.v) sum += code;
+  return sum;
+}
+static inline void storeTables(uint8_t* tables, C codes) {
   for (int quad = 0; quad < 4; ++quad)
     for (int e = 0; e < 16; ++e) {
       int sum = 0;
       for (int j = 0; j < 4; ++j)
-        if (e >> j & 1) sum += codes[4 * quad + j];
+        if (e >> j & 1) sum += codes.v[4 * quad + j];
       tables[16 * quad + e] = static_cast<uint8_t>(sum);
     }
 }

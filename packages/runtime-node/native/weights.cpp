@@ -58,9 +58,11 @@ static int storedColumns(int columns, int groupSize, int g) {
 
 /** Where column k of a group lies in the chunks of a row of a tile: byte, and shift of the nibble. */
 static size_t chunkByte(int vectorWidth, int chunk, bool nibbles, int row, int k, int& shift) {
-  const int perChunk = nibbles ? 2 * chunk : chunk, within = k % perChunk;
-  shift = within >= chunk ? 4 : 0;
-  return static_cast<size_t>(k / perChunk) * vectorWidth * chunk + row * chunk + within % chunk;
+  shift = 0;
+  if (!nibbles) return static_cast<size_t>(k / chunk) * vectorWidth * chunk + row * chunk + k % chunk;
+  const int within = k % 8;
+  shift = (chunk == 4 ? within & 4 : within & 2) != 0 ? 4 : 0;
+  return static_cast<size_t>(k / 8) * vectorWidth * 4 + row * 4 + (chunk == 4 ? within % 4 : within % 2 * 2 + within / 4);
 }
 
 Weight packInteger(Arena& arena, const Kernels& kernels, const uint8_t* codes, const uint8_t* scales, bool nibbles,

@@ -22,6 +22,7 @@ const CASES = [
   ['avx2', 'int8-8192x576'],
   ['avx2', 'quantize-4096'],
   ['avx2', 'gram-576'],
+  ['avx2', 'attention-int8-256x576'],
   ['scalar', 'w11-1536x576'],
   ['scalar', 'quantize-4096'],
 ];
@@ -56,7 +57,7 @@ async function main() {
       counts[key] = Number((await count(program, folder, isa, name)).toPrecision(4));
       const before = recorded.counts[key];
       console.log(
-        `${key.padEnd(22)} ${counts[key]} instructions each${before ? `, recorded ${before}` : ''}`,
+        `${key.padEnd(27)} ${counts[key]} instructions each${before ? `, recorded ${before}` : ''}`,
       );
     }
   } finally {

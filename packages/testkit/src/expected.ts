@@ -2,7 +2,7 @@
 // with any backend or decoder.
 import type { ActivationQuantizer } from '@duobit/format';
 import type { Expectation } from './compare.ts';
-import type { CachedRow } from './kv-cache.ts';
+import { type CachedRow, KV_GROUP } from './kv-cache.ts';
 import type { MadeTensor } from './tensors.ts';
 import {
   attentionBound,
@@ -12,6 +12,7 @@ import {
   integerDotBound,
   normBound,
   rotationBound,
+  roundingError,
   SMALLEST_GROUP,
   scoreErrorFactor,
   w11Bound,
@@ -150,15 +151,19 @@ export function expectAttention(
     const part = query.subarray(head * headSize, (head + 1) * headSize);
     const scores: number[] = [];
     let scoreError = 0;
+    const roundings = Array.from(part, (_, i) => roundingError(largestNear(part, i) / Math.sqrt(headSize)));
     for (const key of keys.slice(from)) {
       let dot = 0;
       let absolute = 0;
+      let rounded = 0;
       part.forEach((q, i) => {
         dot += q * key.values[kv + i]!;
         absolute += Math.abs(q) * key.magnitudes[kv + i]!;
+        rounded += roundings[i]! * key.steps[kv + i]! * key.codes[kv + i]!;
       });
       scores.push(dot / Math.sqrt(headSize));
-      scoreError = Math.max(scoreError, (scoreErrorFactor(headSize) * absolute) / Math.sqrt(headSize));
+      const error = (scoreErrorFactor(headSize) * absolute) / Math.sqrt(headSize) + rounded;
+      scoreError = Math.max(scoreError, error);
     }
     const highest = Math.max(...scores);
     const shares = scores.map((score) => Math.exp(score - highest));
@@ -167,17 +172,33 @@ export function expectAttention(
       let value = 0;
       let spread = 0;
       let largest = 0;
+      /** By group of positions: the largest share times step, and the sum of codes. */
+      const groups = new Map<number, { share: number; codes: number }>();
       shares.forEach((share, j) => {
-        const magnitude = values[from + j]!.magnitudes[kv + i]!;
-        value += (share / total) * values[from + j]!.values[kv + i]!;
-        spread += (share / total) * magnitude;
-        largest = Math.max(largest, magnitude);
+        const { values: held, magnitudes, steps, codes } = values[from + j]!;
+        value += (share / total) * held[kv + i]!;
+        spread += (share / total) * magnitudes[kv + i]!;
+        largest = Math.max(largest, magnitudes[kv + i]!);
+        const at = Math.floor((from + j) / KV_GROUP);
+        const group = groups.get(at) ?? { share: 0, codes: 0 };
+        groups.set(at, group);
+        group.share = Math.max(group.share, (share / total) * steps[kv + i]!);
+        group.codes += codes[kv + i]!;
       });
       const range = highest - Math.min(...scores);
-      result.push({ value, allowed: attentionBound(shares.length, scoreError, range, spread, largest) });
+      let rounded = 0;
+      for (const group of groups.values()) rounded += roundingError(group.share) * group.codes;
+      const allowed = attentionBound(shares.length, scoreError, range, spread, largest, rounded);
+      result.push({ value, allowed });
     }
   }
   return result;
+}
+
+/** The largest |value| of the group of dimensions that one of a head's belongs to. */
+function largestNear(values: Float32Array, index: number): number {
+  const from = Math.floor(index / KV_GROUP) * KV_GROUP;
+  return values.subarray(from, from + KV_GROUP).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 }
 
 export function expectGate(gate: Float32Array, up: Float32Array): Expectation[] {

@@ -78,6 +78,7 @@ export function rotationBound(a: number, b: number): number {
  * @param range largest minus smallest score
  * @param spread sum over positions of share * |value|, of a cache with codes share * (|offset| + step * code)
  * @param largest max |value|, for shares that underflow
+ * @param rounded of a cache with codes what rounding the shares to 16 bits may change, see roundingError
  */
 export function attentionBound(
   positions: number,
@@ -85,15 +86,26 @@ export function attentionBound(
   range: number,
   spread: number,
   largest: number,
+  rounded = 0,
 ): number {
   // Parts may begin up to 15 positions before the first that is seen.
   const rescalings = Math.floor((positions + 15) / 64);
   const factor = (1 + EXP_ERROR) ** (1 + rescalings);
   const rho = Math.exp(2 * scoreError + UNIT * range) * factor - 1;
   return (
-    2 * (rho + gamma(positions + 8 + 2 * rescalings)) * (1 + 2 * rho) * spread +
+    (2 * (rho + gamma(positions + 8 + 2 * rescalings)) * spread + rounded) * (1 + 2 * rho) +
     positions * 2 ** -100 * largest
   );
+}
+
+/**
+ * Attention over codes: a backend may round the queries of a group of dimensions, and the shares times steps of a group of
+ * positions, to 16-bit integers with the step max / 32767. Each is then off by at most half a step, max * 2^-16 (1 + 2^-15); the
+ * factor 1 + 2^-5 leaves room for what 32767 / max, the product with it and the step itself round. Groups below SMALLEST_GROUP
+ * may count as zero.
+ */
+export function roundingError(max: number): number {
+  return Math.max(2 ** -16 * (1 + 2 ** -5) * max, SMALLEST_GROUP);
 }
 
 /**

@@ -3,14 +3,16 @@
 import type { Model } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { pause } from '../abort.ts';
+import { negativeLogLikelihood } from './log-likelihood.ts';
+import { badOption, checkLikelihood, checkLimit } from './options.ts';
 
 export interface PerplexityOptions {
   /** Tokens in a window, at least 2. Default 512, or what the model was prepared for when that is less. */
   readonly context?: number;
-  /** Only the first windows of the text; all of them by default. */
-  readonly maxWindows?: number;
-  readonly onProgress?: (progress: PerplexityProgress) => void;
-  readonly signal?: AbortSignal;
+  /** Windows measured, from the beginning of the text; all of them by default. */
+  readonly limit?: number | undefined;
+  readonly onProgress?: ((progress: PerplexityProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface PerplexityProgress {
@@ -33,12 +35,13 @@ export interface PerplexityReport {
   readonly seconds: number;
 }
 
-/** Rows of logits held at a time: a vocabulary of 128 k makes 64 rows 32 MB. */
+/** Rows of logits held at a time: a vocabulary of 128 k makes 64 rows 32 MB. More at once are no faster. */
 const ROWS = 64;
 
 /**
  * Perplexity of a text under a model. No special tokens are added; tokens after the last whole window are left out.
- * Log-likelihoods are taken in double precision from the model's f32 logits.
+ * Log-likelihoods are taken in double precision from the model's f32 logits; every predicted token weighs the same.
+ * Frantar et al. 2023 (GPTQ, arXiv 2210.17323) and those after it use windows of 2048.
  * @throws DuobitError `TEXT_TOO_SHORT`, `EVALUATION_OPTION`, `EVALUATION_NOT_FINITE`, `ABORTED`
  */
 export async function evaluatePerplexity(
@@ -56,9 +59,9 @@ export async function evaluateTokens(
   tokens: readonly number[],
   options: PerplexityOptions = {},
 ): Promise<PerplexityReport> {
-  const { context, maxWindows } = checkOptions(model, options);
+  const { context, limit } = checkOptions(model, options);
   const started = performance.now();
-  const windows = Math.min(Math.floor(tokens.length / context), maxWindows);
+  const windows = Math.min(Math.floor(tokens.length / context), limit);
   if (windows === 0) {
     throw new DuobitError(
       'TEXT_TOO_SHORT',
@@ -83,16 +86,7 @@ export async function evaluateTokens(
         sum += negativeLogLikelihood(logits.subarray(row * width, (row + 1) * width), target);
       }
       done += rows;
-      if (!Number.isFinite(sum)) {
-        throw new DuobitError(
-          'EVALUATION_NOT_FINITE',
-          `the log-likelihood became ${sum} in window ${window}, within positions ${position} to ${position + rows - 1}`,
-          {
-            source: model.name,
-            remedy: 'The model computes NaN or infinity; validate it, or quantize it again',
-          },
-        );
-      }
+      checkLikelihood(sum, model, `window ${window}, within positions ${position} to ${position + rows - 1}`);
       options.onProgress?.({ done, total, perplexity: Math.exp(sum / done) });
     }
   }
@@ -101,18 +95,8 @@ export async function evaluateTokens(
   return { perplexity: Math.exp(nll), nll, tokens: total, windows, context, seconds };
 }
 
-/** -log softmax(logits)[target], in double precision, shifted by the largest logit. */
-export function negativeLogLikelihood(logits: Float32Array, target: number): number {
-  let largest = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < logits.length; i++) if (logits[i]! > largest) largest = logits[i]!;
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - largest);
-  return Math.log(sum) + largest - logits[target]!;
-}
-
-function checkOptions(model: Model, options: PerplexityOptions): { context: number; maxWindows: number } {
+function checkOptions(model: Model, options: PerplexityOptions): { context: number; limit: number } {
   const context = options.context ?? Math.min(512, model.contextLength);
-  const maxWindows = options.maxWindows ?? Number.POSITIVE_INFINITY;
   if (!Number.isInteger(context) || context < 2 || context > model.contextLength) {
     throw badOption(
       'context',
@@ -120,12 +104,5 @@ function checkOptions(model: Model, options: PerplexityOptions): { context: numb
       `Use 2 to ${model.contextLength}, the context the model was prepared for`,
     );
   }
-  if (!(maxWindows >= 1) || (Number.isFinite(maxWindows) && !Number.isInteger(maxWindows))) {
-    throw badOption('maxWindows', `is ${maxWindows}`, 'Use a whole number above 0');
-  }
-  return { context, maxWindows };
-}
-
-function badOption(name: string, fact: string, remedy: string): DuobitError {
-  return new DuobitError('EVALUATION_OPTION', `option ${name} ${fact}`, { where: name, remedy });
+  return { context, limit: checkLimit(options.limit) };
 }

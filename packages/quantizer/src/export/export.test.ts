@@ -90,7 +90,7 @@ describe('a container as a Hugging Face folder', () => {
     const measure = async (source: ModelSource): Promise<number> => {
       const backend = await createWasmBackend();
       const model = await createModel(source, backend, { contextLength: 128, activations: 'f16' });
-      const { perplexity } = await evaluatePerplexity(model, text, { context: 128, maxWindows: 4 });
+      const { perplexity } = await evaluatePerplexity(model, text, { context: 128, limit: 4 });
       await model.dispose();
       await backend.dispose();
       return perplexity;

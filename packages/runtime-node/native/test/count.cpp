@@ -2,6 +2,7 @@
 // weights, or values, one turn handles.
 //
 //   count <instruction set> <case> <turns>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -56,9 +57,23 @@ constexpr Case CASES[] = {
     {"int8-8192x576", Op::DenseMatMul, SlotKind::F32, SlotKind::F32, 8192, 576},
     {"quantize-4096", Op::Quantize, SlotKind::F32, SlotKind::A4, 1, 4096},
     {"gram-576", Op::Gram, SlotKind::F32, SlotKind::Stat, 576, 576, 256},
+    {"attention-int8-256x576", Op::Attention, SlotKind::F32, SlotKind::F32, 256, 576},
 };
 
+/** One query row of heads of 64, three to a kv head, at the last of `rows` positions. */
+void repeatAttention(const Kernels& kernels, const Case& c, int turns) {
+  Program program(std::make_shared<Pool>(1), kernels);
+  const int headSize = 64, heads = c.columns / headSize, kvHeads = heads / 3;
+  const double numbers[] = {0, static_cast<double>(heads), static_cast<double>(kvHeads), headSize, 0};
+  Operation operation{Op::Attention, {0, 1, 2, 3}, -1, {}};
+  std::copy(numbers, numbers + 5, operation.numbers);
+  const SlotSpec query{SlotKind::F32, c.columns}, cached{SlotKind::F32, kvHeads * headSize};
+  program.build({query, cached, cached, query}, {operation}, {}, {1, kvHeads, headSize, c.rows, 1, CacheKind::Int8});
+  for (int turn = 0; turn < turns; ++turn) program.run(1, c.rows - 1, 0);
+}
+
 void repeat(const Kernels& kernels, const Case& c, int turns) {
+  if (c.op == Op::Attention) return repeatAttention(kernels, c, turns);
   Program program(std::make_shared<Pool>(1), kernels);
   int weight = -1;
   if (c.op == Op::W11MatMul) weight = program.addWeight(makeW11(program, c.rows, c.columns));

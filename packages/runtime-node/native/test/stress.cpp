@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 
 #include "../cpu.h"
 #include "../program.h"
@@ -54,7 +55,7 @@ Weight drawVector(Program& program, int columns) {
   return packVector(program.arena(), values.data(), DenseKind::F16, columns);
 }
 
-/** One block with embedding and head; the logits of a prompt and of single steps. */
+/** Two blocks of the same weights with embedding and head; the logits of a prompt and of single steps. */
 std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) {
   state = seed;
   const int headSize = 2 * drawInt(1, 40), kvHeads = drawInt(1, 3), heads = kvHeads * drawInt(1, 5);
@@ -80,35 +81,39 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
       {SlotKind::Stat, hidden * hidden}, {SlotKind::A4, inner}, f32(inner)};
   const int in = coded ? CODES : NORMED, attended = coded ? ATTENDED_CODES : ATTENDED;
   const double h = headSize;
-  const std::vector<Operation> operations = {
-      {Op::Embed, {TOKENS, RESIDUAL, -1, -1}, embedding, {}},
-      {Op::RmsNorm, {RESIDUAL, NORMED, -1, -1}, norm, {1e-5}},
-      {Op::Gram, {NORMED, NORMED, STATS, -1}, -1, {}},
-      {Op::Gram, {NORMED, RESIDUAL, CROSS, -1}, -1, {}},
-      {Op::Quantize, {NORMED, CODES, -1, -1}, -1, {0.9, 1}},
-      {Op::W11MatMul, {in, Q, -1, -1}, wq, {}},
-      {Op::W11MatMul, {in, K, -1, -1}, wk, {}},
-      {Op::W11MatMul, {in, V, -1, -1}, wv, {}},
-      {Op::Rope, {Q, -1, -1, -1}, -1, {static_cast<double>(heads), h}},
-      {Op::Rope, {K, -1, -1, -1}, -1, {static_cast<double>(kvHeads), h}},
-      {Op::Attention, {Q, K, V, ATTENDED}, -1,
-       {0, static_cast<double>(heads), static_cast<double>(kvHeads), h, static_cast<double>(window)}},
-      {Op::Quantize, {ATTENDED, ATTENDED_CODES, -1, -1}, -1, {1, 1}},
-      {Op::W11MatMul, {attended, BRANCH, -1, -1}, wo, {}},
-      {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
-      {Op::DenseMatMul, {RESIDUAL, GATE, -1, -1}, wg, {}},
-      {Op::DenseMatMul, {RESIDUAL, UP, -1, -1}, wu, {}},
-      {Op::SiluMul, {GATE, UP, ACTIVATED, -1}, -1, {}},
-      {Op::Quantize, {ACTIVATED, ACTIVATED_CODES, -1, -1}, -1, {1, 1}},
-      {Op::Decode, {ACTIVATED_CODES, DECODED, -1, -1}, -1, {}},
-      {Op::DenseMatMul, {coded ? DECODED : ACTIVATED, BRANCH, -1, -1}, wd, {}},
-      {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
-      {Op::RmsNorm, {RESIDUAL, NORMED, -1, -1}, norm, {1e-5}},
-      {Op::Logits, {NORMED, LOGITS, -1, -1}, embedding, {}},
-  };
+  std::vector<Operation> operations = {{Op::Embed, {TOKENS, RESIDUAL, -1, -1}, embedding, {}}};
+  for (int layer = 0; layer < 2; ++layer) {
+    const Operation block[] = {
+        {Op::RmsNorm, {RESIDUAL, NORMED, -1, -1}, norm, {1e-5}},
+        {Op::Quantize, {NORMED, CODES, -1, -1}, -1, {0.9, 1}},
+        {Op::W11MatMul, {in, Q, -1, -1}, wq, {}},
+        {Op::W11MatMul, {in, K, -1, -1}, wk, {}},
+        {Op::W11MatMul, {in, V, -1, -1}, wv, {}},
+        {Op::Rope, {Q, -1, -1, -1}, -1, {static_cast<double>(heads), h}},
+        {Op::Rope, {K, -1, -1, -1}, -1, {static_cast<double>(kvHeads), h}},
+        {Op::Attention, {Q, K, V, ATTENDED}, -1,
+         {static_cast<double>(layer), static_cast<double>(heads), static_cast<double>(kvHeads), h, static_cast<double>(window)}},
+        {Op::Quantize, {ATTENDED, ATTENDED_CODES, -1, -1}, -1, {1, 1}},
+        {Op::W11MatMul, {attended, BRANCH, -1, -1}, wo, {}},
+        {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
+        {Op::DenseMatMul, {RESIDUAL, GATE, -1, -1}, wg, {}},
+        {Op::DenseMatMul, {RESIDUAL, UP, -1, -1}, wu, {}},
+        {Op::SiluMul, {GATE, UP, ACTIVATED, -1}, -1, {}},
+        {Op::Quantize, {ACTIVATED, ACTIVATED_CODES, -1, -1}, -1, {1, 1}},
+        {Op::Decode, {ACTIVATED_CODES, DECODED, -1, -1}, -1, {}},
+        {Op::DenseMatMul, {coded ? DECODED : ACTIVATED, BRANCH, -1, -1}, wd, {}},
+        {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
+    };
+    operations.insert(operations.end(), std::begin(block), std::end(block));
+  }
+  // Statistics of the last norm's results: all of an earlier one are read by the next products only.
+  operations.push_back({Op::RmsNorm, {RESIDUAL, NORMED, -1, -1}, norm, {1e-5}});
+  operations.push_back({Op::Gram, {NORMED, NORMED, STATS, -1}, -1, {}});
+  operations.push_back({Op::Gram, {NORMED, RESIDUAL, CROSS, -1}, -1, {}});
+  operations.push_back({Op::Logits, {NORMED, LOGITS, -1, -1}, embedding, {}});
   std::vector<double> frequencies;
   for (int i = 0; i < headSize / 2; ++i) frequencies.push_back(std::pow(10000.0, -2.0 * i / headSize));
-  program.build(slots, operations, frequencies, {1, kvHeads, headSize, capacity, prompt, cache});
+  program.build(slots, operations, frequencies, {2, kvHeads, headSize, capacity, prompt, cache});
   std::vector<float> results;
   const auto run = [&](int rows, int position, int logitRows) {
     std::vector<int32_t> tokens(rows);
