@@ -3,6 +3,7 @@
 export type { CalibrationOptions } from './calibration/windows.ts';
 export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
+export { rotateCheckpoint } from './checkpoint/rotated-checkpoint.ts';
 export { negativeLogLikelihood } from './evaluation/log-likelihood.ts';
 export {
   evaluatePerplexity,
@@ -40,7 +41,9 @@ export {
 export type { ExportDtype } from './export/values.ts';
 export { createDenseMethod } from './methods/dense-method.ts';
 export { createIntegerMethod } from './methods/integer-method.ts';
+export type { LayerMethod, LayerProblem, LayerResult } from './methods/layer-method.ts';
 export type { EncodedRows, RowBlock, TensorMethod } from './methods/tensor-method.ts';
+export { createW11LayerMethod, W11_DEFAULTS, type W11LayerOptions } from './methods/w11-layer-method.ts';
 export { createW11Method } from './methods/w11-method.ts';
 export type { EmbeddingFormat, FitOptions, GroupSize, QuantizeOptions, QuantizeProgress } from './options.ts';
 export { quantize } from './quantize.ts';
@@ -50,4 +53,6 @@ export {
   calibrate,
   importanceOf,
 } from './stages/calibration.ts';
+export { type FittedModel, fitModel } from './stages/fitted-model.ts';
 export { LevelFitter } from './stages/level-fitter.ts';
+export type { Stage1Options } from './stages/stage1.ts';

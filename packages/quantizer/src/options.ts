@@ -6,6 +6,7 @@ import { W11_DEFAULTS, type W11LayerOptions } from './methods/w11-layer-method.t
 
 export type EmbeddingFormat = 'q8' | 'q4' | 'f16';
 export type GroupSize = 32 | 64 | 128 | 256;
+export type RotationKind = 'none' | 'full' | 'blocks';
 
 export interface QuantizeProgress {
   readonly phase: 'hash' | 'calibrate' | 'quantize' | 'write';
@@ -27,6 +28,11 @@ export interface QuantizeOptions {
   readonly calibration?: CalibrationOptions;
   /** How layers are fitted to the calibration. */
   readonly fit?: Partial<FitOptions>;
+  /**
+   * 'full' or 'blocks' (of 64) rotates the residual stream and the attention values, folded into the weights, so that 4-bit
+   * codes meet no outliers. A tied head becomes a tensor of its own. Default 'none', as the method is published.
+   */
+  readonly rotation?: RotationKind;
   /** Runs the calibration; stays the caller's. Results differ in the last bits between backends. Default: wasm. */
   readonly backend?: Backend;
   /**
@@ -58,6 +64,7 @@ export interface FitOptions extends Omit<W11LayerOptions, 'groupSize' | 'offsets
 
 export interface ResolvedOptions {
   readonly fit: FitOptions;
+  readonly rotation: RotationKind;
   readonly embedding: EmbeddingFormat;
   readonly groupSize: GroupSize;
   readonly offsets: boolean;
@@ -69,14 +76,22 @@ export const VERSION = '0.1.0';
 
 /** @throws DuobitError `QUANTIZE_OPTION` for a value outside its range. */
 export function resolveOptions(options: QuantizeOptions): ResolvedOptions {
-  const { embedding = 'q8', groupSize = 128, offsets = true, producer = `duobit ${VERSION}` } = options;
+  const {
+    embedding = 'q8',
+    groupSize = 128,
+    offsets = true,
+    producer = `duobit ${VERSION}`,
+    rotation = 'none',
+  } = options;
   if (!['q8', 'q4', 'f16'].includes(embedding)) {
     throw badOption('embedding', `is '${embedding}'`, "Use 'q8', 'q4' or 'f16'");
   }
   if (![32, 64, 128, 256].includes(groupSize)) {
     throw badOption('groupSize', `is ${groupSize}`, 'Use 32, 64, 128 or 256');
   }
-  return { embedding, groupSize, offsets, producer, fit: resolveFit(options.fit) };
+  if (!['none', 'full', 'blocks'].includes(rotation))
+    throw badOption('rotation', `is '${rotation}'`, "Use 'none', 'full' or 'blocks'");
+  return { embedding, groupSize, offsets, producer, rotation, fit: resolveFit(options.fit) };
 }
 
 function resolveFit(given: Partial<FitOptions> = {}): FitOptions {

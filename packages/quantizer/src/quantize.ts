@@ -12,6 +12,7 @@ import { createFileSink } from '@duobit/format/node';
 import { abortedError } from './abort.ts';
 import type { Checkpoint } from './checkpoint/checkpoint.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
+import { rotateCheckpoint } from './checkpoint/rotated-checkpoint.ts';
 import { createDenseMethod } from './methods/dense-method.ts';
 import { createIntegerMethod } from './methods/integer-method.ts';
 import type { TensorMethod } from './methods/tensor-method.ts';
@@ -57,12 +58,18 @@ export async function quantize(
   }
 }
 
+/** Dimensions in a block of 'blocks': what divides most hidden sizes. */
+const ROTATED_BLOCK = 64;
+
 async function quantizeCheckpoint(
-  checkpoint: Checkpoint,
+  given: Checkpoint,
   outPath: string,
   options: QuantizeOptions,
   resolved: ResolvedOptions,
 ): Promise<QuantizeReport> {
+  const { rotation } = resolved;
+  const checkpoint =
+    rotation === 'none' ? given : rotateCheckpoint(given, rotation === 'full' ? 'full' : ROTATED_BLOCK);
   const started = performance.now();
   if (resolve(outPath) === resolve(checkpoint.path)) {
     throw badOption('outPath', `names the checkpoint itself, ${outPath}`, 'Write to another file');
@@ -186,7 +193,7 @@ async function describeProvenance(
 
 /** Canonical JSON: what determines the bytes besides the checkpoint and the calibration tokens, keys sorted. */
 function describeRecipe(
-  { embedding, groupSize, offsets }: ResolvedOptions,
+  { embedding, groupSize, offsets, rotation }: ResolvedOptions,
   calibrated: CalibratedLayers | null,
 ): string {
   return JSON.stringify({
@@ -194,6 +201,7 @@ function describeRecipe(
     embedding,
     groupSize,
     offsets,
+    rotation,
     stages: 1,
   });
 }

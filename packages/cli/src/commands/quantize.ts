@@ -29,6 +29,7 @@ interface Options {
   readonly embedding: 'q8' | 'q4' | 'f16';
   readonly group: '32' | '64' | '128' | '256';
   readonly symmetric: boolean;
+  readonly rotation: 'none' | 'full' | 'blocks';
   readonly tensors: boolean;
   readonly json: boolean;
 }
@@ -73,6 +74,14 @@ export function addQuantizeCommand(program: Command, context: Context): void {
         .default('128'),
     )
     .option('--symmetric', 'levels +-a, +-b without offsets: smaller and less exact', false)
+    .addOption(
+      new Option(
+        '--rotation <kind>',
+        'rotate residual stream and values, so that 4-bit inputs have no outliers',
+      )
+        .choices(['none', 'full', 'blocks'])
+        .default('none'),
+    )
     .addOption(
       new Option('--importance <kind>', 'weight of a column when levels are fitted: 1/[H^-1]_jj, H_jj or 1')
         .choices(['inverse', 'diagonal', 'uniform'])
@@ -133,6 +142,7 @@ async function runQuantize(context: Context, checkpoint: string, options: Option
       embedding: options.embedding,
       groupSize: GROUP_SIZES[options.group],
       offsets: !options.symmetric,
+      rotation: options.rotation,
       ...(calibration && { calibration }),
       ...(backend && { backend }),
       ...(options.work === undefined ? {} : { workFolder: options.work }),

@@ -30,7 +30,7 @@ export async function calibrateLayers(
   checkpoint: Checkpoint,
   outPath: string,
   options: QuantizeOptions,
-  { fit, groupSize, offsets }: ResolvedOptions,
+  { fit, groupSize, offsets, rotation }: ResolvedOptions,
 ): Promise<CalibratedLayers> {
   const { onProgress, signal } = options;
   const windows = cutWindows(checkpoint, await createTokenizer(checkpoint), options.calibration!);
@@ -48,6 +48,7 @@ export async function calibrateLayers(
     groupSize,
     offsets,
     recipe,
+    rotation,
     tokensSha256,
   });
   const folder = options.workFolder === undefined ? `${outPath}.work` : options.workFolder;

@@ -1,0 +1,59 @@
+// What the quality results compare: baselines as their papers have them, W(1+1), and W(1+1) with one part changed.
+import { createMethod, createW11LayerMethod, W11_DEFAULTS } from '@duobit/quantizer';
+
+const OURS = { correction: 1, correctionDamping: 0.05, clips: 'search' };
+/** No baseline's paper corrects towards the teacher. Clips are searched for all, so that 4-bit inputs compare. */
+const THEIRS = { ...OURS, correction: 0 };
+
+const baseline = (id, title) => ({
+  id,
+  title,
+  group: 'baseline',
+  method: () => createMethod(id),
+  stage: THEIRS,
+});
+const ours = (id, title, { fit = {}, stage = {}, rotation = 'none' } = {}) => ({
+  id,
+  title,
+  group: id === 'w11' || id === 'w11-rotated' ? 'ours' : 'ablation',
+  method: () => createW11LayerMethod({ ...W11_DEFAULTS, ...fit }),
+  stage: { ...OURS, ...stage },
+  rotation,
+});
+
+/** `id`: name of the record; `stage`: of `fitModel`; `rotation`: of `rotateCheckpoint`. */
+export const METHODS = [
+  { id: 'full', title: 'Full precision', group: 'full' },
+  baseline('rtn-4', 'RTN-4'),
+  baseline('rtn-3', 'RTN-3'),
+  baseline('rtn-2', 'RTN-2'),
+  baseline('gptq-4', 'GPTQ-4'),
+  baseline('gptq-3', 'GPTQ-3'),
+  baseline('gptq-2', 'GPTQ-2'),
+  baseline('pb-llm', 'PB-LLM, 10 % salient'),
+  baseline('billm', 'BiLLM'),
+  baseline('arb-rc', 'ARB-RC'),
+  ours('w11', 'W(1+1)'),
+  ours('w11-rotated', 'W(1+1), rotated', { rotation: 'full' }),
+  ours('rotated-blocks', 'rotated in blocks of 64', { rotation: 'blocks' }),
+  ours('no-correction', 'no correction towards the teacher', { stage: { correction: 0 } }),
+  ours('half-correction', 'half of the correction', { stage: { correction: 0.5 } }),
+  ours('no-turns', 'no turns of refit and descent', { fit: { turns: 0 } }),
+  ours('one-turn', 'one turn', { fit: { turns: 1 } }),
+  ours('no-propagation', 'no error propagation in the first pass', { fit: { propagate: false } }),
+  ours('first-pass', 'first pass alone, no correction', { fit: { turns: 0 }, stage: { correction: 0 } }),
+  ours('first-pass-no-propagation', 'first pass alone, no propagation, no correction', {
+    fit: { turns: 0, propagate: false },
+    stage: { correction: 0 },
+  }),
+  ours('uniform', 'every group by itself, no importance', {
+    fit: { turns: 0, propagate: false, importance: 'uniform' },
+    stage: { correction: 0 },
+  }),
+  ours('diagonal', 'importance H_jj', { fit: { importance: 'diagonal' } }),
+  ours('em', 'levels by EM', { fit: { fit: 'em' } }),
+  ours('halves', 'lower and upper levels paired', { fit: { pairing: 'halves' } }),
+  ours('damping-10', 'damping 10 %', { fit: { damping: 0.1 } }),
+  ours('damping-0.1', 'damping 0.1 %', { fit: { damping: 0.001 } }),
+  ours('no-clips', 'clips 1', { stage: { clips: 'none' } }),
+];
