@@ -39,6 +39,7 @@ export {
   exportSafetensors,
 } from './export/export.ts';
 export type { ExportDtype } from './export/values.ts';
+export { createMethod, METHOD_NAMES } from './methods/baselines/index.ts';
 export { createDenseMethod } from './methods/dense-method.ts';
 export { createIntegerMethod } from './methods/integer-method.ts';
 export type { LayerMethod, LayerProblem, LayerResult } from './methods/layer-method.ts';
