@@ -57,7 +57,12 @@ export async function makeContainer(f16, calibration, embedding, log) {
   };
   return makeOnce(file, inputs, async () => {
     log(`quantizing to W(1+1), embedding ${embedding}`);
-    await quantize(f16, file, { calibration, embedding });
+    const backend = await createBackend('auto', {});
+    try {
+      await quantize(f16, file, { calibration, embedding, backend });
+    } finally {
+      await backend.dispose();
+    }
   });
 }
 

@@ -3,7 +3,6 @@
 // Group after group of columns gets its four best levels, weighted by what an error in a column costs; each weight takes
 // the nearest level and its error is spread over the columns that follow (GPTQ). Then levels and codes are improved in turns
 // against the Hessian of the whole row: least squares for the levels, coordinate descent for the codes.
-import { DuobitError, packW11 } from '@duobit/format';
 import {
   descend,
   errorInBlock,
@@ -14,7 +13,7 @@ import {
 } from '../linalg/index.ts';
 import { LevelFitter } from '../stages/level-fitter.ts';
 import type { LayerMethod, LayerProblem, LayerResult } from './layer-method.ts';
-import { type Pairing, type StoredLevels, sortFour, storeLevels } from './w11-levels.ts';
+import { type Pairing, packLevels, type StoredLevels, sortFour, storeLevels } from './w11-levels.ts';
 
 export interface W11LayerOptions {
   /** Columns that share four levels. */
@@ -63,6 +62,7 @@ function quantizeLayer(
   const { rows, columns } = problem;
   const { groupSize, offsets, turns } = options;
   const groups = Math.ceil(columns / groupSize);
+  const place = { name: problem.name, groups, groupSize };
   const target = problem.weights.slice();
   const hessian = Float64Array.from(problem.hessian);
   const { u, damping, dead } = inverseCholesky(space, hessian, columns, { damping: options.damping });
@@ -88,14 +88,14 @@ function quantizeLayer(
     }
     refitLevels(space, quantized);
     sortLevels(levels, codes, { rows, columns, groupSize });
-    const stored = store(levels, options, problem.name, groups);
+    const stored = storeLevels(levels, options, place);
     // Codes are chosen once more, for the levels as they are stored.
     levels.set(stored.levels);
     descend(space, quantized);
-    return pack(stored, codes, { rows, columns, groupSize, offsets });
+    return finish(stored, codes, problem, options);
   }
-  const stored = store(levels, options, problem.name, groups);
-  return pack(stored, codes, { rows, columns, groupSize, offsets });
+  const stored = storeLevels(levels, options, place);
+  return finish(stored, codes, problem, options);
 }
 
 interface Shape {
@@ -129,7 +129,12 @@ function firstPass(
       else
         fitByLloyd(weights.subarray(start, start + width), importance.subarray(first, first + width), four);
     }
-    const { levels } = store(fitted, options, problem.name, 1, first);
+    const { levels } = storeLevels(fitted, options, {
+      name: problem.name,
+      firstColumn: first,
+      groups: 1,
+      groupSize,
+    });
     const block = propagate ? diagonalBlock(u, columns, first, width) : identity(width);
     const { codes, errors } = errorInBlock(
       space,
@@ -237,42 +242,14 @@ function sortLevels(
       codes[i] = place[(row * groups + Math.floor(j / groupSize)) * 4 + codes[i]!]!;
 }
 
-/** Levels as stored. `groups` of each row from column `first` on are given. */
-function store(
-  levels: Float32Array | Float64Array,
-  { offsets, pairing, groupSize }: W11LayerOptions,
-  name: string,
-  groups: number,
-  first = 0,
-): StoredLevels {
-  const { stored, tooLarge } = storeLevels(levels, offsets, pairing);
-  if (tooLarge >= 0)
-    throw new DuobitError(
-      'QUANTIZE_OUT_OF_RANGE',
-      `weights of row ${Math.floor(tooLarge / groups)} from column ${first + (tooLarge % groups) * groupSize} on are too large: their alpha or mu exceeds 65504, the largest f16`,
-      { where: name, remedy: 'Check the checkpoint; trained weights are far smaller than this' },
-    );
-  return stored;
-}
-
 /** `codes` index the ascending levels. */
-function pack(
-  { alpha, mu, levels, codes: codeOfLevel }: StoredLevels,
+function finish(
+  stored: StoredLevels,
   codes: Uint8Array,
-  { rows, columns, groupSize, offsets }: Shape & { readonly groupSize: number; readonly offsets: boolean },
+  { rows, columns }: LayerProblem,
+  { groupSize, offsets }: W11LayerOptions,
 ): LayerResult {
-  const groups = Math.ceil(columns / groupSize);
-  const sign = new Uint8Array(rows * columns);
-  const bitmap = new Uint8Array(rows * columns);
-  const approximation = new Float32Array(rows * columns);
-  for (let row = 0, i = 0; row < rows; row++)
-    for (let j = 0; j < columns; j++, i++) {
-      const level = (row * groups + Math.floor(j / groupSize)) * 4 + codes[i]!;
-      sign[i] = codeOfLevel[level]! & 1;
-      bitmap[i] = codeOfLevel[level]! >> 1;
-      approximation[i] = levels[level]!;
-    }
-  const planes = packW11({ rows, columns, groupSize, sign, bitmap, alpha, mu });
+  const { planes, approximation } = packLevels(stored, codes, { rows, columns, groupSize });
   const bytes = Object.values(planes).reduce((sum, plane) => sum + plane.length, 0);
   return { approximation, bytes, packed: { encoding: { kind: 'w11', groupSize, offsets }, planes } };
 }

@@ -1,5 +1,5 @@
 // The four levels of a group as the container stores them: two pairs, each a half distance alpha and a middle mu in f16.
-import { f16ToF32, f32ToF16 } from '@duobit/format';
+import { DuobitError, f16ToF32, f32ToF16, packW11, type TensorData } from '@duobit/format';
 
 /** Which two of the four levels, ascending, share an alpha and a mu: the inner two and the outer two, or the lower and upper. */
 export type Pairing = 'nested' | 'halves';
@@ -26,30 +26,40 @@ export interface StoredLevels {
   readonly codes: Uint8Array<ArrayBuffer>;
 }
 
+/** Which weights some groups belong to, for messages. */
+export interface LevelPlace {
+  readonly name: string;
+  readonly firstRow?: number;
+  readonly firstColumn?: number;
+  /** Groups of a row. */
+  readonly groups: number;
+  readonly groupSize: number;
+}
+
 /**
  * Rounds fitted levels to what is stored.
- * @param fitted [count, 4], each four ascending
+ * @param fitted [rows, groups, 4], each four ascending
  * @param offsets false stores no mu: the levels come out symmetric about zero
- * @returns null in place of the levels and the first group that f16 cannot hold
+ * @throws DuobitError `QUANTIZE_OUT_OF_RANGE` naming the first group that f16 cannot hold
  */
 export function storeLevels(
   fitted: Float32Array | Float64Array,
-  offsets: boolean,
-  pairing: Pairing = 'nested',
-): { stored: StoredLevels; tooLarge: number } {
+  { offsets, pairing }: { readonly offsets: boolean; readonly pairing: Pairing },
+  place: LevelPlace,
+): StoredLevels {
   const count = fitted.length / 4;
   const alpha = new Float32Array(count * 2);
   const mu = offsets ? new Float32Array(count * 2) : null;
   const levels = new Float32Array(count * 4);
   const codes = new Uint8Array(count * 4);
-  let tooLarge = -1;
   for (let group = 0; group < count; group++) {
-    const four = fitted.subarray(group * 4, group * 4 + 4);
     for (let m = 0; m < 2; m++) {
-      const [low, high] = PAIRS[pairing][m]!;
-      const half = roundToF16(four[high]! / 2 - four[low]! / 2);
-      const middle = offsets ? roundToF16(four[high]! / 2 + four[low]! / 2) : 0;
-      if (!(Number.isFinite(half) && Number.isFinite(middle)) && tooLarge < 0) tooLarge = group;
+      const [lower, upper] = PAIRS[pairing][m]!;
+      const low = fitted[group * 4 + lower]!;
+      const high = fitted[group * 4 + upper]!;
+      const half = roundToF16(high / 2 - low / 2);
+      const middle = offsets ? roundToF16(high / 2 + low / 2) : 0;
+      if (!(Number.isFinite(half) && Number.isFinite(middle))) throw outOfRange(place, group);
       alpha[group * 2 + m] = half;
       if (mu) mu[group * 2 + m] = middle;
       levels[group * 4 + 2 * m] = middle - half;
@@ -59,7 +69,38 @@ export function storeLevels(
     }
     sortFour(levels, codes, group * 4);
   }
-  return { stored: { alpha, mu, levels, codes }, tooLarge };
+  return { alpha, mu, levels, codes };
+}
+
+/**
+ * Planes of rows whose weights are the levels that `indices` [rows, columns] name, 0 to 3 ascending, and the values that they
+ * stand for.
+ */
+export function packLevels(
+  { alpha, mu, levels, codes }: StoredLevels,
+  indices: Uint8Array,
+  {
+    rows,
+    columns,
+    groupSize,
+  }: { readonly rows: number; readonly columns: number; readonly groupSize: number },
+): { planes: TensorData['planes']; approximation: Float32Array<ArrayBuffer> } {
+  const groups = Math.ceil(columns / groupSize);
+  const sign = new Uint8Array(rows * columns);
+  const bitmap = new Uint8Array(rows * columns);
+  const approximation = new Float32Array(rows * columns);
+  for (let row = 0, i = 0; row < rows; row++)
+    for (let group = 0; group < groups; group++) {
+      const end = row * columns + Math.min(columns, (group + 1) * groupSize);
+      for (; i < end; i++) {
+        const level = (row * groups + group) * 4 + indices[i]!;
+        const code = codes[level]!;
+        sign[i] = code & 1;
+        bitmap[i] = code >> 1;
+        approximation[i] = levels[level]!;
+      }
+    }
+  return { planes: packW11({ rows, columns, groupSize, sign, bitmap, alpha, mu }), approximation };
 }
 
 /** Sorts four levels and what belongs to them by value; ties keep their order. Rounding can make neighbours cross. */
@@ -76,6 +117,18 @@ export function sortFour(levels: Float32Array, codes: Uint8Array, start: number)
     levels[j + 1] = level;
     codes[j + 1] = code;
   }
+}
+
+function outOfRange(
+  { name, firstRow = 0, firstColumn = 0, groups, groupSize }: LevelPlace,
+  group: number,
+): DuobitError {
+  const row = firstRow + Math.floor(group / groups);
+  return new DuobitError(
+    'QUANTIZE_OUT_OF_RANGE',
+    `weights of row ${row} from column ${firstColumn + (group % groups) * groupSize} on are too large: their alpha or mu exceeds 65504, the largest f16`,
+    { where: name, remedy: 'Check the checkpoint; trained weights are far smaller than this' },
+  );
 }
 
 function roundToF16(value: number): number {
