@@ -101,8 +101,7 @@ console.log(
 
 console.log(`
 What this shows, and what it does not: the container stores each linear weight as two bits and its share of the
-levels, and the same code runs and measures both models. The quantized story is much worse, as it must be here:
-stage 1 only gives each group the best four levels, and nothing makes up for what that does to the layers after it;
-a model of this size has no redundancy to spare. The stages that are to win quality back (distillation, learned
-activation ranges) are not part of this version. The whole file is far above the linear figure because a model this
-small is mostly embedding, tokenizer and alignment.`);
+levels, and the same code runs and measures both models. The quantized story is worse, as it must be here: stage 1
+fits each layer to the inputs it will really see, but nothing is trained, and a model of this size has no redundancy
+to spare. The stages that are to win quality back (distillation, learned activation ranges) are not part of this
+version. The whole file is far above the linear figure because a model this small is mostly embedding, tokenizer and alignment.`);
