@@ -134,22 +134,23 @@ function refineScales(values: Float32Array, term: Term, other: Term | null, memb
   const { row, column, signs } = term;
   const above = new Float64Array(width);
   const below = new Float64Array(width);
+  const targets = new Float64Array(width);
   for (let r = 0; r < rows; r++) {
     let product = 0;
     let square = 0;
     const otherRow = other ? other.row[r]! : 0;
-    const target = (i: number, j: number) =>
-      signs[i]! * (other ? values[i]! - otherRow * other.column[j]! * other.signs[i]! : values[i]!);
     for (let j = 0, i = r * width; j < width; j++, i++) {
       if (zones[i] !== zone) continue;
-      product += column[j]! * target(i, j);
+      const rest = other ? values[i]! - otherRow * other.column[j]! * other.signs[i]! : values[i]!;
+      targets[j] = signs[i]! * rest;
+      product += column[j]! * targets[j]!;
       square += column[j]! * column[j]!;
     }
     const scale = square === 0 ? 0 : product / square;
     row[r] = scale;
     for (let j = 0, i = r * width; j < width; j++, i++) {
       if (zones[i] !== zone) continue;
-      above[j]! += scale * target(i, j);
+      above[j]! += scale * targets[j]!;
       below[j]! += scale * scale;
     }
   }
