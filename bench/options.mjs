@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { BACKENDS } from './ours.mjs';
 import { FILE_TYPES, VARIANTS } from './quantize-peers.mjs';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -12,6 +13,7 @@ const USAGE = `npm run bench -- [options]
   --peers                   compare with llama.cpp, wllama in Chromium and ONNX Runtime, installed into .cache/peers
   --speed-only              neither perplexity nor Chromium nor kernels alone, on a page of its own
   --quick                   2 rounds, 16 tokens, 2 threads, default mixtures only, little calibration
+  --backends <list>         of ${BACKENDS.join(', ')}, for models; default all
   --threads <list>          thread counts, default 1,2
   --types <list>            of F16, ${Object.keys(FILE_TYPES).join(', ')}; default all
   --variants <list>         default, pure; default both
@@ -38,6 +40,7 @@ export function readOptions() {
       'speed-only': flag,
       record: flag,
       help: flag,
+      backends: text,
       threads: text,
       types: text,
       variants: text,
@@ -62,6 +65,7 @@ export function readOptions() {
     peers: values.peers,
     quick,
     speedOnly: values['speed-only'],
+    backends: choose(values.backends, BACKENDS, BACKENDS),
     threads: readCounts('--threads', values.threads ?? (quick ? '2' : '1,2')),
     types: choose(values.types, types, types),
     variants: choose(values.variants, VARIANTS, quick ? ['default'] : VARIANTS),
