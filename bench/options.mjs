@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { BACKENDS } from './ours.mjs';
 import { FILE_TYPES, VARIANTS } from './quantize-peers.mjs';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -10,7 +11,9 @@ export const WINDOW = 512;
 
 const USAGE = `npm run bench -- [options]
   --peers                   compare with llama.cpp, wllama in Chromium and ONNX Runtime, installed into .cache/peers
+  --speed-only              neither perplexity nor Chromium nor kernels alone, on a page of its own
   --quick                   2 rounds, 16 tokens, 2 threads, default mixtures only, little calibration
+  --backends <list>         of ${BACKENDS.join(', ')}, for models; default all
   --threads <list>          thread counts, default 1,2
   --types <list>            of F16, ${Object.keys(FILE_TYPES).join(', ')}; default all
   --variants <list>         default, pure; default both
@@ -22,7 +25,7 @@ const USAGE = `npm run bench -- [options]
   --windows <count>         windows of ${WINDOW} tokens for perplexity, default 8; 0 leaves it out
   --calibration <file>      default fixtures/stories/calibration.txt
   --calibration-windows <n> default 16
-  --name <name>             of the record, default cpu-peers-<date>
+  --name <name>             of the record, default cpu-peers-<date> or cpu-speed-<date>
   --record                  write to docs/results instead of out/bench
 Other measurements, with --help of their own: node bench/shapes.mjs, node bench/kernels.mjs`;
 
@@ -34,8 +37,10 @@ export function readOptions() {
     options: {
       peers: flag,
       quick: flag,
+      'speed-only': flag,
       record: flag,
       help: flag,
+      backends: text,
       threads: text,
       types: text,
       variants: text,
@@ -59,13 +64,15 @@ export function readOptions() {
   return {
     peers: values.peers,
     quick,
+    speedOnly: values['speed-only'],
+    backends: choose(values.backends, BACKENDS, BACKENDS),
     threads: readCounts('--threads', values.threads ?? (quick ? '2' : '1,2')),
     types: choose(values.types, types, types),
     variants: choose(values.variants, VARIANTS, quick ? ['default'] : VARIANTS),
     prompts: readCounts('--prompt', values.prompt ?? '128,512'),
     decode: readCounts('--decode', values.decode ?? (quick ? '16' : '64'))[0],
     repeats: readCounts('--repeats', values.repeats ?? (quick ? '2' : '5'))[0],
-    windows: readCounts('--windows', values.windows ?? '8', 0)[0],
+    windows: values['speed-only'] ? 0 : readCounts('--windows', values.windows ?? '8', 0)[0],
     calibrationWindows: readCounts(
       '--calibration-windows',
       values['calibration-windows'] ?? (quick ? '4' : '16'),
@@ -73,7 +80,9 @@ export function readOptions() {
     model: path.resolve(ROOT, values.model ?? '.cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf'),
     text: path.resolve(ROOT, values.text ?? 'fixtures/stories/heldout.txt'),
     calibration: path.resolve(ROOT, values.calibration ?? 'fixtures/stories/calibration.txt'),
-    name: values.name ?? `cpu-peers-${new Date().toISOString().slice(0, 10)}`,
+    name:
+      values.name ??
+      `cpu-${values['speed-only'] ? 'speed' : 'peers'}-${new Date().toISOString().slice(0, 10)}`,
     record: values.record,
   };
 }

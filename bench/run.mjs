@@ -102,7 +102,9 @@ function estimateSeconds(options, subjects) {
   // Q2_0 has no x86 kernels in llama.cpp and takes as long as ten others.
   const files = subjects.reduce((sum, { id }) => sum + (id.includes('-Q2_0-') ? 10 : 1), 0);
   const perplexity = (options.windows * 4 * files) / availableParallelism();
-  return files * speed + perplexity + (options.peers ? estimateChromium(options) + 30 : 0);
+  return (
+    files * speed + perplexity + (options.peers && !options.speedOnly ? estimateChromium(options) + 30 : 0)
+  );
 }
 
 /** The text's tokens: prompts, what is decoded after them, windows for perplexity, and the prompts as text. */
@@ -149,7 +151,7 @@ async function run() {
   if (windows.length > 0) await measurePerplexities(subjects, windows, openOptions, skipped);
   let matvec = [];
   let browser = null;
-  if (options.peers) {
+  if (options.peers && !options.speedOnly) {
     const installed = installPeer('onnxruntime', log);
     if (installed.versions !== undefined) peers.onnxruntime = installed.versions;
     matvec = await measureMatvec(installed, skipped, log);
@@ -181,7 +183,8 @@ async function run() {
     browser,
     skipped,
   };
-  writePage(record, { name, isKept, page: 'cpu-peers.md', format: formatPage, drawPlot });
+  const plotted = options.speedOnly ? { page: 'cpu-speed.md' } : { page: 'cpu-peers.md', drawPlot };
+  writePage(record, { name, isKept, format: formatPage, ...plotted });
 }
 
 try {

@@ -2,7 +2,7 @@
 import { accountSizes, openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { describePeerFile, makeContainer, makeImportance } from './models.mjs';
-import { BACKENDS, hasBackend } from './ours.mjs';
+import { hasBackend } from './ours.mjs';
 import { installPeer } from './peers/setup.mjs';
 import { quantizePeer } from './quantize-peers.mjs';
 
@@ -17,7 +17,7 @@ const CONTAINERS = [
  * `skipped`.
  */
 export async function prepareSubjects(options, f16, calibration, skipped, log) {
-  const subjects = await prepareOurs(f16, calibration, skipped, log);
+  const subjects = await prepareOurs(options, f16, calibration, skipped, log);
   if (!options.peers) {
     skipped.push({ name: 'llama.cpp, wllama, onnxruntime', reason: 'not asked for (--peers)' });
     return { subjects, peers: {} };
@@ -31,8 +31,8 @@ export async function prepareSubjects(options, f16, calibration, skipped, log) {
   return { subjects, peers: { 'llama.cpp': versions } };
 }
 
-async function prepareOurs(f16, calibration, skipped, log) {
-  const backends = BACKENDS.filter((backend) => {
+async function prepareOurs(options, f16, calibration, skipped, log) {
+  const backends = options.backends.filter((backend) => {
     if (hasBackend(backend)) return true;
     skipped.push({ name: `duobit, backend ${backend}`, reason: 'this build or machine does not have it' });
     return false;

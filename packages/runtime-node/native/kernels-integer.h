@@ -106,19 +106,23 @@ static inline void sumGroup(const uint8_t* w, const uint8_t* const* x, size_t lo
 constexpr int CHUNK = 2;
 template <int T, bool NIBBLES>
 static inline void sumGroup(const uint8_t* w, const uint8_t* const* x, size_t, int columns, I* out) {
-  // Of int4 the nibbles that are not shifted down give 16 times their sum, below 128 * 240 * 32767 < 2^30.
-  I high[T];
+  // One row has but one sum; a second hides the latency. Of int4 that takes nibbles that are not shifted down, 16 times their
+  // sum, below 128 * 240 * 32767 < 2^30.
+  constexpr int U = T == 1 ? 2 : 1;
+  I s[U][T];
 #pragma GCC unroll 4
-  for (int t = 0; t < T; ++t) out[t] = high[t] = integers(0);
+  for (int u = 0; u < U; ++u)
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) s[u][t] = integers(0);
   for (int k = 0; k < columns; k += 8) {
     __builtin_prefetch(w + FETCH_AHEAD);
     B v[4];
     if constexpr (NIBBLES) {
       const B first = loadBytes(w), second = shortsRight8(first);
       v[0] = lowPairs(first);
-      v[1] = highPairs(first);
+      v[1] = U > 1 ? highPairs(first) : lowPairs(shiftRight4(first));
       v[2] = lowPairs(second);
-      v[3] = highPairs(second);
+      v[3] = U > 1 ? highPairs(second) : lowPairs(shiftRight4(second));
       w += 4 * VW;
     } else {
 #pragma GCC unroll 4
@@ -126,15 +130,15 @@ static inline void sumGroup(const uint8_t* w, const uint8_t* const* x, size_t, i
       w += 8 * VW;
     }
 #pragma GCC unroll 4
-    for (int t = 0; t < T; ++t) {
-      out[t] = dotPairs(out[t], x[t] + 2 * k, v[0]);
-      high[t] = dotPairs(high[t], x[t] + 2 * k + 4, v[1]);
-      out[t] = dotPairs(out[t], x[t] + 2 * k + 8, v[2]);
-      high[t] = dotPairs(high[t], x[t] + 2 * k + 12, v[3]);
-    }
+    for (int i = 0; i < 4; ++i)
+#pragma GCC unroll 4
+      for (int t = 0; t < T; ++t) s[i % U][t] = dotPairs(s[i % U][t], x[t] + 2 * k + 4 * i, v[i]);
   }
 #pragma GCC unroll 4
-  for (int t = 0; t < T; ++t) out[t] = addIntegers(out[t], NIBBLES ? shiftRight<4>(high[t]) : high[t]);
+  for (int t = 0; t < T; ++t) {
+    out[t] = s[0][t];
+    if constexpr (U > 1) out[t] = addIntegers(out[t], NIBBLES ? shiftRight<4>(s[1][t]) : s[1][t]);
+  }
 }
 #endif
 
