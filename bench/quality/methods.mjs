@@ -15,7 +15,7 @@ const baseline = (id, title) => ({
 const ours = (id, title, { fit = {}, stage = {}, rotation = 'none' } = {}) => ({
   id,
   title,
-  group: id === 'w11' || id === 'w11-rotated' ? 'ours' : 'ablation',
+  group: id.startsWith('w11') ? 'ours' : 'ablation',
   method: () => createW11LayerMethod({ ...W11_DEFAULTS, ...fit }),
   stage: { ...OURS, ...stage },
   rotation,
@@ -34,6 +34,7 @@ export const METHODS = [
   baseline('billm', 'BiLLM'),
   baseline('arb-rc', 'ARB-RC'),
   ours('w11', 'W(1+1)'),
+  ours('w11-small', 'W(1+1), symmetric, groups of 256', { fit: { groupSize: 256, offsets: false } }),
   ours('w11-rotated', 'W(1+1), rotated', { rotation: 'full' }),
   ours('rotated-blocks', 'rotated in blocks of 64', { rotation: 'blocks' }),
   ours('no-correction', 'no correction towards the teacher', { stage: { correction: 0 } }),

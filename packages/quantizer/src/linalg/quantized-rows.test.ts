@@ -272,10 +272,26 @@ describe('refitLevels', () => {
     for (let row = 0; row < 5; row++)
       for (let j = 0; j < 96; j++) given.weights[row * 96 + j] = levelOf(given, row, j);
     for (let i = 0; i < truth.length; i++) given.levels[i]! += (i % 3) / 10 - 0.1;
-    refitLevels(space, given, 1e-9);
+    refitLevels(space, given, { ridge: 1e-9 });
     // A ridge of 1e-9 moves a level by its share of the starting error, 0.1 times the condition of A over 1e9.
     const used = new Set(Array.from({ length: 480 }, (_, i) => Math.floor(i / 32) * 4 + given.codes[i]!));
     for (const i of used) expect(given.levels[i]).toBeCloseTo(truth[i]!, 4);
+  });
+
+  it('finds symmetric levels, and keeps them symmetric', () => {
+    const given = makeRows(5, 4, 96, 32);
+    for (let i = 0; i < given.levels.length; i += 4) given.levels.set([-2 - i, -1, 1, 2 + i], i);
+    const truth = given.levels.slice();
+    for (let row = 0; row < 4; row++)
+      for (let j = 0; j < 96; j++) given.weights[row * 96 + j] = levelOf(given, row, j);
+    for (let i = 0; i < truth.length; i += 4) given.levels.set([-1.5 - i, -1.25, 1.25, 1.5 + i], i);
+    refitLevels(space, given, { symmetric: true, ridge: 1e-9 });
+    for (let i = 0; i < truth.length; i++)
+      expect(Math.abs(given.levels[i]! - truth[i]!)).toBeLessThan(1e-4 * Math.abs(truth[i]!));
+    for (let i = 0; i < truth.length; i += 4) {
+      expect(given.levels[i]).toBe(-given.levels[i + 3]!);
+      expect(given.levels[i + 1]).toBe(-given.levels[i + 2]!);
+    }
   });
 
   it('keeps levels where H is zero, and refuses an H that no ridge repairs', () => {
@@ -285,6 +301,6 @@ describe('refitLevels', () => {
     expect(given.levels).toEqual(before);
     given.hessian.fill(-1);
     expect(() => refitLevels(space, given)).toThrow(/no least squares solution/);
-    expect(() => refitLevels(space, given, 0)).toThrow('ridge is 0');
+    expect(() => refitLevels(space, given, { ridge: 0 })).toThrow('ridge is 0');
   });
 });

@@ -53,11 +53,17 @@ export function levelSums(space: Workspace, given: QuantizedRows, row: number): 
  * A row whose system is not positive definite is tried with 10 times the ridge, up to 1. Scratch memory as `levelSums`.
  *
  * @param given `levels` are changed in place
- * @param ridge as above; more than 0, at most 1
+ * @param options.symmetric the levels of a group are -b, -a, a, b in this order, and stay so: a and b are fitted. They can
+ * become negative, which sorting the levels mends.
+ * @param options.ridge as above; more than 0, at most 1; default 1e-6
  * @throws DuobitError `LINALG_NOT_DEFINITE` when ridge 1 does not suffice; `LINALG_SHAPE`; `QUANTIZE_OPTION` for a ridge
  * out of range; `BACKEND_OUT_OF_MEMORY`
  */
-export function refitLevels(space: Workspace, given: QuantizedRows, ridge = RIDGE): void {
+export function refitLevels(
+  space: Workspace,
+  given: QuantizedRows,
+  { symmetric = false, ridge = RIDGE }: { readonly symmetric?: boolean; readonly ridge?: number } = {},
+): void {
   if (!(ridge > 0 && ridge <= 1))
     throw new DuobitError('QUANTIZE_OPTION', `ridge is ${ridge}`, {
       where: 'ridge',
@@ -78,9 +84,34 @@ export function refitLevels(space: Workspace, given: QuantizedRows, ridge = RIDG
       for (let j = 0; j < side; j++) sum += a[i * side + j]! * levels[j]!;
       rest[i]! -= sum;
     }
+    if (symmetric) {
+      foldHalves(a, rest, side);
+      solveRow(space, { ...layout, side: side / 2 }, ridge, trace / side, row);
+      for (let i = 0; i < side; i++) levels[i]! += SIGN[i & 3]! * rest[(i >> 2) * 2 + HALF[i & 3]!]!;
+      continue;
+    }
     solveRow(space, layout, ridge, trace / side, row);
     for (let i = 0; i < side; i++) levels[i]! += rest[i]!;
   }
+}
+
+/** Of the levels -b, -a, a, b: which of a and b, and its sign. */
+const HALF = [1, 0, 0, 1];
+const SIGN = [-1, -1, 1, 1];
+
+/** Turns the system of four levels a group into that of a and b, in the first quarter of A and half of r. */
+function foldHalves(a: Float64Array, r: Float64Array, side: number): void {
+  const half = side / 2;
+  const folded = new Float64Array(half * half);
+  const right = new Float64Array(half);
+  for (let i = 0; i < side; i++) {
+    const row = (i >> 2) * 2 + HALF[i & 3]!;
+    right[row]! += SIGN[i & 3]! * r[i]!;
+    for (let j = 0; j < side; j++)
+      folded[row * half + (j >> 2) * 2 + HALF[j & 3]!]! += SIGN[i & 3]! * SIGN[j & 3]! * a[i * side + j]!;
+  }
+  a.set(folded);
+  r.set(right);
 }
 
 /** x in place of the right-hand side r. */

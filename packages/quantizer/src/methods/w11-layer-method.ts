@@ -30,7 +30,7 @@ export interface W11LayerOptions {
   readonly pairing: Pairing;
   /** Spread errors over later columns and groups (Frantar et al. 2022). */
   readonly propagate: boolean;
-  /** Turns of level refit and coordinate descent; 0 leaves the first pass as it is. Needs `offsets`. */
+  /** Turns of level refit and coordinate descent; 0 leaves the first pass as it is. */
   readonly turns: number;
   /** Added to the diagonal of H, as a part of its mean. */
   readonly damping: number;
@@ -72,7 +72,7 @@ function quantizeLayer(
   const levels = new Float32Array(rows * groups * 4);
   firstPass({ ...problem, weights: target }, u, space, options, fitter, { codes, levels });
 
-  if (turns > 0 && offsets) {
+  if (turns > 0) {
     const quantized = {
       hessian: damped(problem.hessian, columns, damping, dead),
       weights: target,
@@ -83,10 +83,10 @@ function quantizeLayer(
       groupSize,
     };
     for (let turn = 0; turn < turns; turn++) {
-      refitLevels(space, quantized);
+      refitLevels(space, quantized, { symmetric: !offsets });
       if (descend(space, quantized) === 0) break;
     }
-    refitLevels(space, quantized);
+    refitLevels(space, quantized, { symmetric: !offsets });
     sortLevels(levels, codes, { rows, columns, groupSize });
     const stored = storeLevels(levels, options, place);
     // Codes are chosen once more, for the levels as they are stored.
