@@ -13,7 +13,8 @@ const formatPerplexity = (value) =>
   value === undefined ? '' : value >= 1e5 ? value.toExponential(1) : value.toFixed(value >= 1000 ? 0 : 2);
 const formatMegabytes = (bytes) => (bytes / 1e6).toFixed(bytes < 1e6 ? 3 : 2);
 
-function readRecords(name) {
+/** Of one model: the methods that have a record, in the order of the page. */
+export function readRecords(name) {
   if (!existsSync(RECORDS)) return [];
   const files = new Set(readdirSync(RECORDS));
   return METHODS.filter(({ id }) => files.has(`${name}-${id}.json`)).map((entry) => ({
@@ -66,7 +67,6 @@ function formatModel(name) {
     ...rows.filter(({ entry }) => groups.includes(entry.group)).map((row) => formatRow(row, full, contexts)),
   ];
   const { machine, backend, threads, evaluation, perplexity } = full;
-  writeFileSync(path.join(RESULTS, `quality-${name}.svg`), drawQuality(rows, title, contexts[0]));
   const windows = rows.find(({ record }) => record.calibration)?.record.calibration.tokens;
   return [
     `## ${title}`,
@@ -85,7 +85,8 @@ function formatModel(name) {
   ];
 }
 
-export function writeQualityPage() {
+/** File name -> text of the page and of its plots. */
+export function formatQuality() {
   const lines = [
     '# Quality of quantized models',
     '',
@@ -99,6 +100,16 @@ export function writeQualityPage() {
     '',
     ...Object.keys(MODELS).flatMap(formatModel),
   ];
-  writeFileSync(path.join(RESULTS, 'quality.md'), lines.join('\n'));
+  const plots = Object.entries(MODELS)
+    .map(([name, { title, contexts }]) => [
+      `quality-${name}.svg`,
+      drawQuality(readRecords(name), title, contexts[0]),
+    ])
+    .filter(([, text]) => text !== '');
+  return new Map([['quality.md', lines.join('\n')], ...plots]);
+}
+
+export function writeQualityPage() {
+  for (const [name, text] of formatQuality()) writeFileSync(path.join(RESULTS, name), text);
   console.error('written: docs/results/quality.md');
 }

@@ -11,14 +11,46 @@ function createScale(values, from, to) {
   const at = (value) => from + ((to - from) * Math.log(value / low)) / Math.log(high / low);
   const ticks = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
-    for (const step of [1, 2, 3, 5, 7]) {
+    for (const step of [1, 1.5, 2, 3, 4, 5, 6, 7, 8]) {
       const tick = step * 10 ** power;
       if (tick >= low && tick <= high) ticks.push(tick);
     }
   return {
     at,
-    ticks: ticks.length > 9 ? ticks.filter((tick) => /^[125]/.test(tick.toExponential())) : ticks,
+    ticks: ticks.length > 9 ? ticks.filter((tick) => /^[125](e|$)/.test(tick.toExponential())) : ticks,
   };
+}
+
+/** Where a label may stand beside its mark, best first: [x, y, anchor]. */
+const PLACES = [
+  [10, 4, 'start'],
+  [-10, 4, 'end'],
+  [0, -11, 'middle'],
+  [0, 19, 'middle'],
+  [8, -9, 'start'],
+  [8, 17, 'start'],
+  [-8, -9, 'end'],
+  [-8, 17, 'end'],
+  [10, 30, 'start'],
+  [10, -22, 'start'],
+];
+
+/** Boxes [left, top, right, bottom] that overlap. */
+const meet = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+
+/** Puts a label where it covers neither marks nor the labels before it. */
+function placeLabel({ cx, cy, text }, taken) {
+  const width = 6.2 * text.length;
+  const options = PLACES.map(([dx, dy, anchor]) => {
+    const x = cx + dx;
+    const left = anchor === 'start' ? x : anchor === 'end' ? x - width : x - width / 2;
+    return { x, y: cy + dy, anchor, box: [left, cy + dy - 10, left + width, cy + dy + 3] };
+  });
+  const inside = ({ box }) => box[0] >= EDGE.left && box[2] <= WIDTH - 4;
+  const chosen =
+    options.find((option) => inside(option) && !taken.some((box) => meet(box, option.box))) ?? options[0];
+  taken.push(chosen.box);
+  return chosen;
 }
 
 /** @param rows of page.mjs; the table's methods with bytes are drawn, at A16 */
@@ -40,28 +72,18 @@ export function drawQuality(rows, title, context) {
   );
   const ys = createScale([full, ...points.map(({ y }) => y)], HEIGHT - EDGE.bottom, EDGE.top);
   const label = (value) => (value >= 1e4 ? value.toExponential(0) : Number(value.toPrecision(3)).toString());
-  const placed = [];
-  const marks = [...points]
-    .sort((a, b) => ys.at(a.y) - ys.at(b.y))
-    .map(({ text, group, x, y }) => {
-      const cx = xs.at(x);
-      const cy = ys.at(y);
-      const width = 6.2 * text.length;
-      const left = cx + 10 + width > WIDTH - EDGE.right ? cx - 10 - width : cx + 10;
-      let top = cy + 4;
-      while (
-        placed.some(
-          (other) =>
-            Math.abs(other.top - top) < 13 && left < other.left + other.width && other.left < left + width,
-        )
-      )
-        top += 3;
-      placed.push({ left, top, width });
+  const places = points.map((point) => ({ ...point, cx: xs.at(point.x), cy: ys.at(point.y) }));
+  const taken = places.map(({ cx, cy }) => [cx - 6, cy - 6, cx + 6, cy + 6]);
+  const marks = places
+    .sort((a, b) => a.cy - b.cy)
+    .map((place) => {
+      const { group, cx, cy, text } = place;
+      const { x, y, anchor } = placeLabel(place, taken);
       const mark =
         group === 'ours'
           ? `<rect x="${(cx - 5).toFixed(1)}" y="${(cy - 5).toFixed(1)}" width="10" height="10" fill="${COLOURS.ours}"/>`
           : `<circle cx="${cx.toFixed(1)}" cy="${cy.toFixed(1)}" r="5" fill="${COLOURS.baseline}"/>`;
-      return `${mark}<text x="${left.toFixed(1)}" y="${top.toFixed(1)}" ${FONT} font-size="11" fill="#1f2937">${text}</text>`;
+      return `${mark}<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${FONT} font-size="11" text-anchor="${anchor}" fill="#1f2937">${text}</text>`;
     });
   const grid = [
     ...xs.ticks.map(
