@@ -24,6 +24,7 @@ const ours = (id, title, { fit = {}, stage = {}, rotation = 'none' } = {}) => ({
 /** `id`: name of the record; `stage`: of `fitModel`; `rotation`: of `rotateCheckpoint`. */
 export const METHODS = [
   { id: 'full', title: 'Full precision', group: 'full' },
+  { id: 'full-rotated', title: 'Full precision, rotated', group: 'full', rotation: 'full' },
   baseline('rtn-4', 'RTN-4'),
   baseline('rtn-3', 'RTN-3'),
   baseline('rtn-2', 'RTN-2'),
