@@ -50,13 +50,8 @@ function findNearest(
   const groups = Math.ceil(columns / groupSize);
   const indices = new Uint8Array(values.length);
   for (let group = 0; group < rows * groups; group++) {
-    const [a, b, c, d] = levels.subarray(group * 4, group * 4 + 4) as unknown as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    const [split0, split1, split2] = [(a + b) / 2, (b + c) / 2, (c + d) / 2];
+    const between = (i: number): number => (levels[group * 4 + i]! + levels[group * 4 + i + 1]!) / 2;
+    const [split0, split1, split2] = [between(0), between(1), between(2)];
     const row = Math.floor(group / groups) * columns;
     const end = row + Math.min(columns, ((group % groups) + 1) * groupSize);
     for (let i = row + (group % groups) * groupSize; i < end; i++) {

@@ -50,7 +50,7 @@ function quantizeBlock(block: ColumnBlock): QuantizedBlock {
       let count = 0;
       for (let i = start; i < start + width; i++) if (zones[i] === zone) run[count++] = values[i]!;
       fitRun(run, 0, count, zone === SALIENT ? 2 : 1, fit);
-      const [mean1, alpha1, mean2, alpha2] = fit as unknown as [number, number, number, number];
+      const [mean1, alpha1, mean2, alpha2] = [fit[0]!, fit[1]!, fit[2]!, fit[3]!];
       const mean = storeF16(mean1 + mean2, name, row, first);
       const outer = storeF16(alpha1, name, row, first);
       const inner = storeF16(alpha2, name, row, first);
