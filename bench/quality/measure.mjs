@@ -20,10 +20,10 @@ export async function measure(model, entry, { backend, windows, limit, log }) {
   try {
     const tokenizer = await createTokenizer(checkpoint);
     const tokens = (await model.evaluation()).flatMap((text) => tokenizer.encode(text, { bos: false }));
-    const given = await model.calibration();
+    const corpus = await model.calibration();
     const calibration = {
-      ...given,
-      maxWindows: Math.min(given.maxWindows, windows ?? Number.POSITIVE_INFINITY),
+      ...corpus,
+      maxWindows: Math.min(corpus.maxWindows, windows ?? Number.POSITIVE_INFINITY),
     };
     const before = process.resourceUsage().maxRSS;
     const fitted = entry.method

@@ -88,7 +88,7 @@ function addMetrics(weights: readonly Float32Array[], columns: number, space: Wo
   return metric;
 }
 
-/** out = x - x^ of one row, docs/numerics.md "Activations". */
+/** out = x - x^ of one row, docs/numerics.md "Activations" but for ties, which a search need not break to even. */
 function roundingError(
   x: Float32Array,
   start: number,
