@@ -14,7 +14,7 @@ import {
 } from '@duobit/format';
 import type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
 import { ropeFrequencies } from './rope.ts';
-import { crossSlot, SLOTS, statisticsSlot, teacherSlot } from './slots.ts';
+import { crossSlot, rotatedSlot, SLOTS, statisticsSlot, teacherSlot } from './slots.ts';
 
 /**
  * Part of a model. 'embedding' goes from slot 'tokens' to 'residual', a block from 'residual' to 'residual' (with a
@@ -137,7 +137,7 @@ function checkArchitecture(architecture: Architecture, source: string): void {
     throw invalid(`norm epsilon is ${normEpsilon}; it must be zero or more`, 'normEpsilon');
 }
 
-type TensorFacts = Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation'>;
+type TensorFacts = Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
 
 class PlanBuilder {
   readonly slots: Record<string, Slot> = {};
@@ -148,6 +148,8 @@ class PlanBuilder {
   readonly #tensors = new Map<string, TensorFacts>();
   /** 'a4' slots that hold the codes of what an f32 slot holds now: slot -> quantizer -> 'a4' slot. */
   readonly #codes = new Map<string, Map<string, string>>();
+  /** f32 slots whose present values have been rotated. */
+  readonly #rotated = new Set<string>();
   /** 'a4' slots whose present codes have been decoded. */
   readonly #decoded = new Set<string>();
   /** Statistics slots that have their operation already, and what it reads: weights with a common input share one. */
@@ -219,9 +221,10 @@ class PlanBuilder {
   }
 
   /** out = input W^T, on codes, on decoded codes or on f32 as the weight's encoding and the options say. */
-  #linear(input: string, weight: string, outName: string, width: number): string {
+  #linear(given: string, weight: string, outName: string, width: number): string {
     const tensor = this.#tensors.get(weight)!;
     const columns = tensor.shape[1]!;
+    const input = tensor.inputRotation ? this.#rotate(given, columns) : given;
     const quantizer = this.#quantizer(tensor);
     const codes = quantizer && this.#quantize(input, quantizer, columns);
     this.#count(input, codes, weight, columns);
@@ -249,6 +252,14 @@ class PlanBuilder {
       );
     }
     return quantizer;
+  }
+
+  #rotate(input: string, width: number): string {
+    const out = this.#slot(rotatedSlot(input), width);
+    if (this.#rotated.has(input)) return out;
+    this.operations.push({ op: 'rotateInput', input, out: this.#written(out, width) });
+    this.#rotated.add(input);
+    return out;
   }
 
   #quantize(input: string, quantizer: ActivationQuantizer, width: number): string {
@@ -301,8 +312,7 @@ class PlanBuilder {
   }
 
   #add(input: string, out: string): void {
-    this.operations.push({ op: 'add', input, out });
-    this.#codes.delete(out);
+    this.operations.push({ op: 'add', input, out: this.#written(out, this.slots[out]!.width) });
   }
 
   #slot(name: string, width: number, kind: Slot['kind'] = 'f32'): string {
@@ -310,9 +320,10 @@ class PlanBuilder {
     return name;
   }
 
-  /** Declares a slot that the next operation overwrites, so that codes made from its old contents are not reused. */
+  /** Declares a slot that the next operation changes, so that what was made from its old contents is not reused. */
   #written(name: string, width: number): string {
     this.#codes.delete(name);
+    this.#rotated.delete(name);
     return this.#slot(name, width);
   }
 }

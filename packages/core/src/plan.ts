@@ -31,6 +31,8 @@ export type Operation =
       readonly epsilon: number;
       readonly out: string;
     }
+  /** out = x R, docs/format.md "Input rotations"; R depends on the width alone. */
+  | { readonly op: 'rotateInput'; readonly input: string; readonly out: string }
   /** Dynamic per-row 4-bit codes, docs/numerics.md "Activations". `out` is an 'a4' slot. */
   | {
       readonly op: 'quantizeActivations';

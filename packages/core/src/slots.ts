@@ -38,7 +38,7 @@ const INPUTS: Readonly<Record<string, readonly [name: string, slot: string]>> = 
 const BLOCK_WEIGHT = /^(model\.layers\.\d+)\.(.+)\.weight$/;
 
 /**
- * The 'f32' slot [rows, K] that holds the unquantized input of a linear weight of a block, or of the head. After a run of a
+ * The 'f32' slot [rows, K] that holds the unquantized, unrotated input of a linear weight of a block, or of the head. After a run of a
  * plan of one block it can be read for every weight; in a plan of several blocks the last one has overwritten the rest.
  * @throws RangeError for any other weight
  */
@@ -47,6 +47,11 @@ export function inputSlot(weight: string): string {
   const input = INPUTS[BLOCK_WEIGHT.exec(weight)?.[2] ?? ''];
   if (!input) throw new RangeError(`"${weight}" is no linear weight of a block`);
   return input[1];
+}
+
+/** The 'f32' slot with the rotated values of another, for weights that are stored for a rotated input. */
+export function rotatedSlot(slot: string): string {
+  return `${slot}.rotated`;
 }
 
 /**

@@ -88,6 +88,13 @@ export {
   type W11OutlierInput,
 } from './packing.ts';
 export type { Problem } from './problems.ts';
+export {
+  type InputRotation,
+  rotateInput,
+  rotationSign,
+  rotationSpan,
+  undoInputRotation,
+} from './rotation.ts';
 export { decodeRowBlocks, readRowBlocks } from './row-blocks.ts';
 export { fromHex, sha256, toHex } from './sha256.ts';
 export { type ByteSink, createMemorySink, type MemorySink } from './sink.ts';

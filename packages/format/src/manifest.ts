@@ -1,6 +1,8 @@
 // What a container says about itself, as plain frozen objects. These types are the public face of the header;
 // no generated FlatBuffers accessor leaves this package. See docs/format.md for the bytes behind them.
 
+import type { InputRotation } from './rotation.ts';
+
 /** RoPE frequency scaling (Llama 3: "llama3"; position interpolation: "linear"). */
 export type RopeScaling =
   | {
@@ -126,6 +128,8 @@ export interface TensorInfo {
   readonly planes: readonly Plane[];
   /** Set on linear weights that run on quantized activations. */
   readonly activation: ActivationQuantizer | null;
+  /** Set on linear weights that are stored for a rotated input, which the layer then reads instead of its own. */
+  readonly inputRotation?: InputRotation | undefined;
 }
 
 export interface Segment {

@@ -11,6 +11,7 @@ import {
   type RunRequest,
   type Slot,
 } from '@duobit/core';
+import { rotateInput } from '@duobit/format';
 import { compareValues, type Expectation, exactly } from './compare.ts';
 import {
   type CountedRows,
@@ -177,6 +178,12 @@ class PlanChecker {
         );
       case 'rmsNorm':
         return rowsOf(operation.input).flatMap((row) => expectNorm(row, tensor!.weights, operation.epsilon));
+      case 'rotateInput':
+        return rowsOf(operation.input).flatMap((row) => {
+          const rotated = row.slice();
+          rotateInput(rotated);
+          return exactly(rotated);
+        });
       case 'decodeActivations':
         return codes.get(operation.input)!.flatMap((row) => exactly(row.decoded));
       case 'w11MatMul': {

@@ -83,6 +83,9 @@ function checkOperation(
       weight(operation.weight, DENSE, [width(operation.out, ['f32'], size)]);
       break;
     }
+    case 'rotateInput':
+      width(operation.out, ['f32'], width(operation.input, ['f32']));
+      break;
     case 'quantizeActivations': {
       const { bits, clipLow, clipHigh } = operation.quantizer;
       if (bits !== 4 || !Number.isFinite(clipLow) || !Number.isFinite(clipHigh))

@@ -1,6 +1,6 @@
 // The reference backend: a plain interpreter of plans in double precision. It defines what results are right; other
 // backends are measured against it. Slow by intent.
-import { DuobitError } from '@duobit/format';
+import { DuobitError, rotateInput } from '@duobit/format';
 import type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from '../../backend.ts';
 import { listPlanWeights } from '../../build-plan.ts';
 import type { ExecutionPlan, Operation } from '../../plan.ts';
@@ -141,6 +141,14 @@ class ReferenceProgram implements Program {
           normalizeRow(this.#row(operation.input, t), values, operation.epsilon, this.#row(operation.out, t));
         break;
       }
+      case 'rotateInput':
+        for (let t = 0; t < rows; t++) {
+          const out = this.#row(operation.out, t);
+          out.set(this.#row(operation.input, t));
+          // Rounded to f32 at every step, as the format has it, so that codes are the same everywhere.
+          rotateInput(out);
+        }
+        break;
       case 'quantizeActivations': {
         const coded = this.#coded.get(operation.out)!;
         for (let t = 0; t < rows; t++)
