@@ -1,11 +1,10 @@
 // One method on one model: quantize in memory, perplexity with unquantized and with 4-bit inputs, what it stored and took.
 import { createHash } from 'node:crypto';
 import { createModel, createTokenizer } from '@duobit/core';
-import { evaluateTokens, fitModel, openCheckpoint, rotateCheckpoint } from '@duobit/quantizer';
+import { evaluateTokens, fitModel, openCheckpoint, rotate } from '@duobit/quantizer';
 import { describeRun } from '../record.mjs';
 
 const PLAIN = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
-const BLOCKS = 64;
 
 /**
  * @param model of models.mjs @param entry of methods.mjs
@@ -15,8 +14,7 @@ export async function measure(model, entry, { backend, windows, limit, log }) {
   const finish = describeRun();
   const given = await openCheckpoint(model.checkpoint);
   const rotation = entry.rotation ?? 'none';
-  const checkpoint =
-    rotation === 'none' ? given : rotateCheckpoint(given, rotation === 'full' ? 'full' : BLOCKS);
+  const checkpoint = rotate(given, rotation);
   try {
     const tokenizer = await createTokenizer(checkpoint);
     const tokens = (await model.evaluation()).flatMap((text) => tokenizer.encode(text, { bos: false }));

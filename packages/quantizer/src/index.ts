@@ -3,7 +3,7 @@
 export type { CalibrationOptions } from './calibration/windows.ts';
 export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
-export { rotateCheckpoint } from './checkpoint/rotated-checkpoint.ts';
+export { rotate } from './checkpoint/rotate.ts';
 export { negativeLogLikelihood } from './evaluation/log-likelihood.ts';
 export {
   evaluatePerplexity,
@@ -46,7 +46,14 @@ export type { LayerMethod, LayerProblem, LayerResult } from './methods/layer-met
 export type { EncodedRows, RowBlock, TensorMethod } from './methods/tensor-method.ts';
 export { createW11LayerMethod, W11_DEFAULTS, type W11LayerOptions } from './methods/w11-layer-method.ts';
 export { createW11Method } from './methods/w11-method.ts';
-export type { EmbeddingFormat, FitOptions, GroupSize, QuantizeOptions, QuantizeProgress } from './options.ts';
+export type {
+  EmbeddingFormat,
+  FitOptions,
+  GroupSize,
+  QuantizeOptions,
+  QuantizeProgress,
+  RotationKind,
+} from './options.ts';
 export { quantize } from './quantize.ts';
 export type { QuantizeReport, TensorReport } from './report.ts';
 export {

@@ -6,7 +6,7 @@ import { W11_DEFAULTS, type W11LayerOptions } from './methods/w11-layer-method.t
 
 export type EmbeddingFormat = 'q8' | 'q4' | 'f16';
 export type GroupSize = 32 | 64 | 128 | 256;
-export type RotationKind = 'none' | 'full' | 'blocks';
+export type RotationKind = 'none' | 'inputs' | 'full' | 'blocks';
 
 export interface QuantizeProgress {
   readonly phase: 'hash' | 'calibrate' | 'quantize' | 'write';
@@ -29,8 +29,10 @@ export interface QuantizeOptions {
   /** How layers are fitted to the calibration. */
   readonly fit?: Partial<FitOptions>;
   /**
-   * 'full' or 'blocks' (of 64) rotates the residual stream and the attention values, folded into the weights, so that 4-bit
-   * codes meet no outliers. A tied head becomes a tensor of its own. Default 'none', as the method is published.
+   * So that 4-bit codes meet no outliers: 'inputs' rotates the input of every linear layer as the model runs. 'full' or
+   * 'blocks' (of 64) rotates the residual stream and the attention values, folded into the weights, which costs nothing at
+   * run time but leaves the inputs of down projections as they are; a tied head becomes a tensor of its own. Default
+   * 'none', as the method is published.
    */
   readonly rotation?: RotationKind;
   /** Runs the calibration; stays the caller's. Results differ in the last bits between backends. Default: wasm. */
@@ -89,8 +91,8 @@ export function resolveOptions(options: QuantizeOptions): ResolvedOptions {
   if (![32, 64, 128, 256].includes(groupSize)) {
     throw badOption('groupSize', `is ${groupSize}`, 'Use 32, 64, 128 or 256');
   }
-  if (!['none', 'full', 'blocks'].includes(rotation))
-    throw badOption('rotation', `is '${rotation}'`, "Use 'none', 'full' or 'blocks'");
+  if (!['none', 'inputs', 'full', 'blocks'].includes(rotation))
+    throw badOption('rotation', `is '${rotation}'`, "Use 'none', 'inputs', 'full' or 'blocks'");
   return { embedding, groupSize, offsets, producer, rotation, fit: resolveFit(options.fit) };
 }
 

@@ -12,7 +12,7 @@ import { createFileSink } from '@duobit/format/node';
 import { abortedError } from './abort.ts';
 import type { Checkpoint } from './checkpoint/checkpoint.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
-import { rotateCheckpoint } from './checkpoint/rotated-checkpoint.ts';
+import { rotate } from './checkpoint/rotate.ts';
 import { createDenseMethod } from './methods/dense-method.ts';
 import { createIntegerMethod } from './methods/integer-method.ts';
 import type { TensorMethod } from './methods/tensor-method.ts';
@@ -58,18 +58,13 @@ export async function quantize(
   }
 }
 
-/** Dimensions in a block of 'blocks': what divides most hidden sizes. */
-const ROTATED_BLOCK = 64;
-
 async function quantizeCheckpoint(
   given: Checkpoint,
   outPath: string,
   options: QuantizeOptions,
   resolved: ResolvedOptions,
 ): Promise<QuantizeReport> {
-  const { rotation } = resolved;
-  const checkpoint =
-    rotation === 'none' ? given : rotateCheckpoint(given, rotation === 'full' ? 'full' : ROTATED_BLOCK);
+  const checkpoint = rotate(given, resolved.rotation);
   const started = performance.now();
   if (resolve(outPath) === resolve(checkpoint.path)) {
     throw badOption('outPath', `names the checkpoint itself, ${outPath}`, 'Write to another file');
@@ -93,6 +88,7 @@ async function quantizeCheckpoint(
           shape,
           encoding: methods.get(name)!.encoding,
           activation: kind === 'linear' ? (calibrated?.activationOf(name) ?? PLAIN_QUANTIZER) : null,
+          inputRotation: checkpoint.tensorInfo(name).inputRotation,
         })),
         provenance: await describeProvenance(checkpoint, options, resolved, calibrated),
         metadata: options.metadata ?? {},

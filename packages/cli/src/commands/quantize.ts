@@ -1,5 +1,11 @@
 // `duobit quantize`: checkpoint in, container out.
-import { type CalibrationOptions, type FitOptions, type QuantizeReport, quantize } from '@duobit/quantizer';
+import {
+  type CalibrationOptions,
+  type FitOptions,
+  type QuantizeReport,
+  quantize,
+  type RotationKind,
+} from '@duobit/quantizer';
 import { BACKEND_NAMES, type BackendName, createBackend } from '@duobit/runtime-node';
 import { type Command, Option } from 'commander';
 import { type Context, emit, note } from '../context.ts';
@@ -29,7 +35,7 @@ interface Options {
   readonly embedding: 'q8' | 'q4' | 'f16';
   readonly group: '32' | '64' | '128' | '256';
   readonly symmetric: boolean;
-  readonly rotation: 'none' | 'full' | 'blocks';
+  readonly rotation: RotationKind;
   readonly tensors: boolean;
   readonly json: boolean;
 }
@@ -77,9 +83,9 @@ export function addQuantizeCommand(program: Command, context: Context): void {
     .addOption(
       new Option(
         '--rotation <kind>',
-        'rotate residual stream and values, so that 4-bit inputs have no outliers',
+        'so that 4-bit inputs have no outliers: each input as the model runs, or folded into the weights',
       )
-        .choices(['none', 'full', 'blocks'])
+        .choices(['none', 'inputs', 'full', 'blocks'])
         .default('none'),
     )
     .addOption(

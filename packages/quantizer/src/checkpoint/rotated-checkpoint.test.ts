@@ -1,9 +1,10 @@
-// Rotations are orthonormal, and folding them in leaves the model's function alone.
+// Rotations are orthonormal, and rotating leaves the model's function alone.
 import { buildPlan, createReferenceBackend, type PlanSource, SLOTS } from '@duobit/core';
 import { describe, expect, it } from 'vitest';
 import { makeMemoryCheckpoint, SMALL_ARCHITECTURE } from '../testing/memory-checkpoint.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { rotateCheckpoint } from './rotated-checkpoint.ts';
+import { rotateInputs } from './rotated-inputs.ts';
 import { createRotation } from './rotation.ts';
 
 describe('createRotation', () => {
@@ -81,5 +82,35 @@ describe('rotateCheckpoint', () => {
     const columns = rotated.tensorInfo(name).shape[1]!;
     expect(await rotated.readRows(name, 3, 5)).toEqual(whole.slice(3 * columns, 5 * columns));
     await expect(rotated.readRows(name, 5, 500)).rejects.toMatchObject({ code: 'CHECKPOINT_ROW_RANGE' });
+  });
+});
+
+describe('rotateInputs', () => {
+  it('gives the same logits', async () => {
+    const checkpoint = makeMemoryCheckpoint();
+    const expected = await logits(checkpoint);
+    const rotated = rotateInputs(checkpoint);
+    const { operations } = buildPlan(rotated, { section: { block: 0 }, activations: 'f16' });
+    expect(operations.filter(({ op }) => op === 'rotateInput')).toHaveLength(4);
+    const found = await logits(rotated);
+    // As above, with the rotated inputs rounded to f32 at each of their few stages.
+    const worst = Math.max(...found.map((value, i) => Math.abs(value - expected[i]!)));
+    expect(worst).toBeLessThan(Math.max(...expected.map(Math.abs)) * 2 ** -17);
+  });
+
+  it('rotates linear layers alone, and rows as tensors', async () => {
+    const checkpoint = makeMemoryCheckpoint();
+    const rotated = rotateInputs(checkpoint);
+    for (const name of checkpoint.tensorNames) {
+      const whole = await rotated.readF32(name);
+      const linear = name.includes('proj');
+      expect(rotated.tensorInfo(name).inputRotation).toBe(linear ? 'hadamard' : undefined);
+      const given = await checkpoint.readF32(name);
+      expect(Buffer.compare(Buffer.from(whole.buffer), Buffer.from(given.buffer)) === 0).toBe(!linear);
+      if (linear) {
+        const columns = rotated.tensorInfo(name).shape[1]!;
+        expect(await rotated.readRows(name, 3, 5)).toEqual(whole.slice(3 * columns, 5 * columns));
+      }
+    }
   });
 });

@@ -31,25 +31,12 @@ export function searchClips(
   space: Workspace,
 ): ActivationQuantizer {
   const rows = samples.length / columns;
-  const metric = addMetrics(weights, columns, space);
+  const outputError = measureOutputs(weights, columns, space);
   const difference = new Float32Array(samples.length);
-  const product = new Float32Array(samples.length);
   const lossOf = (clipLow: number, clipHigh: number): number => {
     for (let row = 0; row < rows; row++)
       roundingError(samples, row * columns, columns, clipLow, clipHigh, difference);
-    product.fill(0);
-    subtractProduct(
-      space,
-      { values: product },
-      { values: difference },
-      { values: metric },
-      rows,
-      columns,
-      columns,
-    );
-    let loss = 0;
-    for (let i = 0; i < product.length; i++) loss -= difference[i]! * product[i]!;
-    return loss;
+    return outputError(difference, rows);
   };
   let [clipLow, clipHigh] = [1, 1];
   let least = lossOf(clipLow, clipHigh);
@@ -66,19 +53,57 @@ export function searchClips(
   return { ...PLAIN_QUANTIZER, clipLow, clipHigh };
 }
 
+/** sum |W d|^2 over the rows d of a matrix: by W itself, or by the sum of W^T W where that is smaller. */
+function measureOutputs(
+  weights: readonly Float32Array[],
+  columns: number,
+  space: Workspace,
+): (difference: Float32Array, rows: number) => number {
+  const outputs = weights.reduce((sum, matrix) => sum + matrix.length / columns, 0);
+  const width = Math.min(outputs, columns);
+  const factor =
+    outputs < columns ? negativeTranspose(weights, outputs, columns) : addMetrics(weights, columns, space);
+  return (difference, rows) => {
+    const product = new Float32Array(rows * width);
+    subtractProduct(
+      space,
+      { values: product },
+      { values: difference },
+      { values: factor },
+      rows,
+      width,
+      columns,
+    );
+    let loss = 0;
+    if (outputs < columns) for (const value of product) loss += value * value;
+    else for (let i = 0; i < product.length; i++) loss -= difference[i]! * product[i]!;
+    return loss;
+  };
+}
+
+/** -W^T [columns, outputs] of the matrices one below the other. */
+function negativeTranspose(weights: readonly Float32Array[], outputs: number, columns: number): Float32Array {
+  const transposed = new Float32Array(columns * outputs);
+  let first = 0;
+  for (const matrix of weights) {
+    const rows = matrix.length / columns;
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < columns; column++)
+        transposed[column * outputs + first + row] = -matrix[row * columns + column]!;
+    first += rows;
+  }
+  return transposed;
+}
+
 /** sum W^T W [columns, columns] */
 function addMetrics(weights: readonly Float32Array[], columns: number, space: Workspace): Float32Array {
   const metric = new Float32Array(columns * columns);
   for (const matrix of weights) {
     const rows = matrix.length / columns;
-    const transposed = new Float32Array(matrix.length);
-    for (let row = 0; row < rows; row++)
-      for (let column = 0; column < columns; column++)
-        transposed[column * rows + row] = -matrix[row * columns + column]!;
     subtractProduct(
       space,
       { values: metric },
-      { values: transposed },
+      { values: negativeTranspose([matrix], rows, columns) },
       { values: matrix },
       columns,
       columns,

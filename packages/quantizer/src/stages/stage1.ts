@@ -2,24 +2,15 @@
 //
 // Two streams of hidden states go through the model: the student's, which carries the errors of all layers quantized so far,
 // and, when corrections are asked for, the teacher's, which carries none. A block's linear layers are taken in the order in
-// which they run, those of a common input together. Only the streams and one block are in memory.
-import {
-  type Backend,
-  buildPlan,
-  crossSlot,
-  type ExecutionPlan,
-  inputSlot,
-  type Program,
-  SLOTS,
-  statisticsSlot,
-  teacherSlot,
-} from '@duobit/core';
-import { blockWeights, DuobitError, type TensorData } from '@duobit/format';
+// which they run, those of a common input together. Only the streams, the inputs of one group and one block are in memory.
+import type { Backend } from '@duobit/core';
+import { DuobitError } from '@duobit/format';
 import { pause } from '../abort.ts';
-import { readChecked, runRows, type Stream } from '../calibration/streams.ts';
+import type { Stream } from '../calibration/streams.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { solveSymmetric, subtractProduct, type Workspace } from '../linalg/index.ts';
 import type { LayerMethod, LayerProblem, LayerResult } from '../methods/layer-method.ts';
+import { advanceToGroup, type Flow, type InputStatistics, leaveBlock, listGroups } from './block-flow.ts';
 import type { BlockLayers, BlockStore } from './block-store.ts';
 import { PLAIN_QUANTIZER, searchClips } from './clip-search.ts';
 
@@ -52,9 +43,6 @@ export interface Stage1Run {
 /** Steps of work a block counts as: one a distinct input, and one for the streams' way to the next block. */
 const STEPS = 5;
 
-/** Rows of an input that clips are searched on, about. */
-const SAMPLED_ROWS = 512;
-
 /**
  * Quantizes the linear layers of every block in turn.
  *
@@ -70,32 +58,20 @@ export async function* quantizeBlocks(
   run: Stage1Run = {},
 ): AsyncGenerator<BlockResult> {
   const { blockCount } = checkpoint.architecture;
-  const teacher = options.correction > 0 ? copyStream(stream) : null;
+  const context = { checkpoint, backend, signal: run.signal };
+  const student: Flow = { stream, inputs: [] };
+  const teacher: Flow | null = options.correction > 0 ? { stream: copyStream(stream), inputs: [] } : null;
   for (let block = 0; block < blockCount; block++) {
     const step = (layer: string, done: number) =>
       run.onProgress?.(layer, block * STEPS + done, blockCount * STEPS);
     const kept = await run.store?.load(block, (name) => checkpoint.tensorInfo(name));
     const layers = new Map(kept);
-    const weights = blockWeights(block);
-    const groups = [
-      [weights.q, weights.k, weights.v],
-      [weights.o],
-      [weights.gate, weights.up],
-      [weights.down],
-    ];
+    const groups = kept ? [] : listGroups(block);
     for (const [index, names] of groups.entries()) {
-      if (names.every((name) => layers.has(name))) continue;
       step(names[0]!, index);
-      const inputs = await measureInputs(
-        checkpoint,
-        backend,
-        block,
-        names[0]!,
-        layers,
-        stream,
-        teacher,
-        run.signal,
-      );
+      const inputs = await advanceToGroup(context, block, index, layers, student, teacher);
+      checkStatistics(checkpoint, names[0]!, inputs.gram);
+      if (inputs.cross) checkStatistics(checkpoint, names[0]!, inputs.cross);
       const results = new Map<string, LayerResult>();
       const errors = new Map<string, number>();
       for (const name of names) {
@@ -117,10 +93,10 @@ export async function* quantizeBlocks(
         layers.set(name, { result, error: errors.get(name)!, activation });
     }
     if (!kept) await run.store?.save(block, layers);
-    step(`block ${block}`, groups.length);
+    step(`block ${block}`, STEPS - 1);
     if (block + 1 < blockCount) {
-      await advance(checkpoint, backend, block, layers, stream, run.signal);
-      if (teacher) await advance(checkpoint, backend, block, new Map(), teacher, run.signal);
+      await leaveBlock(context, block, layers, student);
+      if (teacher) await leaveBlock(context, block, new Map(), teacher);
     }
     yield { block, layers };
   }
@@ -129,154 +105,6 @@ export async function* quantizeBlocks(
 
 function copyStream(stream: Stream): Stream {
   return { ...stream, windows: stream.windows.map((window) => window.slice()) };
-}
-
-interface InputStatistics {
-  /** H [K, K] */
-  readonly gram: Float32Array;
-  /** C^T [K, K]: sum of x_i t_j; null without a teacher. */
-  readonly cross: Float32Array | null;
-  /** Some rows of the inputs [samples, K]. */
-  readonly samples: Float32Array;
-}
-
-/** Runs all windows as far as the input of a weight and sums up what it sees there. */
-async function measureInputs(
-  checkpoint: Checkpoint,
-  backend: Backend,
-  block: number,
-  weight: string,
-  layers: BlockLayers,
-  stream: Stream,
-  teacher: Stream | null,
-  signal: AbortSignal | undefined,
-): Promise<InputStatistics> {
-  const statistics = teacher ? 'cross' : 'gram';
-  const student = await prepareBlock(
-    checkpoint,
-    backend,
-    block,
-    layers,
-    stream,
-    (plan) => cutBefore(plan, weight),
-    statistics,
-  );
-  const guide =
-    teacher &&
-    (await prepareBlock(checkpoint, backend, block, new Map(), teacher, (plan) => cutBefore(plan, weight)));
-  const samples: Float32Array[] = [];
-  const runs =
-    stream.windows.length * Math.ceil(stream.windows[0]!.length / stream.hiddenSize / stream.maxRows);
-  try {
-    for (const [index, window] of stream.windows.entries()) {
-      await pause(signal);
-      await runRows(window, stream.hiddenSize, async (part, rows, position) => {
-        if (teacher && guide) {
-          const start = position * stream.hiddenSize;
-          await runPart(guide, teacher.windows[index]!.subarray(start, start + part.length), rows, position);
-          await student.write(teacherSlot(weight), await guide.read(inputSlot(weight)));
-        }
-        await runPart(student, part, rows, position);
-        samples.push(
-          ...pickRows(await student.read(inputSlot(weight)), rows, Math.ceil(SAMPLED_ROWS / runs)),
-        );
-      });
-    }
-    const gram = await student.read(statisticsSlot(weight));
-    const cross = teacher ? await student.read(crossSlot(weight)) : null;
-    checkStatistics(checkpoint, weight, gram);
-    if (cross) checkStatistics(checkpoint, weight, cross);
-    return { gram, cross, samples: joinRows(samples) };
-  } finally {
-    await student.dispose();
-    await guide?.dispose();
-  }
-}
-
-/** The streams' way through a block whose layers are quantized where `layers` has them. */
-async function advance(
-  checkpoint: Checkpoint,
-  backend: Backend,
-  block: number,
-  layers: BlockLayers,
-  stream: Stream,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const program = await prepareBlock(checkpoint, backend, block, layers, stream, (plan) => plan);
-  try {
-    for (const window of stream.windows) {
-      await pause(signal);
-      await runRows(window, stream.hiddenSize, async (part, rows, position) => {
-        await runPart(program, part, rows, position);
-        part.set(await program.read(SLOTS.residual));
-      });
-    }
-  } finally {
-    await program.dispose();
-  }
-}
-
-async function prepareBlock(
-  checkpoint: Checkpoint,
-  backend: Backend,
-  block: number,
-  layers: BlockLayers,
-  stream: Stream,
-  cut: (plan: ExecutionPlan) => ExecutionPlan,
-  statistics: 'none' | 'gram' | 'cross' = 'none',
-): Promise<Program> {
-  const read = async (name: string): Promise<TensorData> => {
-    const layer = layers.get(name);
-    if (!layer) return readChecked(checkpoint, name);
-    return {
-      info: { ...checkpoint.tensorInfo(name), encoding: { kind: 'f32' } },
-      planes: { dense: new Uint8Array(layer.result.approximation.buffer as ArrayBuffer) },
-    };
-  };
-  const plan = cut(buildPlan(checkpoint, { section: { block }, statistics, activations: 'f16' }));
-  const longest = Math.max(...stream.windows.map((window) => window.length / stream.hiddenSize));
-  return backend.prepare(plan, read, { capacity: longest, maxRows: Math.min(stream.maxRows, longest) });
-}
-
-/** A block's plan up to where a weight is first used, with the statistics of that weight's input alone. */
-function cutBefore(plan: ExecutionPlan, weight: string): ExecutionPlan {
-  const wanted = [statisticsSlot(weight), crossSlot(weight)];
-  const end = plan.operations.findIndex((operation) => 'weight' in operation && operation.weight === weight);
-  const operations = plan.operations
-    .slice(0, end)
-    .filter((operation) => operation.op !== 'accumulateGram' || wanted.includes(operation.out));
-  const dropped = (slot: string) =>
-    /^(stat|cross|teacher):/.test(slot) && ![...wanted, teacherSlot(weight)].includes(slot);
-  return {
-    ...plan,
-    operations,
-    slots: Object.fromEntries(Object.entries(plan.slots).filter(([name]) => !dropped(name))),
-  };
-}
-
-/** `count` rows of a matrix, spread evenly. */
-function pickRows(matrix: Float32Array, rows: number, count: number): Float32Array[] {
-  const columns = matrix.length / rows;
-  const picked = Math.min(rows, count);
-  return Array.from({ length: picked }, (_, i) => {
-    const row = Math.floor((i * rows) / picked);
-    return matrix.slice(row * columns, (row + 1) * columns);
-  });
-}
-
-function joinRows(rows: readonly Float32Array[]): Float32Array {
-  const joined = new Float32Array(rows.reduce((sum, row) => sum + row.length, 0));
-  let at = 0;
-  for (const row of rows) {
-    joined.set(row, at);
-    at += row.length;
-  }
-  return joined;
-}
-
-async function runPart(program: Program, part: Float32Array, rows: number, position: number): Promise<void> {
-  await program.write(SLOTS.residual, part);
-  await program.run({ rows, position, logits: 'none' });
 }
 
 function checkStatistics(checkpoint: Checkpoint, weight: string, sums: Float32Array): void {
