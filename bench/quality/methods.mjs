@@ -1,7 +1,7 @@
 // What the quality results compare: baselines as their papers have them, W(1+1), and W(1+1) with one part changed.
 import { createMethod, createW11LayerMethod, W11_DEFAULTS } from '@duobit/quantizer';
 
-const OURS = { correction: 1, correctionDamping: 0.05, clips: 'search' };
+const OURS = { correction: 1, correctionDamping: 0.05, clips: 'search', activations: 'f16' };
 /** No baseline's paper corrects towards the teacher. Clips are searched for all, so that 4-bit inputs compare. */
 const THEIRS = { ...OURS, correction: 0 };
 
@@ -62,5 +62,6 @@ export const METHODS = [
   ours('halves', 'lower and upper levels paired', { fit: { pairing: 'halves' } }),
   ours('damping-10', 'damping 10 %', { fit: { damping: 0.1 } }),
   ours('damping-0.1', 'damping 0.1 %', { fit: { damping: 0.001 } }),
+  ours('on-codes', 'fitted to 4-bit inputs', { stage: { activations: 'a4' } }),
   ours('no-clips', 'clips 1', { stage: { clips: 'none' } }),
 ];

@@ -62,6 +62,8 @@ export interface FitOptions extends Omit<W11LayerOptions, 'groupSize' | 'offsets
   readonly correctionDamping: number;
   /** Search the clips of each input's 4-bit quantizer, or cover each row's whole range. */
   readonly clips: 'search' | 'none';
+  /** What layers are fitted to: unquantized inputs ('f16', the default), or what their 4-bit codes stand for ('a4'). */
+  readonly activations: 'f16' | 'a4';
 }
 
 export interface ResolvedOptions {
@@ -98,8 +100,18 @@ export function resolveOptions(options: QuantizeOptions): ResolvedOptions {
 
 function resolveFit(given: Partial<FitOptions> = {}): FitOptions {
   const { groupSize: _, offsets: __, ...defaults } = W11_DEFAULTS;
-  const fit = { ...defaults, correction: 1, correctionDamping: 0.05, clips: 'search' as const, ...given };
-  const oneOf = (name: 'importance' | 'fit' | 'pairing' | 'clips', values: readonly string[]): void => {
+  const fit = {
+    ...defaults,
+    correction: 1,
+    correctionDamping: 0.05,
+    clips: 'search' as const,
+    activations: 'f16' as const,
+    ...given,
+  };
+  const oneOf = (
+    name: 'importance' | 'fit' | 'pairing' | 'clips' | 'activations',
+    values: readonly string[],
+  ): void => {
     if (!values.includes(fit[name]))
       throw badOption(`fit.${name}`, `is '${fit[name]}'`, `Use one of: ${values.join(', ')}`);
   };
@@ -107,6 +119,7 @@ function resolveFit(given: Partial<FitOptions> = {}): FitOptions {
   oneOf('fit', ['exact', 'em']);
   oneOf('pairing', ['nested', 'halves']);
   oneOf('clips', ['search', 'none']);
+  oneOf('activations', ['f16', 'a4']);
   for (const name of ['damping', 'correction', 'correctionDamping'] as const)
     if (!(fit[name] >= 0 && fit[name] <= 1)) throw badOption(`fit.${name}`, `is ${fit[name]}`, 'Use 0 to 1');
   if (!Number.isInteger(fit.turns) || fit.turns < 0 || fit.turns > 100)

@@ -54,18 +54,18 @@ export async function calibrateLayers(
   const folder = options.workFolder === undefined ? `${outPath}.work` : options.workFolder;
   const store = folder === null ? createMemoryStore() : await createBlockStore(folder, identity);
   const places = new Map<string, number>();
-  const activations = new Map<string, ActivationQuantizer>();
+  const quantizers = new Map<string, ActivationQuantizer>();
   try {
     const space = await Workspace.create();
     const stream = await embedWindows(checkpoint, backend, windows, signal);
     const method = createW11LayerMethod({ ...fit, groupSize, offsets });
-    const { correction, correctionDamping, clips } = fit;
+    const { correction, correctionDamping, clips, activations } = fit;
     const blocks = quantizeBlocks(
       checkpoint,
       backend,
       space,
       stream,
-      { method, correction, correctionDamping, clips },
+      { method, correction, correctionDamping, clips, activations },
       {
         signal,
         store,
@@ -76,7 +76,7 @@ export async function calibrateLayers(
     for await (const { block, layers } of blocks)
       for (const [name, { activation }] of layers) {
         places.set(name, block);
-        activations.set(name, activation);
+        quantizers.set(name, activation);
       }
   } finally {
     await own?.dispose();
@@ -86,7 +86,7 @@ export async function calibrateLayers(
     tokens: windows.length * windows[0]!.length,
     tokensSha256,
     recipe,
-    activationOf: (name) => activations.get(name)!,
+    activationOf: (name) => quantizers.get(name)!,
     async take(name) {
       if (!layers.has(name)) {
         const kept = await store.load(places.get(name)!, (layer) => checkpoint.tensorInfo(layer));

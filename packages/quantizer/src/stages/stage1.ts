@@ -4,15 +4,16 @@
 // and, when corrections are asked for, the teacher's, which carries none. A block's linear layers are taken in the order in
 // which they run, those of a common input together. Only the streams, the inputs of one group and one block are in memory.
 import type { Backend } from '@duobit/core';
-import { DuobitError } from '@duobit/format';
+import type { ActivationQuantizer } from '@duobit/format';
 import { pause } from '../abort.ts';
 import type { Stream } from '../calibration/streams.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { solveSymmetric, subtractProduct, type Workspace } from '../linalg/index.ts';
 import type { LayerMethod, LayerProblem, LayerResult } from '../methods/layer-method.ts';
-import { advanceToGroup, type Flow, type InputStatistics, leaveBlock, listGroups } from './block-flow.ts';
+import { advance, type Flow, listGroups } from './block-flow.ts';
 import type { BlockLayers, BlockStore } from './block-store.ts';
 import { PLAIN_QUANTIZER, searchClips } from './clip-search.ts';
+import { checkStatistics, type InputStatistics, measureInputs, sampleRows } from './input-statistics.ts';
 
 export interface Stage1Options {
   readonly method: LayerMethod;
@@ -26,6 +27,8 @@ export interface Stage1Options {
   readonly correctionDamping: number;
   /** 'search' for the clips of each input that cost the least; 'none' covers each row's whole range. */
   readonly clips: 'search' | 'none';
+  /** What layers are fitted to: unquantized inputs, or what the 4-bit codes of their inputs stand for. */
+  readonly activations: 'f16' | 'a4';
 }
 
 export interface BlockResult {
@@ -39,6 +42,9 @@ export interface Stage1Run {
   /** Keeps each block as it is done; blocks that an earlier run kept are taken as they are. */
   readonly store?: BlockStore | undefined;
 }
+
+/** Rows of an input that clips are searched on, about. */
+const SAMPLED_ROWS = 512;
 
 /** Steps of work a block counts as: one a distinct input, and one for the streams' way to the next block. */
 const STEPS = 5;
@@ -58,7 +64,7 @@ export async function* quantizeBlocks(
   run: Stage1Run = {},
 ): AsyncGenerator<BlockResult> {
   const { blockCount } = checkpoint.architecture;
-  const context = { checkpoint, backend, signal: run.signal };
+  const context = { checkpoint, backend, signal: run.signal, activations: options.activations };
   const student: Flow = { stream, inputs: [] };
   const teacher: Flow | null = options.correction > 0 ? { stream: copyStream(stream), inputs: [] } : null;
   for (let block = 0; block < blockCount; block++) {
@@ -69,34 +75,43 @@ export async function* quantizeBlocks(
     const groups = kept ? [] : listGroups(block);
     for (const [index, names] of groups.entries()) {
       step(names[0]!, index);
-      const inputs = await advanceToGroup(context, block, index, layers, student, teacher);
-      checkStatistics(checkpoint, names[0]!, inputs.gram);
-      if (inputs.cross) checkStatistics(checkpoint, names[0]!, inputs.cross);
+      await advance(context, block, index, layers, student);
+      if (teacher) await advance(context, block, index, new Map(), teacher);
+      const columns = checkpoint.tensorInfo(names[0]!).shape[1]!;
+      const samples = sampleRows(student.inputs, columns, SAMPLED_ROWS);
+      const clipsFor = (matrices: readonly Float32Array[]): ActivationQuantizer =>
+        options.clips === 'none' ? PLAIN_QUANTIZER : searchClips(samples, columns, matrices, space);
+      const originals = await Promise.all(names.map((name) => checkpoint.readF32(name)));
+      // What codes stand for can only be measured once the clips are known, so these go by the checkpoint's weights.
+      const known = options.activations === 'a4' ? clipsFor(originals) : null;
+      const inputs = await measureInputs(backend, student.inputs, teacher?.inputs ?? null, {
+        columns,
+        maxRows: stream.maxRows,
+        quantizer: known,
+        signal: run.signal,
+      });
+      checkStatistics(inputs, columns, { source: checkpoint.name, where: names[0]! });
       const results = new Map<string, LayerResult>();
       const errors = new Map<string, number>();
-      for (const name of names) {
+      for (const [i, name] of names.entries()) {
         await pause(run.signal);
-        const [rows, columns] = checkpoint.tensorInfo(name).shape as [number, number];
-        const original = await checkpoint.readF32(name);
+        const original = originals[i]!;
+        const rows = original.length / columns;
         const target = inputs.cross ? correct(original, rows, columns, inputs, options, space) : original;
         const problem = { name, rows, columns, weights: target, hessian: inputs.gram };
         const result = options.method.quantize(problem, space);
         results.set(name, result);
         errors.set(name, outputError(original, result.approximation, problem, space));
       }
-      const matrices = [...results.values()].map(({ approximation }) => approximation);
-      const activation =
-        options.clips === 'none'
-          ? PLAIN_QUANTIZER
-          : searchClips(inputs.samples, checkpoint.tensorInfo(names[0]!).shape[1]!, matrices, space);
+      const activation = known ?? clipsFor([...results.values()].map(({ approximation }) => approximation));
       for (const [name, result] of results)
         layers.set(name, { result, error: errors.get(name)!, activation });
     }
     if (!kept) await run.store?.save(block, layers);
     step(`block ${block}`, STEPS - 1);
     if (block + 1 < blockCount) {
-      await leaveBlock(context, block, layers, student);
-      if (teacher) await leaveBlock(context, block, new Map(), teacher);
+      await advance(context, block, null, layers, student);
+      if (teacher) await advance(context, block, null, new Map(), teacher);
     }
     yield { block, layers };
   }
@@ -105,21 +120,6 @@ export async function* quantizeBlocks(
 
 function copyStream(stream: Stream): Stream {
   return { ...stream, windows: stream.windows.map((window) => window.slice()) };
-}
-
-function checkStatistics(checkpoint: Checkpoint, weight: string, sums: Float32Array): void {
-  const broken = sums.findIndex((sum) => !Number.isFinite(sum));
-  if (broken < 0) return;
-  const side = Math.sqrt(sums.length);
-  throw new DuobitError(
-    'CALIBRATION_NOT_FINITE',
-    `inputs ${Math.floor(broken / side)} and ${broken % side} of the layer have the sum of products ${sums[broken]} on the calibration text`,
-    {
-      source: checkpoint.name,
-      where: weight,
-      remedy: 'Check the checkpoint for overflowing or broken weights',
-    },
-  );
 }
 
 /**
