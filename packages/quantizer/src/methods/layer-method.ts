@@ -2,6 +2,7 @@
 // every baseline have this shape, so that calibration, error streams, accounting and evaluation are written once.
 import type { Encoding, TensorData } from '@duobit/format';
 import type { Workspace } from '../linalg/index.ts';
+import type { W11LayerOptions } from './w11-layer-method.ts';
 
 export interface LayerProblem {
   /** Hugging Face name of the weight, for messages. */
@@ -35,6 +36,8 @@ export interface LayerResult {
 export interface LayerMethod {
   /** As results name it: 'w11', 'gptq-4', … */
   readonly name: string;
+  /** What makes the same method on another thread, when it quantizes rows independently of each other. */
+  readonly rowOptions?: W11LayerOptions;
   /** @throws DuobitError `QUANTIZE_OUT_OF_RANGE`, `LINALG_NOT_FINITE`, `LINALG_NOT_DEFINITE` */
   quantize(problem: LayerProblem, space: Workspace): LayerResult;
 }

@@ -50,7 +50,11 @@ export const W11_DEFAULTS: W11LayerOptions = {
 
 export function createW11LayerMethod(options: W11LayerOptions): LayerMethod {
   const fitter = new LevelFitter(options.groupSize);
-  return { name: 'w11', quantize: (problem, space) => quantizeLayer(problem, space, options, fitter) };
+  return {
+    name: 'w11',
+    rowOptions: options,
+    quantize: (problem, space) => quantizeLayer(problem, space, options, fitter),
+  };
 }
 
 function quantizeLayer(
@@ -84,7 +88,7 @@ function quantizeLayer(
     };
     for (let turn = 0; turn < turns; turn++) {
       refitLevels(space, quantized, { symmetric: !offsets });
-      if (descend(space, quantized) === 0) break;
+      descend(space, quantized);
     }
     refitLevels(space, quantized, { symmetric: !offsets });
     sortLevels(levels, codes, { rows, columns, groupSize });

@@ -10,6 +10,7 @@ import type { Stream } from '../calibration/streams.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { solveSymmetric, subtractProduct, type Workspace } from '../linalg/index.ts';
 import type { LayerMethod, LayerProblem, LayerResult } from '../methods/layer-method.ts';
+import { RowWorkers } from '../methods/row-workers.ts';
 import { advance, type Flow, listGroups } from './block-flow.ts';
 import type { BlockLayers, BlockStore } from './block-store.ts';
 import { PLAIN_QUANTIZER, searchClips } from './clip-search.ts';
@@ -67,53 +68,58 @@ export async function* quantizeBlocks(
   const context = { checkpoint, backend, signal: run.signal, activations: options.activations };
   const student: Flow = { stream, inputs: [] };
   const teacher: Flow | null = options.correction > 0 ? { stream: copyStream(stream), inputs: [] } : null;
-  for (let block = 0; block < blockCount; block++) {
-    const step = (layer: string, done: number) =>
-      run.onProgress?.(layer, block * STEPS + done, blockCount * STEPS);
-    const kept = await run.store?.load(block, (name) => checkpoint.tensorInfo(name));
-    const layers = new Map(kept);
-    const groups = kept ? [] : listGroups(block);
-    for (const [index, names] of groups.entries()) {
-      step(names[0]!, index);
-      await advance(context, block, index, layers, student);
-      if (teacher) await advance(context, block, index, new Map(), teacher);
-      const columns = checkpoint.tensorInfo(names[0]!).shape[1]!;
-      const samples = sampleRows(student.inputs, columns, SAMPLED_ROWS);
-      const clipsFor = (matrices: readonly Float32Array[]): ActivationQuantizer =>
-        options.clips === 'none' ? PLAIN_QUANTIZER : searchClips(samples, columns, matrices, space);
-      const originals = await Promise.all(names.map((name) => checkpoint.readF32(name)));
-      // What codes stand for can only be measured once the clips are known, so these go by the checkpoint's weights.
-      const known = options.activations === 'a4' ? clipsFor(originals) : null;
-      const inputs = await measureInputs(backend, student.inputs, teacher?.inputs ?? null, {
-        columns,
-        maxRows: stream.maxRows,
-        quantizer: known,
-        signal: run.signal,
-      });
-      checkStatistics(inputs, columns, { source: checkpoint.name, where: names[0]! });
-      const results = new Map<string, LayerResult>();
-      const errors = new Map<string, number>();
-      for (const [i, name] of names.entries()) {
-        await pause(run.signal);
-        const original = originals[i]!;
-        const rows = original.length / columns;
-        const target = inputs.cross ? correct(original, rows, columns, inputs, options, space) : original;
-        const problem = { name, rows, columns, weights: target, hessian: inputs.gram };
-        const result = options.method.quantize(problem, space);
-        results.set(name, result);
-        errors.set(name, outputError(original, result.approximation, problem, space));
+  const workers = await RowWorkers.start(backend.threads);
+  try {
+    for (let block = 0; block < blockCount; block++) {
+      const step = (layer: string, done: number) =>
+        run.onProgress?.(layer, block * STEPS + done, blockCount * STEPS);
+      const kept = await run.store?.load(block, (name) => checkpoint.tensorInfo(name));
+      const layers = new Map(kept);
+      const groups = kept ? [] : listGroups(block);
+      for (const [index, names] of groups.entries()) {
+        step(names[0]!, index);
+        await advance(context, block, index, layers, student);
+        if (teacher) await advance(context, block, index, new Map(), teacher);
+        const columns = checkpoint.tensorInfo(names[0]!).shape[1]!;
+        const samples = sampleRows(student.inputs, columns, SAMPLED_ROWS);
+        const clipsFor = (matrices: readonly Float32Array[]): ActivationQuantizer =>
+          options.clips === 'none' ? PLAIN_QUANTIZER : searchClips(samples, columns, matrices, space);
+        const originals = await Promise.all(names.map((name) => checkpoint.readF32(name)));
+        // What codes stand for can only be measured once the clips are known, so these go by the checkpoint's weights.
+        const known = options.activations === 'a4' ? clipsFor(originals) : null;
+        const inputs = await measureInputs(backend, student.inputs, teacher?.inputs ?? null, {
+          columns,
+          maxRows: stream.maxRows,
+          quantizer: known,
+          signal: run.signal,
+        });
+        checkStatistics(inputs, columns, { source: checkpoint.name, where: names[0]! });
+        const results = new Map<string, LayerResult>();
+        const errors = new Map<string, number>();
+        for (const [i, name] of names.entries()) {
+          await pause(run.signal);
+          const original = originals[i]!;
+          const rows = original.length / columns;
+          const target = inputs.cross ? correct(original, rows, columns, inputs, options, space) : original;
+          const problem = { name, rows, columns, weights: target, hessian: inputs.gram };
+          const result = await workers.quantize(options.method, problem, space);
+          results.set(name, result);
+          errors.set(name, outputError(original, result.approximation, problem, space));
+        }
+        const activation = known ?? clipsFor([...results.values()].map(({ approximation }) => approximation));
+        for (const [name, result] of results)
+          layers.set(name, { result, error: errors.get(name)!, activation });
       }
-      const activation = known ?? clipsFor([...results.values()].map(({ approximation }) => approximation));
-      for (const [name, result] of results)
-        layers.set(name, { result, error: errors.get(name)!, activation });
+      if (!kept) await run.store?.save(block, layers);
+      step(`block ${block}`, STEPS - 1);
+      if (block + 1 < blockCount) {
+        await advance(context, block, null, layers, student);
+        if (teacher) await advance(context, block, null, new Map(), teacher);
+      }
+      yield { block, layers };
     }
-    if (!kept) await run.store?.save(block, layers);
-    step(`block ${block}`, STEPS - 1);
-    if (block + 1 < blockCount) {
-      await advance(context, block, null, layers, student);
-      if (teacher) await advance(context, block, null, new Map(), teacher);
-    }
-    yield { block, layers };
+  } finally {
+    await workers.dispose();
   }
   run.onProgress?.('done', blockCount * STEPS, blockCount * STEPS);
 }
