@@ -223,7 +223,7 @@ export interface Manifest {
 
 /** The bytes of one tensor's planes. Each array owns its buffer. */
 export interface TensorData {
-  readonly info: Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation'>;
+  readonly info: Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
   readonly planes: Readonly<Partial<Record<PlaneRole, Uint8Array<ArrayBuffer>>>>;
 }
 
@@ -237,7 +237,7 @@ export interface ModelSource {
   readonly specialTokens: SpecialTokens;
   /** Names in the order of first use. */
   readonly tensorNames: readonly string[];
-  tensorInfo(name: string): Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation'>;
+  tensorInfo(name: string): Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
   readTensor(name: string): Promise<TensorData>;
   /** Bytes of an asset or null when the model has none of that role. */
   readAsset(role: AssetRole): Promise<Uint8Array<ArrayBuffer> | null>;
