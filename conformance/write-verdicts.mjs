@@ -3,6 +3,7 @@
 //     of a damaged file, fixtures/good/BASE.duo with the patches written over it, in order, then cut to the size or filled
 //     up with zero bytes, without data files beside it
 //   { good, canonical: sorted codes of the check of the form, content_sha256 }  of fixtures/good/GOOD.duo
+//   { row, rotated }  f32 values as hexadecimal bytes, and what rotation of an input makes of them
 //   { quantizer, row, low, step, codes, values }  of a row of activations; NaN is null, quantizer has the schema's names
 // Options: --mutants N, default 5000, of the first kind; --seed N, default 1; --out FILE
 // Three quarters of the damage are repaired up to the hashes that cover it, so that they reach the rules behind them.
@@ -16,7 +17,8 @@ import { bundleSource } from '../scripts/bundle-source.mjs';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const GOOD = join(ROOT, 'fixtures/good');
 const ROWS = 500;
-const BASES = ['activations', 'dense', 'eight-bit-parts', 'integers', 'optional-parts', 'w11'];
+const ROTATIONS = 100;
+const BASES = ['activations', 'dense', 'eight-bit-parts', 'integers', 'optional-parts', 'rotated', 'w11'];
 const CHUNK = 4194304;
 const HASH = 56;
 
@@ -35,6 +37,7 @@ const {
   decodeActivations,
   openContainer,
   quantizeActivations,
+  rotateInput,
   validateContainer,
 } = await import(pathToFileURL(bundle).href);
 
@@ -152,6 +155,17 @@ async function describeGood(name) {
   return { good: name, canonical, content_sha256: digest };
 }
 
+/** A row of any length, so that it is mostly not a power of two, with values far apart. */
+function describeRotation() {
+  const row = Float32Array.from(
+    { length: 1 + random(200) },
+    () => (random(2 ** 30) / 2 ** 26 - 8) * pick([1, 1, 1000, 2 ** -140]),
+  );
+  const given = Buffer.from(row.slice().buffer).toString('hex');
+  rotateInput(row);
+  return { row: given, rotated: Buffer.from(row.buffer).toString('hex') };
+}
+
 /** A row with ties, equal values or values that are not finite in it, and a quantizer of each kind. */
 function describeRow() {
   const scale = pick([1, 1, 2 ** -140, 1e38, 0.1]);
@@ -188,6 +202,7 @@ const names = readdirSync(GOOD).filter((name) => name.endsWith('.duo'));
 const lines = [];
 for (const name of names.sort()) lines.push(JSON.stringify(await describeGood(name.slice(0, -4))));
 for (let index = 0; index < ROWS; index += 1) lines.push(JSON.stringify(describeRow()));
+for (let index = 0; index < ROTATIONS; index += 1) lines.push(JSON.stringify(describeRotation()));
 for (let index = 0; index < Number(options.mutants); index += 1) {
   const file = pick(files);
   const area = random(8);

@@ -19,10 +19,19 @@ from typing import Any
 from duobit_reader import DuobitError, MemorySource, Source, open_container, validate_container
 from duobit_reader.activation import decode_row, quantize_row
 from duobit_reader.digest import content_digest
+from duobit_reader.rotation import rotate_row
 
 GOOD = Path(__file__).resolve().parents[2] / "fixtures" / "good"
 SHOWN = 20
 Verdict = dict[str, Any]
+
+
+def _row(text: str) -> list[float]:
+    return [value for (value,) in struct.iter_unpack("<f", bytes.fromhex(text))]
+
+
+def _hex(row: list[float]) -> str:
+    return struct.pack(f"<{len(row)}f", *row).hex()
 
 
 class Judge:
@@ -34,6 +43,8 @@ class Judge:
     def judge(self, verdict: Verdict) -> Verdict:
         if "base" in verdict:
             return self.judge_damaged(verdict["base"], verdict["patches"], verdict["size"])
+        if "rotated" in verdict:
+            return {"rotated": _hex(rotate_row(_row(verdict["row"])))}
         return self.judge_good(verdict["good"]) if "good" in verdict else self.judge_row(verdict)
 
     def judge_damaged(self, name: str, patches: list[tuple[int, str]], size: int) -> Verdict:
@@ -61,7 +72,7 @@ class Judge:
         return {"canonical": codes, "content_sha256": digest}
 
     def judge_row(self, verdict: Verdict) -> Verdict:
-        row = [value for (value,) in struct.iter_unpack("<f", bytes.fromhex(verdict["row"]))]
+        row = _row(verdict["row"])
         low, step, codes = quantize_row(row, verdict["quantizer"])
         values = decode_row(low, step, codes, verdict["quantizer"])
         low, step, *values = [None if math.isnan(value) else value for value in (low, step, *values)]

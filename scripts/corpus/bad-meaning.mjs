@@ -93,6 +93,9 @@ const READABLE = [
     editTensor((tensor) => Object.assign(tensor, { encoding: 'partial_binary', flags: 0 })),
   ),
   future('activation-scheme', 'ACT-1 EVO-5', 'ACTIVATION_UNSUPPORTED', activation({ scheme: 2 })),
+  future('input-rotation', 'ROT-1 EVO-5', 'INPUT_ROTATION_UNSUPPORTED', {
+    what: { encodings: { 'q_proj.weight': { input_rotation: 2 } } },
+  }),
   fault('activation-8-bits', 'ACT-1', 'ACTIVATION_UNSUPPORTED', activation({ bits: 8 })),
   fault('slope-without-knee', 'ACT-3', 'ACTIVATION_INVALID', activation({ slope_ratio: 2 })),
   fault('three-plane-scales', 'ACT-4', 'ACTIVATION_INVALID', activation({ plane_scales: [1, 2, 4] })),
@@ -241,6 +244,39 @@ const ENTRIES = [
       activation: { scheme: 'dynamic_asymmetric', bits: 4, clip_low: 1, clip_high: 1 },
     }),
   ),
+  fault(
+    'rotation-on-vector',
+    'ROT-3 TEN-8',
+    'INPUT_ROTATION_INVALID',
+    extra({ shape: [2], input_rotation: 'hadamard' }),
+  ),
+  fault('rotation-on-embedding', 'ROT-3', 'INPUT_ROTATION_INVALID', {
+    what: { encodings: { 'embed_tokens.weight': { input_rotation: 'hadamard' } } },
+  }),
+  fault('rotation-on-head', 'ROT-3', 'INPUT_ROTATION_INVALID', {
+    what: {
+      architecture: { tied_head: false },
+      encodings: { 'lm_head.weight': { input_rotation: 'hadamard' } },
+    },
+  }),
+  fault(
+    'rotation-too-wide',
+    'ROT-3',
+    'INPUT_ROTATION_INVALID',
+    extra({
+      shape: [1, 2 ** 29 + 1],
+      encoding: 999,
+      planes: [['dense', bytes(1)]],
+      input_rotation: 'hadamard',
+    }),
+  ),
+  fault('rotation-without-feature', 'ROT-2', 'FEATURE_MISMATCH', {
+    what: { encodings: { 'q_proj.weight': { input_rotation: 'hadamard' } } },
+    tree: (_, model) => (model.incompatible = 0n),
+  }),
+  fault('feature-without-rotation', 'ROT-2', 'FEATURE_MISMATCH', {
+    tree: (_, model) => (model.incompatible = 2n),
+  }),
   fault(
     'block-missing',
     'TEN-5',

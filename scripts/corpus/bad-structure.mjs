@@ -60,7 +60,7 @@ const PREAMBLE = [
     'incompatible-feature',
     'PRE-10 EVO-5',
     'FEATURE_UNSUPPORTED',
-    alone((view) => view.setBigUint64(40, 2n, true)),
+    alone((view) => view.setBigUint64(40, 4n, true)),
   ),
 ];
 

@@ -128,6 +128,23 @@ export function listGood() {
       },
       false,
     ),
+    good('rotated', 'TEN-8 ROT-1 ROT-2 ROT-3 ROT-4 ENC-1 EVO-9 CAN-6', {
+      encodings: {
+        'q_proj.weight': { ...W11, activation: activation(), input_rotation: 'hadamard' },
+        'k_proj.weight': { ...W11, input_rotation: 'hadamard' },
+        'o_proj.weight': { encoding: 'int8', group_size: 32, input_rotation: 'hadamard' },
+        // 12 columns, no power of two.
+        'down_proj.weight': { input_rotation: 'hadamard' },
+      },
+      tensors: [{ name: 'other.weight', shape: [2, 1], encoding: 'f32', input_rotation: 'hadamard' }],
+      seed: 9,
+    }),
+    good('rotated-sharded', 'ROT-2 SHD-1', {
+      encodings: { 'gate_proj.weight': { ...W11, input_rotation: 'hadamard' } },
+      dataFiles: ['rotated-sharded-00001.duodata'],
+      files: { embedding: 1, 'block.0': 1, head: 1 },
+      seed: 10,
+    }),
     good(
       'optional-parts',
       'ARC-2 ARC-9 ARC-10 ARC-11 TOK-1 TOK-3 AST-1 AST-2 AST-4 AST-5 KVC-1 KVC-2 PRV-1 MET-1 NAM-1 STR-19 CAN-4',

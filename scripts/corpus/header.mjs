@@ -202,7 +202,7 @@ function fieldToJson(field, value) {
   const scalar = (item) => (field.type === 'ulong' ? String(item) : item);
   if (kind === 'scalar' && absent) return field.nullable ? null : field.type === 'bool' ? false : scalar(0);
   if (kind === 'enum') {
-    const number = typeof value === 'number' ? value : SCHEMA.enums[field.type][value ?? 'unspecified'];
+    const number = typeof value === 'number' ? value : (SCHEMA.enums[field.type][value] ?? 0);
     return Object.entries(SCHEMA.enums[field.type]).find(([, known]) => known === number)?.[0] ?? number;
   }
   if (absent) return kind === 'tables' || kind === 'scalars' ? [] : null;

@@ -125,6 +125,7 @@ export function makeModel(what = {}) {
       planes: stored.map(([role, bytes]) => ({ role, ...place(nameOf(tensor.name), bytes) })),
     };
   });
+  const rotated = tensors.some((tensor) => tensor.input_rotation !== undefined);
   const model = {
     segments: segments.map(({ length, parts }) => {
       const bytes = new Uint8Array(length);
@@ -133,9 +134,9 @@ export function makeModel(what = {}) {
     }),
     files: segments.map(({ name }) => what.files?.[name] ?? 0),
     dataFiles: what.dataFiles ?? [],
-    incompatible: (what.dataFiles ?? []).length > 0 ? 1n : 0n,
+    incompatible: (what.dataFiles?.length > 0 ? 1n : 0n) | (rotated ? 2n : 0n),
     compatible: what.compatible ?? 0n,
-    minor: what.minor ?? 0,
+    minor: what.minor ?? (rotated ? 1 : 0),
     order: what.order ?? 'canonical',
     tree: {
       architecture,

@@ -1,4 +1,4 @@
-"""Activation quantizers: section 10 (ACT-7, ACT-8). Every step is rounded to f32; codes are compared exactly."""
+"""Activation quantizers: section 10.1 (ACT-7, ACT-8). Every step is rounded to f32; codes are compared exactly."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from .errors import Report
 from .layout import list_items
-from .preamble import Preamble, header_hash
+from .preamble import DATA_FILES, INPUT_ROTATIONS, Preamble, header_hash
+from .rules import has_rotations
 from .schema import LIMITS, ROOT, TABLES, Field, align
 
 Tree = dict[str, Any]
@@ -121,8 +122,10 @@ def encode_header(model: Tree, file_length: int) -> bytes:
     body = b"".join(reversed(builder.pieces))
     length = len(body) + 120
     base = align(length, LIMITS["segmentAlignment"])
-    major, minor = LIMITS["formatMajor"], LIMITS["formatMinor"]
-    numbers = struct.pack("<HHIQQQQ", major, minor, length, base, file_length, int(bool(model["data_files"])), 0)
+    rotated = has_rotations(model)
+    major, minor = LIMITS["formatMajor"], int(rotated)
+    features = (DATA_FILES if model["data_files"] else 0) | (INPUT_ROTATIONS if rotated else 0)
+    numbers = struct.pack("<HHIQQQQ", major, minor, length, base, file_length, features, 0)
     magic = bytes.fromhex("8944554F0D0A1A0A")
     header = body[:8] + magic + numbers + bytes(72) + body[8:]
     return header[:56] + header_hash(header) + header[88:]

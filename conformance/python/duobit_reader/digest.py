@@ -56,6 +56,8 @@ def tensor_text(tensor: Tree, planes: list[Tree]) -> str:
             text["activation"]["knee"] = {"code": activation["knee"], "slope_ratio": activation["slope_ratio"]}
         if activation["plane_scales"]:
             text["activation"]["plane_scales"] = activation["plane_scales"]
+    if tensor["input_rotation"] != 0:
+        text["input_rotation"] = tensor["input_rotation"]
     return digest_text(text)
 
 

@@ -10,7 +10,8 @@ from .errors import Report
 from .schema import LIMITS, align
 
 MAGIC = b"DUO1" + bytes.fromhex("8944554F0D0A1A0A")
-KNOWN_INCOMPATIBLE = 1  # bit 0: data files
+DATA_FILES, INPUT_ROTATIONS = 1, 2  # incompatible features
+KNOWN_INCOMPATIBLE = DATA_FILES | INPUT_ROTATIONS
 HASH = slice(56, 88)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator
 
 from . import encodings as enc
 from .errors import Report, Stop
-from .preamble import Preamble
+from .preamble import DATA_FILES, INPUT_ROTATIONS, Preamble
 from .schema import LIMITS, MAX_SAFE
 
 Tree = dict[str, Any]
@@ -37,8 +37,10 @@ def check_meaning(preamble: Preamble, model: Tree, report: Report) -> None:
     if len(report.problems) > before:
         raise Stop
 
-    if bool(preamble.incompatible & 1) != bool(model["data_files"]):
+    if bool(preamble.incompatible & DATA_FILES) != bool(model["data_files"]):
         report.add("FEATURE_MISMATCH", "bytes 40 to 47", f"{len(model['data_files'])} data files")  # SHD-1
+    if bool(preamble.incompatible & INPUT_ROTATIONS) != has_rotations(model):
+        report.add("FEATURE_MISMATCH", "bytes 40 to 47", f"input rotations: {has_rotations(model)}")  # ROT-2
     _check_architecture(model["architecture"], report)
     _check_special_tokens(model, report)
     _check_assets(model["assets"], report)
@@ -47,6 +49,10 @@ def check_meaning(preamble: Preamble, model: Tree, report: Report) -> None:
     _check_data_file_names(model["data_files"], report)
     for index, pair in enumerate(model["metadata"]):
         check_name(pair["key"], f"metadata[{index}].key", report)
+
+
+def has_rotations(model: Tree) -> bool:
+    return any(tensor["input_rotation"] != 0 for tensor in model["tensors"])
 
 
 def check_name(name: str, where: str, report: Report) -> None:
@@ -100,9 +106,13 @@ def _check_readable_tensor(tensor: Tree, report: Report) -> None:
     for index, plane in enumerate(tensor["planes"][: LIMITS["maxPlanes"]]):
         for name in ("offset", "length"):
             _check_safe(plane[name], f"{where}.planes[{index}].{name}", report)
-    activation = tensor["activation"]
-    if activation is None:
-        return
+    if tensor["activation"] is not None:
+        _check_readable_activation(tensor["activation"], where, report)
+    if tensor["input_rotation"] not in (0, 1):
+        report.add("INPUT_ROTATION_UNSUPPORTED", where, f"input_rotation {tensor['input_rotation']}")  # ROT-1
+
+
+def _check_readable_activation(activation: Tree, where: str, report: Report) -> None:
     if activation["scheme"] != 1 or activation["bits"] != 4:
         message = f"scheme {activation['scheme']} with {activation['bits']} bits"
         report.add("ACTIVATION_UNSUPPORTED", where, message)  # ACT-1
@@ -237,6 +247,17 @@ def _check_tensors(tensors: list[Tree], report: Report) -> None:
             report.add(broken[0], where, broken[1])
         if tensor["activation"] is not None:
             _check_activation(tensor, where, report)
+        if tensor["input_rotation"] != 0:
+            _check_input_rotation(tensor, where, report)
+
+
+def _check_input_rotation(tensor: Tree, where: str, report: Report) -> None:
+    """ROT-3."""
+    shape = tensor["shape"]
+    if len(shape) != 2 or shape[1] > 2**29:
+        report.add("INPUT_ROTATION_INVALID", where, f"shape {shape}")
+    if tensor["name"] in ("model.embed_tokens.weight", "lm_head.weight"):
+        report.add("INPUT_ROTATION_INVALID", where, "embedding or head")
 
 
 def _broken_tensor_rules(tensor: Tree) -> Iterator[tuple[str, str]]:

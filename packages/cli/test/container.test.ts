@@ -2,8 +2,18 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { copyFile, mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CHECKPOINT, HELDOUT, runCli, runJson, useContainer, useFolder } from './harness.ts';
+import {
+  CHECKPOINT,
+  expectDocumented,
+  HELDOUT,
+  ROOT,
+  runCli,
+  runJson,
+  useContainer,
+  useFolder,
+} from './harness.ts';
 
 const folder = useFolder();
 const container = useContainer(folder);
@@ -266,6 +276,32 @@ describe('duobit inspect', () => {
     const long = await runCli(['inspect', container.path(), '--tensors']);
     expect(long.stdout).toContain('model.norm.weight');
     expect(long.stdout).toContain('block.0');
+  });
+
+  it('shows which layers read a rotated input', async () => {
+    const file = join(ROOT, 'fixtures/good/rotated.duo');
+    const name = 'model.layers.0.self_attn.q_proj.weight';
+    const { json } = await runJson(['inspect', file]);
+    expect(json.format_version).toBe('1.1');
+    const tensors = json.tensors as { name: string; input_rotation: string | null }[];
+    const rotated = tensors.filter(({ input_rotation }) => input_rotation === 'hadamard');
+    expect(rotated.map((tensor) => tensor.name)).toContain(name);
+    expect(tensors.filter(({ input_rotation }) => input_rotation === null)).toHaveLength(
+      tensors.length - rotated.length,
+    );
+    const one = await runJson(['inspect', file, '--tensor', name]);
+    expect(one.json).toMatchObject({ name, input_rotation: 'hadamard' });
+    expectDocumented('inspect --tensor', one.json);
+    expect((await runCli(['inspect', file, '--tensors'])).stdout).toContain('4-bit, rotated');
+    expect((await runCli(['inspect', file, '--tensor', name])).stdout).toContain('hadamard');
+
+    const other = join(ROOT, 'fixtures/good/minimal.duo');
+    const diff = await runJson(['diff', file, other]);
+    const { changed } = diff.json.tensors as { changed: Record<string, unknown>[] };
+    expect(changed.find((tensor) => tensor.name === name)).toMatchObject({
+      input_rotation: { a: 'hadamard', b: null },
+    });
+    expect((await runCli(['diff', file, other])).stdout).toContain('input rotation hadamard -> none');
   });
 
   it('shows one tensor: planes where they are, statistics and a histogram that add up', async () => {

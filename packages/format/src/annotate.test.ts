@@ -76,6 +76,14 @@ describe('annotateContainer', () => {
     expect(find(runs, 'vtable of Model', 'assets').meaning).toMatch(/^assets: at byte \d+ of the table$/);
   });
 
+  it('shows input rotations and the feature that announces them', async () => {
+    const path = fileURLToPath(new URL('../../../fixtures/good/rotated.duo', import.meta.url));
+    const runs = await annotate(new Uint8Array(readFileSync(path)));
+    expect(find(runs, 'preamble.incompatible', '').meaning).toBe('incompatible features = 0x2');
+    const rotations = runs.filter(({ where }) => where.endsWith('.input_rotation'));
+    expect(rotations.map(({ meaning }) => meaning)).toEqual(Array(5).fill('input_rotation = 1 (hadamard)'));
+  });
+
   it('names planes and assets at their places', async () => {
     const { bytes, weights } = await writeSample();
     const runs = await annotate(bytes);

@@ -2,6 +2,7 @@
 // packed anew, and one a tensor to tell which differ. docs/format.md, section 19.1, has the exact bytes.
 import { encodingToFields } from './encodings.ts';
 import { DuobitError } from './errors.ts';
+import { InputRotation as InputRotationId } from './generated/duobit/input-rotation.ts';
 import { LIMITS } from './generated/limits.ts';
 import type { Manifest, Plane, PlaneRole, TensorInfo, UnknownRole } from './manifest.ts';
 import { assetRoleToId, planeRoleToId } from './registry.ts';
@@ -85,6 +86,7 @@ function tensorText(tensor: TensorInfo, planes: readonly PlaneDigest[]): string 
     shape: toJson(tensor.shape),
     encoding: toJson({ id, ...Object.fromEntries(parameters) }),
     ...(tensor.activation ? { activation: toJson(tensor.activation) } : {}),
+    ...(tensor.inputRotation ? { input_rotation: InputRotationId[tensor.inputRotation] } : {}),
     planes: planes
       .map(({ role, sha256 }) => ({ role: planeRoleToId(role), sha256 }))
       .sort((a, b) => a.role - b.role),

@@ -12,6 +12,7 @@ import { DuobitError } from './errors.ts';
 import { bf16ToF32, f16ToF32 } from './float16.ts';
 import type { PlaneRole, TensorData } from './manifest.ts';
 import { REMEDY_PRODUCER } from './problems.ts';
+import { undoInputRotation } from './rotation.ts';
 
 /** @throws DuobitError `PLANE_MISSING`, `PLANE_LENGTH` */
 function requirePlanes(data: TensorData): (role: PlaneRole) => DataView {
@@ -35,7 +36,7 @@ function requirePlanes(data: TensorData): (role: PlaneRole) => DataView {
 }
 
 /**
- * Decodes a tensor to row-major single-precision values.
+ * Decodes a tensor to row-major single-precision values: those that are stored, whether or not for a rotated input.
  * @throws DuobitError `ENCODING_UNKNOWN`, `ENCODING_PARAMETERS`, `TENSOR_SHAPE`, `TENSOR_GROUP_SIZE`,
  *   `PLANE_MISSING`, `PLANE_LENGTH`, `OUTLIER_INDEX`, `SALIENT_OFFSETS`
  */
@@ -71,6 +72,23 @@ export function decodeTensor(data: TensorData): Float32Array<ArrayBuffer> {
     const dense = plane('dense');
     const decode = encoding.kind === 'f16' ? f16ToF32 : bf16ToF32;
     for (let i = 0; i < values.length; i++) values[i] = decode(dense.getUint16(2 * i, true));
+  }
+  return values;
+}
+
+/**
+ * The weights that a linear layer has of its own: what is stored, unless that is for a rotated input, which is undone here
+ * in double precision. For tools that show or export weights; runtimes multiply a rotated input with what is stored.
+ * @throws DuobitError as `decodeTensor`
+ */
+export function decodeLayerWeights(data: TensorData): Float32Array<ArrayBuffer> {
+  const values = decodeTensor(data);
+  if (data.info.inputRotation === undefined) return values;
+  const columns = data.info.shape[1]!;
+  for (let start = 0; start < values.length; start += columns) {
+    const row = Float64Array.from(values.subarray(start, start + columns));
+    undoInputRotation(row);
+    values.set(row, start);
   }
   return values;
 }

@@ -8,7 +8,9 @@ import {
   createContainerWriter,
   createMemorySink,
   createMemorySource,
+  decodeLayerWeights,
   decodeTensor,
+  LIMITS,
   openContainer,
   type Planes,
   packDense,
@@ -87,11 +89,13 @@ describe('compareContainers', () => {
     const left = await openContainer(createMemorySource(bytes));
     // A minor version of the future, with the same fields: another header hash, and nothing else.
     const changed = bytes.slice();
-    new DataView(changed.buffer).setUint16(18, 1, true);
+    new DataView(changed.buffer).setUint16(18, LIMITS.formatMinor + 1, true);
     const later = await openContainer(createMemorySource(await rehashHeader(changed)));
     const difference = await compareContainers(left, later);
     expect(difference.verdict).toBe('repacked');
-    expect(difference.layout).toEqual([{ field: 'formatVersion', a: '1.0', b: '1.1' }]);
+    expect(difference.layout).toEqual([
+      { field: 'formatVersion', a: '1.0', b: `1.${LIMITS.formatMinor + 1}` },
+    ]);
     expect(difference.tensors.equal).toBe(COUNT - 1);
   });
 
@@ -160,6 +164,7 @@ describe('compareContainers', () => {
         name: NORM,
         shape: null,
         encoding: null,
+        inputRotation: null,
         activation: [],
         planes: ['dense'],
         values: {
@@ -193,6 +198,7 @@ describe('compareContainers', () => {
         name: NORM,
         shape: null,
         encoding: { a: { kind: 'f16' }, b: { kind: 'f32' } },
+        inputRotation: null,
         activation: [],
         planes: [],
         values: { count: 0, maximum: 0, relativeRms: 0 },
@@ -211,11 +217,37 @@ describe('compareContainers', () => {
         name: Q_PROJ,
         shape: null,
         encoding: null,
+        inputRotation: null,
         activation: [{ field: 'activation.clipLow', a: 0.875, b: 0.5 }],
         planes: [],
         values: null,
       },
     ]);
+  });
+
+  it('sees another input rotation, and compares the weights of the layers then', async () => {
+    const inputRotation = 'hadamard' as const;
+    const tensors = [...listTensors(), EXTRA].map((tensor) =>
+      tensor.name === Q_PROJ ? { ...tensor, inputRotation } : tensor,
+    );
+    const rotated = await write({ tensors });
+    const { verdict, tensors: found } = await compare(rotated);
+    expect(verdict).toBe('different');
+    // The same bytes stand for other weights.
+    const stored = decodeTensor(await base.readTensor(Q_PROJ));
+    const own = decodeLayerWeights(await rotated.readTensor(Q_PROJ));
+    expect(own).not.toEqual(stored);
+    const maximum = Math.max(...stored.map((value, i) => Math.abs(value - own[i]!)));
+    expect(found.changed).toMatchObject([
+      { name: Q_PROJ, inputRotation: { a: undefined, b: inputRotation }, planes: [], values: { maximum } },
+    ]);
+    // Nor is a tensor with the same bytes and another rotation a renamed one.
+    const moved = { ...EXTRA, name: 'extra.b.weight', inputRotation };
+    const other = await write(
+      { tensors: [...listTensors(), moved] },
+      { [moved.name]: weights.get(EXTRA.name)! },
+    );
+    expect((await compare(other)).tensors.renamed).toEqual([]);
   });
 
   it('finds renamed tensors by their bytes, and lists the rest as added and removed', async () => {
@@ -244,6 +276,7 @@ describe('compareContainers', () => {
         name: EXTRA.name,
         shape: { a: [6, 40], b: [40, 6] },
         encoding: null,
+        inputRotation: null,
         activation: [],
         planes: [],
         values: null,

@@ -1,10 +1,12 @@
 // Whether two containers hold the same model, and what differs: names, places, words about it, or values. Equal
 // chunk hashes count as equal bytes; the rest is read in pieces, so that models of any size compare.
 import type { Container } from './container.ts';
+import { decodeLayerWeights, decodeTensor } from './decode.ts';
 import { elementCount } from './encodings.ts';
 import { LIMITS } from './generated/limits.ts';
-import type { Asset, Encoding, Plane, TensorInfo } from './manifest.ts';
-import { decodeRowBlocks } from './row-blocks.ts';
+import type { Asset, Encoding, Plane, TensorData, TensorInfo } from './manifest.ts';
+import type { InputRotation } from './rotation.ts';
+import { readRowBlocks } from './row-blocks.ts';
 import { sha256, toHex } from './sha256.ts';
 
 const CHUNK = LIMITS.chunkBytes;
@@ -31,11 +33,19 @@ export interface TensorDifference {
   readonly name: string;
   readonly shape: { readonly a: readonly number[]; readonly b: readonly number[] } | null;
   readonly encoding: { readonly a: Encoding; readonly b: Encoding } | null;
+  readonly inputRotation: {
+    readonly a: InputRotation | undefined;
+    readonly b: InputRotation | undefined;
+  } | null;
   /** Fields of the activation quantizer. */
   readonly activation: readonly FieldDifference[];
   /** Roles of planes whose bytes differ; empty when shape or encoding differ. */
   readonly planes: readonly string[];
-  /** Null when not compared: the bytes are equal, the shapes differ, an encoding is unknown, or it was not asked for. */
+  /**
+   * Of what is stored, or where the input rotations differ of the layers' own weights, to which they are undone. Null when
+   * not compared: bytes and rotations are equal, the shapes differ, an encoding is unknown, or it was
+   * not asked for.
+   */
   readonly values: ValueDifference | null;
 }
 
@@ -101,6 +111,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+type Decode = (tensor: TensorData) => Float32Array<ArrayBuffer>;
 type Range = Pick<Plane, 'segment' | 'offset' | 'length'>;
 
 class Comparison {
@@ -181,6 +192,7 @@ class Comparison {
   async #compareTensor(a: TensorInfo, b: TensorInfo): Promise<TensorDifference | null> {
     const sameShape = JSON.stringify(a.shape) === JSON.stringify(b.shape);
     const sameEncoding = compareFields(a.encoding, b.encoding).length === 0;
+    const sameRotation = a.inputRotation === b.inputRotation;
     const activation = compareFields(a.activation, b.activation, 'activation');
     const planes: string[] = [];
     if (sameShape && sameEncoding) {
@@ -189,25 +201,30 @@ class Comparison {
         if (other?.role !== plane.role || !(await this.#areEqual(plane, other))) planes.push(plane.role);
       }
       for (const { role } of b.planes.slice(a.planes.length)) planes.push(role);
-      if (planes.length === 0 && activation.length === 0) return null;
+      if (planes.length === 0 && activation.length === 0 && sameRotation) return null;
     }
     const known = a.encoding.kind !== 'unknown' && b.encoding.kind !== 'unknown';
     const wanted = this.#options.values === true || elementCount(a.shape) <= FEW_VALUES;
-    const valuesMayDiffer = !sameEncoding || planes.length > 0;
+    const valuesMayDiffer = !sameEncoding || !sameRotation || planes.length > 0;
     return {
       name: a.name,
       shape: sameShape ? null : { a: a.shape, b: b.shape },
       encoding: sameEncoding ? null : { a: a.encoding, b: b.encoding },
+      inputRotation: sameRotation ? null : { a: a.inputRotation, b: b.inputRotation },
       activation,
       planes,
-      values: sameShape && valuesMayDiffer && known && wanted ? await this.#compareValues(a.name) : null,
+      values:
+        sameShape && valuesMayDiffer && known && wanted
+          ? await this.#compareValues(a.name, sameRotation ? decodeTensor : decodeLayerWeights)
+          : null,
     };
   }
 
-  async #compareValues(name: string): Promise<ValueDifference> {
-    const others = new ValueReader(this.#b, name);
+  async #compareValues(name: string, decode: Decode): Promise<ValueDifference> {
+    const others = new ValueReader(this.#b, name, decode);
     let [count, maximum, error, power] = [0, 0, 0, 0];
-    for await (const values of decodeRowBlocks(this.#a, name)) {
+    for await (const block of readRowBlocks(this.#a, name)) {
+      const values = decode(block);
       const other = await others.take(values.length);
       for (const [i, value] of values.entries()) {
         const distance = Math.abs(value - other[i]!);
@@ -222,12 +239,13 @@ class Comparison {
     return { count, maximum, relativeRms: error === 0 ? 0 : power > 0 ? Math.sqrt(error / power) : null };
   }
 
-  /** Pairs tensors of equal shape, encoding and bytes under two names. */
+  /** Pairs tensors of equal shape, encoding, input rotation and bytes under two names. */
   async #findRenamed(gone: readonly TensorInfo[], come: readonly TensorInfo[]): Promise<RenamedTensor[]> {
-    const key = ({ shape, encoding, planes }: TensorInfo): string =>
+    const key = ({ shape, encoding, inputRotation, planes }: TensorInfo): string =>
       JSON.stringify([
         shape,
         Object.entries(encoding).sort(),
+        inputRotation,
         planes.map(({ role, length }) => [role, length]),
       ]);
     const candidates = new Map<string, { tensor: TensorInfo; print: string | null }[]>();
@@ -325,11 +343,13 @@ async function fingerprint(container: Container, tensor: TensorInfo): Promise<st
 
 /** Decoded values in pieces of any length, however the tensor is cut into blocks. */
 class ValueReader {
-  readonly #blocks: AsyncGenerator<Float32Array<ArrayBuffer>, void>;
+  readonly #blocks: AsyncGenerator<TensorData, void>;
+  readonly #decode: Decode;
   #rest = new Float32Array(0);
 
-  constructor(container: Container, name: string) {
-    this.#blocks = decodeRowBlocks(container, name);
+  constructor(container: Container, name: string, decode: Decode) {
+    this.#blocks = readRowBlocks(container, name);
+    this.#decode = decode;
   }
 
   /** The next `count` values, which there must be. */
@@ -339,7 +359,7 @@ class ValueReader {
       if (this.#rest.length === 0) {
         const { value } = await this.#blocks.next();
         if (!value) break;
-        this.#rest = value;
+        this.#rest = this.#decode(value);
       }
       const size = Math.min(count - done, this.#rest.length);
       taken.set(this.#rest.subarray(0, size), done);

@@ -5,6 +5,7 @@ import { type EncodingFields, fieldsToEncoding } from './encodings.ts';
 import type { ActivationQuantizer as ActivationTable } from './generated/duobit/activation-quantizer.ts';
 import { ActivationScheme } from './generated/duobit/activation-scheme.ts';
 import type { Architecture as ArchitectureTable } from './generated/duobit/architecture.ts';
+import { InputRotation as InputRotationId } from './generated/duobit/input-rotation.ts';
 import type { KvCacheQuantization as KvCacheTable } from './generated/duobit/kv-cache-quantization.ts';
 import { Model } from './generated/duobit/model.ts';
 import { Plane as PlaneTable } from './generated/duobit/plane.ts';
@@ -31,6 +32,7 @@ import type {
 import { featuresToBits, type Preamble } from './preamble.ts';
 import { REMEDY_UPDATE, type Report } from './problems.ts';
 import { idToAssetRole, idToPlaneRole } from './registry.ts';
+import type { InputRotation } from './rotation.ts';
 import { describeKvCache, isKvCache } from './rules.ts';
 import { toHex } from './sha256.ts';
 import { createUtf8, type Utf8 } from './text.ts';
@@ -310,6 +312,7 @@ class HeaderDecoder {
         return this.#decodePlane(table.planes(i, this.#plane)!);
       }),
       activation: activation ? this.#decodeActivation(activation) : null,
+      inputRotation: this.#decodeInputRotation(table.inputRotation()),
     };
   }
 
@@ -377,6 +380,14 @@ class HeaderDecoder {
       knee: code === null ? null : { code, slopeRatio },
       planeScales: scales === PLANE_SCALES ? listOf(scales, (i) => table.planeScales(i)!) : null,
     };
+  }
+
+  #decodeInputRotation(id: InputRotationId): InputRotation | undefined {
+    if (id === InputRotationId.none) return undefined;
+    if (id === InputRotationId.hadamard) return 'hadamard';
+    const message = `input rotation ${id as number} is not known`;
+    this.#fail('INPUT_ROTATION_UNSUPPORTED', this.#whereTensor(), message, REMEDY_UPDATE);
+    return undefined;
   }
 
   #decodeKvCache(table: KvCacheTable | null): KvCacheQuantization | null {

@@ -2,11 +2,13 @@
 // docs/format.md, "Canonical form", lists the order.
 import { Builder, type Offset } from 'flatbuffers';
 import { encodingToFields } from './encodings.ts';
+import { neededFeatures, neededMinor } from './features.ts';
 import { ActivationQuantizer as ActivationTable } from './generated/duobit/activation-quantizer.ts';
 import { ActivationScheme } from './generated/duobit/activation-scheme.ts';
 import { Architecture as ArchitectureTable } from './generated/duobit/architecture.ts';
 import { Asset as AssetTable } from './generated/duobit/asset.ts';
 import { DataFile as DataFileTable } from './generated/duobit/data-file.ts';
+import { InputRotation as InputRotationId } from './generated/duobit/input-rotation.ts';
 import { KvCacheQuantization as KvCacheTable } from './generated/duobit/kv-cache-quantization.ts';
 import { MetadataPair } from './generated/duobit/metadata-pair.ts';
 import { Model } from './generated/duobit/model.ts';
@@ -27,13 +29,7 @@ import type {
   SpecialTokens,
   TensorInfo,
 } from './manifest.ts';
-import {
-  bitsToFeatures,
-  EXTENSION_BYTES,
-  FEATURE_DATA_FILES,
-  FILE_IDENTIFIER,
-  writeExtension,
-} from './preamble.ts';
+import { bitsToFeatures, EXTENSION_BYTES, FILE_IDENTIFIER, writeExtension } from './preamble.ts';
 import { assetRoleToId, planeRoleToId } from './registry.ts';
 import { fromHex } from './sha256.ts';
 
@@ -160,6 +156,7 @@ function encodeTensor(builder: Builder, tensor: TensorInfo): Offset {
   if (activation !== null) TensorTable.addActivation(builder, activation);
   TensorTable.addOutlierColumns(builder, encoding.outlierColumns);
   TensorTable.addSalientCount(builder, BigInt(encoding.salientCount));
+  TensorTable.addInputRotation(builder, InputRotationId[tensor.inputRotation ?? 'none']);
   return TensorTable.endTensor(builder);
 }
 
@@ -259,9 +256,10 @@ export function encodeHeader(
   const view = new DataView(header.buffer);
   view.setUint32(0, view.getUint32(0, true) + EXTENSION_BYTES, true);
   writeExtension(header, {
+    minor: neededMinor(content),
     segmentBase,
     fileLength,
-    incompatible: content.dataFiles.length > 0 ? FEATURE_DATA_FILES : 0n,
+    incompatible: neededFeatures(content),
     compatible: bitsToFeatures(content.compatibleFeatures),
   });
   return header;

@@ -1,13 +1,14 @@
 // Source -> manifest, in the order of docs/format.md, "Validation": preamble, hash, structure, meaning, places.
 
 import { DuobitError } from './errors.ts';
+import { listFeatureMismatches } from './features.ts';
 import { LIMITS } from './generated/limits.ts';
 import { decodeHeader } from './header-decode.ts';
 
 import type { Manifest } from './manifest.ts';
 import { checkLayout } from './places.ts';
 import { isZero } from './plane-values.ts';
-import { FEATURE_DATA_FILES, HASH_BYTES, HASH_OFFSET, parsePreamble } from './preamble.ts';
+import { HASH_BYTES, HASH_OFFSET, parsePreamble } from './preamble.ts';
 import { REMEDY_DAMAGED, type Report } from './problems.ts';
 import { checkManifest } from './rules.ts';
 import { sha256, toHex } from './sha256.ts';
@@ -62,11 +63,8 @@ export async function readHeader(source: ByteSource, report: Report): Promise<He
   }
   const manifest = decodeHeader(header, preamble, source.size, report);
   if (!manifest) return null;
-  const needsFiles = (preamble.incompatible & FEATURE_DATA_FILES) !== 0n;
-  if (needsFiles !== manifest.dataFiles.length > 0) {
-    const message = `there are ${manifest.dataFiles.length} data files, but the feature bit is ${Number(needsFiles)}`;
+  for (const message of listFeatureMismatches(preamble.incompatible, manifest))
     report('FEATURE_MISMATCH', 'bytes 40 to 47', message);
-  }
   checkManifest(manifest, report);
   checkLayout(manifest, segmentBase, report);
   return { manifest: freezeDeeply(manifest), header };

@@ -26,7 +26,7 @@ export {
   contentDigest,
   type TensorDigest,
 } from './content-digest.ts';
-export { decodeTensor } from './decode.ts';
+export { decodeLayerWeights, decodeTensor } from './decode.ts';
 export {
   type CompareOptions,
   type ContainerDifference,

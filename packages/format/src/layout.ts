@@ -2,6 +2,7 @@
 import { compareTensorNames, segmentOfTensor } from './architecture.ts';
 import { encodedPlaneLengths } from './encodings.ts';
 import { DuobitError } from './errors.ts';
+import { neededMinor } from './features.ts';
 import { LIMITS } from './generated/limits.ts';
 import { encodeHeader, type HeaderContent, type StoredSegment } from './header-encode.ts';
 import type {
@@ -22,7 +23,7 @@ import { type Report, throwProblems } from './problems.ts';
 import { assetRoleToId } from './registry.ts';
 import { checkManifest } from './rules.ts';
 
-export type TensorSpec = Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation'>;
+export type TensorSpec = Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
 
 export interface AssetSpec {
   readonly role: AssetRole;
@@ -90,11 +91,11 @@ export function planLayout(spec: ContainerSpec, name = 'container'): Layout {
     });
   const ordered = [...spec.tensors].sort((a, b) => compareTensorNames(a.name, b.name));
   const tensors = ordered
-    .map(({ name, shape, encoding, activation }): TensorInfo => {
+    .map(({ name, shape, encoding, activation, inputRotation }): TensorInfo => {
       const planes = listPlanes({ name, shape, encoding }, report).map(
         ([role, length]): Plane => ({ role, ...planner.place(segmentOfTensor(name), length), length }),
       );
-      return { name, shape, encoding, planes, activation };
+      return { name, shape, encoding, planes, activation, inputRotation };
     })
     .sort((a, b) => byText(a.name, b.name));
   const specialTokens = {
@@ -136,7 +137,7 @@ export function planLayout(spec: ContainerSpec, name = 'container'): Layout {
       offset: segmentBase + segment.offset,
       chunkHashes: [],
     })),
-    formatVersion: { major: LIMITS.formatMajor, minor: LIMITS.formatMinor },
+    formatVersion: { major: LIMITS.formatMajor, minor: neededMinor(content) },
     fileLength,
     headerLength,
     headerSha256: '',

@@ -1,4 +1,5 @@
 // The fixed 128 bytes at the start: enough to know what to read next. docs/format.md, "Preamble".
+import { KNOWN_INCOMPATIBLE } from './features.ts';
 import { LIMITS } from './generated/limits.ts';
 import { REMEDY_DAMAGED, REMEDY_UPDATE, type Report } from './problems.ts';
 
@@ -11,11 +12,6 @@ export const EXTENSION_BYTES = 120;
 export const HASH_OFFSET = 56;
 export const HASH_BYTES = 32;
 const RESERVED_OFFSET = 88;
-
-/** Incompatible feature: segments lie in data files too. */
-export const FEATURE_DATA_FILES = 1n;
-/** Features that a reader must know to read the file at all. */
-const KNOWN_INCOMPATIBLE = FEATURE_DATA_FILES;
 
 export interface Preamble {
   readonly major: number;
@@ -44,12 +40,12 @@ export function featuresToBits(features: bigint): number[] {
 /** Writes bytes 8 to 127; the hash is left zero. */
 export function writeExtension(
   header: Uint8Array<ArrayBuffer>,
-  fields: Pick<Preamble, 'segmentBase' | 'fileLength' | 'incompatible' | 'compatible'>,
+  fields: Pick<Preamble, 'minor' | 'segmentBase' | 'fileLength' | 'incompatible' | 'compatible'>,
 ): void {
   const view = new DataView(header.buffer, header.byteOffset);
   header.set(MAGIC, 8);
   view.setUint16(16, LIMITS.formatMajor, true);
-  view.setUint16(18, LIMITS.formatMinor, true);
+  view.setUint16(18, fields.minor, true);
   view.setUint32(20, header.length, true);
   view.setBigUint64(24, BigInt(fields.segmentBase), true);
   view.setBigUint64(32, BigInt(fields.fileLength), true);

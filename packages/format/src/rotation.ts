@@ -9,6 +9,9 @@
 /** 'hadamard': x' = x R as `rotateInput` does; the layer's stored weights are W R, so that x' (W R)^T = x W^T. */
 export type InputRotation = 'hadamard';
 
+/** The sign of place 5 k, too, then follows from 32 bits. */
+export const MAX_ROTATED_COLUMNS = 2 ** 29;
+
 /** Value k takes the sign of place stride * k of the sequence. */
 const FIRST_SIGNS = 1;
 const SECOND_SIGNS = 5;

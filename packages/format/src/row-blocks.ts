@@ -55,12 +55,9 @@ async function readRows(
       ? await container.readSegment(segment, offset, length)
       : await container.readSegment(segment, offset + row * rowBytes, count * rowBytes);
   }
-  const { name, encoding, activation } = info;
+  const { planes: _, ...kept } = info;
   // A tensor without dimensions has one row, and stays as it is.
-  return {
-    info: { name, encoding, activation, shape: info.shape.length === 0 ? [] : [count, ...rest] },
-    planes,
-  };
+  return { info: { ...kept, shape: info.shape.length === 0 ? [] : [count, ...rest] }, planes };
 }
 
 /** The decoded values of a tensor in order, in pieces. @throws DuobitError as `readRowBlocks` */

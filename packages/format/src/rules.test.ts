@@ -316,7 +316,31 @@ describe('rules of the preamble', () => {
   });
 });
 
+/** The tensors of the sample, one with a rotated input. */
+function rotate(name: string) {
+  return makeSpec().tensors.map((tensor) =>
+    tensor.name === name ? { ...tensor, inputRotation: 'hadamard' as const } : tensor,
+  );
+}
+
 describe('the writer', () => {
+  it('names version and feature of input rotations where there is one [EVO-9] [ROT-2]', async () => {
+    const { bytes } = await writeSample(makeSpec({ tensors: rotate(Q) }));
+    const named = ({ buffer }: Uint8Array) => {
+      const view = new DataView(buffer);
+      return [view.getUint16(18, true), view.getBigUint64(40, true)];
+    };
+    expect([named(sample.bytes), named(bytes)]).toEqual([
+      [0, 0n],
+      [1, 2n],
+    ]);
+    const { manifest } = await openContainer(createMemorySource(bytes));
+    const rotated = manifest.tensors.filter(({ inputRotation }) => inputRotation === 'hadamard');
+    expect(rotated.map(({ name }) => name)).toEqual([Q]);
+    const report = await validateContainer(createMemorySource(bytes), { canonical: true });
+    expect(report.problems).toEqual([]);
+  });
+
   it.each<[string, Parameters<typeof makeSpec>[0]]>([
     ['TENSOR_MISSING', { tensors: makeSpec().tensors.slice(1) }],
     ['TENSOR_MISMATCH', { architecture: { ...ARCHITECTURE, hiddenSize: 40 } }],
@@ -329,6 +353,9 @@ describe('the writer', () => {
     ['NAME_INVALID', { metadata: { 'a b': '' } }],
     ['ASSET_LENGTH', { assets: [{ role: 'license', mediaType: 'text/plain', bytes: new Uint8Array(0) }] }],
     ['SPECIAL_TOKENS', { specialTokens: { bos: 99, eos: [], pad: null, addBos: false } }],
+    ['INPUT_ROTATION_INVALID', { tensors: rotate('model.norm.weight') }],
+    ['INPUT_ROTATION_INVALID', { tensors: rotate('model.embed_tokens.weight') }],
+    ['INPUT_ROTATION_INVALID', { tensors: rotate('lm_head.weight') }],
   ])('refuses a wrong specification before it writes: %s', async (code, change) => {
     const sink = createMemorySink();
     await expect(createContainerWriter(makeSpec(change), sink)).rejects.toMatchObject({ code });

@@ -1,6 +1,6 @@
 // What a manifest must satisfy beyond its structure, one function a subject. The writer applies the same rules
 // before it writes. Codes and reasons: docs/format.md, "Validation".
-import { generateModelTensors } from './architecture.ts';
+import { generateModelTensors, LLAMA } from './architecture.ts';
 import { type EncodedPlanes, elementCount, listEncodedPlanes } from './encodings.ts';
 import { DuobitError } from './errors.ts';
 import { LIMITS } from './generated/limits.ts';
@@ -14,6 +14,7 @@ import type {
 } from './manifest.ts';
 import type { Report } from './problems.ts';
 import { assetRoleToId } from './registry.ts';
+import { MAX_ROTATED_COLUMNS } from './rotation.ts';
 
 /** Printable ASCII without the space, so that names sort alike everywhere and print safely. */
 const NO_NAME = /[^!-~]/;
@@ -134,7 +135,7 @@ function checkTensors(tensors: readonly TensorInfo[], report: Report): void {
   let previous: string | null = null;
   for (let i = 0; i < tensors.length; i++) {
     const tensor = tensors[i]!;
-    const { name, activation } = tensor;
+    const { name, activation, inputRotation } = tensor;
     if (!isName(name)) {
       report('NAME_INVALID', `tensor ${i}`, `${quote(name)} is not 1 to 255 printable ASCII characters`);
     }
@@ -144,6 +145,7 @@ function checkTensors(tensors: readonly TensorInfo[], report: Report): void {
     previous = name;
     checkPlanes(tensor, report);
     if (activation) checkActivation(activation, tensor, report);
+    if (inputRotation) checkInputRotation(tensor, report);
   }
 }
 
@@ -168,6 +170,15 @@ function checkActivation(quantizer: ActivationQuantizer, tensor: TensorInfo, rep
     fail(`the plane scales are [${planeScales.slice(0, 8).join(', ')}], not 4 positive numbers`);
   }
   if (knee && planeScales) fail('there are a knee and plane scales, which exclude each other');
+}
+
+function checkInputRotation(tensor: TensorInfo, report: Report): void {
+  const fail = (message: string): void => report('INPUT_ROTATION_INVALID', placeOf(tensor), message);
+  const { name, shape } = tensor;
+  if (shape.length !== 2) fail('only matrices have a rotated input');
+  else if (shape[1]! > MAX_ROTATED_COLUMNS)
+    fail(`the input has ${shape[1]} values; at most ${MAX_ROTATED_COLUMNS} can be rotated`);
+  if (name === LLAMA.embedding || name === LLAMA.head) fail('embedding and head have no rotated input');
 }
 
 function isPositive(value: number): boolean {

@@ -49,6 +49,22 @@ beforeEach(async () => {
 });
 
 describe('a container in several files', () => {
+  it('names the feature of data files beside that of rotated inputs, and merges to the same bytes', async () => {
+    const tensors = makeSpec().tensors.map((tensor) =>
+      tensor.activation ? { ...tensor, inputRotation: 'hadamard' as const } : tensor,
+    );
+    const { bytes } = await writeSample(makeSpec({ tensors }));
+    const { header, files } = await split(bytes, 20_000);
+    const features = (file: Uint8Array) => new DataView(file.buffer).getBigUint64(40, true);
+    expect([features(bytes), features(header)]).toEqual([2n, 3n]);
+    const openDataFile = opener(files);
+    const report = await validateContainer(createMemorySource(header), { openDataFile, canonical: true });
+    expect(report.problems).toEqual([]);
+    const sink = createMemorySink();
+    await mergeContainer(createMemorySource(header), sink, { openDataFile });
+    expect(sink.bytes()).toEqual(bytes);
+  });
+
   it.each([14_000, 20_000, 40_000, 10_000_000])(
     'in files of %i bytes reads and merges to the same bytes',
     async (most) => {

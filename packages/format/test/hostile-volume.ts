@@ -84,6 +84,7 @@ const LARGE: TensorKind = {
     knee: null,
     planeScales: [1, 2, 4, 8],
   },
+  inputRotation: 'hadamard',
 };
 
 /** Tensors that are right one by one, named to come after the model's own. */

@@ -44,7 +44,7 @@ function encodingToJson(encoding: Encoding) {
   };
 }
 
-function tensorToJson({ name, shape, encoding, planes, activation }: TensorInfo) {
+function tensorToJson({ name, shape, encoding, planes, activation, inputRotation }: TensorInfo) {
   return {
     name,
     shape: shape.map(String),
@@ -64,16 +64,18 @@ function tensorToJson({ name, shape, encoding, planes, activation }: TensorInfo)
       slope_ratio: activation.knee?.slopeRatio ?? 0,
       plane_scales: activation.planeScales ?? [],
     },
+    input_rotation: inputRotation ?? 'none',
   };
 }
 
-/** @param incompatible the feature bits of the preamble, which follow from the data files */
+/** The feature bits of the preamble follow from data files and rotations. */
 export function manifestToJson(manifest: Manifest) {
   const { architecture, specialTokens, provenance, kvCache } = manifest;
   const base = alignUp(manifest.headerLength, 16_384);
+  const rotated = manifest.tensors.some(({ inputRotation }) => inputRotation !== undefined);
   return {
     format_version: manifest.formatVersion,
-    incompatible_features: manifest.dataFiles.length > 0 ? '1' : '0',
+    incompatible_features: String((manifest.dataFiles.length > 0 ? 1 : 0) + (rotated ? 2 : 0)),
     compatible_features: String(bitsToFeatures(manifest.compatibleFeatures)),
     header_length: manifest.headerLength,
     segment_base: String(base),

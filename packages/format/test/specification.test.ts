@@ -7,10 +7,13 @@ import {
   createMemorySource,
   DuobitError,
   decodeActivations,
+  decodeLayerWeights,
   decodeTensor,
   openContainer,
   type PlaneRole,
   quantizeActivations,
+  rotateInput,
+  undoInputRotation,
   validateContainer,
 } from '@duobit/format';
 import fc from 'fast-check';
@@ -132,6 +135,35 @@ describe('activation quantizers [ACT-7]', () => {
       const broken = quantizeActivations(Float32Array.of(1, value), plain);
       expect([...decodeActivations(broken, plain)]).toEqual([Number.NaN, Number.NaN]);
     }
+  });
+});
+
+describe('input rotations [ROT-4]', () => {
+  it('the example [ROT-5]', () => {
+    const row = Float32Array.of(1, 2, 3, 4, 5, 6);
+    rotateInput(row);
+    expect(row).toEqual(Float32Array.of(1, 3, 2.5, 4.5, 3.5, -6.5));
+    undoInputRotation(row);
+    expect(row).toEqual(Float32Array.of(1, 2, 3, 4, 5, 6));
+  });
+
+  it('a layer computes with its own weights, whatever is stored [ROT-6]', async () => {
+    const url = new URL('../../../fixtures/good/rotated.duo', import.meta.url);
+    const container = await openContainer(createMemorySource(new Uint8Array(readFileSync(url))));
+    const name = 'model.layers.0.mlp.down_proj.weight';
+    const tensor = await container.readTensor(name);
+    const [rows, columns] = tensor.info.shape as [number, number];
+    const x = Float64Array.from({ length: columns }, (_, k) => Math.sin(3 * k + 1));
+    const rotated = x.slice();
+    rotateInput(rotated);
+    const multiply = (values: Float32Array, input: Float64Array) =>
+      Array.from({ length: rows }, (_, n) =>
+        input.reduce((sum, value, k) => sum + value * values[n * columns + k]!, 0),
+      );
+    const stored = multiply(decodeTensor(tensor), rotated);
+    const own = multiply(decodeLayerWeights(tensor), x);
+    for (const [n, value] of own.entries()) expect(value).toBeCloseTo(stored[n]!, 5);
+    expect(Math.abs(multiply(decodeTensor(tensor), x)[0]! - stored[0]!)).toBeGreaterThan(0.01);
   });
 });
 

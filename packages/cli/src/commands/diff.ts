@@ -100,18 +100,21 @@ function toJson(pathA: string, a: Container, pathB: string, b: Container, d: Con
       })),
       removed: d.tensors.removed.map(brief),
       added: d.tensors.added.map(brief),
-      changed: d.tensors.changed.map(({ name, shape, encoding, activation, planes, values }) => ({
-        name,
-        shape,
-        encoding,
-        activation: activation.map(showField),
-        planes,
-        values: values && {
-          count: values.count,
-          max_abs: values.maximum,
-          relative_rms: values.relativeRms,
-        },
-      })),
+      changed: d.tensors.changed.map(
+        ({ name, shape, encoding, inputRotation, activation, planes, values }) => ({
+          name,
+          shape,
+          encoding,
+          input_rotation: inputRotation && { a: inputRotation.a ?? null, b: inputRotation.b ?? null },
+          activation: activation.map(showField),
+          planes,
+          values: values && {
+            count: values.count,
+            max_abs: values.maximum,
+            relative_rms: values.relativeRms,
+          },
+        }),
+      ),
     },
   };
 }
@@ -162,10 +165,20 @@ function formatTensor({ name, shape, encoding }: TensorInfo): string {
   return `${name}, ${encodingName(encoding)}, ${shapeText(shape)}`;
 }
 
-function formatChange({ name, shape, encoding, activation, planes, values }: TensorDifference): string[] {
+function formatChange({
+  name,
+  shape,
+  encoding,
+  inputRotation,
+  activation,
+  planes,
+  values,
+}: TensorDifference): string[] {
   const facts: string[] = [];
   if (shape) facts.push(`shape ${shapeText(shape.a)} -> ${shapeText(shape.b)}`);
   if (encoding) facts.push(`encoding ${encodingName(encoding.a)} -> ${encodingName(encoding.b)}`);
+  if (inputRotation)
+    facts.push(`input rotation ${inputRotation.a ?? 'none'} -> ${inputRotation.b ?? 'none'}`);
   if (planes.length > 0) facts.push(`bytes of ${planes.join(', ')}`);
   if (values) {
     const rms =
@@ -175,7 +188,8 @@ function formatChange({ name, shape, encoding, activation, planes, values }: Ten
         ? 'equal values'
         : `${plural(values.count, 'value')}, at most ${values.maximum.toPrecision(4)}, ${rms}`,
     );
-  } else if (!shape && (encoding || planes.length > 0)) facts.push('values not compared, add --values');
+  } else if (!shape && (encoding || inputRotation || planes.length > 0))
+    facts.push('values not compared, add --values');
   return [
     `${name}: ${facts.join('; ') || 'activation quantizer'}`,
     ...activation.map((f) => `  ${formatField(f)}`),

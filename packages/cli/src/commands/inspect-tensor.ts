@@ -63,6 +63,7 @@ function toJson(
     shape: tensor.shape,
     encoding: tensor.encoding,
     activation: tensor.activation,
+    input_rotation: tensor.inputRotation ?? null,
     bytes: packedBytes(tensor),
     bits_per_weight: bitsPerWeight(tensor),
     planes: listPlaces(container, tensor).map(({ role, segment, offset, dataFile, fileOffset, length }) => ({
@@ -105,6 +106,9 @@ function formatTensor(container: Container, tensor: TensorInfo, statistics: Tens
           ? 'float'
           : `${activation.bits}-bit, clip ${activation.clipLow} and ${activation.clipHigh}`,
       ],
+      ...(tensor.inputRotation
+        ? [['rotation', `${tensor.inputRotation}; values are those stored for a rotated input`] as const]
+        : []),
       ...(knee ? [['knee', `after code ${knee.code}, slope ${knee.slopeRatio}`] as const] : []),
       ...(activation?.planeScales ? [['plane scales', activation.planeScales.join(', ')] as const] : []),
     ]),

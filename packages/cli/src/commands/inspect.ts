@@ -1,5 +1,5 @@
 // `duobit inspect`: what a container says about itself, where its bytes go, and what one tensor's values look like.
-import { accountSizes, type Container, type Manifest } from '@duobit/format';
+import { accountSizes, type Container, type Manifest, type TensorInfo } from '@duobit/format';
 import type { Command } from 'commander';
 import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
@@ -85,6 +85,7 @@ function toJson(path: string, manifest: Manifest): object {
       bytes: packedBytes(tensor),
       bits_per_weight: bitsPerWeight(tensor),
       activation: tensor.activation,
+      input_rotation: tensor.inputRotation ?? null,
     })),
     provenance: manifest.provenance,
     metadata: manifest.metadata,
@@ -167,10 +168,15 @@ function formatTensors(manifest: Manifest): string {
       encodingName(tensor.encoding),
       formatCount(packedBytes(tensor)),
       bitsPerWeight(tensor).toFixed(3),
-      tensor.activation === null ? 'float' : `${tensor.activation.bits}-bit`,
+      describeInputs(tensor),
     ]),
     ['bytes', 'bits a weight'],
   );
+}
+
+function describeInputs({ activation, inputRotation }: TensorInfo): string {
+  const precision = activation === null ? 'float' : `${activation.bits}-bit`;
+  return inputRotation === undefined ? precision : `${precision}, rotated`;
 }
 
 /** Modules in order of first use. */

@@ -3,7 +3,7 @@
 /** Limits of the format, version 1; docs/format.md, "Limits", says what each bounds. */
 export const LIMITS = {
   formatMajor: 1,
-  formatMinor: 0,
+  formatMinor: 1,
   preambleBytes: 128,
   maxHeaderBytes: 8388608,
   maxFileBytes: 9007199254740991,

@@ -112,5 +112,6 @@ export const TABLES: Readonly<Record<string, readonly FieldSchema[]>> = {
     {"id":6,"name":"activation","required":false,"kind":"table","table":"ActivationQuantizer"},
     {"id":7,"name":"outlier_columns","required":false,"kind":"scalar","bytes":4},
     {"id":8,"name":"salient_count","required":false,"kind":"scalar","bytes":8},
+    {"id":9,"name":"input_rotation","required":false,"kind":"scalar","bytes":2},
   ],
 };

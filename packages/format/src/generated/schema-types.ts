@@ -76,6 +76,7 @@ export const SCALAR_TYPES: Readonly<Record<string, Readonly<Record<string, strin
     encoding: 'EncodingId',
     flags: 'uint32',
     group_size: 'uint32',
+    input_rotation: 'InputRotation',
     outlier_columns: 'uint32',
     salient_count: 'uint64',
     shape: 'uint64',
@@ -106,6 +107,10 @@ export const ENUM_NAMES: Readonly<Record<string, Readonly<Record<number, string>
     6: 'w11',
     7: 'w11_outlier',
     8: 'partial_binary',
+  },
+  InputRotation: {
+    0: 'none',
+    1: 'hadamard',
   },
   PlaneRole: {
     0: 'unspecified',

@@ -8,10 +8,16 @@ import { createModel, createWasmBackend } from '@duobit/core';
 import {
   bf16ToF32,
   type Container,
+  createContainerWriter,
+  createMemorySink,
+  createMemorySource,
   decodeTensor,
   f16ToF32,
   type ModelSource,
   openContainer,
+  packDense,
+  rotateInput,
+  type TensorSpec,
 } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -49,6 +55,38 @@ async function withCheckpoint<T>(path: string, use: (source: ModelSource) => Pro
 
 function bytesOf(values: Float32Array): Buffer {
   return Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** The same model with the layers of some names stored in f32 for a rotated input. */
+async function rotateInputsOf(source: Container, names: RegExp): Promise<Container> {
+  const tensors = source.manifest.tensors.map(({ name, shape, encoding, activation }): TensorSpec => {
+    return names.test(name)
+      ? { name, shape, encoding: { kind: 'f32' }, activation, inputRotation: 'hadamard' }
+      : { name, shape, encoding, activation };
+  });
+  const sink = createMemorySink();
+  const writer = await createContainerWriter({ ...source.manifest, assets: [], tensors }, sink);
+  for (const name of writer.order) {
+    const tensor = await source.readTensor(name);
+    const values = Float64Array.from(decodeTensor(tensor));
+    const columns = tensor.info.shape[1]!;
+    for (let start = 0; names.test(name) && start < values.length; start += columns)
+      rotateInput(values.subarray(start, start + columns));
+    const planes = names.test(name) ? packDense(Float32Array.from(values), 'f32') : tensor.planes;
+    await writer.writeTensor(name, planes);
+  }
+  await writer.finish();
+  return openContainer(createMemorySource(sink.bytes()));
+}
+
+/** Greatest difference of two values, in norms of their row of a. */
+function worstOfRows(a: Float32Array, b: Float32Array, columns: number): number {
+  let worst = 0;
+  for (let start = 0; start < a.length; start += columns) {
+    const norm = Math.hypot(...a.subarray(start, start + columns));
+    for (let i = start; i < start + columns; i++) worst = Math.max(worst, Math.abs(a[i]! - b[i]!) / norm);
+  }
+  return worst;
 }
 
 /** Demands the same tensors with the same bits. */
@@ -103,6 +141,29 @@ describe('a container as a Hugging Face folder', () => {
     expect(Math.abs(dense / packed - 1)).toBeLessThan(1e-4);
     // The two would agree about the original as well, were nothing quantized.
     expect(Math.abs(original / packed - 1)).toBeGreaterThan(0.1);
+  });
+
+  it('gives the weights of layers as they are, where they are stored for a rotated input', async () => {
+    const rotated = await rotateInputsOf(container, /(q_proj|down_proj)\.weight$/);
+    const [plain, out] = [join(folder, 'plain'), join(folder, 'rotated')];
+    await exportFolder(container, plain);
+    await exportFolder(rotated, out);
+    await withCheckpoint(plain, (expected) =>
+      withCheckpoint(out, async (found) => {
+        for (const name of expected.tensorNames) {
+          const a = decodeTensor(await expected.readTensor(name));
+          const b = decodeTensor(await found.readTensor(name));
+          const { inputRotation } = rotated.tensorInfo(name);
+          if (inputRotation === undefined) expect(bytesOf(a).equals(bytesOf(b)), name).toBe(true);
+          else {
+            const columns = rotated.tensorInfo(name).shape[1]!;
+            const stored = decodeTensor(await rotated.readTensor(name));
+            expect(worstOfRows(a, b, columns), name).toBeLessThan(8 * 2 ** -24);
+            expect(worstOfRows(a, stored, columns), name).toBeGreaterThan(0.1);
+          }
+        }
+      }),
+    );
   });
 
   it.each(['f16', 'bf16'] as const)('rounds to %s only when asked, to the nearest value', async (dtype) => {

@@ -67,8 +67,8 @@ const OTHER_FILES = [
 
 /**
  * Writes a Hugging Face folder: config.json, generation_config.json, tokenizer files, weights. Linear layers come
- * out as what their packed form decodes to; the activation quantizers have no place there and are left out. The
- * folder appears when it is complete. At most one tensor, packed and decoded, is in memory.
+ * out as what their packed form decodes to, rotations of their inputs undone; the activation quantizers have no place
+ * there and are left out. The folder appears when it is complete. At most one tensor, packed and decoded, is in memory.
  *
  * @throws DuobitError `EXPORT_OPTION`, `EXPORT_EXISTS`, `EXPORT_NOT_A_FOLDER`, `EXPORT_SAME_PATH`,
  * `EXPORT_TENSOR_UNSUPPORTED`, `EXPORT_NOT_FINITE`, `EXPORT_OUT_OF_RANGE`, `ABORTED`, and those of source and sink

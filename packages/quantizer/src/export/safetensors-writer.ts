@@ -1,6 +1,12 @@
 // Writes a safetensors file (https://github.com/huggingface/safetensors, "Format"): u64 length of the header, JSON
 // header, then the data without holes. One tensor is in memory at a time.
-import { type ByteSink, DuobitError, decodeTensor, elementCount, type ModelSource } from '@duobit/format';
+import {
+  type ByteSink,
+  DuobitError,
+  decodeLayerWeights,
+  elementCount,
+  type ModelSource,
+} from '@duobit/format';
 import { pause } from '../abort.ts';
 import { ELEMENT_BYTES, type ExportDtype, encodeValues, SAFETENSORS_DTYPES } from './values.ts';
 
@@ -36,7 +42,7 @@ export async function writeSafetensors(
   let offset = header.length;
   for (const name of names) {
     await pause(hooks.signal);
-    const values = decodeTensor(await source.readTensor(name));
+    const values = decodeLayerWeights(await source.readTensor(name));
     for (const bytes of encodeValues(values, dtype, source.name, name)) {
       await sink.write(offset, bytes);
       offset += bytes.length;

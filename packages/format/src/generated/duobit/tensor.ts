@@ -6,6 +6,7 @@ import * as flatbuffers from 'flatbuffers';
 
 import { ActivationQuantizer } from './activation-quantizer.js';
 import { EncodingId } from './encoding-id.js';
+import { InputRotation } from './input-rotation.js';
 import { Plane } from './plane.js';
 
 
@@ -84,8 +85,13 @@ salientCount():bigint {
   return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
 }
 
+inputRotation():InputRotation {
+  const offset = this.bb!.__offset(this.bb_pos, 22);
+  return offset ? this.bb!.readUint16(this.bb_pos + offset) : InputRotation.none;
+}
+
 static startTensor(builder:flatbuffers.Builder) {
-  builder.startObject(9);
+  builder.startObject(10);
 }
 
 static addName(builder:flatbuffers.Builder, nameOffset:flatbuffers.Offset) {
@@ -146,6 +152,10 @@ static addOutlierColumns(builder:flatbuffers.Builder, outlierColumns:number) {
 
 static addSalientCount(builder:flatbuffers.Builder, salientCount:bigint) {
   builder.addFieldInt64(8, salientCount, BigInt('0'));
+}
+
+static addInputRotation(builder:flatbuffers.Builder, inputRotation:InputRotation) {
+  builder.addFieldInt16(9, inputRotation, InputRotation.none);
 }
 
 static endTensor(builder:flatbuffers.Builder):flatbuffers.Offset {
