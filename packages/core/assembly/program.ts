@@ -7,6 +7,7 @@ import { accumulateGram } from './gram';
 import { embedInt4, embedInt8, int4MatMul, int8MatMul, roundRows } from './integer-dense';
 import { Control, Kind, Phase, PHASE_BYTES, Step, STEP_BYTES } from './layout';
 import { advance, claim, control, finishUnit, isDone, waitFor } from './pool';
+import { rotateInput } from './rotate';
 import { w11MatMul } from './w11';
 
 /** What one thread knows of the run that it takes part in. */
@@ -41,6 +42,8 @@ function runRows(s: Step, first: u32, end: u32): void {
     }
     case Kind.SiluMul: return siluMul(input, s.second + first * s.secondStride, out, count * s.outStride);
     case Kind.Decode: return decodeActivations(input, s.inputStride, s.params + (first << 3), out, s.outStride, count, s.width);
+    case Kind.Rotate:
+      return rotateInput(input, s.inputStride, s.weight, out, s.outStride, count, s.width, s.size, s.x);
     case Kind.Add: return add(input, out, count * s.outStride);
   }
 }

@@ -294,11 +294,12 @@ class PlanBuilder {
     if (counted !== undefined && counted !== input)
       throw new DuobitError(
         'PLAN_ACTIVATION_UNSUPPORTED',
-        `"${weight}" has another activation quantizer than a weight that reads the same input, so the input has no one code`,
+        `"${weight}" has another activation quantizer or rotation than a weight that reads the same input, so the input has no one form`,
         {
           source: this.#source.name,
           where: weight,
-          remedy: 'Use equal quantizers, or take the statistics of unquantized inputs',
+          remedy:
+            'Use equal quantizers and rotations, or without rotations take the statistics of unquantized inputs',
         },
       );
     if (counted !== undefined) return;

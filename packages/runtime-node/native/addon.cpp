@@ -10,7 +10,7 @@
 namespace duobit {
 
 /** Goes up with any change of what crosses this border; src/native/addon.ts refuses any other. */
-constexpr int INTERFACE = 3;
+constexpr int INTERFACE = 4;
 
 struct ProgramBox {
   std::unique_ptr<Program> program;

@@ -82,6 +82,11 @@ void Program::addSteps(const Operation& o) {
   switch (o.op) {
     case Op::Embed: step.kind = Kind::Embed; step.out = slot(1); break;
     case Op::RmsNorm: step.kind = Kind::RmsNorm; step.out = slot(1); break;
+    case Op::Rotate:
+      step.kind = Kind::Rotate;
+      step.out = slot(1);
+      step.rotation = &rotations_.try_emplace(step.a->width, step.a->width).first->second.rotation();
+      break;
     case Op::Quantize: step.kind = Kind::Quantize; step.out = slot(1); break;
     case Op::Decode: step.kind = Kind::Decode; step.out = slot(1); break;
     case Op::Rope: step.kind = Kind::Rope; step.out = slot(0); break;
@@ -155,7 +160,7 @@ void Program::addProduct(Step step, const Operation& o) {
 
 /**
  * Parts the steps into phases. Row-by-row steps share one: a row stays with the thread that took it. Of a single row, one
- * thread would do them while the others wait; norms and codes, which depend on nothing that happens meanwhile, are cheaper
+ * thread would do them while the others wait; norms, rotations and codes, which depend on nothing that happens meanwhile, are cheaper
  * done by each thread for itself, into rows of its own.
  */
 void Program::arrange() {

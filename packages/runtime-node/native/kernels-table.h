@@ -3,13 +3,14 @@
 #include "kernels-attention.h"
 #include "kernels-gram.h"
 #include "kernels-integer.h"
+#include "kernels-rotate.h"
 #include "kernels-w11.h"
 
 namespace duobit::KERNEL_ISA {
 
 static const Kernels TABLE = {
     KERNEL_NAME, VW, CHUNK, byteOfRow, quantizeRow, w11Coded, w11Float, dense, roundRow, integer,
-    rmsNorm, rope, cacheRow, attention, mergeAttention, siluMul, addTo, gram,
+    rmsNorm, rotate, rope, cacheRow, attention, mergeAttention, siluMul, addTo, gram,
 };
 
 }  // namespace duobit::KERNEL_ISA

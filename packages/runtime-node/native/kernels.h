@@ -72,6 +72,18 @@ struct RoundedRows {
   size_t groupStride;
 };
 
+/** Of rows of `width` values of which two transforms take the first and the last `span`, a power of two. */
+struct Rotation {
+  int width, span;
+  /** Of a transform. */
+  float scale;
+  /**
+   * `width` factors each. Before the first transform: signs. Before the second: the other signs, times the scale for what comes
+   * out of the first, which rounds the same, and times the first signs for what passed it by.
+   */
+  const float *before, *between;
+};
+
 /** Precisions of the KV cache as the caller numbers them. */
 enum class CacheKind { F32, F16, Int8, Int4 };
 
@@ -167,6 +179,8 @@ struct Kernels {
   void (*integer)(const IntegerMatrix&, const RoundedRows&, int firstRow, int rows, int first, int end, float* out,
                   size_t outStride);
   void (*rmsNorm)(const float* x, const float* weight, float* out, int width, float epsilon);
+  /** out = x R; out may be x. */
+  void (*rotate)(const Rotation&, const float* x, float* out);
   void (*rope)(float* target, const float* angles, int headCount, int headSize);
   void (*cacheRow)(const CacheLayer&, const float* key, const float* value, int position);
   void (*attention)(const AttentionTask&);

@@ -153,6 +153,7 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
       case Kind::RmsNorm:
         kernels_.rmsNorm(a->row(row), step.weight.vector, out->row(row), a->width, static_cast<float>(step.numbers[0]));
         break;
+      case Kind::Rotate: kernels_.rotate(*step.rotation, a->row(row), out->row(row)); break;
       case Kind::Quantize: {
         const CodedRows codes = out->coded();
         kernels_.quantizeRow(a->row(row), a->width, static_cast<float>(step.numbers[0]),

@@ -1,5 +1,6 @@
 // A plan compiled to a flat list of steps, run by a pool of threads in one call.
 #pragma once
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "kernels.h"
 #include "memory.h"
 #include "pool.h"
+#include "rotation.h"
 #include "weights.h"
 
 namespace duobit {
@@ -23,7 +25,7 @@ struct SlotSpec {
 };
 
 /** Operations as the caller numbers them; the order is part of the interface with src/native/compile.ts. */
-enum class Op { Embed, RmsNorm, Quantize, W11MatMul, DenseMatMul, Rope, Attention, SiluMul, Add, Logits, Gram, Decode };
+enum class Op { Embed, RmsNorm, Quantize, W11MatMul, DenseMatMul, Rope, Attention, SiluMul, Add, Logits, Gram, Decode, Rotate };
 
 /** `slots`: what the operation reads, then what it writes; unused entries are -1. */
 struct Operation {
@@ -60,7 +62,7 @@ class Program {
 
  private:
   enum class Kind {
-    Angles, Embed, RoundRows, Rope, CacheRows, MergeAttention, Add, RmsNorm, Quantize, Decode, SiluMul,  // row by row
+    Angles, Embed, RoundRows, Rope, CacheRows, MergeAttention, Add, RmsNorm, Rotate, Quantize, Decode, SiluMul,  // row by row
     W11Coded, W11Float, Dense, Integer,  // products, in tiles
     Attention, Gram,
   };
@@ -89,6 +91,7 @@ class Program {
     /** By value: what a phase needs to know lies together, as between two uses of it the weights pass through the caches. */
     Weight weight{};
     double numbers[5] = {};
+    const Rotation* rotation = nullptr;
     bool logits = false;
     /** Tiles of a product or strips of sums, where they begin among those of its phase, and outputs of a tile. */
     int units = 0, base = 0, unitRows = 0;
@@ -146,6 +149,8 @@ class Program {
   Arena arena_;
   std::vector<Weight> weights_;
   std::vector<Slot> slots_;
+  /** By width. */
+  std::map<int, RotationFactors> rotations_;
   std::vector<Step> steps_;
   std::vector<PhaseSteps> phaseSteps_;
   KvCache cache_;

@@ -39,6 +39,12 @@ static inline V min(V a, V b) { return _mm256_min_ps(a, b); }
 static inline V max(V a, V b) { return _mm256_max_ps(a, b); }
 static inline V abs(V a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 static inline V nearest(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+template <int H>
+static inline V swapLanes(V a) {
+  if constexpr (H == 1) return _mm256_permute_ps(a, 0xb1);
+  else if constexpr (H == 2) return _mm256_permute_ps(a, 0x4e);
+  else return _mm256_permute2f128_ps(a, a, 1);
+}
 static inline float sum(V a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));

@@ -39,6 +39,14 @@ static inline V min(V a, V b) { return _mm512_min_ps(a, b); }
 static inline V max(V a, V b) { return _mm512_max_ps(a, b); }
 static inline V abs(V a) { return _mm512_abs_ps(a); }
 static inline V nearest(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+/** Lane i takes lane i ^ H, H a power of two. */
+template <int H>
+static inline V swapLanes(V a) {
+  if constexpr (H == 1) return _mm512_permute_ps(a, 0xb1);
+  else if constexpr (H == 2) return _mm512_permute_ps(a, 0x4e);
+  else if constexpr (H == 4) return _mm512_shuffle_f32x4(a, a, 0xb1);
+  else return _mm512_shuffle_f32x4(a, a, 0x4e);
+}
 static inline float sum(V a) { return _mm512_reduce_add_ps(a); }
 static inline float lowest(V a) { return _mm512_reduce_min_ps(a); }
 static inline float highest(V a) { return _mm512_reduce_max_ps(a); }

@@ -51,6 +51,11 @@ static inline V min(V a, V b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 static inline V max(V a, V b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 static inline V abs(V a) { return vabsq_f32(a); }
 static inline V nearest(V a) { return vrndnq_f32(a); }
+template <int H>
+static inline V swapLanes(V a) {
+  if constexpr (H == 1) return vrev64q_f32(a);
+  else return vextq_f32(a, a, 2);
+}
 static inline float sum(V a) { return vaddvq_f32(a); }
 static inline float lowest(V a) { return vminvq_f32(a); }
 static inline float highest(V a) { return vmaxvq_f32(a); }

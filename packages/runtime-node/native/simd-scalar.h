@@ -70,6 +70,8 @@ static inline V min(V a, V b) { return each([&](int i) { return a.v[i] < b.v[i] 
 static inline V max(V a, V b) { return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
 static inline V abs(V a) { return each([&](int i) { return std::fabs(a.v[i]); }); }
 static inline V nearest(V a) { return each([&](int i) { return std::nearbyintf(a.v[i]); }); }
+template <int H>
+static inline V swapLanes(V a) { return each([&](int i) { return a.v[i ^ H]; }); }
 static inline float sum(V a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 static inline float lowest(V a) {
   float r = a.v[0];

@@ -21,6 +21,8 @@ const CASES = [
   ['avx2', 'w11-1536x576'],
   ['avx2', 'int8-8192x576'],
   ['avx2', 'quantize-4096'],
+  ['avx2', 'rotate-576'],
+  ['avx2', 'rotate-1536'],
   ['avx2', 'gram-576'],
   ['avx2', 'attention-int8-256x576'],
   ['scalar', 'w11-1536x576'],

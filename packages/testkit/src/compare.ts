@@ -29,7 +29,8 @@ export function compareValues(
     // An exact f32 result is the double-precision one rounded once.
     const error = allowed === 0 ? Math.abs(found - Math.fround(value)) : Math.abs(found - value);
     const bothNaN = Number.isNaN(found) && Number.isNaN(value);
-    if (bothNaN || error <= allowed) continue;
+    // Of equal infinite values the error is NaN.
+    if (bothNaN || found === value || error <= allowed) continue;
     if (failures++ < SHOWN)
       lines.push(
         `  [${i}] actual ${found}  expected ${value}  error ${error.toExponential(3)}  allowed ${allowed.toExponential(3)}`,

@@ -6,6 +6,7 @@ import { contractCases } from './contract-cases.ts';
 import { exactCases } from './exact-cases.ts';
 import { modelCases, textCases } from './model-cases.ts';
 import { operationCases } from './operation-cases.ts';
+import { rotationCases } from './rotation-cases.ts';
 
 export interface ConformanceCase {
   readonly name: string;
@@ -34,7 +35,14 @@ export interface TestRunner {
 export function conformanceCases(kv: KvPrecision = 'f32'): ConformanceCase[] {
   const cached = [...attentionCases(), ...modelCases()];
   return kv === 'f32'
-    ? [...operationCases(), ...cached, ...exactCases(), ...textCases(), ...contractCases()]
+    ? [
+        ...operationCases(),
+        ...rotationCases(),
+        ...cached,
+        ...exactCases(),
+        ...textCases(),
+        ...contractCases(),
+      ]
     : cached;
 }
 

@@ -1,7 +1,7 @@
 // What each operation must give, in double precision, with the error allowed to it. Plain functions that share no code
 // with any backend or decoder.
 import type { ActivationQuantizer } from '@duobit/format';
-import type { Expectation } from './compare.ts';
+import { type Expectation, exactly } from './compare.ts';
 import { type CachedRow, KV_GROUP } from './kv-cache.ts';
 import type { MadeTensor } from './tensors.ts';
 import {
@@ -118,6 +118,28 @@ export function expectNorm(x: Float32Array, weight: Float64Array, epsilon: numbe
     const value = (input / root) * weight[i]!;
     return { value, allowed: normBound(x.length, value) };
   });
+}
+
+/** x R for the 'hadamard' rotation, every step an f32 operation: bit for bit. */
+export function expectInputRotation(x: Float32Array): Expectation[] {
+  const f = Math.fround;
+  let span = 1;
+  while (2 * span <= x.length) span *= 2;
+  const sign = (k: number) => ((k.toString(2).match(/1(?=1)/g)?.length ?? 0) % 2 === 0 ? 1 : -1);
+  // The stages of a half come before the one that joins it with the other.
+  const join = (values: readonly number[]): number[] => {
+    if (values.length === 1) return [...values];
+    const [a, b] = [join(values.slice(0, values.length / 2)), join(values.slice(values.length / 2))];
+    return [...a.map((value, i) => f(value + b[i]!)), ...a.map((value, i) => f(value - b[i]!))];
+  };
+  const transform = (values: readonly number[]) =>
+    join(values).map((value) => f(value * f(1 / Math.sqrt(span))));
+  const signed = Array.from(x, (value, k) => value * sign(k));
+  const first = [...transform(signed.slice(0, span)), ...signed.slice(span)];
+  if (span === x.length) return exactly(first);
+  const again = first.map((value, k) => value * sign(5 * k));
+  const rest = x.length - span;
+  return exactly([...again.slice(0, rest), ...transform(again.slice(rest))]);
 }
 
 /** Heads of size 2 * frequencies.length, turned by position. */

@@ -17,6 +17,8 @@ export interface TinyModelOptions {
   readonly offsets?: boolean;
   /** Of the blocks' linear weights. Default: clips of 1 for W(1+1), none for other encodings. */
   readonly quantizer?: (weight: string) => ActivationQuantizer | null;
+  /** Whether the blocks' linear weights (by name) are stored for a rotated input. Default: none. */
+  readonly rotated?: (weight: string) => boolean;
   /** Replaces fields of the default: 2 blocks, hidden 64, intermediate 172, 4 heads of 16 on 2 key/value heads. */
   readonly architecture?: Partial<Architecture>;
   /** Without it `readAsset('tokenizer')` gives null. Default true. */
@@ -55,7 +57,8 @@ export function makeTinyModel(options: TinyModelOptions = {}): TinyModel {
   for (const spec of listTensors(architecture)) {
     const tensor = makeTensor(spec.name, spec.shape, spec.kind, options, random);
     const activation = spec.kind === 'linear' ? quantizer(spec.name) : null;
-    const info = { ...tensor.data.info, activation };
+    const inputRotation = spec.kind === 'linear' && options.rotated?.(spec.name) ? ('hadamard' as const) : undefined;
+    const info = { ...tensor.data.info, activation, inputRotation };
     made.set(spec.name, { ...tensor, data: { ...tensor.data, info } });
   }
   const find = (name: string): TensorData => {

@@ -11,7 +11,6 @@ import {
   type RunRequest,
   type Slot,
 } from '@duobit/core';
-import { rotateInput } from '@duobit/format';
 import { compareValues, type Expectation, exactly } from './compare.ts';
 import {
   type CountedRows,
@@ -21,6 +20,7 @@ import {
   expectDense,
   expectGate,
   expectGram,
+  expectInputRotation,
   expectNorm,
   expectRotation,
   expectSum,
@@ -179,11 +179,7 @@ class PlanChecker {
       case 'rmsNorm':
         return rowsOf(operation.input).flatMap((row) => expectNorm(row, tensor!.weights, operation.epsilon));
       case 'rotateInput':
-        return rowsOf(operation.input).flatMap((row) => {
-          const rotated = row.slice();
-          rotateInput(rotated);
-          return exactly(rotated);
-        });
+        return rowsOf(operation.input).flatMap(expectInputRotation);
       case 'decodeActivations':
         return codes.get(operation.input)!.flatMap((row) => exactly(row.decoded));
       case 'w11MatMul': {

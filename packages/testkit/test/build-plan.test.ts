@@ -125,6 +125,74 @@ describe('buildPlan', () => {
     expect(buildPlan(dense, { quantizers: () => plain, activations: 'f16' })).toEqual(buildPlan(dense));
   });
 
+  it('rotates an input once for the weights that want it, and quantizes what came of it', () => {
+    const all = makeTinyModel({ linear: 'w11', rotated: () => true });
+    const block = (source: TinyModel, options: PlanOptions = {}) =>
+      ops({ section: { block: 0 }, ...options }, source).flatMap((operation) =>
+        operation.op === 'rotateInput' || operation.op === 'quantizeActivations'
+          ? [`${operation.op} ${operation.input} -> ${operation.out}`]
+          : operation.op === 'w11MatMul'
+            ? [`${operation.input} x ${operation.weight.split('.').at(-2)}`]
+            : [],
+      );
+    expect(block(all)).toEqual([
+      'rotateInput normed -> normed.rotated',
+      'quantizeActivations normed.rotated -> normed.rotated.a4',
+      'normed.rotated.a4 x q_proj',
+      'normed.rotated.a4 x k_proj',
+      'normed.rotated.a4 x v_proj',
+      'rotateInput attended -> attended.rotated',
+      'quantizeActivations attended.rotated -> attended.rotated.a4',
+      'attended.rotated.a4 x o_proj',
+      'rotateInput mlpNormed -> mlpNormed.rotated',
+      'quantizeActivations mlpNormed.rotated -> mlpNormed.rotated.a4',
+      'mlpNormed.rotated.a4 x gate_proj',
+      'mlpNormed.rotated.a4 x up_proj',
+      'rotateInput activated -> activated.rotated',
+      'quantizeActivations activated.rotated -> activated.rotated.a4',
+      'activated.rotated.a4 x down_proj',
+    ]);
+    const some = makeTinyModel({ linear: 'w11', rotated: (weight) => /[qv]_proj|down/.test(weight) });
+    expect(block(some, { activations: 'f16' })).toEqual([
+      'rotateInput normed -> normed.rotated',
+      'normed.rotated x q_proj',
+      'normed x k_proj',
+      'normed.rotated x v_proj',
+      'attended x o_proj',
+      'mlpNormed x gate_proj',
+      'mlpNormed x up_proj',
+      'rotateInput activated -> activated.rotated',
+      'activated.rotated x down_proj',
+    ]);
+    expect(buildPlan(all).slots['activated.rotated']).toEqual({ kind: 'f32', width: 172 });
+  });
+
+  it('rotates and quantizes an input anew once its slot is written again', () => {
+    const source = makeTinyModel({ linear: 'w11', rotated: () => true });
+    const once = ops({ section: { block: 0 } }, source);
+    const count = (operations: typeof once, op: string) =>
+      operations.filter((operation) => operation.op === op).length;
+    for (const op of ['rotateInput', 'quantizeActivations']) {
+      expect(count(once, op)).toBe(4);
+      expect(count(ops({}, source), op)).toBe(8);
+    }
+  });
+
+  it('takes the statistics of rotated inputs, if the weights of an input agree', () => {
+    const options = { section: { block: 0 }, statistics: 'gram' } as const;
+    const source = makeTinyModel({ linear: 'w11', rotated: () => true });
+    const counted = ops(options, source).flatMap((operation) =>
+      operation.op === 'accumulateGram' ? [operation.input] : [],
+    );
+    const slots = [SLOTS.normed, SLOTS.attended, SLOTS.mlpNormed, SLOTS.activated];
+    expect(counted).toEqual(slots.map((slot) => `${slot}.rotated`));
+    const some = makeTinyModel({ linear: 'w11', rotated: (weight) => weight.includes('q_proj') });
+    expect(errorOf(some, options)).toMatchObject({
+      code: 'PLAN_ACTIVATION_UNSUPPORTED',
+      message: expect.stringContaining('rotation'),
+    });
+  });
+
   it('takes statistics of the codes where asked to, if an input has but one code', () => {
     const plain: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
     const options = { section: { block: 0 }, statistics: 'cross', statisticsOn: 'codes' } as const;

@@ -81,6 +81,13 @@ const nudgeScales = (data: TensorData): TensorData => {
 
 const roundToF16 = (values: Float32Array): Float32Array => values.map((value) => f16ToF32(f32ToF16(value)));
 
+/** The next f32 away from zero. */
+const nextUp = (value: number): number => {
+  const word = new Uint32Array(Float32Array.of(value).buffer);
+  word[0]! += 1;
+  return new Float32Array(word.buffer)[0]!;
+};
+
 const FAULTS: readonly (readonly [string, RegExp, Fault])[] = [
   ['results kept in f16', /^denseMatMul f32.*K 64, N 17/, { result: roundToF16 }],
   [
@@ -102,6 +109,31 @@ const FAULTS: readonly (readonly [string, RegExp, Fault])[] = [
       operation: (operation) =>
         operation.op === 'quantizeActivations'
           ? { ...operation, quantizer: { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } }
+          : operation,
+    },
+  ],
+  [
+    'a rotation left out',
+    /^rotateInput bit.*width 96$/,
+    {
+      operation: (operation) =>
+        operation.op === 'rotateInput'
+          ? { op: 'add', input: operation.input, out: operation.out }
+          : operation,
+    },
+  ],
+  [
+    'a rotation off by one unit in the last place',
+    /^rotateInput bit.*width 96$/,
+    { result: (values, slot) => (slot === 'y' ? values.map(nextUp) : values) },
+  ],
+  [
+    'rotated inputs read unrotated in whole models',
+    /^whole model, W\(1\+1\)A4 on rotated/,
+    {
+      operation: (operation) =>
+        operation.op === 'quantizeActivations'
+          ? { ...operation, input: operation.input.replace(/\.rotated$/, '') }
           : operation,
     },
   ],
@@ -185,6 +217,9 @@ describe('compareValues', () => {
     expect(() => compareValues('x', [1, 1], expected)).toThrow('2 values, expected 1');
     expect(() => compareValues('x', [Number.NaN], [{ value: Number.NaN, allowed: 0 }])).not.toThrow();
     expect(() => compareValues('x', [0], [{ value: Number.NaN, allowed: 1 }])).toThrow();
+    const infinite = exactly([Number.POSITIVE_INFINITY]);
+    expect(() => compareValues('x', [Number.POSITIVE_INFINITY], infinite)).not.toThrow();
+    expect(() => compareValues('x', [Number.NEGATIVE_INFINITY], infinite)).toThrow();
     expect(() => compareValues('x', [Math.fround(0.1)], exactly([0.1]))).not.toThrow();
     expect(() => compareValues('x', [Math.fround(0.1) + 2 ** -27], exactly([0.1]))).toThrow();
     expect(() => compareValues('x', new Array(20).fill(1), exactly(new Array(20).fill(2)))).toThrow(

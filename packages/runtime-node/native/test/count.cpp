@@ -56,6 +56,8 @@ constexpr Case CASES[] = {
     {"w11-1536x576", Op::W11MatMul, SlotKind::A4, SlotKind::F32, 1536, 576},
     {"int8-8192x576", Op::DenseMatMul, SlotKind::F32, SlotKind::F32, 8192, 576},
     {"quantize-4096", Op::Quantize, SlotKind::F32, SlotKind::A4, 1, 4096},
+    {"rotate-576", Op::Rotate, SlotKind::F32, SlotKind::F32, 1, 576},
+    {"rotate-1536", Op::Rotate, SlotKind::F32, SlotKind::F32, 1, 1536},
     {"gram-576", Op::Gram, SlotKind::F32, SlotKind::Stat, 576, 576, 256},
     {"attention-int8-256x576", Op::Attention, SlotKind::F32, SlotKind::F32, 256, 576},
 };

@@ -1,5 +1,5 @@
 // The addon's C++ without Node, for sanitizers: random models of random shapes on every instruction set and several
-// numbers of threads. Every number of threads must give the same bits; sums of integers must be exact.
+// numbers of threads. Every number of threads must give the same bits; sums of integers and rotations must be exact.
 //
 //   stress [rounds] [seed]
 #include <cmath>
@@ -63,7 +63,7 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   // Sometimes single steps far from the prompt, so that their positions are read in several blocks and parts.
   const int prompt = drawInt(1, 20), steps = 3, far = drawInt(0, 1) ? drawInt(60, 700) : prompt, capacity = far + steps;
   const int window = drawInt(0, 1) ? drawInt(1, 6) : drawInt(0, 1) ? drawInt(60, 300) : 0;
-  const bool coded = drawInt(0, 3) != 0;
+  const bool coded = drawInt(0, 3) != 0, turned = drawInt(0, 1) != 0;
   const auto cache = static_cast<CacheKind>(drawInt(0, 3));
   Program program(std::make_shared<Pool>(threads), kernels);
   const int query = heads * headSize, kv = kvHeads * headSize;
@@ -73,19 +73,23 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   const int wg = program.addWeight(drawInteger(program, inner, hidden)), wu = program.addWeight(drawInteger(program, inner, hidden));
   const auto dense = drawHalves(static_cast<size_t>(hidden) * inner);
   const int wd = program.addWeight(packDense(program.arena(), kernels, dense.data(), DenseKind::F16, hidden, inner));
-  enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS, CROSS, ACTIVATED_CODES, DECODED };
+  enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS, CROSS, ACTIVATED_CODES, DECODED, TURNED, ATTENDED_TURNED, ACTIVATED_TURNED };
   const auto f32 = [](int width) { return SlotSpec{SlotKind::F32, width}; };
   const std::vector<SlotSpec> slots = {
       {SlotKind::Tokens, 1}, f32(hidden), f32(hidden), {SlotKind::A4, hidden}, f32(query), f32(kv), f32(kv), f32(query),
       {SlotKind::A4, query}, f32(inner), f32(inner), f32(inner), f32(hidden), f32(vocabulary), {SlotKind::Stat, hidden * hidden},
-      {SlotKind::Stat, hidden * hidden}, {SlotKind::A4, inner}, f32(inner)};
-  const int in = coded ? CODES : NORMED, attended = coded ? ATTENDED_CODES : ATTENDED;
+      {SlotKind::Stat, hidden * hidden}, {SlotKind::A4, inner}, f32(inner),
+      f32(hidden), f32(query), f32(inner)};
+  // What is quantized, or read as it is: rotated or not.
+  const int normed = turned ? TURNED : NORMED, mixed = turned ? ATTENDED_TURNED : ATTENDED, active = turned ? ACTIVATED_TURNED : ACTIVATED;
+  const int in = coded ? CODES : normed, attended = coded ? ATTENDED_CODES : mixed;
   const double h = headSize;
   std::vector<Operation> operations = {{Op::Embed, {TOKENS, RESIDUAL, -1, -1}, embedding, {}}};
   for (int layer = 0; layer < 2; ++layer) {
     const Operation block[] = {
         {Op::RmsNorm, {RESIDUAL, NORMED, -1, -1}, norm, {1e-5}},
-        {Op::Quantize, {NORMED, CODES, -1, -1}, -1, {0.9, 1}},
+        {Op::Rotate, {NORMED, TURNED, -1, -1}, -1, {}},
+        {Op::Quantize, {normed, CODES, -1, -1}, -1, {0.9, 1}},
         {Op::W11MatMul, {in, Q, -1, -1}, wq, {}},
         {Op::W11MatMul, {in, K, -1, -1}, wk, {}},
         {Op::W11MatMul, {in, V, -1, -1}, wv, {}},
@@ -93,15 +97,17 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
         {Op::Rope, {K, -1, -1, -1}, -1, {static_cast<double>(kvHeads), h}},
         {Op::Attention, {Q, K, V, ATTENDED}, -1,
          {static_cast<double>(layer), static_cast<double>(heads), static_cast<double>(kvHeads), h, static_cast<double>(window)}},
-        {Op::Quantize, {ATTENDED, ATTENDED_CODES, -1, -1}, -1, {1, 1}},
+        {Op::Rotate, {ATTENDED, ATTENDED_TURNED, -1, -1}, -1, {}},
+        {Op::Quantize, {mixed, ATTENDED_CODES, -1, -1}, -1, {1, 1}},
         {Op::W11MatMul, {attended, BRANCH, -1, -1}, wo, {}},
         {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
         {Op::DenseMatMul, {RESIDUAL, GATE, -1, -1}, wg, {}},
         {Op::DenseMatMul, {RESIDUAL, UP, -1, -1}, wu, {}},
         {Op::SiluMul, {GATE, UP, ACTIVATED, -1}, -1, {}},
-        {Op::Quantize, {ACTIVATED, ACTIVATED_CODES, -1, -1}, -1, {1, 1}},
+        {Op::Rotate, {ACTIVATED, ACTIVATED_TURNED, -1, -1}, -1, {}},
+        {Op::Quantize, {active, ACTIVATED_CODES, -1, -1}, -1, {1, 1}},
         {Op::Decode, {ACTIVATED_CODES, DECODED, -1, -1}, -1, {}},
-        {Op::DenseMatMul, {coded ? DECODED : ACTIVATED, BRANCH, -1, -1}, wd, {}},
+        {Op::DenseMatMul, {coded ? DECODED : active, BRANCH, -1, -1}, wd, {}},
         {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
     };
     operations.insert(operations.end(), std::begin(block), std::end(block));
@@ -210,6 +216,49 @@ bool checkInteger(const Kernels& kernels) {
   return true;
 }
 
+/** The transform of docs/format.md, "Input rotations", one value after the other; volatile, so that every sum rounds by itself. */
+void transformPlainly(std::vector<float>& x, int from, int span) {
+  for (int half = 1; half < span; half *= 2)
+    for (int i = 0; i < span; ++i)
+      if (i / half % 2 == 0) {
+        volatile float sum = x[from + i] + x[from + i + half], difference = x[from + i] - x[from + i + half];
+        x[from + i] = sum;
+        x[from + i + half] = difference;
+      }
+  for (int i = 0; i < span; ++i) x[from + i] *= static_cast<float>(1 / std::sqrt(static_cast<double>(span)));
+}
+
+/** A rotation, to the last bit and the sign of zeros. */
+bool checkRotation(const Kernels& kernels) {
+  const int width = drawInt(1, drawInt(0, 1) ? 100 : 2100), count = drawInt(1, 3);
+  int span = 1;
+  while (2 * span <= width) span *= 2;
+  const auto sign = [](int k) {
+    int pairs = 0;
+    for (; k > 0; k /= 2) pairs += k % 4 == 3;
+    return pairs % 2 ? -1.0f : 1.0f;
+  };
+  std::vector<float> x(static_cast<size_t>(count) * width), y(x.size());
+  for (float& value : x) value = static_cast<float>(drawInt(-1, 1)) * static_cast<float>(drawInt(0, 1) ? 1 : drawInt(1, 1 << 24)) / 1000;
+  Program program(std::make_shared<Pool>(2), kernels);
+  program.build({{SlotKind::F32, width}, {SlotKind::F32, width}}, {{Op::Rotate, {0, 1, -1, -1}, -1, {}}}, {}, {0, 1, 2, 1, count, CacheKind::F32});
+  program.writeFloats(0, x.data(), x.size());
+  program.run(count, 0, 0);
+  program.read(1, count, y.data());
+  for (int t = 0; t < count; ++t) {
+    std::vector<float> row(x.begin() + t * width, x.begin() + (t + 1) * width);
+    for (int k = 0; k < width; ++k) row[k] *= sign(k);
+    transformPlainly(row, 0, span);
+    for (int k = 0; span < width && k < width; ++k) row[k] *= sign(5 * k);
+    if (span < width) transformPlainly(row, width - span, span);
+    if (std::memcmp(row.data(), y.data() + t * width, sizeof(float) * width) != 0) {
+      std::printf("row %d of width %d is rotated to other bits\n", t, width);
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -239,9 +288,9 @@ int main(int argc, char** argv) {
         }
       values += one.size();
       state = own;
-      if (!checkExact(*kernels) || !checkInteger(*kernels)) return 1;
+      if (!checkExact(*kernels) || !checkInteger(*kernels) || !checkRotation(*kernels)) return 1;
     }
-    std::printf("%s: %d models on 1, 2 and 5 threads agree in %zu values; %d products of each kind exact\n", name.c_str(), rounds, values, rounds);
+    std::printf("%s: %d models on 1, 2 and 5 threads agree in %zu values; %d products of each kind, and rotations, exact\n", name.c_str(), rounds, values, rounds);
   }
   return 0;
 }

@@ -57,7 +57,7 @@ export type LoadedAddon =
   | { readonly addon: null; readonly reason: string };
 
 /** Of the border between this file and native/addon.cpp; both go up together. */
-export const INTERFACE = 3;
+export const INTERFACE = 4;
 const FUNCTIONS = [
   'instructionSets',
   'createPool',

@@ -126,6 +126,14 @@ describe.skipIf(!available)('runs', () => {
     for (const result of results) expect(result).toEqual(results[0]);
   });
 
+  it('give the same bits on any number of threads where each rotates and quantizes for itself', async () => {
+    const source = makeTinyModel({ seed: 8, linear: 'w11', rotated: () => true });
+    const results = [];
+    for (const threads of [1, 2, 3, 7])
+      results.push(await runTiny(await createNativeBackend({ threads }), source));
+    for (const result of results) expect(result).toEqual(results[0]);
+  });
+
   it('keep f16 unless told otherwise; each precision further from f32 than the one before', async () => {
     expect((await createBackend('native')).kv).toBe('f16');
     expect((await createBackend('wasm', { kv: 'int4' })).kv).toBe('f32');
@@ -145,9 +153,11 @@ describe.skipIf(!available)('runs', () => {
   });
 });
 
-/** Logits of a prompt and three single steps of a tiny dense model, on a backend that is then disposed of. */
-async function runTiny(backend: Awaited<ReturnType<typeof createBackend>>): Promise<number[]> {
-  const source = makeTinyModel({ seed: 7 });
+/** Logits of a prompt and three single steps of a tiny model, by default a dense one, on a backend that is then disposed of. */
+async function runTiny(
+  backend: Awaited<ReturnType<typeof createBackend>>,
+  source = makeTinyModel({ seed: 7 }),
+): Promise<number[]> {
   const program: Program = await backend.prepare(buildPlan(source), (name) => source.readTensor(name), {
     capacity: 40,
     maxRows: 32,

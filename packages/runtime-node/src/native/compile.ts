@@ -24,6 +24,7 @@ const OPERATIONS: readonly Operation['op'][] = [
   'logits',
   'accumulateGram',
   'decodeActivations',
+  'rotateInput',
 ];
 /** op, 4 slots, weight, 5 numbers */
 const RECORD = 11;

@@ -1,5 +1,5 @@
-// Products of random shapes on the native backend against expectations in double precision: within the bounds of
-// docs/numerics.md, and exact where all values are small integers. 120 shapes here; `npm run test:shapes` tries 10,000.
+// Products and rotations of random shapes on the native backend against expectations in double precision: within the bounds
+// of docs/numerics.md, and exact where all values are small integers, and of rotations always. 120 shapes here; `npm run test:shapes` tries 10,000.
 import type { Backend, ExecutionPlan, Operation } from '@duobit/core';
 import {
   checkPlanOnBackend,
@@ -108,6 +108,33 @@ async function checkWithin(backend: Backend, random: Random): Promise<void> {
   for (const plan of plans) await checkPlanOnBackend(backend, plan, new Map([['w', tensor]]), runs, tokens);
 }
 
+/** A rotation, and codes made of it: all bits are given. */
+async function checkRotation(backend: Backend, random: Random): Promise<void> {
+  const width = drawSize(random);
+  const tokens = drawInteger(random, 1, 8);
+  const slots = {
+    x: { kind: 'f32', width },
+    y: { kind: 'f32', width },
+    c: { kind: 'a4', width },
+  } as const;
+  const quantizer = { bits: 4, clipLow: 0.9, clipHigh: 1, knee: null, planeScales: null } as const;
+  const operations: Operation[] = [
+    { op: 'rotateInput', input: 'x', out: 'y' },
+    { op: 'quantizeActivations', input: 'y', quantizer, out: 'c' },
+  ];
+  const plan = { ...NO_CACHE, slots, operations };
+  const x = drawActivations(random, tokens * width);
+  await checkPlanOnBackend(
+    backend,
+    plan,
+    new Map(),
+    [{ request: { rows: tokens, ...ALL }, inputs: { x } }],
+    tokens,
+  );
+}
+
+const CHECKS = [checkExact, checkWithin, checkWithin, checkRotation];
+
 describe.skipIf(!support.available)('random shapes', () => {
   const sets = support.available ? support.instructionSets : [];
   it(
@@ -121,7 +148,7 @@ describe.skipIf(!support.available)('random shapes', () => {
         const random = createRandom(seed);
         const backend = backends[i % backends.length]!;
         try {
-          await (i % 3 === 0 ? checkExact : checkWithin)(backend, random);
+          await CHECKS[Math.floor(i / backends.length) % CHECKS.length]!(backend, random);
         } catch (error) {
           throw new Error(`seed ${seed}, ${sets[i % sets.length]}: ${error}`, { cause: error });
         }

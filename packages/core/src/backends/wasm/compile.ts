@@ -5,6 +5,7 @@ import type { PrepareOptions, RunRequest } from '../../backend.ts';
 import type { ExecutionPlan, Operation } from '../../plan.ts';
 import { checkTokens } from '../checks.ts';
 import type { Heap } from './heap.ts';
+import { createRotationTables, type RotationTable } from './rotation.ts';
 import {
   allocateCache,
   allocateSlots,
@@ -48,6 +49,7 @@ interface Context extends LoadedWeights {
   readonly angles: number;
   /** Rows rounded to 16 bits, of one input at a time. */
   readonly rounded: number;
+  readonly rotation: (width: number) => RotationTable;
 }
 
 /** @throws DuobitError `BACKEND_OUT_OF_MEMORY`; `PLAN_INVALID` when a product would overwrite its own input. */
@@ -76,6 +78,7 @@ export function compilePlan(
     capacity,
     angles,
     rounded,
+    rotation: createRotationTables(heap),
   };
   const steps: Step[] = [];
   for (const operation of plan.operations) addSteps(steps, operation, context);
@@ -158,6 +161,13 @@ function addSteps(steps: Step[], operation: Operation, context: Context): void {
         width: input.width,
         x: operation.epsilon,
       });
+      break;
+    }
+    case 'rotateInput': {
+      const input = slot(operation.input);
+      const { pointer: weight, span: size, scale: x } = context.rotation(input.width);
+      const out = writes(slot(operation.out));
+      steps.push({ kind: 'rotate', ...reads(input), ...out, weight, width: input.width, size, x });
       break;
     }
     case 'quantizeActivations': {

@@ -1,5 +1,6 @@
 // The light operations of the wasm backend against plain loops in double precision, over random widths.
 import type { Backend, ExecutionPlan, Operation, Slot } from '@duobit/core';
+import { rotateInput } from '@duobit/format';
 import {
   createRandom,
   drawActivations,
@@ -116,6 +117,20 @@ describe('light operations', () => {
           );
         },
       ),
+    );
+  });
+
+  it('rotateInput, bit for bit', async () => {
+    const wide = { ...size, width: fc.oneof(size.width, fc.integer({ min: 91, max: 2100 })) };
+    await fc.assert(
+      fc.asyncProperty(fc.record(wide), async ({ width, rows, seed }) => {
+        const x = drawActivations(createRandom(seed), rows * width);
+        const slot = { kind: 'f32', width } as const;
+        const operation = { op: 'rotateInput', input: 'x', out: 'y' } as const;
+        const y = await runOperation({ slots: { x: slot, y: slot }, operation, inputs: { x }, rows }, 'y');
+        for (let t = 0; t < rows; t++) rotateInput(x.subarray(t * width, (t + 1) * width));
+        expect(y).toEqual(x);
+      }),
     );
   });
 

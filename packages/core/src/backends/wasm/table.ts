@@ -13,6 +13,7 @@ const KINDS = [
   'cacheRows',
   'siluMul',
   'decode',
+  'rotate',
   'add',
   'w11',
   'dense',
