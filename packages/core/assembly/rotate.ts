@@ -17,17 +17,37 @@
   return f32x4.add(v128.shuffle<f32>(v, v, 2, 3, 0, 1), v128.xor(v, differences2()));
 }
 
-/** Stages `half` and 2 * half of the values that lie `bytes` apart; y points at the first of four vectors. */
-@inline function crossFour(y: usize, bytes: u32, a: v128, b: v128, c: v128, d: v128): void {
+/**
+ * Two stages of values that lie `bytes` apart, to where y points at the first of four vectors; and the scale, when they are the
+ * last of a transform.
+ */
+@inline function crossFour(y: usize, bytes: u32, a: v128, b: v128, c: v128, d: v128, isLast: bool, scale: v128): void {
   const s = f32x4.add(a, b), t = f32x4.sub(a, b), u = f32x4.add(c, d), v = f32x4.sub(c, d);
-  v128.store(y, f32x4.add(s, u));
-  v128.store(y + bytes, f32x4.add(t, v));
-  v128.store(y + (bytes << 1), f32x4.sub(s, u));
-  v128.store(y + (bytes << 1) + bytes, f32x4.sub(t, v));
+  a = f32x4.add(s, u);
+  b = f32x4.add(t, v);
+  c = f32x4.sub(s, u);
+  d = f32x4.sub(t, v);
+  if (isLast) {
+    a = f32x4.mul(a, scale);
+    b = f32x4.mul(b, scale);
+    c = f32x4.mul(c, scale);
+    d = f32x4.mul(d, scale);
+  }
+  v128.store(y, a);
+  v128.store(y + bytes, b);
+  v128.store(y + (bytes << 1), c);
+  v128.store(y + (bytes << 1) + bytes, d);
 }
 
-/** The stages from `half` on, in place, for what is too short for vectors. */
-function transformShort(y: usize, length: u32): void {
+/** y = x * signs, for `count` values. y may be x. */
+function multiply(x: usize, signs: usize, y: usize, count: u32): void {
+  const whole = (count & ~3) << 2, bytes = count << 2;
+  for (let i: u32 = 0; i < whole; i += 16) v128.store(y + i, f32x4.mul(v128.load(x + i), v128.load(signs + i)));
+  for (let i = whole; i < bytes; i += 4) store<f32>(y + i, load<f32>(x + i) * load<f32>(signs + i));
+}
+
+/** The transform of what is too short for vectors, in place. */
+function transformShort(y: usize, length: u32, scale: f32): void {
   for (let half: u32 = 1; half < length; half <<= 1) {
     for (let i: u32 = 0; i < length; ++i) {
       if (i & half) continue;
@@ -36,76 +56,69 @@ function transformShort(y: usize, length: u32): void {
       store<f32>(other, a - b);
     }
   }
+  for (const end = y + (length << 2); y < end; y += 4) store<f32>(y, load<f32>(y) * scale);
 }
 
-/** y = the transform of x * factors, without its scale. `length` is a power of two. y may be x. */
-function transform(x: usize, factors: usize, y: usize, length: u32): void {
-  if (length < 16) {
-    multiply(x, factors, y, length);
-    transformShort(y, length);
-    return;
+/** One stage of values that lie `half` bytes apart, in place. */
+function crossTwo(y: usize, bytes: u32, half: u32): void {
+  for (let start: u32 = 0; start < bytes; start += half << 1) {
+    for (let at = y + start, end = at + half; at < end; at += 16) {
+      const a = v128.load(at), b = v128.load(at + half);
+      v128.store(at, f32x4.add(a, b));
+      v128.store(at + half, f32x4.sub(a, b));
+    }
   }
-  const bytes = length << 2;
+}
+
+/** y = the transform of x * signs. `length` is a power of two. y may be x. */
+function transform(x: usize, signs: usize, y: usize, length: u32, scale: f32): void {
+  if (length < 64) {
+    multiply(x, signs, y, length);
+    return transformShort(y, length, scale);
+  }
+  const bytes = length << 2, scale4 = f32x4.splat(scale);
   for (let i: u32 = 0; i < bytes; i += 64) {
-    const from = x + i, signs = factors + i;
+    const from = x + i, by = signs + i;
     crossFour(
       y + i, 16,
-      crossLanes(f32x4.mul(v128.load(from), v128.load(signs))),
-      crossLanes(f32x4.mul(v128.load(from, 16), v128.load(signs, 16))),
-      crossLanes(f32x4.mul(v128.load(from, 32), v128.load(signs, 32))),
-      crossLanes(f32x4.mul(v128.load(from, 48), v128.load(signs, 48))),
+      crossLanes(f32x4.mul(v128.load(from), v128.load(by))),
+      crossLanes(f32x4.mul(v128.load(from, 16), v128.load(by, 16))),
+      crossLanes(f32x4.mul(v128.load(from, 32), v128.load(by, 32))),
+      crossLanes(f32x4.mul(v128.load(from, 48), v128.load(by, 48))),
+      false, scale4,
     );
   }
   let half: u32 = 64;
-  for (; half << 2 <= bytes; half <<= 2) {
+  // Of an odd number of stages one is taken alone.
+  if (ctz(length) & 1) {
+    crossTwo(y, bytes, half);
+    half <<= 1;
+  }
+  for (; half < bytes; half <<= 2) {
+    const isLast = half << 2 == bytes;
     for (let start: u32 = 0; start < bytes; start += half << 2) {
       for (let at = y + start, end = at + half; at < end; at += 16) {
-        const second = at + half, third = second + half;
-        crossFour(at, half, v128.load(at), v128.load(second), v128.load(third), v128.load(third + half));
+        const second = at + half, third = second + half, fourth = third + half;
+        crossFour(at, half, v128.load(at), v128.load(second), v128.load(third), v128.load(fourth), isLast, scale4);
       }
     }
   }
-  if (half == bytes) return;
-  for (let at = y, end = y + half; at < end; at += 16) {
-    const a = v128.load(at), b = v128.load(at + half);
-    v128.store(at, f32x4.add(a, b));
-    v128.store(at + half, f32x4.sub(a, b));
-  }
-}
-
-/** y = x * factors, for `count` values. y may be x. */
-function multiply(x: usize, factors: usize, y: usize, count: u32): void {
-  const whole = (count & ~3) << 2, bytes = count << 2;
-  for (let i: u32 = 0; i < whole; i += 16) v128.store(y + i, f32x4.mul(v128.load(x + i), v128.load(factors + i)));
-  for (let i = whole; i < bytes; i += 4) store<f32>(y + i, load<f32>(x + i) * load<f32>(factors + i));
-}
-
-/** y *= scale, for a power of two of values. */
-function rescale(y: usize, length: u32, scale: f32): void {
-  if (length < 4) {
-    for (let i: u32 = 0; i < length; ++i) store<f32>(y + (i << 2), load<f32>(y + (i << 2)) * scale);
-    return;
-  }
-  const scale4 = f32x4.splat(scale);
-  for (const end = y + (length << 2); y < end; y += 16) v128.store(y, f32x4.mul(v128.load(y), scale4));
 }
 
 /**
- * out = x R. `factors`: `width` for the values that enter the first transform, then `width` for those that come out of it
- * or passed it by, and enter the second (src/backends/wasm/rotation.ts). `out` may be `input`. The padding of rows is left alone.
+ * out = x R. `signs`: `width` of them before the first transform, then `width` before the second (src/backends/wasm/rotation.ts).
+ * `out` may be `input`. The padding of rows is left alone.
  */
 export function rotateInput(
-  input: usize, inputStride: u32, factors: usize, out: usize, outStride: u32, rows: u32, width: u32, span: u32, scale: f32,
+  input: usize, inputStride: u32, signs: usize, out: usize, outStride: u32, rows: u32, width: u32, span: u32, scale: f32,
 ): void {
-  const rest = width - span, between = factors + (width << 2), last = rest << 2;
+  const rest = width - span, second = signs + (width << 2), last = rest << 2, end = span << 2;
   for (let row: u32 = 0; row < rows; ++row) {
     const x = input + row * inputStride, y = out + row * outStride;
-    transform(x, factors, y, span);
-    if (rest > 0) {
-      if (x != y) memory.copy(y + (span << 2), x + (span << 2), last);
-      multiply(y, between, y, rest);
-      transform(y + last, between + last, y + last, span);
-    }
-    rescale(y + last, span, scale);
+    transform(x, signs, y, span, scale);
+    if (rest == 0) continue;
+    multiply(x + end, signs + end, y + end, rest);
+    multiply(y, second, y, rest);
+    transform(y + last, second + last, y + last, span, scale);
   }
 }

@@ -77,11 +77,8 @@ struct Rotation {
   int width, span;
   /** Of a transform. */
   float scale;
-  /**
-   * `width` factors each. Before the first transform: signs. Before the second: the other signs, times the scale for what comes
-   * out of the first, which rounds the same, and times the first signs for what passed it by.
-   */
-  const float *before, *between;
+  /** `width` signs each, before the first and before the second transform. */
+  const float *first, *second;
 };
 
 /** Precisions of the KV cache as the caller numbers them. */

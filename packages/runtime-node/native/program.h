@@ -150,7 +150,7 @@ class Program {
   std::vector<Weight> weights_;
   std::vector<Slot> slots_;
   /** By width. */
-  std::map<int, RotationFactors> rotations_;
+  std::map<int, RotationSigns> rotations_;
   std::vector<Step> steps_;
   std::vector<PhaseSteps> phaseSteps_;
   KvCache cache_;

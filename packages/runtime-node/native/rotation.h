@@ -1,4 +1,4 @@
-// What rotating rows of one width multiplies by, written down once.
+// The signs that rows of one width are rotated with, written down once.
 #pragma once
 #include <vector>
 
@@ -6,16 +6,16 @@
 
 namespace duobit {
 
-/** A Rotation and its factors. */
-class RotationFactors {
+/** A Rotation and its signs. */
+class RotationSigns {
  public:
   /** @throws std::bad_alloc */
-  explicit RotationFactors(int width);
-  RotationFactors(const RotationFactors&) = delete;
+  explicit RotationSigns(int width);
+  RotationSigns(const RotationSigns&) = delete;
   const Rotation& rotation() const { return rotation_; }
 
  private:
-  std::vector<float> factors_;
+  std::vector<float> signs_;
   Rotation rotation_;
 };
 

@@ -1,9 +1,9 @@
-// What the rotation of rows of one width multiplies by, written down once: assembly/rotate.ts.
+// The signs that assembly/rotate.ts takes, those of `rotateInput` in @duobit/format, written down once for each width.
 import { rotationSign, rotationSpan } from '@duobit/format';
 import type { Heap } from './heap.ts';
 
-/** A factor for each value before the first transform, then one for each between the two. */
 export interface RotationTable {
+  /** A sign for each value before the first transform, then one for each before the second, as f32. */
   readonly pointer: number;
   /** Values that a transform takes. */
   readonly span: number;
@@ -21,18 +21,13 @@ export function createRotationTables(heap: Heap): (width: number) => RotationTab
   };
 }
 
-/**
- * Signs are those of `rotateInput` in @duobit/format. The first transform's scale and the sign that follows are one product,
- * which rounds the same; values that the first transform passes by get both their signs at once.
- */
 function makeTable(heap: Heap, width: number): RotationTable {
   const span = rotationSpan(width);
-  const scale = Math.fround(1 / Math.sqrt(span));
   const pointer = heap.allocate(width * 8, 'signs of a rotation');
-  const factors = heap.floats(pointer, 2 * width);
+  const signs = heap.floats(pointer, 2 * width);
   for (let k = 0; k < width; k++) {
-    factors[k] = rotationSign(k);
-    factors[width + k] = rotationSign(5 * k) * (k < span ? scale : rotationSign(k));
+    signs[k] = rotationSign(k);
+    signs[width + k] = rotationSign(5 * k);
   }
-  return { pointer, span, scale };
+  return { pointer, span, scale: Math.fround(1 / Math.sqrt(span)) };
 }
