@@ -223,7 +223,7 @@ describe('duobit annotate', () => {
     expect(code).toBe(0);
     expect(stdout.split('\n')).toEqual([
       expect.stringMatching(/^00000010 +2 {2}01 00 +format version, major = 1 {2}preamble\.major$/),
-      expect.stringMatching(/^00000012 +2 {2}00 00 +format version, minor = 0 {2}preamble\.minor$/),
+      expect.stringMatching(/^00000012 +2 {2}01 00 +format version, minor = 1 {2}preamble\.minor$/),
       '',
     ]);
     const rest = await runJson(['annotate', container.path(), '--range', '128:']);

@@ -97,7 +97,7 @@ describe('duobit sign', () => {
     expect(decode(jws.protected)).toEqual({ alg: 'Ed25519', kid: thumbprint, typ: 'duobit-signature' });
     const { json } = await runJson(['inspect', container.path()]);
     expect(Buffer.from(jws.payload, 'base64url').toString()).toBe(
-      `{"file_length":${json.file_bytes},"format_version":"1.0","header_sha256":"${json.header_sha256}","type":"duobit-model"}`,
+      `{"file_length":${json.file_bytes},"format_version":"1.1","header_sha256":"${json.header_sha256}","type":"duobit-model"}`,
     );
     const input = Buffer.from(`${jws.protected}.${jws.payload}`);
     expect(verify(null, input, shared, Buffer.from(jws.signature, 'base64url'))).toBe(true);

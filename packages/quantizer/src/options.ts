@@ -29,10 +29,10 @@ export interface QuantizeOptions {
   /** How layers are fitted to the calibration. */
   readonly fit?: Partial<FitOptions>;
   /**
-   * So that 4-bit codes meet no outliers: 'inputs' rotates the input of every linear layer as the model runs. 'full' or
-   * 'blocks' (of 64) rotates the residual stream and the attention values, folded into the weights, which costs nothing at
-   * run time but leaves the inputs of down projections as they are; a tied head becomes a tensor of its own. Default
-   * 'none', as the method is published.
+   * So that 4-bit codes meet no outliers: 'inputs', the default, rotates the input of every linear layer as the model runs.
+   * 'full' or 'blocks' (of 64) rotates the residual stream and the attention values, folded into the weights, which costs
+   * nothing at run time but leaves the inputs of down projections as they are; a tied head becomes a tensor of its own.
+   * 'none' is the method as it is published.
    */
   readonly rotation?: RotationKind;
   /** Runs the calibration; stays the caller's. Results differ in the last bits between backends. Default: wasm. */
@@ -85,7 +85,7 @@ export function resolveOptions(options: QuantizeOptions): ResolvedOptions {
     groupSize = 128,
     offsets = true,
     producer = `duobit ${VERSION}`,
-    rotation = 'none',
+    rotation = 'inputs',
   } = options;
   if (!['q8', 'q4', 'f16'].includes(embedding)) {
     throw badOption('embedding', `is '${embedding}'`, "Use 'q8', 'q4' or 'f16'");

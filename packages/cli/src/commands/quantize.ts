@@ -85,8 +85,8 @@ export function addQuantizeCommand(program: Command, context: Context): void {
         '--rotation <kind>',
         'so that 4-bit inputs have no outliers: each input as the model runs, or folded into the weights',
       )
-        .choices(['none', 'inputs', 'full', 'blocks'])
-        .default('none'),
+        .choices(['inputs', 'none', 'full', 'blocks'])
+        .default('inputs'),
     )
     .addOption(
       new Option('--importance <kind>', 'weight of a column when levels are fitted: 1/[H^-1]_jj, H_jj or 1')

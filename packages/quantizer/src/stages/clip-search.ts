@@ -11,11 +11,9 @@ export const PLAIN_QUANTIZER: ActivationQuantizer = {
   planeScales: null,
 };
 
-/** Tried for each end in turn. */
-const CANDIDATES = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4];
-
-/** Times that both ends are searched; the second finds what the first end should be with the other one chosen. */
-const ROUNDS = 2;
+/** Tried for each end in turn, then the best one's neighbours. */
+const CANDIDATES = [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4];
+const NEIGHBOUR = 0.05;
 
 /**
  * The clips that leave the least squared error of the outputs of all layers that read the input, sum |W (x - x^)|^2 over
@@ -39,17 +37,23 @@ export function searchClips(
     return outputError(difference, rows);
   };
   let [clipLow, clipHigh] = [1, 1];
-  let least = lossOf(clipLow, clipHigh);
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const candidate of CANDIDATES) {
-      const loss = lossOf(candidate, clipHigh);
-      if (loss < least) [least, clipLow] = [loss, candidate];
-    }
-    for (const candidate of CANDIDATES) {
-      const loss = lossOf(clipLow, candidate);
-      if (loss < least) [least, clipHigh] = [loss, candidate];
-    }
-  }
+  let least = lossOf(1, 1);
+  const tryLow = (candidate: number): void => {
+    const loss = candidate <= 1 ? lossOf(candidate, clipHigh) : Number.POSITIVE_INFINITY;
+    if (loss < least) [least, clipLow] = [loss, candidate];
+  };
+  const tryHigh = (candidate: number): void => {
+    const loss = candidate <= 1 ? lossOf(clipLow, candidate) : Number.POSITIVE_INFINITY;
+    if (loss < least) [least, clipHigh] = [loss, candidate];
+  };
+  const neighbours = (clip: number): number[] =>
+    [clip - NEIGHBOUR, clip + NEIGHBOUR].map((near) => Math.round(near * 100) / 100);
+  CANDIDATES.slice(1).forEach(tryLow);
+  neighbours(clipLow).forEach(tryLow);
+  CANDIDATES.slice(1).forEach(tryHigh);
+  neighbours(clipHigh).forEach(tryHigh);
+  // The other end has been chosen since.
+  neighbours(clipLow).forEach(tryLow);
   return { ...PLAIN_QUANTIZER, clipLow, clipHigh };
 }
 
