@@ -1,19 +1,32 @@
-// What the quality results compare: baselines as their papers have them, W(1+1), and W(1+1) with one part changed.
+// What the quality results compare: baselines as their papers have them and on rotated inputs, W(1+1), and W(1+1) with one part
+// changed.
 import { createMethod, createW11LayerMethod, W11_DEFAULTS } from '@duobit/quantizer';
 
 const OURS = { correction: 1, correctionDamping: 0.05, clips: 'search', activations: 'f16' };
 /** No baseline's paper corrects towards the teacher. Clips are searched for all, so that 4-bit inputs compare. */
 const THEIRS = { ...OURS, correction: 0 };
 
-const baseline = (id, title, { method = id, rotation = 'none' } = {}) => ({
-  id,
-  title,
-  group: 'baseline',
-  method: () => createMethod(method),
-  stage: THEIRS,
-  rotation,
-});
-const ours = (id, title, { fit = {}, stage = {}, rotation = 'none' } = {}) => ({
+const BASELINES = [
+  ['rtn-4', 'RTN-4'],
+  ['rtn-3', 'RTN-3'],
+  ['rtn-2', 'RTN-2'],
+  ['gptq-4', 'GPTQ-4'],
+  ['gptq-3', 'GPTQ-3'],
+  ['gptq-2', 'GPTQ-2'],
+  ['pb-llm', 'PB-LLM, 10 % salient'],
+  ['billm', 'BiLLM'],
+  ['arb-rc', 'ARB-RC'],
+];
+const baselines = (group, rotation, suffix) =>
+  BASELINES.map(([name, title]) => ({
+    id: `${name}${suffix}`,
+    title,
+    group,
+    method: () => createMethod(name),
+    stage: THEIRS,
+    rotation,
+  }));
+const ours = (id, title, { fit = {}, stage = {}, rotation = 'inputs' } = {}) => ({
   id,
   title,
   group: id.startsWith('w11') ? 'ours' : 'ablation',
@@ -22,27 +35,18 @@ const ours = (id, title, { fit = {}, stage = {}, rotation = 'none' } = {}) => ({
   rotation,
 });
 
-/** `id`: name of the record; `stage`: of `fitModel`; `rotation`: of `rotate`. */
+/** `id`: name of the record; `stage`: of `fitModel`; `rotation`: of `rotate`; `group`: where the page has it. */
 export const METHODS = [
   { id: 'full', title: 'Full precision', group: 'full' },
-  { id: 'full-rotated', title: 'Full precision, rotated', group: 'full', rotation: 'full' },
   { id: 'full-inputs', title: 'Full precision, inputs rotated', group: 'full', rotation: 'inputs' },
-  baseline('rtn-4', 'RTN-4'),
-  baseline('rtn-3', 'RTN-3'),
-  baseline('rtn-2', 'RTN-2'),
-  baseline('gptq-4', 'GPTQ-4'),
-  baseline('gptq-4-inputs', 'GPTQ-4, inputs rotated', { method: 'gptq-4', rotation: 'inputs' }),
-  baseline('gptq-3', 'GPTQ-3'),
-  baseline('gptq-2', 'GPTQ-2'),
-  baseline('gptq-2-inputs', 'GPTQ-2, inputs rotated', { method: 'gptq-2', rotation: 'inputs' }),
-  baseline('pb-llm', 'PB-LLM, 10 % salient'),
-  baseline('billm', 'BiLLM'),
-  baseline('arb-rc', 'ARB-RC'),
+  { id: 'full-rotated', title: 'Full precision, rotation folded in', group: 'full', rotation: 'full' },
+  ...baselines('baseline', 'none', ''),
   ours('w11', 'W(1+1)'),
   ours('w11-small', 'W(1+1), symmetric, groups of 256', { fit: { groupSize: 256, offsets: false } }),
-  ours('w11-rotated', 'W(1+1), rotated', { rotation: 'full' }),
-  ours('w11-inputs', 'W(1+1), inputs rotated', { rotation: 'inputs' }),
-  ours('rotated-blocks', 'rotated in blocks of 64', { rotation: 'blocks' }),
+  ...baselines('rotated baseline', 'inputs', '-inputs'),
+  ours('not-rotated', 'not rotated', { rotation: 'none' }),
+  ours('rotated-full', 'rotation folded into the weights', { rotation: 'full' }),
+  ours('rotated-blocks', 'the same in blocks of 64', { rotation: 'blocks' }),
   ours('no-correction', 'no correction towards the teacher', { stage: { correction: 0 } }),
   ours('half-correction', 'half of the correction', { stage: { correction: 0.5 } }),
   ours('no-turns', 'no turns of refit and descent', { fit: { turns: 0 } }),

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ROOT } from '../options.mjs';
+import { formatContainers } from './containers.mjs';
 import { METHODS } from './methods.mjs';
 import { MODELS } from './models.mjs';
 import { drawQuality } from './plot.mjs';
@@ -69,6 +70,10 @@ function formatModel(name) {
     `| ${head.map((_, i) => (i === 0 ? '---' : '---:')).join(' | ')} |`,
     ...rows.filter(({ entry }) => groups.includes(entry.group)).map((row) => formatRow(row, full, contexts)),
   ];
+  const section = (heading, groups) =>
+    rows.some(({ entry }) => groups.includes(entry.group) && entry.group !== 'ours')
+      ? [heading, '', ...table(groups), '']
+      : [];
   const { machine, backend, threads, evaluation, perplexity } = full;
   const windows = rows.find(({ record }) => record.calibration)?.record.calibration.tokens;
   return [
@@ -81,9 +86,8 @@ function formatModel(name) {
     '',
     `![Perplexity against bytes](quality-${name}.svg)`,
     '',
-    ...(rows.some(({ entry }) => entry.group === 'ablation')
-      ? ['### One part changed', '', ...table(['ours', 'ablation']), '']
-      : []),
+    ...section('### Baselines on rotated inputs', ['rotated baseline', 'ours']),
+    ...section('### One part changed', ['ours', 'ablation']),
   ];
 }
 
@@ -96,12 +100,14 @@ export function formatQuality() {
     'measures anew, `npm run results:check` measures the small model and compares with the records.',
     '',
     'Perplexity, in brackets over full precision. A16: inputs of linear layers unquantized; A4: dynamic 4-bit codes for every',
-    'token, with searched clips for all methods (full precision: without). Baselines are computed from the steps of their papers,',
+    'token, with searched clips for all methods (full precision: without). W(1+1) reads rotated inputs; baselines as their papers',
+    'have them, and rotated ones, too, in a table of their own. Baselines are computed from the steps of their papers,',
     'calibrated on the same tokens as ours; their bytes count everything that a file would have to hold. "MB, all tensors"',
     'adds embedding and head at 8 bits and norms. Groups of 128 columns. s and peak GiB are of quantizing, in this process;',
     '≤ where the machine had other work.',
     '',
     ...Object.keys(MODELS).flatMap(formatModel),
+    ...formatContainers(),
   ];
   const plots = Object.entries(MODELS)
     .map(([name, { title, contexts }]) => [
