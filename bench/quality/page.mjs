@@ -86,8 +86,35 @@ function formatModel(name) {
     '',
     `![Perplexity against bytes](quality-${name}.svg)`,
     '',
+    ...(name === 'tinystories' ? besideOfficial(rows) : []),
     ...section('### Baselines on rotated inputs', ['rotated baseline', 'ours']),
     ...section('### One part changed', ['ours', 'ablation']),
+  ];
+}
+
+/** Ours beside the official code, of scripts/official. */
+function besideOfficial(rows) {
+  const { official } = JSON.parse(
+    readFileSync(path.join(RESULTS, 'records/official-tinystories.json'), 'utf8'),
+  );
+  const pairs = rows
+    .filter(({ entry }) => Object.hasOwn(official, entry.id))
+    .map(({ entry, record }) => [entry.title, record.perplexity['f16-512'], official[entry.id]]);
+  return [
+    '### Beside the official code',
+    '',
+    'Perplexity at A16 of the official code in PyTorch ([scripts/official](../../scripts/official/README.md)): with the layers of',
+    'one input measured behind those before, quantized, as ours; and with all layers of a block measured before any is quantized, as',
+    "those repositories' scripts have it. PB-LLM's code takes means and scales over salient weights, too; taken over binary",
+    `weights alone, as ours, it gives ${formatPerplexity(official['pb-llm, masked means'].perplexity)}.`,
+    '',
+    '| method | ours | official code | a block at once |',
+    '| --- | ---: | ---: | ---: |',
+    ...pairs.map(
+      ([title, value, { perplexity, perplexityBlockAtOnce: atOnce }]) =>
+        `| ${title} | ${[value, perplexity, atOnce].map(formatPerplexity).join(' | ')} |`,
+    ),
+    '',
   ];
 }
 

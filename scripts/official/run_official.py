@@ -1,8 +1,8 @@
 # Runs the official code of GPTQ, PB-LLM and BiLLM on a small Llama checkpoint with the calibration windows that
-# baselines.mjs used for ours, and writes both perplexities side by side. README.md beside this file tells how to get the
+# ours are calibrated on (tokens.mjs), and writes the perplexities; the page of quality puts ours beside them. README.md beside this file tells how to get the
 # official code; nothing of it is in this repository.
 #
-#   python scripts/official/run_official.py --model fixtures/tinystories-656k --ours out/baselines.json \
+#   python scripts/official/run_official.py --model fixtures/tinystories-656k --tokens out/tokens.json \
 #     --gptq <IST-DASLab/gptq> --pbllm <hahnyuan/PB-LLM> --billm <Aaronhuang-778/BiLLM> --out <record.json>
 import argparse
 import contextlib
@@ -141,15 +141,15 @@ def commit_of(folder: Path) -> str:
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name in ("model", "ours", "gptq", "pbllm", "billm", "out"):
+    for name in ("model", "tokens", "gptq", "pbllm", "billm", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     prepare_imports()
     torch.set_num_threads(arguments.threads)
-    ours = json.loads(arguments.ours.read_text())
-    windows = [torch.tensor([window]) for window in ours.pop("calibrationWindows")]
-    evaluation = ours.pop("evaluationTokens")
+    given = json.loads(arguments.tokens.read_text())
+    windows = [torch.tensor([window]) for window in given.pop("calibrationWindows")]
+    evaluation = given.pop("evaluationTokens")
 
     def measure(start, order=ORDER) -> float:
         model = transformers.LlamaForCausalLM.from_pretrained(
@@ -175,7 +175,7 @@ def main() -> None:
             official[name]["perplexityBlockAtOnce"] = measure(start, at_once)
         print(name, official[name], flush=True)
     record = {
-        **ours,
+        **given,
         "official": official,
         "commits": {
             "IST-DASLab/gptq": commit_of(arguments.gptq),
