@@ -18,7 +18,16 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const GOOD = join(ROOT, 'fixtures/good');
 const ROWS = 500;
 const ROTATIONS = 100;
-const BASES = ['activations', 'dense', 'eight-bit-parts', 'integers', 'optional-parts', 'rotated', 'w11'];
+const BASES = [
+  'activations',
+  'dense',
+  'eight-bit-parts',
+  'integers',
+  'optional-parts',
+  'rotated',
+  'rotated-outliers',
+  'w11',
+];
 const CHUNK = 4194304;
 const HASH = 56;
 

@@ -117,6 +117,7 @@ def check_example(text: str) -> Iterator[str]:
     tensor["encoding"] = encodings[parameters["encoding"][0]]
     for name in ("group_size", "flags", "outlier_columns", "salient_count"):
         tensor[name] = int(parameters.get(name, ["0"])[0])
+    tensor["input_rotation"] = 0
     planes = {roles[words[0]]: bytes.fromhex("".join(words[1:])) for words in lines[1:] if words[0] in roles}
     lengths = [(role, len(data)) for role, data in planes.items()]
     if lengths != enc.list_planes(tensor):

@@ -2,6 +2,7 @@
 import { makeModel, TOKENIZER } from './models.mjs';
 
 const W11 = { encoding: 'w11', group_size: 32, flags: 1 };
+const OUTLIERS = { ...W11, encoding: 'w11_outlier' };
 const activation = (more = {}) => ({
   scheme: 'dynamic_asymmetric',
   bits: 4,
@@ -138,6 +139,22 @@ export function listGood() {
       },
       tensors: [{ name: 'other.weight', shape: [2, 1], encoding: 'f32', input_rotation: 'hadamard' }],
       seed: 9,
+    }),
+    good('rotated-outliers', 'OUTL-3 ENC-OUT-2 ENC-OUT-6 ROT-4', {
+      architecture: { hidden_size: 40 },
+      encodings: {
+        'q_proj.weight': {
+          ...OUTLIERS,
+          outlier_columns: 3,
+          activation: activation(),
+          input_rotation: 'hadamard',
+        },
+        'k_proj.weight': { ...OUTLIERS, outlier_columns: 40, flags: 0, input_rotation: 'hadamard' },
+        // 12 columns, no power of two.
+        'down_proj.weight': { ...OUTLIERS, outlier_columns: 1, input_rotation: 'hadamard' },
+        'up_proj.weight': { ...OUTLIERS, outlier_columns: 2 },
+      },
+      seed: 11,
     }),
     good('rotated-sharded', 'ROT-2 SHD-1', {
       encodings: { 'gate_proj.weight': { ...W11, input_rotation: 'hadamard' } },

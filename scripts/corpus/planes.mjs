@@ -84,9 +84,9 @@ const MAKERS = {
     ];
     return flags & 1 ? [...planes, ['mu', randomF16(2 * N * P, random)]] : planes;
   },
-  w11_outlier: ({ N, K, P, flags, outlierColumns }, random) => {
+  w11_outlier: ({ N, K, P, flags, outlierColumns, rotated }, random) => {
     const index = Array.from({ length: outlierColumns }, (_, c) => Math.floor((c * K) / outlierColumns));
-    const bit = (_, k) => Number(!index.includes(k) && random() < 0.5);
+    const bit = (_, k) => Number((rotated || !index.includes(k)) && random() < 0.5);
     const planes = [
       ['sign', packBits(N, K, bit)],
       ['bitmap', packBits(N, K, bit)],
@@ -124,7 +124,8 @@ const MAKERS = {
   },
 };
 
-function dimensions({ shape, encoding, group_size: G = 0, flags = 0, outlier_columns, salient_count }) {
+function dimensions(tensor) {
+  const { shape, encoding, group_size: G = 0, flags = 0, outlier_columns, salient_count } = tensor;
   const [N = 1, K = 1] = shape;
   return {
     N,
@@ -136,6 +137,7 @@ function dimensions({ shape, encoding, group_size: G = 0, flags = 0, outlier_col
     elements: shape.reduce((product, size) => product * size, 1),
     outlierColumns: outlier_columns ?? 0,
     salientCount: Number(salient_count ?? 0n),
+    rotated: tensor.input_rotation !== undefined,
   };
 }
 
@@ -146,7 +148,7 @@ export function makePlanes(tensor, random) {
 
 /** Row-major f32 values of a tensor of a known encoding; planes as { role: bytes }. */
 export function decodeValues(tensor, planes) {
-  const { N, K, G, P, flags, encoding, elements, outlierColumns } = dimensions(tensor);
+  const { N, K, G, P, flags, encoding, elements, outlierColumns, rotated } = dimensions(tensor);
   const view = (role) => new DataView(planes[role].buffer, planes[role].byteOffset, planes[role].length);
   const f16 = (role, i) => f16ToNumber(view(role).getUint16(2 * i, true));
   const bit = (role, n, k) => (planes[role][n * strideOf(K, 32) + Math.floor(k / 8)] >> (k % 8)) & 1;
@@ -175,7 +177,8 @@ export function decodeValues(tensor, planes) {
     },
     w11: level,
     w11_outlier: (n, k) => {
-      for (let c = 0; c < outlierColumns; c++) {
+      // Outlier columns are none of a rotated input.
+      for (let c = 0; !rotated && c < outlierColumns; c++) {
         if (view('outlier_index').getUint32(4 * c, true) !== k) continue;
         return f16('outlier_scale', n) * view('outlier_codes').getInt8(n * strideOf(outlierColumns, 4) + c);
       }

@@ -86,7 +86,7 @@ def _decode_codes(tensor: Tree, planes: Planes) -> Iterator[float]:
 
 
 def _decode_w11(tensor: Tree, planes: Planes) -> Iterator[float]:
-    """ENC-W11-5, and ENC-OUT-6 for w11_outlier."""
+    """ENC-W11-5, and for w11_outlier ENC-OUT-6, unless its values are those of a rotated input (OUTL-3)."""
     rows, columns = tensor["shape"]
     size = tensor["group_size"]
     groups = enc.up(columns, size)
@@ -95,7 +95,7 @@ def _decode_w11(tensor: Tree, planes: Planes) -> Iterator[float]:
     mu = _f16(planes[enc.MU]) if tensor["flags"] & 1 else (0.0,) * len(alpha)
     outliers: dict[int, int] = {}
     codes, scales, stride = b"", (0.0,), 0
-    if tensor["encoding"] == enc.W11_OUTLIER:
+    if tensor["encoding"] == enc.W11_OUTLIER and tensor["input_rotation"] == 0:
         outliers = {k: c for c, k in enumerate(_array("I", planes[enc.OUTLIER_INDEX]))}
         codes, scales = planes[enc.OUTLIER_CODES], _f16(planes[enc.OUTLIER_SCALE])
         stride = 4 * enc.up(tensor["outlier_columns"], 4)
@@ -169,6 +169,8 @@ def find_contradiction(tensor: Tree, planes: Planes) -> Flaw | None:
         flaw = _find_index(planes[enc.OUTLIER_INDEX], columns)
         if flaw is not None:
             return flaw
+        if tensor["input_rotation"] != 0:
+            return None  # OUTL-3
         mask = sum(1 << k for k in _array("I", planes[enc.OUTLIER_INDEX]))  # ENC-OUT-2
         flaws = (_find_bits(planes[role], columns, [mask] * rows, "OUTLIER_BITS") for role in (enc.SIGN, enc.BITMAP))
         return next((flaw for flaw in flaws if flaw is not None), None)

@@ -50,6 +50,25 @@ export function rope(target: usize, stride: u32, angles: usize, rows: u32, headC
   }
 }
 
+/**
+ * Parts rows of `width` values: taken[c] = input[columns[c]], and kept is the row with 0 there. `columns`: `count` numbers, u32.
+ * `kept` is another row than `input`.
+ */
+export function takeColumns(
+  input: usize, inputStride: u32, columns: usize, count: u32, kept: usize, keptStride: u32, taken: usize, takenStride: u32,
+  rows: u32, width: u32,
+): void {
+  for (let row: u32 = 0; row < rows; ++row) {
+    const x = input + row * inputStride, y = kept + row * keptStride, z = taken + row * takenStride;
+    memory.copy(y, x, width << 2);
+    for (let c: u32 = 0; c < count; ++c) {
+      const at = load<u32>(columns + (c << 2)) << 2;
+      store<f32>(z + (c << 2), load<f32>(x + at));
+      store<f32>(y + at, 0);
+    }
+  }
+}
+
 /** out = gate * sigmoid(gate) * up over `bytes` bytes (a multiple of 16). `out` may be either input. */
 export function siluMul(gate: usize, up: usize, out: usize, bytes: u32): void {
   const one = f32x4.splat(1);

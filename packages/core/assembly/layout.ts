@@ -14,13 +14,14 @@ export namespace Kind {
   export const SiluMul: u32 = 8;
   export const Decode: u32 = 9;
   export const Rotate: u32 = 10;
-  export const Add: u32 = 11;
-  export const W11: u32 = 12;
-  export const Dense: u32 = 13;
-  export const Int8: u32 = 14;
-  export const Int4: u32 = 15;
-  export const Attention: u32 = 16;
-  export const Gram: u32 = 17;
+  export const TakeColumns: u32 = 11;
+  export const Add: u32 = 12;
+  export const W11: u32 = 13;
+  export const Dense: u32 = 14;
+  export const Int8: u32 = 15;
+  export const Int4: u32 = 16;
+  export const Attention: u32 = 17;
+  export const Gram: u32 = 18;
 }
 
 /** One operation. Strides and sizes in bytes where the kernel takes bytes; unused fields are 0. */

@@ -2,7 +2,7 @@
 import { decodeActivations, quantizeActivations } from './activations';
 import { attention, cacheRows } from './attention';
 import { denseMatMul, embedF32 } from './dense';
-import { add, rmsNorm, rope, siluMul } from './elementwise';
+import { add, rmsNorm, rope, siluMul, takeColumns } from './elementwise';
 import { accumulateGram } from './gram';
 import { embedInt4, embedInt8, int4MatMul, int8MatMul, roundRows } from './integer-dense';
 import { Control, Kind, Phase, PHASE_BYTES, Step, STEP_BYTES } from './layout';
@@ -44,6 +44,12 @@ function runRows(s: Step, first: u32, end: u32): void {
     case Kind.Decode: return decodeActivations(input, s.inputStride, s.params + (first << 3), out, s.outStride, count, s.width);
     case Kind.Rotate:
       return rotateInput(input, s.inputStride, s.weight, out, s.outStride, count, s.width, s.size, s.x);
+    case Kind.TakeColumns: {
+      const taken = s.third + first * s.thirdStride;
+      return takeColumns(
+        input, s.inputStride, s.weight, s.size, out, s.outStride, taken, s.thirdStride, count, s.width,
+      );
+    }
     case Kind.Add: return add(input, out, count * s.outStride);
   }
 }

@@ -2,7 +2,6 @@
 // Llama, SmolLM2 and Mistral (Jiang et al. 2023). A plan is the whole model or one section of it.
 import {
   type ActivationQuantizer,
-  type Architecture,
   blockWeights,
   DuobitError,
   LLAMA,
@@ -10,9 +9,10 @@ import {
   listModelTensors,
   type ModelSource,
   type ModelTensor,
-  type TensorInfo,
 } from '@duobit/format';
+import { MOST_OUTLIER_COLUMNS, outliersOf } from './outliers.ts';
 import type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
+import { checkArchitecture, checkTensor, type TensorFacts } from './plan-checks.ts';
 import { ropeFrequencies } from './rope.ts';
 import { crossSlot, rotatedSlot, SLOTS, statisticsSlot, teacherSlot } from './slots.ts';
 
@@ -31,6 +31,8 @@ export interface PlanOptions {
   readonly activations?: 'a4' | 'f16' | undefined;
   /** Replaces the quantizer that a linear weight carries; null means unquantized input. Asked under 'a4' only. */
   readonly quantizers?: ((weight: string) => ActivationQuantizer | null) | undefined;
+  /** The outlier columns of a w11-outlier weight; `readOutlierColumns` makes this of a model. The plan wants the weights parted by `splitOutliers`. */
+  readonly outliers?: ((weight: string) => readonly number[]) | undefined;
   readonly section?: PlanSection | undefined;
   /**
    * 'gram' adds the Gram matrix of every distinct input of linear weights, in `statisticsSlot`; 'cross' besides it the
@@ -102,42 +104,11 @@ function listSectionTensors(source: PlanSource, section: PlanSection): ModelTens
   return listBlockTensors(architecture, block);
 }
 
-function checkArchitecture(architecture: Architecture, source: string): void {
-  const invalid = (message: string, where: string): DuobitError =>
-    new DuobitError('PLAN_ARCHITECTURE_INVALID', message, {
-      source,
-      where,
-      remedy: "Check the model's configuration",
-    });
-  // Types do not bind data that came from a file.
-  const family: string = architecture.family;
-  if (family !== 'llama' && family !== 'mistral')
-    throw invalid(`model family "${family}" has no plan; known are "llama" and "mistral"`, 'family');
-  const counts = [
-    'vocabularySize',
-    'hiddenSize',
-    'intermediateSize',
-    'blockCount',
-    'headCount',
-    'kvHeadCount',
-    'headSize',
-    'contextLength',
-  ] as const;
-  for (const field of counts) {
-    const value = architecture[field];
-    if (!Number.isInteger(value) || value < 1)
-      throw invalid(`${field} is ${value}; it must be a positive integer`, field);
-  }
-  const { headCount, kvHeadCount, slidingWindow, normEpsilon } = architecture;
-  if (headCount % kvHeadCount !== 0)
-    throw invalid(`${headCount} heads cannot share ${kvHeadCount} key/value heads evenly`, 'kvHeadCount');
-  if (slidingWindow !== null && (!Number.isInteger(slidingWindow) || slidingWindow < 1))
-    throw invalid(`sliding window is ${slidingWindow}; it must be a positive integer`, 'slidingWindow');
-  if (!(normEpsilon >= 0 && Number.isFinite(normEpsilon)))
-    throw invalid(`norm epsilon is ${normEpsilon}; it must be zero or more`, 'normEpsilon');
+/** Slots that an input's columns were parted to. */
+interface Parted {
+  readonly kept: string;
+  readonly taken: string;
 }
-
-type TensorFacts = Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
 
 class PlanBuilder {
   readonly slots: Record<string, Slot> = {};
@@ -148,6 +119,8 @@ class PlanBuilder {
   readonly #tensors = new Map<string, TensorFacts>();
   /** 'a4' slots that hold the codes of what an f32 slot holds now: slot -> quantizer -> 'a4' slot. */
   readonly #codes = new Map<string, Map<string, string>>();
+  /** What the present values of an f32 slot were parted to: slot -> columns -> slots. */
+  readonly #parted = new Map<string, Map<string, Parted>>();
   /** f32 slots whose present values have been rotated. */
   readonly #rotated = new Set<string>();
   /** 'a4' slots whose present codes have been decoded. */
@@ -220,19 +193,59 @@ class PlanBuilder {
     return out;
   }
 
-  /** out = input W^T, on codes, on decoded codes or on f32 as the weight's encoding and the options say. */
-  #linear(given: string, weight: string, outName: string, width: number): string {
+  /**
+   * out = input W^T, on codes, on decoded codes or on f32 as the weight's encoding and the options say. Outlier columns are
+   * taken out before anything is done to the input, multiplied as they are, and added.
+   */
+  #linear(whole: string, weight: string, outName: string, width: number): string {
     const tensor = this.#tensors.get(weight)!;
     const columns = tensor.shape[1]!;
+    const parted = tensor.encoding.kind === 'w11-outlier' ? this.#takeOutliers(whole, tensor) : null;
+    const given = parted?.kept ?? whole;
     const input = tensor.inputRotation ? this.#rotate(given, columns) : given;
     const quantizer = this.#quantizer(tensor);
     const codes = quantizer && this.#quantize(input, quantizer, columns);
     this.#count(input, codes, weight, columns);
-    const op = tensor.encoding.kind === 'w11' ? 'w11MatMul' : 'denseMatMul';
+    const op = tensor.encoding.kind.startsWith('w11') ? 'w11MatMul' : 'denseMatMul';
     const operand = codes !== null && op === 'denseMatMul' ? this.#decode(codes, columns) : (codes ?? input);
     const out = this.#written(outName, width);
     this.operations.push({ op, input: operand, weight, out });
+    if (parted) {
+      const part = this.#written(outliersOf(outName), width);
+      this.operations.push({ op: 'denseMatMul', input: parted.taken, weight: outliersOf(weight), out: part });
+      this.#add(part, out);
+    }
     return out;
+  }
+
+  #takeOutliers(input: string, { name, shape }: TensorFacts): Parted {
+    const columns = this.#options.outliers?.(name) ?? [];
+    if (columns.length === 0 || columns.length > MOST_OUTLIER_COLUMNS)
+      throw new DuobitError(
+        'PLAN_ENCODING_UNSUPPORTED',
+        columns.length === 0
+          ? `tensor "${name}" has outlier columns, and the plan was not told which`
+          : `tensor "${name}" has ${columns.length} outlier columns; at most ${MOST_OUTLIER_COLUMNS} can be run`,
+        {
+          source: this.#source.name,
+          where: name,
+          remedy:
+            columns.length === 0
+              ? 'Give buildPlan what readOutlierColumns reads'
+              : 'Quantize the model again with fewer outlier columns',
+        },
+      );
+    const known = this.#parted.get(input) ?? new Map<string, Parted>();
+    this.#parted.set(input, known);
+    const existing = known.get(columns.join());
+    if (existing) return existing;
+    const suffix = known.size === 0 ? '' : `.${known.size}`;
+    const kept = this.#written(`${input}.kept${suffix}`, shape[1]!);
+    // Blocks differ in how many columns they take, and a slot has one width.
+    const taken = this.#written(`${input}.taken.${columns.length}${suffix}`, columns.length);
+    this.operations.push({ op: 'takeColumns', input, columns, kept, taken });
+    known.set(columns.join(), { kept, taken });
+    return { kept, taken };
   }
 
   #quantizer(tensor: TensorFacts): ActivationQuantizer | null {
@@ -294,12 +307,12 @@ class PlanBuilder {
     if (counted !== undefined && counted !== input)
       throw new DuobitError(
         'PLAN_ACTIVATION_UNSUPPORTED',
-        `"${weight}" has another activation quantizer or rotation than a weight that reads the same input, so the input has no one form`,
+        `"${weight}" has another activation quantizer, rotation or outlier columns than a weight that reads the same input, so the input has no one form`,
         {
           source: this.#source.name,
           where: weight,
           remedy:
-            'Use equal quantizers and rotations, or without rotations take the statistics of unquantized inputs',
+            'Use equal quantizers, rotations and outlier columns, or take the statistics of unquantized inputs where only quantizers differ',
         },
       );
     if (counted !== undefined) return;
@@ -324,45 +337,8 @@ class PlanBuilder {
   /** Declares a slot that the next operation changes, so that what was made from its old contents is not reused. */
   #written(name: string, width: number): string {
     this.#codes.delete(name);
+    this.#parted.delete(name);
     this.#rotated.delete(name);
     return this.#slot(name, width);
   }
-}
-
-function checkTensor(source: PlanSource, present: ReadonlySet<string>, spec: ModelTensor): TensorFacts {
-  const facts = { source: source.name, where: spec.name };
-  if (!present.has(spec.name))
-    throw new DuobitError(
-      'PLAN_TENSOR_MISSING',
-      `tensor "${spec.name}" of shape [${spec.shape.join(', ')}] is not in the model`,
-      { ...facts, remedy: 'Use a complete checkpoint of a supported architecture' },
-    );
-  const bias = spec.name.replace(/\.weight$/, '.bias');
-  if (present.has(bias))
-    throw new DuobitError('PLAN_TENSOR_UNSUPPORTED', `tensor "${bias}" would have to be ignored`, {
-      source: source.name,
-      where: bias,
-      remedy: 'Use a model without biases; layers with biases are not supported',
-    });
-  const tensor = source.tensorInfo(spec.name);
-  const { shape, encoding } = tensor;
-  if (shape.length !== spec.shape.length || shape.some((size, axis) => size !== spec.shape[axis]))
-    throw new DuobitError(
-      'PLAN_SHAPE_MISMATCH',
-      `tensor "${spec.name}" has shape [${shape.join(', ')}]; the architecture needs [${spec.shape.join(', ')}]`,
-      { ...facts, remedy: "Check that the model's configuration belongs to its weights" },
-    );
-  const { kind } = encoding;
-  const dense = kind === 'f32' || kind === 'f16' || kind === 'bf16';
-  const supported =
-    dense ||
-    (spec.kind !== 'norm' && (kind === 'int8' || kind === 'int4')) ||
-    (spec.kind === 'linear' && kind === 'w11');
-  if (!supported)
-    throw new DuobitError(
-      'PLAN_ENCODING_UNSUPPORTED',
-      `tensor "${spec.name}" (${spec.kind}) is encoded as "${kind}", which cannot be used there`,
-      { ...facts, remedy: 'Quantize the model again, or use a newer version of this library' },
-    );
-  return tensor;
 }

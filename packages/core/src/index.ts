@@ -43,10 +43,18 @@ export {
   type ModelOptions,
   type Prompt,
 } from './model.ts';
+export { outliersOf, readOutlierColumns, splitOutliers } from './outliers.ts';
 export type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
 export { createRandom } from './random.ts';
 export { ropeFrequencies } from './rope.ts';
 export { type SamplerOptions, sampleToken } from './sampler.ts';
-export { crossSlot, inputSlot, rotatedSlot, SLOTS, statisticsSlot, teacherSlot } from './slots.ts';
+export {
+  crossSlot,
+  inputSlot,
+  rotatedSlot,
+  SLOTS,
+  statisticsSlot,
+  teacherSlot,
+} from './slots.ts';
 export type { StreamDecoder } from './stream-decoder.ts';
 export { createTokenizer, type DecodeOptions, type EncodeOptions, type Tokenizer } from './tokenizer.ts';

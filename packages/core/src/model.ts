@@ -15,6 +15,7 @@ import {
   type GenerationEvent,
   generateTokens,
 } from './generation.ts';
+import { readOutlierColumns, splitOutliers, tensorOf } from './outliers.ts';
 import type { ExecutionPlan } from './plan.ts';
 import { SLOTS } from './slots.ts';
 import { createTokenizer, missingTokenizer, type Tokenizer } from './tokenizer.ts';
@@ -88,7 +89,7 @@ const DEFAULT_ROWS = 64;
 
 /**
  * Loads a model onto a backend, one tensor at a time.
- * @throws DuobitError `MODEL_OPTION`, `ABORTED`, `TOKENIZER_INVALID`; what `buildPlan`, the source and the backend throw.
+ * @throws DuobitError `MODEL_OPTION`, `ABORTED`, `TOKENIZER_INVALID`, `OUTLIER_INDEX`; what `buildPlan`, the source and the backend throw.
  */
 export async function createModel(
   source: ModelSource,
@@ -102,14 +103,15 @@ export async function createModel(
   const maxRows = Math.min(options.maxRows ?? DEFAULT_ROWS, capacity);
   checkCount('maxRows', maxRows, capacity);
 
-  const plan = buildPlan(source, { activations, quantizers });
+  const outliers = await readOutlierColumns(source);
+  const plan = buildPlan(source, { activations, quantizers, outliers });
   const hasTokenizer = options.tokenizer !== false && (await source.readAsset('tokenizer')) !== null;
   const tokenizer = hasTokenizer ? await createTokenizer(source) : null;
-  const total = listPlanWeights(plan).length;
+  const total = new Set(listPlanWeights(plan).map(tensorOf)).size;
   let loaded = 0;
   const program = await backend.prepare(
     plan,
-    async (name) => {
+    splitOutliers(async (name) => {
       if (signal?.aborted)
         throw new DuobitError('ABORTED', `loading was stopped after ${loaded} of ${total} tensors`, {
           source: source.name,
@@ -118,7 +120,7 @@ export async function createModel(
       const data = await source.readTensor(name);
       onLoad?.(++loaded, total);
       return data;
-    },
+    }),
     { capacity, maxRows },
   );
   return new LoadedModel(source, backend, program, plan, tokenizer, capacity, maxRows);

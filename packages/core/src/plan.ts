@@ -33,6 +33,17 @@ export type Operation =
     }
   /** out = x R, docs/format.md "Input rotations"; R depends on the width alone. */
   | { readonly op: 'rotateInput'; readonly input: string; readonly out: string }
+  /**
+   * taken[t][c] = input[t][columns[c]], and kept is input with 0 in these columns, which ascend. Three slots: none may be
+   * another.
+   */
+  | {
+      readonly op: 'takeColumns';
+      readonly input: string;
+      readonly columns: readonly number[];
+      readonly kept: string;
+      readonly taken: string;
+    }
   /** Dynamic per-row 4-bit codes, docs/numerics.md "Activations". `out` is an 'a4' slot. */
   | {
       readonly op: 'quantizeActivations';

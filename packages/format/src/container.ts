@@ -12,6 +12,7 @@ import type { ByteSource } from './source.ts';
 export interface Container extends ModelSource {
   readonly manifest: Manifest;
   tensorInfo(name: string): TensorInfo;
+  readPlane(name: string, role: PlaneRole): Promise<Uint8Array<ArrayBuffer>>;
   /**
    * Bytes of a segment as they are, of planes of any encoding, once their chunk hashes were right.
    * @throws DuobitError `SOURCE_TRUNCATED` for a range that is not inside the segment, `CHUNK_HASH`, or what the source
@@ -93,6 +94,18 @@ class OpenContainer implements Container {
       planes[plane.role as PlaneRole] = await this.#reader.read(plane.segment, plane.offset, plane.length);
     }
     return { info, planes };
+  }
+
+  /** @throws DuobitError `PLANE_MISSING`; otherwise as `readTensor` */
+  async readPlane(name: string, role: PlaneRole): Promise<Uint8Array<ArrayBuffer>> {
+    const plane = this.tensorInfo(name).planes.find((candidate) => candidate.role === role);
+    if (!plane)
+      throw new DuobitError('PLANE_MISSING', 'the tensor has no such plane', {
+        source: this.name,
+        where: `tensor ${name}, plane ${role}`,
+        remedy: 'List the planes with `duobit inspect`',
+      });
+    return this.#reader.read(plane.segment, plane.offset, plane.length);
   }
 
   /** @throws DuobitError `CHUNK_HASH`, `DATA_FILE_MISSING`, `DATA_FILE_LENGTH`, or what the source throws */

@@ -36,7 +36,9 @@ function requirePlanes(data: TensorData): (role: PlaneRole) => DataView {
 }
 
 /**
- * Decodes a tensor to row-major single-precision values: those that are stored, whether or not for a rotated input.
+ * Decodes a tensor to row-major single-precision values: those that are stored, whether or not for a rotated input. Outlier
+ * columns are columns of the unrotated input, so beside a rotation they have no place here: the values are those of the
+ * bit planes, in every column.
  * @throws DuobitError `ENCODING_UNKNOWN`, `ENCODING_PARAMETERS`, `TENSOR_SHAPE`, `TENSOR_GROUP_SIZE`,
  *   `PLANE_MISSING`, `PLANE_LENGTH`, `OUTLIER_INDEX`, `SALIENT_OFFSETS`
  */
@@ -48,7 +50,7 @@ export function decodeTensor(data: TensorData): Float32Array<ArrayBuffer> {
   const columns = shape[1] ?? 1;
   if (encoding.kind === 'w11' || encoding.kind === 'w11-outlier') {
     decodeW11(values, rows, columns, encoding.groupSize, plane, encoding.offsets);
-    if (encoding.kind === 'w11-outlier')
+    if (encoding.kind === 'w11-outlier' && data.info.inputRotation === undefined)
       decodeOutliers(values, rows, columns, encoding.outlierColumns, plane);
   } else if (encoding.kind === 'partial-binary') {
     decodePartialBinary(values, rows, columns, encoding, plane);
@@ -83,13 +85,16 @@ export function decodeTensor(data: TensorData): Float32Array<ArrayBuffer> {
  */
 export function decodeLayerWeights(data: TensorData): Float32Array<ArrayBuffer> {
   const values = decodeTensor(data);
-  if (data.info.inputRotation === undefined) return values;
-  const columns = data.info.shape[1]!;
+  const { inputRotation, encoding, shape } = data.info;
+  if (inputRotation === undefined) return values;
+  const [rows, columns] = [shape[0]!, shape[1]!];
   for (let start = 0; start < values.length; start += columns) {
     const row = Float64Array.from(values.subarray(start, start + columns));
     undoInputRotation(row);
     values.set(row, start);
   }
+  if (encoding.kind === 'w11-outlier')
+    decodeOutliers(values, rows, columns, encoding.outlierColumns, requirePlanes(data));
   return values;
 }
 
@@ -140,7 +145,7 @@ function decodeW11(
   }
 }
 
-/** In outlier column c of row n: w = scale[n] * code[n, c]; replaces what the bit planes say. */
+/** In outlier column c of row n: w = scale[n] * code[n, c]; replaces what is there. */
 function decodeOutliers(
   values: Float32Array,
   rows: number,

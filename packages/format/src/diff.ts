@@ -215,7 +215,10 @@ class Comparison {
       planes,
       values:
         sameShape && valuesMayDiffer && known && wanted
-          ? await this.#compareValues(a.name, sameRotation ? decodeTensor : decodeLayerWeights)
+          ? await this.#compareValues(
+              a.name,
+              sameRotation && !isSplit(a) && !isSplit(b) ? decodeTensor : decodeLayerWeights,
+            )
           : null,
     };
   }
@@ -368,4 +371,9 @@ class ValueReader {
     }
     return taken;
   }
+}
+
+/** Whether what is stored is not all that the layer's weights are made of, as `decodeTensor` gives the rotated part only. */
+function isSplit({ encoding, inputRotation }: TensorInfo): boolean {
+  return encoding.kind === 'w11-outlier' && inputRotation !== undefined;
 }

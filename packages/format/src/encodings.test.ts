@@ -11,6 +11,7 @@ import {
   encodedPlaneLengths,
   f16ToF32,
   f32ToF16,
+  type InputRotation,
   type Planes,
   packPartialBinary,
   packW11,
@@ -208,9 +209,15 @@ describe('partial-binary', () => {
 });
 
 describe('relations of planes', () => {
-  const relationOf = async (encoding: Encoding, shape: number[], planes: Planes) => {
-    const problem = await checkPlaneRelations({ encoding, shape }, async (role, offset, length) =>
-      planes[role]!.slice(offset, offset + length),
+  const relationOf = async (
+    encoding: Encoding,
+    shape: number[],
+    planes: Planes,
+    inputRotation?: InputRotation,
+  ) => {
+    const problem = await checkPlaneRelations(
+      { encoding, shape, inputRotation },
+      async (role, offset, length) => planes[role]!.slice(offset, offset + length),
     );
     return problem && `${problem.code} ${problem.message}`;
   };
@@ -243,6 +250,10 @@ describe('relations of planes', () => {
       expect(await relationOf(outliers, [rows, columns], planes)).toMatch(
         new RegExp(`OUTLIER_BITS row ${rows - 1} `),
       );
+      // Beside a rotation these are bits of other columns; the order of columns is checked all the same.
+      expect(await relationOf(outliers, [rows, columns], planes, 'hadamard')).toBeNull();
+      planes['outlier-index']!.fill(0);
+      expect(await relationOf(outliers, [rows, columns], planes, 'hadamard')).toMatch(/^OUTLIER_INDEX/);
 
       const salientCount = rows * 2;
       const binary = { kind: 'partial-binary', groupSize: 256, salientCount } as const;

@@ -239,6 +239,8 @@ export interface ModelSource {
   readonly tensorNames: readonly string[];
   tensorInfo(name: string): Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
   readTensor(name: string): Promise<TensorData>;
+  /** Bytes of one plane, where a source can do without the tensor's others. */
+  readPlane?(name: string, role: PlaneRole): Promise<Uint8Array<ArrayBuffer>>;
   /** Bytes of an asset or null when the model has none of that role. */
   readAsset(role: AssetRole): Promise<Uint8Array<ArrayBuffer> | null>;
   close(): Promise<void>;

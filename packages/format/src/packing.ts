@@ -3,6 +3,7 @@ import { bitRowStride, groupCount, int4RowStride, int8RowStride } from './encodi
 import { DuobitError } from './errors.ts';
 import { f32ToBf16, f32ToF16 } from './float16.ts';
 import type { TensorData } from './manifest.ts';
+import type { InputRotation } from './rotation.ts';
 
 export type Planes = TensorData['planes'];
 
@@ -26,12 +27,17 @@ export interface W11Input extends Grid {
 }
 
 export interface W11OutlierInput extends W11Input {
-  /** Columns in 8 bits, ascending, at least one. What sign and bitmap say of them is ignored. */
+  /**
+   * Columns in 8 bits, ascending, at least one. What sign and bitmap say of them is ignored, unless the tensor is for a
+   * rotated input, whose columns are others.
+   */
   readonly outlierIndex: Uint32Array;
   /** [N, outliers], -127..127. */
   readonly outlierCodes: Int8Array;
   /** [N]; rounded to f16. */
   readonly outlierScale: Float32Array;
+  /** That of the tensor. */
+  readonly inputRotation?: InputRotation | undefined;
 }
 
 export interface PartialBinaryInput extends Grid {
@@ -162,7 +168,8 @@ export function packW11Outlier(input: W11OutlierInput): Planes {
     view.setUint32(4 * i, column, true);
     keep[column] = 0;
   }
-  const clear = (bits: Uint8Array) => bits.map((bit, i) => bit & keep[i % columns]!);
+  const clear = (bits: Uint8Array) =>
+    input.inputRotation === undefined ? bits.map((bit, i) => bit & keep[i % columns]!) : bits;
   return {
     ...packW11({ ...input, sign: clear(input.sign), bitmap: clear(input.bitmap) }),
     'outlier-index': new Uint8Array(view.buffer),

@@ -1,4 +1,4 @@
-// What the planes of one tensor say of each other: outlier columns have no bits, salient weights no sign, and the
+// What the planes of one tensor say of each other: outlier columns of an unrotated input have no bits, salient weights no sign, and the
 // mask has as many ones as the offsets count. Planes are read in pieces, so memory does not grow with the tensor.
 import { bitRowStride } from './encodings.ts';
 import type { PlaneRole, TensorInfo } from './manifest.ts';
@@ -17,11 +17,15 @@ const PIECE = 1 << 20;
 
 /** @returns the first problem or null; null too for encodings whose planes are independent */
 export async function checkPlaneRelations(
-  { encoding, shape }: Pick<TensorInfo, 'encoding' | 'shape'>,
+  { encoding, shape, inputRotation }: Pick<TensorInfo, 'encoding' | 'shape' | 'inputRotation'>,
   read: ReadPlane,
 ): Promise<RelationProblem | null> {
   const [rows = 1, columns = 1] = shape;
-  if (encoding.kind === 'w11-outlier') return checkOutliers(rows, columns, encoding.outlierColumns, read);
+  if (encoding.kind === 'w11-outlier') {
+    // Beside a rotation the bit planes have columns of the rotated input, of which none is an outlier's.
+    const haveBits = inputRotation !== undefined;
+    return checkOutliers(rows, columns, encoding.outlierColumns, haveBits, read);
+  }
   if (encoding.kind === 'partial-binary') return checkSalient(rows, columns, encoding.salientCount, read);
   return null;
 }
@@ -30,11 +34,12 @@ function toWords(bytes: Uint8Array): Uint32Array {
   return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 }
 
-/** Columns ascend and exist, and their bits are zero in every row. */
+/** Columns ascend and exist, and unless they may have bits, these are zero in every row. */
 async function checkOutliers(
   rows: number,
   columns: number,
   count: number,
+  haveBits: boolean,
   read: ReadPlane,
 ): Promise<RelationProblem | null> {
   const stride = bitRowStride(columns);
@@ -54,7 +59,7 @@ async function checkOutliers(
         previous = column;
         mask[Math.floor(column / 32) - window / 4]! |= 1 << (column % 32);
       }
-      const problem = await checkMaskedBits(rows, stride, window, mask, read);
+      const problem = haveBits ? null : await checkMaskedBits(rows, stride, window, mask, read);
       if (problem) return problem;
     }
   }

@@ -123,7 +123,9 @@ function countCodes(block: TensorData, codes: Map<string, number>): void {
     for (const [i, count] of counts.entries()) add(label(least, i), count);
   } else if (encoding.kind === 'w11' || encoding.kind === 'w11-outlier') {
     const levels = countLevels(block);
-    const outliers = encoding.kind === 'w11-outlier' ? rows * encoding.outlierColumns : 0;
+    // Beside a rotation the outlier columns have bits, and no place among the values.
+    const replaced = encoding.kind === 'w11-outlier' && block.info.inputRotation === undefined;
+    const outliers = replaced ? rows * encoding.outlierColumns : 0;
     // Outlier columns and the bits behind the last column have both bits 0.
     const zeros = rows * columns - outliers - levels[1]! - levels[2]! - levels[3]!;
     const [low, high] = encoding.offsets

@@ -9,6 +9,7 @@ import {
   decodeActivations,
   decodeLayerWeights,
   decodeTensor,
+  f16ToF32,
   openContainer,
   type PlaneRole,
   quantizeActivations,
@@ -165,6 +166,41 @@ describe('input rotations [ROT-4]', () => {
     for (const [n, value] of own.entries()) expect(value).toBeCloseTo(stored[n]!, 5);
     expect(Math.abs(multiply(decodeTensor(tensor), x)[0]! - stored[0]!)).toBeGreaterThan(0.01);
   });
+});
+
+it('beside a rotation outlier columns are those of the input, and every bit of the planes counts [OUTL-3]', async () => {
+  const url = new URL('../../../fixtures/good/rotated-outliers.duo', import.meta.url);
+  const container = await openContainer(createMemorySource(new Uint8Array(readFileSync(url))));
+  for (const name of ['self_attn.q_proj', 'self_attn.k_proj', 'mlp.down_proj']) {
+    const tensor = await container.readTensor(`model.layers.0.${name}.weight`);
+    const { encoding, shape, inputRotation } = tensor.info;
+    if (encoding.kind !== 'w11-outlier') throw new Error(`${name} has no outlier columns`);
+    expect(inputRotation).toBe('hadamard');
+    const [rows, columns] = shape as [number, number];
+    const { 'outlier-index': index, 'outlier-codes': codes, 'outlier-scale': scale, ...bits } = tensor.planes;
+    const taken = new Uint32Array(index!.buffer, index!.byteOffset, encoding.outlierColumns);
+    expect(await container.readPlane(tensor.info.name, 'outlier-index')).toEqual(index);
+
+    // The values are those of the bit planes, as if there were no outlier columns.
+    const { groupSize, offsets } = encoding;
+    const planes = {
+      info: { ...tensor.info, encoding: { kind: 'w11', groupSize, offsets } as const },
+      planes: bits,
+    };
+    expect(decodeTensor(tensor)).toEqual(decodeTensor(planes));
+
+    const own = decodeLayerWeights(tensor);
+    const part = decodeLayerWeights(planes);
+    const scales = new DataView(scale!.buffer, scale!.byteOffset);
+    const stride = 4 * Math.ceil(taken.length / 4);
+    for (let n = 0; n < rows; n++)
+      for (let k = 0; k < columns; k++) {
+        const c = taken.indexOf(k);
+        const code = ((codes![n * stride + c]! + 128) & 255) - 128;
+        const expected = c < 0 ? part[n * columns + k] : f16ToF32(scales.getUint16(2 * n, true)) * code;
+        expect(own[n * columns + k]).toBe(expected);
+      }
+  }
 });
 
 describe('rules that no file shows', () => {

@@ -10,7 +10,7 @@
 namespace duobit {
 
 /** Goes up with any change of what crosses this border; src/native/addon.ts refuses any other. */
-constexpr int INTERFACE = 4;
+constexpr int INTERFACE = 5;
 
 struct ProgramBox {
   std::unique_ptr<Program> program;
@@ -110,7 +110,7 @@ static Napi::Value addW11(const Napi::CallbackInfo& info) {
                                                                  integerAt(info, 7))));
 }
 
-/** (program, slots [kind, width]…, operations [op, 4 slots, weight, 5 numbers]…, frequencies, geometry of 6) */
+/** (program, slots [kind, width]…, operations [op, 4 slots, weight, 5 numbers]…, frequencies, geometry of 6, columns) */
 static Napi::Value build(const Napi::CallbackInfo& info) {
   const auto slots = info[1].As<Napi::Float64Array>(), code = info[2].As<Napi::Float64Array>();
   const auto frequencies = info[3].As<Napi::Float64Array>(), sizes = info[4].As<Napi::Float64Array>();
@@ -126,10 +126,12 @@ static Napi::Value build(const Napi::CallbackInfo& info) {
     for (int j = 0; j < 5; ++j) o.numbers[j] = code[i + 6 + j];
     operations.push_back(o);
   }
+  const auto columns = info[5].As<Napi::Int32Array>();
   const auto size = [&](int i) { return static_cast<int>(sizes[i]); };
   programOf(info).build(specs, operations,
                         std::vector<double>(frequencies.Data(), frequencies.Data() + frequencies.ElementLength()),
-                        {size(0), size(1), size(2), size(3), size(4), static_cast<CacheKind>(size(5))});
+                        {size(0), size(1), size(2), size(3), size(4), static_cast<CacheKind>(size(5))},
+                        std::vector<int32_t>(columns.Data(), columns.Data() + columns.ElementLength()));
   return info.Env().Undefined();
 }
 

@@ -33,8 +33,9 @@ Program::Slot Program::makeSlot(SlotKind kind, int width, size_t rows) {
 }
 
 void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operation>& operations,
-                    std::vector<double> frequencies, Geometry geometry) {
+                    std::vector<double> frequencies, Geometry geometry, std::vector<int32_t> columns) {
   geometry_ = geometry;
+  columns_ = std::move(columns);
   frequencies_ = std::move(frequencies);
   const size_t rows = geometry.maxRows, lanes = kernels_.vectorWidth;
   for (const SlotSpec& spec : specs) slots_.push_back(makeSlot(spec.kind, spec.width, rows));
@@ -86,6 +87,15 @@ void Program::addSteps(const Operation& o) {
       step.kind = Kind::Rotate;
       step.out = slot(1);
       step.rotation = &rotations_.try_emplace(step.a->width, step.a->width).first->second.rotation();
+      break;
+    case Op::TakeColumns:
+      step.columns = columns_.data() + static_cast<size_t>(step.numbers[0]);
+      step.columnCount = slot(2)->width;
+      step.kind = Kind::TakeColumns;
+      step.out = slot(2);
+      steps_.push_back(step);
+      step.kind = Kind::KeepColumns;
+      step.out = slot(1);
       break;
     case Op::Quantize: step.kind = Kind::Quantize; step.out = slot(1); break;
     case Op::Decode: step.kind = Kind::Decode; step.out = slot(1); break;

@@ -154,6 +154,13 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
         kernels_.rmsNorm(a->row(row), step.weight.vector, out->row(row), a->width, static_cast<float>(step.numbers[0]));
         break;
       case Kind::Rotate: kernels_.rotate(*step.rotation, a->row(row), out->row(row)); break;
+      case Kind::TakeColumns:
+        for (int c = 0; c < step.columnCount; ++c) out->row(row)[c] = a->row(row)[step.columns[c]];
+        break;
+      case Kind::KeepColumns:
+        std::memcpy(out->row(row), a->row(row), sizeof(float) * a->width);
+        for (int c = 0; c < step.columnCount; ++c) out->row(row)[step.columns[c]] = 0;
+        break;
       case Kind::Quantize: {
         const CodedRows codes = out->coded();
         kernels_.quantizeRow(a->row(row), a->width, static_cast<float>(step.numbers[0]),

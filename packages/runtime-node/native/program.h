@@ -25,14 +25,14 @@ struct SlotSpec {
 };
 
 /** Operations as the caller numbers them; the order is part of the interface with src/native/compile.ts. */
-enum class Op { Embed, RmsNorm, Quantize, W11MatMul, DenseMatMul, Rope, Attention, SiluMul, Add, Logits, Gram, Decode, Rotate };
+enum class Op { Embed, RmsNorm, Quantize, W11MatMul, DenseMatMul, Rope, Attention, SiluMul, Add, Logits, Gram, Decode, Rotate, TakeColumns };
 
 /** `slots`: what the operation reads, then what it writes; unused entries are -1. */
 struct Operation {
   Op op;
   int slots[4];
   int weight;
-  /** epsilon | clips | head count and size | layer, head count, kv head count, head size, window (0: none) */
+  /** epsilon | clips | first of the program's columns | head count and size | layer, head count, kv head count, head size, window (0: none) */
   double numbers[5];
 };
 
@@ -51,8 +51,9 @@ class Program {
   /** Where weights are to be packed. */
   Arena& arena() { return arena_; }
   size_t weightBytes() const { return arena_.used(); }
-  /** Everything a run needs is allocated here. @throws std::bad_alloc */
-  void build(const std::vector<SlotSpec>&, const std::vector<Operation>&, std::vector<double> frequencies, Geometry);
+  /** Everything a run needs is allocated here. @param columns of all TakeColumns. @throws std::bad_alloc */
+  void build(const std::vector<SlotSpec>&, const std::vector<Operation>&, std::vector<double> frequencies, Geometry,
+             std::vector<int32_t> columns = {});
   void writeTokens(int slot, const int32_t* values, size_t count);
   void writeFloats(int slot, const float* values, size_t count);
   /** The last `logitRows` rows go through `logits` operations. Token ids must have been checked. */
@@ -62,7 +63,7 @@ class Program {
 
  private:
   enum class Kind {
-    Angles, Embed, RoundRows, Rope, CacheRows, MergeAttention, Add, RmsNorm, Rotate, Quantize, Decode, SiluMul,  // row by row
+    Angles, Embed, RoundRows, Rope, CacheRows, MergeAttention, Add, RmsNorm, Rotate, KeepColumns, TakeColumns, Quantize, Decode, SiluMul,  // row by row
     W11Coded, W11Float, Dense, Integer,  // products, in tiles
     Attention, Gram,
   };
@@ -92,6 +93,9 @@ class Program {
     Weight weight{};
     double numbers[5] = {};
     const Rotation* rotation = nullptr;
+    /** Of KeepColumns and TakeColumns. */
+    const int32_t* columns = nullptr;
+    int columnCount = 0;
     bool logits = false;
     /** Tiles of a product or strips of sums, where they begin among those of its phase, and outputs of a tile. */
     int units = 0, base = 0, unitRows = 0;
@@ -151,6 +155,7 @@ class Program {
   std::vector<Slot> slots_;
   /** By width. */
   std::map<int, RotationSigns> rotations_;
+  std::vector<int32_t> columns_;
   std::vector<Step> steps_;
   std::vector<PhaseSteps> phaseSteps_;
   KvCache cache_;

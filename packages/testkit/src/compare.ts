@@ -45,3 +45,15 @@ export function compareValues(
 export function exactly(values: Iterable<number>): Expectation[] {
   return Array.from(values, (value) => ({ value, allowed: 0 }));
 }
+
+/**
+ * The same f32 values bit for bit: zeros have signs, but any NaN is as good as another.
+ * @throws Error that names the first that differs
+ */
+export function demandBits(label: string, found: ArrayLike<number>, expected: ArrayLike<number>): void {
+  if (found.length !== expected.length)
+    throw new Error(`${label}: ${found.length} values, expected ${expected.length}`);
+  for (let i = 0; i < expected.length; i++)
+    if (!Object.is(found[i], expected[i]))
+      throw new Error(`${label}: [${i}] is ${found[i]}, expected ${expected[i]}`);
+}

@@ -2,10 +2,12 @@
 // no test runner; `registerConformance` hands the cases to whichever there is.
 import type { Backend, KvPrecision } from '@duobit/core';
 import { attentionCases } from './attention-cases.ts';
+import { columnCases } from './column-cases.ts';
 import { contractCases } from './contract-cases.ts';
 import { exactCases } from './exact-cases.ts';
 import { modelCases, textCases } from './model-cases.ts';
 import { operationCases } from './operation-cases.ts';
+import { outlierCases } from './outlier-cases.ts';
 import { rotationCases } from './rotation-cases.ts';
 
 export interface ConformanceCase {
@@ -38,8 +40,10 @@ export function conformanceCases(kv: KvPrecision = 'f32'): ConformanceCase[] {
     ? [
         ...operationCases(),
         ...rotationCases(),
+        ...columnCases(),
         ...cached,
         ...exactCases(),
+        ...outlierCases(),
         ...textCases(),
         ...contractCases(),
       ]

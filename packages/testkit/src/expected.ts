@@ -120,6 +120,16 @@ export function expectNorm(x: Float32Array, weight: Float64Array, epsilon: numbe
   });
 }
 
+/** A row with 0 in some columns. */
+export function expectKept(x: Float32Array, columns: readonly number[]): Expectation[] {
+  return exactly(x.map((value, k) => (columns.includes(k) ? 0 : value)));
+}
+
+/** The values of some columns of a row. */
+export function expectTaken(x: Float32Array, columns: readonly number[]): Expectation[] {
+  return exactly(columns.map((column) => x[column]!));
+}
+
 /** x R for the 'hadamard' rotation, every step an f32 operation: bit for bit. */
 export function expectInputRotation(x: Float32Array): Expectation[] {
   const f = Math.fround;

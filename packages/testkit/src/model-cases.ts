@@ -1,6 +1,13 @@
 // Conformance of whole tiny models: every operation of the real plans is checked, in prompts, single steps and after
 // going back in the cache; and generation gives the same text as on the reference backend.
-import { buildPlan, createModel, createReferenceBackend, type Model, SLOTS } from '@duobit/core';
+import {
+  buildPlan,
+  createModel,
+  createReferenceBackend,
+  type Model,
+  readOutlierColumns,
+  SLOTS,
+} from '@duobit/core';
 import type { ConformanceCase } from './conformance.ts';
 import { createRandom, drawActivations, drawInteger } from './random-values.ts';
 import { makeTinyModel, type TinyModelOptions } from './tiny-model.ts';
@@ -80,6 +87,30 @@ const MODELS: readonly (readonly [string, TinyModelOptions, 'a4' | 'f16'])[] = [
     'a4',
   ],
   ['W(1+1)A16 on rotated inputs', { linear: 'w11', rotated: () => true }, 'f16'],
+  ['W(1+1)A4 with outlier columns', { linear: 'w11-outlier', embedding: 'int8' }, 'a4'],
+  [
+    'W(1+1)A4 with outlier columns of some inputs rotated and others not, each weight its own, odd sizes',
+    {
+      linear: 'w11-outlier',
+      groupSize: 32,
+      rotated: (weight) => !weight.includes('k_proj') && !weight.includes('up_proj'),
+      outliers: (weight, columns) =>
+        weight.includes('gate')
+          ? Array.from({ length: columns }, (_, k) => k)
+          : weight.includes('.0.')
+            ? [3, weight.includes('v_proj') ? 7 : 8]
+            : [columns - 1],
+      architecture: { hiddenSize: 36, intermediateSize: 91, headCount: 3, kvHeadCount: 1, headSize: 12 },
+    },
+    'a4',
+  ],
+  ['W(1+1)A4 with outlier columns, on rotated inputs', { linear: 'w11-outlier', rotated: () => true }, 'a4'],
+  [
+    'W(1+1)A16 with outlier columns, on rotated inputs, without offsets',
+    { linear: 'w11-outlier', offsets: false, rotated: () => true },
+    'f16',
+  ],
+  ['W(1+1)A16 with outlier columns', { linear: 'w11-outlier' }, 'f16'],
 ];
 
 /** The greedy continuation of a prompt, as token ids and text. */
@@ -100,7 +131,12 @@ export function modelCases(): ConformanceCase[] {
       run: async (backend) => {
         const source = makeTinyModel({ seed: 50 + index, ...options });
         // Weights that read an input in two forms cannot share its statistics: such models have odd places.
-        const plan = buildPlan(source, { activations, statistics: index % 2 === 0 ? 'gram' : 'none' });
+        const statistics = index % 2 === 0 ? 'gram' : 'none';
+        const plan = buildPlan(source, {
+          activations,
+          statistics,
+          outliers: await readOutlierColumns(source),
+        });
         const random = createRandom(60 + index);
         const runs = (
           [

@@ -1,6 +1,7 @@
 // Conformance of rotateInput: the same bits everywhere, as 4-bit codes are made of them. Its result is read from its own
 // slot, since a copy by addition would hide the sign of a zero.
 import type { Backend } from '@duobit/core';
+import { demandBits } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
 import { expectInputRotation } from './expected.ts';
 import { f32, operationPlan, runOf } from './operation-plans.ts';
@@ -10,7 +11,12 @@ const WIDTHS = [1, 2, 3, 5, 8, 16, 31, 32, 64, 96, 100, 172, 256, 576, 1000, 102
 const ROWS = 5;
 
 /** Rotates rows of x to y, or in place, and demands every bit of the result, and that x stays as it was. */
-async function demandBits(backend: Backend, x: Float32Array, width: number, out: 'x' | 'y'): Promise<void> {
+async function demandRotated(
+  backend: Backend,
+  x: Float32Array,
+  width: number,
+  out: 'x' | 'y',
+): Promise<void> {
   const rows = x.length / width;
   const plan = operationPlan({ x: f32(width), y: f32(width) }, [{ op: 'rotateInput', input: 'x', out }]);
   const program = await backend.prepare(
@@ -28,22 +34,13 @@ async function demandBits(backend: Backend, x: Float32Array, width: number, out:
         expected.push(
           ...expectInputRotation(x.subarray(t * width, (t + 1) * width)).map(({ value }) => value),
         );
-      demandSame(`width ${width}, ${count} rows into ${out}`, await program.read(out), expected);
+      demandBits(`width ${width}, ${count} rows into ${out}`, await program.read(out), expected);
       if (out !== 'x')
-        demandSame(`width ${width}, input`, await program.read('x'), [...x.subarray(0, count * width)]);
+        demandBits(`width ${width}, input`, await program.read('x'), [...x.subarray(0, count * width)]);
     }
   } finally {
     await program.dispose();
   }
-}
-
-/** Any NaN is as good as another; zeros have signs. */
-function demandSame(label: string, found: Float32Array, expected: readonly number[]): void {
-  if (found.length !== expected.length)
-    throw new Error(`${label}: ${found.length} values, expected ${expected.length}`);
-  expected.forEach((value, i) => {
-    if (!Object.is(found[i], value)) throw new Error(`${label}: [${i}] is ${found[i]}, expected ${value}`);
-  });
 }
 
 export function rotationCases(): ConformanceCase[] {
@@ -62,7 +59,7 @@ export function rotationCases(): ConformanceCase[] {
             ),
           ];
           for (const x of rows)
-            for (const out of ['y', 'x'] as const) await demandBits(backend, x, width, out);
+            for (const out of ['y', 'x'] as const) await demandRotated(backend, x, width, out);
         },
       }),
     ),
@@ -77,7 +74,7 @@ export function rotationCases(): ConformanceCase[] {
             // 3e38 is finite, and its sums with itself are not.
             for (let i = 0; i < 3; i++)
               x[width * (1 + 2 * (i % 2)) + drawInteger(random, 0, width - 1)] = bad;
-            await demandBits(backend, x, width, 'y');
+            await demandRotated(backend, x, width, 'y');
           }
       },
     },

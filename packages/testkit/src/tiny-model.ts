@@ -2,13 +2,15 @@
 import { LLAMA, listTensors } from '@duobit/core';
 import type { ActivationQuantizer, Architecture, AssetRole, ModelSource, TensorData } from '@duobit/format';
 import { createRandom, drawNormal, type Random } from './random-values.ts';
-import { type MadeTensor, makeDense, makeInteger, makeW11 } from './tensors.ts';
+import { type MadeTensor, makeDense, makeInteger, makeW11, makeW11Outlier } from './tensors.ts';
 import { TOY_SPECIAL_TOKENS, TOY_VOCABULARY, toyTokenizer, toyTokenizerConfig } from './toy-tokenizer.ts';
 
 export interface TinyModelOptions {
   readonly seed?: number;
   /** Encoding of the blocks' linear weights. Default 'f32'. */
-  readonly linear?: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4' | 'w11';
+  readonly linear?: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4' | 'w11' | 'w11-outlier';
+  /** Outlier columns of a weight. Default: the first, the last and one between, the same for weights of one input. */
+  readonly outliers?: (weight: string, columns: number) => readonly number[];
   /** Encoding of embedding and head. Default 'f32'. */
   readonly embedding?: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
   /** Default 64. */
@@ -26,7 +28,7 @@ export interface TinyModelOptions {
 }
 
 export interface TinyModel extends ModelSource {
-  /** The tensors with their exact values. */
+  /** The weights of plans with their exact values: the tensors, those with outlier columns in their two parts. */
   readonly made: ReadonlyMap<string, MadeTensor>;
 }
 
@@ -50,21 +52,34 @@ export const TINY_ARCHITECTURE: Architecture = {
 const PLAIN: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
 
 export function makeTinyModel(options: TinyModelOptions = {}): TinyModel {
-  const { seed = 1, quantizer = options.linear === 'w11' ? () => PLAIN : () => null } = options;
+  const { seed = 1, quantizer = options.linear?.startsWith('w11') ? () => PLAIN : () => null } = options;
   const architecture: Architecture = { ...TINY_ARCHITECTURE, ...options.architecture };
   const random = createRandom(seed);
   const made = new Map<string, MadeTensor>();
+  const tensors = new Map<string, TensorData>();
   for (const spec of listTensors(architecture)) {
-    const tensor = makeTensor(spec.name, spec.shape, spec.kind, options, random);
     const activation = spec.kind === 'linear' ? quantizer(spec.name) : null;
-    const inputRotation = spec.kind === 'linear' && options.rotated?.(spec.name) ? ('hadamard' as const) : undefined;
-    const info = { ...tensor.data.info, activation, inputRotation };
-    made.set(spec.name, { ...tensor, data: { ...tensor.data, info } });
+    const inputRotation =
+      spec.kind === 'linear' && options.rotated?.(spec.name) ? ('hadamard' as const) : undefined;
+    const complete = (data: TensorData) => ({ ...data, info: { ...data.info, activation, inputRotation } });
+    const { data, parts } = makeTensor(
+      spec.name,
+      spec.shape,
+      spec.kind,
+      { ...options, inputRotation },
+      random,
+    );
+    tensors.set(spec.name, complete(data));
+    for (const part of parts) {
+      // Outlier columns are multiplied by the input as it is.
+      const own = part.data.info.name === spec.name ? complete(part.data) : part.data;
+      made.set(own.info.name, { ...part, data: own });
+    }
   }
   const find = (name: string): TensorData => {
-    const tensor = made.get(name);
+    const tensor = tensors.get(name);
     if (!tensor) throw new Error(`the tiny model has no tensor ${name}`);
-    return tensor.data;
+    return tensor;
   };
   const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
   const assets: Partial<Record<AssetRole, Uint8Array<ArrayBuffer>>> =
@@ -75,7 +90,7 @@ export function makeTinyModel(options: TinyModelOptions = {}): TinyModel {
     name: `tiny model ${seed}`,
     architecture,
     specialTokens: TOY_SPECIAL_TOKENS,
-    tensorNames: [...made.keys()],
+    tensorNames: [...tensors.keys()],
     made,
     tensorInfo: (name) => find(name).info,
     readTensor: async (name) => find(name),
@@ -84,21 +99,30 @@ export function makeTinyModel(options: TinyModelOptions = {}): TinyModel {
   };
 }
 
+/** A tensor, and the weights of plans that it is run as. */
 function makeTensor(
   name: string,
   shape: readonly number[],
   kind: 'embedding' | 'norm' | 'linear' | 'head',
-  options: TinyModelOptions,
+  options: TinyModelOptions & { readonly inputRotation: 'hadamard' | undefined },
   random: Random,
-): MadeTensor {
-  const { linear = 'f32', embedding = 'f32', groupSize = 64, offsets = true } = options;
-  if (kind === 'norm') return makeDense(name, shape, 'f32', random, (source) => 1 + 0.2 * drawNormal(source));
+): { readonly data: TensorData; readonly parts: readonly MadeTensor[] } {
+  const { linear = 'f32', embedding = 'f32', groupSize = 64, offsets = true, inputRotation } = options;
+  const whole = (tensor: MadeTensor) => ({ data: tensor.data, parts: [tensor] });
+  if (kind === 'norm')
+    return whole(makeDense(name, shape, 'f32', random, (source) => 1 + 0.2 * drawNormal(source)));
   const [rows, columns] = [shape[0]!, shape[1]!];
   const encoding = kind === 'linear' ? linear : embedding;
-  if (encoding === 'w11') return makeW11(name, rows, columns, { groupSize, offsets }, random);
+  if (encoding === 'w11') return whole(makeW11(name, rows, columns, { groupSize, offsets }, random));
+  if (encoding === 'w11-outlier') {
+    const outliers = options.outliers?.(name, columns) ?? [0, columns >> 1, columns - 1];
+    const w11 = { groupSize, offsets, outliers, inputRotation };
+    const { data, bits, outliers: taken } = makeW11Outlier(name, rows, columns, w11, random);
+    return { data, parts: [bits, taken] };
+  }
   if (encoding === 'int8' || encoding === 'int4')
-    return makeInteger(name, rows, columns, encoding, groupSize, random);
+    return whole(makeInteger(name, rows, columns, encoding, groupSize, random));
   // An embedding wider than a linear weight keeps logits apart, so that the best token does not hang on rounding.
   const deviation = name === LLAMA.embedding || name === LLAMA.head ? 0.5 : 1 / Math.sqrt(columns);
-  return makeDense(name, shape, encoding, random, (source) => drawNormal(source) * deviation);
+  return whole(makeDense(name, shape, encoding, random, (source) => drawNormal(source) * deviation));
 }

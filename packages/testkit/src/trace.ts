@@ -21,9 +21,11 @@ import {
   expectGate,
   expectGram,
   expectInputRotation,
+  expectKept,
   expectNorm,
   expectRotation,
   expectSum,
+  expectTaken,
   expectW11,
   expectW11Coded,
 } from './expected.ts';
@@ -32,8 +34,8 @@ import type { MadeTensor } from './tensors.ts';
 
 interface Step {
   readonly operation: Operation;
-  /** Slot that holds a copy of the operation's result; null where the result is read directly. */
-  readonly copy: string | null;
+  /** Slot by slot that the operation writes, the one that holds a copy; null where the result is read directly. */
+  readonly copies: ReadonlyMap<string, string | null>;
 }
 
 /** A plan whose every f32 result is kept in a slot of its own, by adding it to zeros. */
@@ -44,19 +46,21 @@ function instrumentPlan(plan: ExecutionPlan): { plan: ExecutionPlan; steps: Step
   const written = new Set<string>();
   const inputs = new Set<string>();
   for (const operation of plan.operations) {
-    const out = operation.op === 'rope' ? operation.target : operation.out;
     const reads = readsOf(operation);
     for (const slot of reads) if (!written.has(slot)) inputs.add(slot);
-    written.add(out);
     operations.push(operation);
-    const { kind, width } = slots[out]!;
-    let copy: string | null = null;
-    if (kind === 'f32' && operation.op !== 'logits') {
-      copy = `trace.${steps.length}`;
+    const copies = new Map<string, string | null>();
+    for (const out of outsOf(operation)) {
+      written.add(out);
+      const { kind, width } = slots[out]!;
+      const copied = kind === 'f32' && operation.op !== 'logits';
+      const copy = `trace.${steps.length}.${copies.size}`;
+      copies.set(out, copied ? copy : null);
+      if (!copied) continue;
       slots[copy] = { kind, width };
       operations.push({ op: 'add', input: out, out: copy });
     }
-    steps.push({ operation, copy });
+    steps.push({ operation, copies });
   }
   return { plan: { ...plan, slots, operations }, steps, inputs: [...inputs] };
 }
@@ -107,7 +111,7 @@ export async function checkPlanOnBackend(
   try {
     const checker = new PlanChecker(traced.plan, tensors, backend.kv);
     for (const [index, run] of runs.entries()) {
-      for (const { copy } of traced.steps)
+      for (const copy of traced.steps.flatMap(({ copies }) => [...copies.values()]))
         if (copy)
           await program.write(copy, new Float32Array(run.request.rows * traced.plan.slots[copy]!.width));
       for (const slot of traced.inputs) await program.write(slot, run.inputs[slot]!);
@@ -140,7 +144,7 @@ class PlanChecker {
     const codes = new Map<string, ExpectedCodes[]>();
     const { rows } = run.request;
     for (const [slot, values] of Object.entries(run.inputs)) held.set(slot, Float32Array.from(values));
-    for (const [index, { operation, copy }] of steps.entries()) {
+    for (const [index, { operation, copies }] of steps.entries()) {
       const name = `${label}, operation ${index} ${operation.op}${'weight' in operation ? ` ${operation.weight}` : ''}`;
       if (operation.op === 'quantizeActivations') {
         const { width } = this.#plan.slots[operation.input]!;
@@ -149,22 +153,24 @@ class PlanChecker {
           operation.out,
           split(input, rows, width).map((row) => expectCodes(row, operation.quantizer)),
         );
-        const isLast = !steps.slice(index + 1).some((later) => outOf(later.operation) === operation.out);
+        const isLast = !steps.slice(index + 1).some((later) => later.copies.has(operation.out));
         if (isLast) {
           const decoded = codes.get(operation.out)!.flatMap((row) => row.decoded);
           compareValues(name, await program.read(operation.out), exactly(decoded));
         }
         continue;
       }
-      const out = outOf(operation);
-      const actual = await program.read(copy ?? out);
-      compareValues(name, actual, this.#expect(operation, held, codes, run.request));
-      held.set(out, actual);
+      for (const [out, copy] of copies) {
+        const actual = await program.read(copy ?? out);
+        compareValues(name, actual, this.#expect(operation, out, held, codes, run.request));
+        held.set(out, actual);
+      }
     }
   }
 
   #expect(
     operation: Exclude<Operation, { op: 'quantizeActivations' }>,
+    out: string,
     held: ReadonlyMap<string, Float32Array>,
     codes: ReadonlyMap<string, ExpectedCodes[]>,
     { rows, position, logits }: RunRequest,
@@ -180,6 +186,10 @@ class PlanChecker {
         return rowsOf(operation.input).flatMap((row) => expectNorm(row, tensor!.weights, operation.epsilon));
       case 'rotateInput':
         return rowsOf(operation.input).flatMap(expectInputRotation);
+      case 'takeColumns': {
+        const expect = out === operation.taken ? expectTaken : expectKept;
+        return rowsOf(operation.input).flatMap((row) => expect(row, operation.columns));
+      }
       case 'decodeActivations':
         return codes.get(operation.input)!.flatMap((row) => exactly(row.decoded));
       case 'w11MatMul': {
@@ -235,8 +245,9 @@ class PlanChecker {
   }
 }
 
-function outOf(operation: Operation): string {
-  return operation.op === 'rope' ? operation.target : operation.out;
+function outsOf(operation: Operation): string[] {
+  if (operation.op === 'takeColumns') return [operation.kept, operation.taken];
+  return [operation.op === 'rope' ? operation.target : operation.out];
 }
 
 function split(values: Float32Array, rows: number, width: number): Float32Array[] {

@@ -138,6 +138,50 @@ const FAULTS: readonly (readonly [string, RegExp, Fault])[] = [
     },
   ],
   [
+    'a column taken one off',
+    /^takeColumns bit.*width 64$/,
+    {
+      operation: (operation) =>
+        operation.op === 'takeColumns' && operation.columns.length === 1
+          ? { ...operation, columns: [operation.columns[0]! - 1] }
+          : operation,
+    },
+  ],
+  [
+    'taken columns left in what is kept',
+    /^takeColumns bit.*width 64$/,
+    {
+      plan: (plan) => ({
+        ...plan,
+        operations: plan.operations.flatMap((operation): Operation[] =>
+          operation.op === 'takeColumns'
+            ? [operation, { op: 'add', input: operation.input, out: operation.kept }]
+            : [operation],
+        ),
+      }),
+    },
+  ],
+  [
+    'outlier columns left in what is quantized in whole models',
+    /^whole model, W\(1\+1\)A4 with outlier columns$/,
+    {
+      operation: (operation) =>
+        operation.op === 'quantizeActivations'
+          ? { ...operation, input: operation.input.replace(/\.kept$/, '') }
+          : operation,
+    },
+  ],
+  [
+    'products of outlier columns left out',
+    /^a container of weights with outlier columns$/,
+    {
+      weight: (data) =>
+        data.info.name.endsWith(':outliers') && data.planes.codes
+          ? { ...data, planes: { ...data.planes, codes: new Uint8Array(data.planes.codes.length) } }
+          : data,
+    },
+  ],
+  [
     'another epsilon',
     /^rmsNorm/,
     {

@@ -83,6 +83,17 @@ function checkOperation(
       weight(operation.weight, DENSE, [width(operation.out, ['f32'], size)]);
       break;
     }
+    case 'takeColumns': {
+      const { input, columns, kept, taken } = operation;
+      const size = width(input, ['f32']);
+      width(kept, ['f32'], size);
+      width(taken, ['f32'], columns.length);
+      if (new Set([input, kept, taken]).size < 3) throw planInvalid(`${op} needs three slots`, kept);
+      // Kernels read and write where these numbers say.
+      if (!columns.every((k, c) => Number.isInteger(k) && k < size && k > (c === 0 ? -1 : columns[c - 1]!)))
+        throw planInvalid(`${op} has columns that do not ascend, or are not of "${input}"`, input);
+      break;
+    }
     case 'rotateInput':
       width(operation.out, ['f32'], width(operation.input, ['f32']));
       break;

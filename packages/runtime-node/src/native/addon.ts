@@ -45,6 +45,7 @@ export interface Addon {
     operations: Float64Array,
     frequencies: Float64Array,
     geometry: Float64Array,
+    columns: Int32Array,
   ): void;
   write(program: ProgramHandle, slot: number, values: Float32Array | Int32Array): void;
   run(program: ProgramHandle, rows: number, position: number, logitRows: number): void;
@@ -57,7 +58,7 @@ export type LoadedAddon =
   | { readonly addon: null; readonly reason: string };
 
 /** Of the border between this file and native/addon.cpp; both go up together. */
-export const INTERFACE = 4;
+export const INTERFACE = 5;
 const FUNCTIONS = [
   'instructionSets',
   'createPool',

@@ -173,7 +173,7 @@ async function prepareProgram(
     checkPlan(plan, (name) => facts.get(name)!);
     const flat = flattenPlan(plan, ids, options, kv);
     inMemory('slots and KV cache', () =>
-      addon.build(handle, flat.slots, flat.operations, plan.ropeFrequencies, flat.geometry),
+      addon.build(handle, flat.slots, flat.operations, plan.ropeFrequencies, flat.geometry, flat.columns),
     );
     const vocabularies = new Map<string, number>();
     for (const operation of plan.operations)

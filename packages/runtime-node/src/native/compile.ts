@@ -25,6 +25,7 @@ const OPERATIONS: readonly Operation['op'][] = [
   'accumulateGram',
   'decodeActivations',
   'rotateInput',
+  'takeColumns',
 ];
 /** op, 4 slots, weight, 5 numbers */
 const RECORD = 11;
@@ -33,6 +34,8 @@ export interface FlatPlan {
   readonly slots: Float64Array;
   readonly operations: Float64Array;
   readonly geometry: Float64Array;
+  /** Of all takeColumns, one after the other. */
+  readonly columns: Int32Array;
   readonly slotIds: ReadonlyMap<string, number>;
 }
 
@@ -49,8 +52,13 @@ export function flattenPlan(
     entries.flatMap(([, { kind, width }]) => [SLOT_KINDS.indexOf(kind), width]),
   );
   const operations = new Float64Array(plan.operations.length * RECORD);
+  const columns: number[] = [];
   plan.operations.forEach((operation, index) => {
     const { slots: names, numbers } = listOperands(operation);
+    if (operation.op === 'takeColumns') {
+      numbers.push(columns.length);
+      columns.push(...operation.columns);
+    }
     const ids = names.map((name) => slotIds.get(name)!);
     const weight = 'weight' in operation ? weightIds.get(operation.weight)! : -1;
     operations.set([OPERATIONS.indexOf(operation.op), -1, -1, -1, -1, weight], index * RECORD);
@@ -66,7 +74,7 @@ export function flattenPlan(
     maxRows,
     KV_PRECISIONS.indexOf(kv),
   );
-  return { slots, operations, geometry, slotIds };
+  return { slots, operations, geometry, columns: Int32Array.from(columns), slotIds };
 }
 
 /** What an operation reads, then what it writes; then its numbers as native/program.h lists them. */
@@ -88,6 +96,8 @@ function listOperands(operation: Operation): { slots: string[]; numbers: number[
         numbers: [layer, headCount, kvHeadCount, headSize, window ?? 0],
       };
     }
+    case 'takeColumns':
+      return { slots: [operation.input, operation.kept, operation.taken], numbers: [] };
     case 'siluMul':
       return { slots: [operation.gate, operation.up, operation.out], numbers: [] };
     case 'accumulateGram':

@@ -149,6 +149,18 @@ class ReferenceProgram implements Program {
           rotateInput(out);
         }
         break;
+      case 'takeColumns': {
+        const { input, columns, kept, taken } = operation;
+        for (let t = 0; t < rows; t++) {
+          const [from, rest, out] = [this.#row(input, t), this.#row(kept, t), this.#row(taken, t)];
+          rest.set(from);
+          for (const [c, column] of columns.entries()) {
+            out[c] = from[column]!;
+            rest[column] = 0;
+          }
+        }
+        break;
+      }
       case 'quantizeActivations': {
         const coded = this.#coded.get(operation.out)!;
         for (let t = 0; t < rows; t++)

@@ -50,6 +50,8 @@ interface Context extends LoadedWeights {
   /** Rows rounded to 16 bits, of one input at a time. */
   readonly rounded: number;
   readonly rotation: (width: number) => RotationTable;
+  /** Writes numbers down, u32. */
+  readonly table: (values: readonly number[]) => number;
 }
 
 /** @throws DuobitError `BACKEND_OUT_OF_MEMORY`; `PLAN_INVALID` when a product would overwrite its own input. */
@@ -79,6 +81,11 @@ export function compilePlan(
     angles,
     rounded,
     rotation: createRotationTables(heap),
+    table: (values) => {
+      const pointer = heap.allocate(values.length * 4, 'a table of columns');
+      heap.integers(pointer, values.length).set(values);
+      return pointer;
+    },
   };
   const steps: Step[] = [];
   for (const operation of plan.operations) addSteps(steps, operation, context);
@@ -168,6 +175,15 @@ function addSteps(steps: Step[], operation: Operation, context: Context): void {
       const { pointer: weight, span: size, scale: x } = context.rotation(input.width);
       const out = writes(slot(operation.out));
       steps.push({ kind: 'rotate', ...reads(input), ...out, weight, width: input.width, size, x });
+      break;
+    }
+    case 'takeColumns': {
+      const input = slot(operation.input);
+      const taken = slot(operation.taken);
+      const places = { ...reads(input), ...writes(slot(operation.kept)) };
+      const third = { third: taken.pointer, thirdStride: taken.stride };
+      const weight = context.table(operation.columns);
+      steps.push({ kind: 'takeColumns', ...places, ...third, weight, width: input.width, size: taken.width });
       break;
     }
     case 'quantizeActivations': {

@@ -14,6 +14,7 @@ const KINDS = [
   'siluMul',
   'decode',
   'rotate',
+  'takeColumns',
   'add',
   'w11',
   'dense',
