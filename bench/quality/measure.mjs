@@ -1,7 +1,13 @@
 // One method on one model: quantize in memory, perplexity with unquantized and with 4-bit inputs, what it stored and took.
 import { createHash } from 'node:crypto';
 import { createModel, createTokenizer } from '@duobit/core';
-import { evaluateTokens, fitModel, openCheckpoint, rotate } from '@duobit/quantizer';
+import {
+  chooseOutliers,
+  evaluateTokens,
+  fitModel,
+  openCheckpoint,
+  prepareCheckpoint,
+} from '@duobit/quantizer';
 import { describeRun } from '../record.mjs';
 
 const PLAIN = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
@@ -14,22 +20,24 @@ export async function measure(model, entry, { backend, windows, limit, log }) {
   const finish = describeRun();
   const given = await openCheckpoint(model.checkpoint);
   const rotation = entry.rotation ?? 'none';
-  const checkpoint = rotate(given, rotation);
   try {
-    const tokenizer = await createTokenizer(checkpoint);
+    const tokenizer = await createTokenizer(given);
     const tokens = (await model.evaluation()).flatMap((text) => tokenizer.encode(text, { bos: false }));
     const corpus = await model.calibration();
     const calibration = {
       ...corpus,
       maxWindows: Math.min(corpus.maxWindows, windows ?? Number.POSITIVE_INFINITY),
     };
+    const count = entry.stage?.outliers ?? 0;
+    const choose = (checkpoint) => chooseOutliers(checkpoint, backend, calibration, count);
+    const { checkpoint, outliers } = await prepareCheckpoint(given, rotation, count > 0 ? choose : undefined);
     const before = process.resourceUsage().maxRSS;
     const fitted = entry.method
       ? await fitModel(
           checkpoint,
           backend,
           calibration,
-          { method: entry.method(), ...entry.stage },
+          { ...entry.stage, method: entry.method(), outliers },
           {
             onProgress: (layer, done, total) => log(`${entry.id}: ${layer} ${done} of ${total}`),
           },

@@ -2,7 +2,7 @@
 // changed.
 import { createMethod, createW11LayerMethod, W11_DEFAULTS } from '@duobit/quantizer';
 
-const OURS = { correction: 1, correctionDamping: 0.05, clips: 'search', activations: 'f16' };
+const OURS = { correction: 1, correctionDamping: 0.05, clips: 'search', activations: 'f16', outliers: 0 };
 /** No baseline's paper corrects towards the teacher. Clips are searched for all, so that 4-bit inputs compare. */
 const THEIRS = { ...OURS, correction: 0 };
 
@@ -35,7 +35,7 @@ const ours = (id, title, { fit = {}, stage = {}, rotation = 'inputs' } = {}) => 
   rotation,
 });
 
-/** `id`: name of the record; `stage`: of `fitModel`; `rotation`: of `rotate`; `group`: where the page has it. */
+/** `id`: name of the record; `stage`: of `fitModel`; `rotation`: of `prepareCheckpoint`; `group`: where the page has it. */
 export const METHODS = [
   { id: 'full', title: 'Full precision', group: 'full' },
   { id: 'full-inputs', title: 'Full precision, inputs rotated', group: 'full', rotation: 'inputs' },
@@ -43,6 +43,7 @@ export const METHODS = [
   ...baselines('baseline', 'none', ''),
   ours('w11', 'W(1+1)'),
   ours('w11-small', 'W(1+1), symmetric, groups of 256', { fit: { groupSize: 256, offsets: false } }),
+  ours('w11-outliers', 'W(1+1), 8 outlier columns an input', { stage: { outliers: 8 } }),
   ...baselines('rotated baseline', 'inputs', '-inputs'),
   ours('not-rotated', 'not rotated', { rotation: 'none' }),
   ours('rotated-full', 'rotation folded into the weights', { rotation: 'full' }),

@@ -31,7 +31,10 @@ export interface PlanOptions {
   readonly activations?: 'a4' | 'f16' | undefined;
   /** Replaces the quantizer that a linear weight carries; null means unquantized input. Asked under 'a4' only. */
   readonly quantizers?: ((weight: string) => ActivationQuantizer | null) | undefined;
-  /** The outlier columns of a w11-outlier weight; `readOutlierColumns` makes this of a model. The plan wants the weights parted by `splitOutliers`. */
+  /**
+   * The outlier columns of a linear weight, none for most; `readOutlierColumns` makes this of a model. A weight that has some is
+   * read as two, itself and `outliersOf` it, as `splitOutliers` parts a w11-outlier tensor.
+   */
   readonly outliers?: ((weight: string) => readonly number[]) | undefined;
   readonly section?: PlanSection | undefined;
   /**
@@ -200,7 +203,9 @@ class PlanBuilder {
   #linear(whole: string, weight: string, outName: string, width: number): string {
     const tensor = this.#tensors.get(weight)!;
     const columns = tensor.shape[1]!;
-    const parted = tensor.encoding.kind === 'w11-outlier' ? this.#takeOutliers(whole, tensor) : null;
+    const apart =
+      tensor.encoding.kind === 'w11-outlier' || (this.#options.outliers?.(weight).length ?? 0) > 0;
+    const parted = apart ? this.#takeOutliers(whole, tensor) : null;
     const given = parted?.kept ?? whole;
     const input = tensor.inputRotation ? this.#rotate(given, columns) : given;
     const quantizer = this.#quantizer(tensor);

@@ -43,7 +43,7 @@ export {
   type ModelOptions,
   type Prompt,
 } from './model.ts';
-export { outliersOf, readOutlierColumns, splitOutliers } from './outliers.ts';
+export { outliersOf, readOutlierColumns, splitOutliers, splitTensor, tensorOf } from './outliers.ts';
 export type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
 export { createRandom } from './random.ts';
 export { ropeFrequencies } from './rope.ts';

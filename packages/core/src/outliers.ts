@@ -68,7 +68,7 @@ export function splitOutliers(read: WeightReader): WeightReader {
 }
 
 /** Planes are shared, not copied; those of another encoding than w11-outlier are not parted. */
-function splitTensor({ info, planes }: TensorData): { bits: TensorData; outliers: TensorData } | null {
+export function splitTensor({ info, planes }: TensorData): { bits: TensorData; outliers: TensorData } | null {
   const { encoding, name, shape } = info;
   if (encoding.kind !== 'w11-outlier') return null;
   const { groupSize, offsets, outlierColumns } = encoding;

@@ -3,7 +3,7 @@
 export type { CalibrationOptions } from './calibration/windows.ts';
 export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
-export { rotate } from './checkpoint/rotate.ts';
+export { type PreparedCheckpoint, prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
 export { negativeLogLikelihood } from './evaluation/log-likelihood.ts';
 export {
   evaluatePerplexity,
@@ -59,8 +59,8 @@ export type { QuantizeReport, TensorReport } from './report.ts';
 export {
   type Calibration,
   calibrate,
-  importanceOf,
 } from './stages/calibration.ts';
 export { type FittedModel, fitModel } from './stages/fitted-model.ts';
 export { LevelFitter } from './stages/level-fitter.ts';
+export { chooseOutliers } from './stages/outliers.ts';
 export type { Stage1Options } from './stages/stage1.ts';

@@ -64,6 +64,8 @@ export interface FitOptions extends Omit<W11LayerOptions, 'groupSize' | 'offsets
   readonly clips: 'search' | 'none';
   /** What layers are fitted to: unquantized inputs ('f16', the default), or what their 4-bit codes stand for ('a4'). */
   readonly activations: 'f16' | 'a4';
+  /** Columns of each input, the largest, that are not quantized and whose weights have 8 bits. Default 0; at most 256. */
+  readonly outliers: number;
 }
 
 export interface ResolvedOptions {
@@ -106,6 +108,7 @@ function resolveFit(given: Partial<FitOptions> = {}): FitOptions {
     correctionDamping: 0.05,
     clips: 'search' as const,
     activations: 'f16' as const,
+    outliers: 0,
     ...given,
   };
   const oneOf = (
@@ -124,6 +127,8 @@ function resolveFit(given: Partial<FitOptions> = {}): FitOptions {
     if (!(fit[name] >= 0 && fit[name] <= 1)) throw badOption(`fit.${name}`, `is ${fit[name]}`, 'Use 0 to 1');
   if (!Number.isInteger(fit.turns) || fit.turns < 0 || fit.turns > 100)
     throw badOption('fit.turns', `is ${fit.turns}`, 'Use a whole number, 0 to 100');
+  if (!Number.isInteger(fit.outliers) || fit.outliers < 0 || fit.outliers > 256)
+    throw badOption('fit.outliers', `is ${fit.outliers}`, 'Use a whole number, 0 to 256');
   return fit;
 }
 

@@ -1,18 +1,19 @@
 // From a checkpoint to a container: calibrate if asked, then encode and write one tensor after the other.
 import { resolve } from 'node:path';
-import { listTensors, type TensorSpec } from '@duobit/core';
+import { createWasmBackend, listTensors, type TensorSpec } from '@duobit/core';
 import {
   type AssetRole,
   type ContainerWriter,
   createContainerWriter,
   DuobitError,
+  type Encoding,
   type Provenance,
 } from '@duobit/format';
 import { createFileSink } from '@duobit/format/node';
 import { abortedError } from './abort.ts';
 import type { Checkpoint } from './checkpoint/checkpoint.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
-import { rotate } from './checkpoint/rotate.ts';
+import { prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
 import { createDenseMethod } from './methods/dense-method.ts';
 import { createIntegerMethod } from './methods/integer-method.ts';
 import type { TensorMethod } from './methods/tensor-method.ts';
@@ -21,6 +22,7 @@ import { badOption, type QuantizeOptions, type ResolvedOptions, resolveOptions }
 import { makeReport, type QuantizeReport, reportTensor, type TensorReport } from './report.ts';
 import { type CalibratedLayers, calibrateLayers } from './stages/calibrated-layers.ts';
 import { PLAIN_QUANTIZER } from './stages/clip-search.ts';
+import { chooseOutliers } from './stages/outliers.ts';
 import { encodeTensor } from './tensor-encoding.ts';
 
 const ASSETS: readonly { readonly role: AssetRole; readonly mediaType: string }[] = [
@@ -64,20 +66,19 @@ async function quantizeCheckpoint(
   options: QuantizeOptions,
   resolved: ResolvedOptions,
 ): Promise<QuantizeReport> {
-  const checkpoint = rotate(given, resolved.rotation);
   const started = performance.now();
-  if (resolve(outPath) === resolve(checkpoint.path)) {
+  if (resolve(outPath) === resolve(given.path)) {
     throw badOption('outPath', `names the checkpoint itself, ${outPath}`, 'Write to another file');
   }
   // Opened before the long work, so that an unwritable folder is known at once.
   const sink = await (options.openSink ?? createFileSink)(outPath);
   let writer: ContainerWriter | undefined;
   try {
-    const calibrated = options.calibration
-      ? await calibrateLayers(checkpoint, outPath, options, resolved)
-      : null;
+    const { checkpoint, calibrated } = await prepare(given, outPath, options, resolved);
     const specs = listTensors(checkpoint.architecture);
     const methods = new Map(specs.map((spec) => [spec.name, chooseMethod(spec, resolved)]));
+    const encodingOf = (name: string): Encoding =>
+      calibrated?.encodingOf(name) ?? methods.get(name)!.encoding;
     writer = await createContainerWriter(
       {
         architecture: checkpoint.architecture,
@@ -86,7 +87,7 @@ async function quantizeCheckpoint(
         tensors: specs.map(({ name, shape, kind }) => ({
           name,
           shape,
-          encoding: methods.get(name)!.encoding,
+          encoding: encodingOf(name),
           activation: kind === 'linear' ? (calibrated?.activationOf(name) ?? PLAIN_QUANTIZER) : null,
           inputRotation: checkpoint.tensorInfo(name).inputRotation,
         })),
@@ -112,6 +113,36 @@ async function quantizeCheckpoint(
     await (writer ?? sink).abort();
     const { signal } = options;
     throw signal?.aborted && !(error instanceof DuobitError) ? abortedError(signal) : error;
+  }
+}
+
+/** The checkpoint as it will be quantized, and its linear layers if they are to be calibrated. */
+async function prepare(
+  given: Checkpoint,
+  outPath: string,
+  options: QuantizeOptions,
+  resolved: ResolvedOptions,
+): Promise<{ readonly checkpoint: Checkpoint; readonly calibrated: CalibratedLayers | null }> {
+  const { calibration, signal } = options;
+  if (!calibration) {
+    const { checkpoint } = await prepareCheckpoint(given, resolved.rotation);
+    return { checkpoint, calibrated: null };
+  }
+  const own = options.backend ? null : await createWasmBackend();
+  const backend = options.backend ?? own!;
+  try {
+    const { outliers } = resolved.fit;
+    const prepared = await prepareCheckpoint(
+      given,
+      resolved.rotation,
+      outliers > 0
+        ? (checkpoint) => chooseOutliers(checkpoint, backend, calibration, outliers, signal)
+        : undefined,
+    );
+    const calibrated = await calibrateLayers(prepared, backend, outPath, options, resolved);
+    return { checkpoint: prepared.checkpoint, calibrated };
+  } finally {
+    await own?.dispose();
   }
 }
 
@@ -141,7 +172,7 @@ async function writeTensors(
         : await encodeTensor(checkpoint, spec, method, advance, options.signal);
     if (calibrated && spec.kind === 'linear') advance(countWeights(spec.shape));
     await writer.writeTensor(name, encoded.planes);
-    reports.push(reportTensor(spec, method.encoding, encoded));
+    reports.push(reportTensor(spec, calibrated?.encodingOf(name) ?? method.encoding, encoded));
   }
   return reports;
 }

@@ -29,6 +29,8 @@ interface Options {
   readonly damping: number;
   readonly correction: number;
   readonly clips: FitOptions['clips'];
+  readonly activations: FitOptions['activations'];
+  readonly outliers: number;
   readonly backend: BackendName;
   readonly threads?: number;
   readonly work?: string;
@@ -120,6 +122,16 @@ export function addQuantizeCommand(program: Command, context: Context): void {
         .choices(['search', 'none'])
         .default('search'),
     )
+    .addOption(
+      new Option('--activations <kind>', 'what layers are fitted to: inputs, or their 4-bit codes')
+        .choices(['f16', 'a4'])
+        .default('f16'),
+    )
+    .addOption(
+      new Option('--outliers <count>', 'columns of each input that stay unquantized, with 8-bit weights')
+        .argParser(integer(0, 256))
+        .default(0),
+    )
     .addOption(new Option('--backend <name>', 'runs the calibration').choices(BACKEND_NAMES).default('auto'))
     .addOption(new Option('--threads <count>', 'threads of the backend').argParser(integer(1)))
     .option('--work <folder>', 'keeps blocks until all are done (default: the output and .work)')
@@ -161,6 +173,8 @@ async function runQuantize(context: Context, checkpoint: string, options: Option
         damping: options.damping,
         correction: options.correction,
         clips: options.clips,
+        activations: options.activations,
+        outliers: options.outliers,
       },
       onProgress: ({ phase, done, total, tensor }) => progress.update(phase, done, total, tensor),
       signal: context.signal,

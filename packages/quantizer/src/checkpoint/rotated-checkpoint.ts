@@ -7,6 +7,7 @@
 import { LLAMA } from '@duobit/core';
 import { blockWeights, DuobitError, type TensorData } from '@duobit/format';
 import type { Checkpoint } from './checkpoint.ts';
+import { delegate } from './parted-checkpoint.ts';
 import { createRotation, type Rotation } from './rotation.ts';
 
 /** Of the signs; part of what a quantization is. */
@@ -68,11 +69,8 @@ export function rotateCheckpoint(checkpoint: Checkpoint, block: 'full' | number)
   });
 
   return {
-    kind: checkpoint.kind,
-    path: checkpoint.path,
-    name: checkpoint.name,
+    ...delegate(checkpoint),
     architecture: { ...architecture, tiedHead: false },
-    specialTokens: checkpoint.specialTokens,
     tensorNames: architecture.tiedHead ? [...checkpoint.tensorNames, LLAMA.head] : checkpoint.tensorNames,
     tensorInfo,
     async readTensor(name) {
@@ -100,9 +98,6 @@ export function rotateCheckpoint(checkpoint: Checkpoint, block: 'full' | number)
       return (await folded(name)).slice(start * columns, end * columns);
     },
     readF32: fold,
-    readAsset: (role) => checkpoint.readAsset(role),
-    weightsSha256: (signal) => checkpoint.weightsSha256(signal),
-    close: () => checkpoint.close(),
   };
 }
 

@@ -4,6 +4,7 @@
 import { listTensors } from '@duobit/core';
 import { rotateInput, type TensorData } from '@duobit/format';
 import type { Checkpoint } from './checkpoint.ts';
+import { delegate } from './parted-checkpoint.ts';
 
 export function rotateInputs(checkpoint: Checkpoint): Checkpoint {
   const linear = new Set(
@@ -30,12 +31,7 @@ export function rotateInputs(checkpoint: Checkpoint): Checkpoint {
     return readRows(name, 0, shape.length === 1 ? 1 : shape[0]!);
   };
   return {
-    kind: checkpoint.kind,
-    path: checkpoint.path,
-    name: checkpoint.name,
-    architecture: checkpoint.architecture,
-    specialTokens: checkpoint.specialTokens,
-    tensorNames: checkpoint.tensorNames,
+    ...delegate(checkpoint),
     tensorInfo,
     readRows,
     readF32,
@@ -44,8 +40,5 @@ export function rotateInputs(checkpoint: Checkpoint): Checkpoint {
       const values = await readF32(name);
       return { info: tensorInfo(name), planes: { dense: new Uint8Array(values.buffer) } };
     },
-    readAsset: (role) => checkpoint.readAsset(role),
-    weightsSha256: (signal) => checkpoint.weightsSha256(signal),
-    close: () => checkpoint.close(),
   };
 }

@@ -1,10 +1,11 @@
 // How a stream goes through a block that is quantized on the way: from one group of linear layers to the next. What lies
 // between two groups runs once; the stream waits at the inputs of the next group until its layers are quantized.
-import { type Backend, buildPlan, type ExecutionPlan, inputSlot, rotatedSlot, SLOTS } from '@duobit/core';
+import { type Backend, buildPlan, type ExecutionPlan, inputSlot, SLOTS, tensorOf } from '@duobit/core';
 import { blockWeights, type TensorData } from '@duobit/format';
 import { pause } from '../abort.ts';
 import { readChecked, runRows, type Stream } from '../calibration/streams.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { OutlierColumns } from '../checkpoint/parted-checkpoint.ts';
 import type { BlockLayers } from './block-store.ts';
 
 /** The linear layers of a block by the input they share, in the order in which they run. */
@@ -17,6 +18,7 @@ export interface FlowContext {
   readonly checkpoint: Checkpoint;
   readonly backend: Backend;
   readonly signal?: AbortSignal | undefined;
+  readonly outliers: OutlierColumns;
   /** 'a4': layers that are quantized read the codes of their inputs. */
   readonly activations: 'f16' | 'a4';
 }
@@ -25,7 +27,10 @@ export interface FlowContext {
 export interface Flow {
   /** Residual streams; changed in place. */
   readonly stream: Stream;
-  /** Of each window, what the layers of the group ahead read [tokens, K]; empty before the first group. */
+  /**
+   * Of each window the input of the group ahead [tokens, K], before outlier columns are taken out and it is rotated; empty
+   * before the first group.
+   */
   inputs: Float32Array[];
 }
 
@@ -37,7 +42,7 @@ export interface Flow {
  * @param layers of the block as quantized so far, through which the flow goes; none for a teacher
  */
 export async function advance(
-  { checkpoint, backend, signal, activations }: FlowContext,
+  { checkpoint, backend, signal, outliers, activations }: FlowContext,
   block: number,
   group: number | null,
   layers: BlockLayers,
@@ -50,14 +55,16 @@ export async function advance(
   const to = group === null ? null : inputOf(checkpoint, groups[group]![0]!);
   const plan = buildPlan(checkpoint, {
     section: { block },
+    outliers,
     quantizers: (name) => (activations === 'a4' && layers.get(name)?.activation) || null,
   });
   const read = async (name: string): Promise<TensorData> => {
-    const layer = layers.get(name);
-    if (!layer) return readChecked(checkpoint, name);
+    const result = layers.get(tensorOf(name))?.result;
+    if (!result) return readChecked(checkpoint, name);
+    const values = name === tensorOf(name) ? result.approximation : result.outliers!;
     return {
       info: { ...checkpoint.tensorInfo(name), encoding: { kind: 'f32' } },
-      planes: { dense: new Uint8Array(layer.result.approximation.buffer as ArrayBuffer) },
+      planes: { dense: new Uint8Array(values.buffer as ArrayBuffer) },
     };
   };
   const longest = Math.max(...windows.map((window) => window.length / hiddenSize));
@@ -94,15 +101,12 @@ function cut(plan: ExecutionPlan, from: string | undefined, to: string | undefin
 }
 
 interface LayerInput {
-  /** What the layer's product, or the quantizer before it, reads. */
   readonly slot: string;
   readonly columns: number;
 }
 
 function inputOf(checkpoint: Checkpoint, weight: string): LayerInput {
-  const { shape, inputRotation } = checkpoint.tensorInfo(weight);
-  const slot = inputSlot(weight);
-  return { slot: inputRotation ? rotatedSlot(slot) : slot, columns: shape[1]! };
+  return { slot: inputSlot(weight), columns: checkpoint.tensorInfo(weight).shape[1]! };
 }
 
 /** A view of some rows of a matrix. */

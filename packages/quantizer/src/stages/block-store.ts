@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import {
   type ActivationQuantizer,
   DuobitError,
-  decodeTensor,
   type PlaneRole,
   sha256,
   type TensorInfo,
   toHex,
 } from '@duobit/format';
 import type { LayerResult } from '../methods/layer-method.ts';
+import { readResult } from './outliers.ts';
 
 type LayerInfo = Pick<TensorInfo, 'name' | 'shape'>;
 
@@ -148,16 +148,8 @@ async function parseBlock(
         own[plane.role] = Uint8Array.from(body.subarray(at, at + plane.bytes));
         at += plane.bytes;
       }
-      const approximation = decodeTensor({
-        info: { ...tensorInfo(name), encoding, activation: null },
-        planes: own,
-      });
-      const size = planes.reduce((sum, plane) => sum + plane.bytes, 0);
-      layers.set(name, {
-        result: { approximation, bytes: size, packed: { encoding, planes: own } },
-        error,
-        activation,
-      });
+      const result = readResult(name, tensorInfo(name).shape, encoding, own);
+      layers.set(name, { result, error, activation });
     }
     return layers;
   } catch {

@@ -1,15 +1,17 @@
 // Stage 1 as the writer of a container uses it: all blocks are quantized first, since the header holds what was found for
 // their inputs, and kept packed; then each layer is given when its turn comes.
-import { type Backend, createTokenizer, createWasmBackend } from '@duobit/core';
-import { type ActivationQuantizer, decodeTensor } from '@duobit/format';
+import { type Backend, createTokenizer } from '@duobit/core';
+import type { ActivationQuantizer, Encoding } from '@duobit/format';
 import { embedWindows } from '../calibration/streams.ts';
 import { cutWindows, hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { PreparedCheckpoint } from '../checkpoint/prepared-checkpoint.ts';
 import { Workspace } from '../linalg/index.ts';
 import { createW11LayerMethod } from '../methods/w11-layer-method.ts';
 import type { QuantizeOptions, ResolvedOptions } from '../options.ts';
 import { type EncodedTensor, verifyError } from '../tensor-encoding.ts';
 import { type BlockLayers, createBlockStore, createMemoryStore, type QuantizedLayer } from './block-store.ts';
+import { readResult } from './outliers.ts';
 import { quantizeBlocks } from './stage1.ts';
 
 export interface CalibratedLayers {
@@ -19,6 +21,8 @@ export interface CalibratedLayers {
   readonly recipe: object;
   /** The quantizer of a linear layer's input. */
   activationOf(name: string): ActivationQuantizer;
+  /** Undefined for what is no linear layer. */
+  encodingOf(name: string): Encoding | undefined;
   /** A linear layer, checked by decoding. Quickest in order of use. */
   take(name: string): Promise<EncodedTensor>;
   /** Removes what was kept for a run that is cut short. */
@@ -27,7 +31,8 @@ export interface CalibratedLayers {
 
 /** @throws DuobitError `TEXT_TOO_SHORT`, `QUANTIZE_OPTION`, `CALIBRATION_NOT_FINITE`, `ABORTED`, and those of the backend */
 export async function calibrateLayers(
-  checkpoint: Checkpoint,
+  { checkpoint, outliers }: PreparedCheckpoint,
+  backend: Backend,
   outPath: string,
   options: QuantizeOptions,
   { fit, groupSize, offsets, rotation }: ResolvedOptions,
@@ -35,8 +40,6 @@ export async function calibrateLayers(
   const { onProgress, signal } = options;
   const windows = cutWindows(checkpoint, await createTokenizer(checkpoint), options.calibration!);
   const tokensSha256 = await hashWindows(windows);
-  const own = options.backend ? null : await createWasmBackend();
-  const backend: Backend = options.backend ?? own!;
   const recipe = sortKeys({
     ...fit,
     backend: [backend.name, backend.instructionSet].filter(Boolean).join(' '),
@@ -55,38 +58,37 @@ export async function calibrateLayers(
   const store = folder === null ? createMemoryStore() : await createBlockStore(folder, identity);
   const places = new Map<string, number>();
   const quantizers = new Map<string, ActivationQuantizer>();
-  try {
-    const space = await Workspace.create();
-    const stream = await embedWindows(checkpoint, backend, windows, signal);
-    const method = createW11LayerMethod({ ...fit, groupSize, offsets });
-    const { correction, correctionDamping, clips, activations } = fit;
-    const blocks = quantizeBlocks(
-      checkpoint,
-      backend,
-      space,
-      stream,
-      { method, correction, correctionDamping, clips, activations },
-      {
-        signal,
-        store,
-        onProgress:
-          onProgress && ((tensor, done, total) => onProgress({ phase: 'calibrate', tensor, done, total })),
-      },
-    );
-    for await (const { block, layers } of blocks)
-      for (const [name, { activation }] of layers) {
-        places.set(name, block);
-        quantizers.set(name, activation);
-      }
-  } finally {
-    await own?.dispose();
-  }
+  const encodings = new Map<string, Encoding>();
+  const space = await Workspace.create();
+  const stream = await embedWindows(checkpoint, backend, windows, signal);
+  const method = createW11LayerMethod({ ...fit, groupSize, offsets });
+  const { correction, correctionDamping, clips, activations } = fit;
+  const blocks = quantizeBlocks(
+    checkpoint,
+    backend,
+    space,
+    stream,
+    { method, correction, correctionDamping, clips, activations, outliers },
+    {
+      signal,
+      store,
+      onProgress:
+        onProgress && ((tensor, done, total) => onProgress({ phase: 'calibrate', tensor, done, total })),
+    },
+  );
+  for await (const { block, layers } of blocks)
+    for (const [name, { activation, result }] of layers) {
+      places.set(name, block);
+      quantizers.set(name, activation);
+      encodings.set(name, result.packed!.encoding);
+    }
   let layers: BlockLayers = new Map();
   return {
     tokens: windows.length * windows[0]!.length,
     tokensSha256,
     recipe,
     activationOf: (name) => quantizers.get(name)!,
+    encodingOf: (name) => encodings.get(name),
     async take(name) {
       if (!layers.has(name)) {
         const kept = await store.load(places.get(name)!, (layer) => checkpoint.tensorInfo(layer));
@@ -111,7 +113,8 @@ async function encodeLayer(
 ): Promise<EncodedTensor> {
   const { encoding, planes } = result.packed!;
   const { shape } = checkpoint.tensorInfo(name);
-  const decoded = decodeTensor({ info: { name, shape, encoding, activation: null }, planes });
+  const read = readResult(name, shape, encoding, planes);
+  const decoded = read.approximation;
   const weights = await checkpoint.readF32(name);
   const columns = shape.at(-1)!;
   let squaredError = 0;

@@ -1,5 +1,4 @@
-// Calibration, first version: the diagonal of every linear layer's calibration Hessian, sum over tokens of x_k^2, on the
-// full-precision stream. One block of the model is in memory at a time; between blocks only the residual stream is kept.
+// How large each input of every linear layer is on the full-precision stream: sums over tokens of x_k^2. One block of the model is in memory at a time; between blocks only the residual stream is kept.
 import { type Backend, buildPlan, createTokenizer, listTensors, SLOTS, statisticsSlot } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { pause } from '../abort.ts';
@@ -86,15 +85,4 @@ export async function calibrate(
 function diagonalOf(matrix: Float32Array): Float64Array {
   const side = Math.sqrt(matrix.length);
   return Float64Array.from({ length: side }, (_, k) => matrix[k * (side + 1)]!);
-}
-
-/**
- * Importance of a column from its sum of squares: h_k = d_k + 1 % of the mean of d (the damping usual for
- * Hessians), so that a column the text never excites still counts a little. All ones when nothing was excited.
- */
-export function importanceOf(squares: Float64Array): Float64Array {
-  let mean = 0;
-  for (const sum of squares) mean += sum / squares.length;
-  if (mean === 0) return new Float64Array(squares.length).fill(1);
-  return squares.map((sum) => sum + 0.01 * mean);
 }

@@ -2,7 +2,7 @@
 // for. What baselines need, which have no runtime of their own; W(1+1) gives the same numbers here as from its container but
 // for rounding.
 import { type Backend, createTokenizer } from '@duobit/core';
-import type { ActivationQuantizer, ModelSource, TensorData } from '@duobit/format';
+import type { ModelSource, TensorData } from '@duobit/format';
 import { embedWindows } from '../calibration/streams.ts';
 import { type CalibrationOptions, cutWindows, hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
@@ -37,13 +37,22 @@ export async function fitModel(
   const windows = cutWindows(checkpoint, await createTokenizer(checkpoint), calibration);
   const space = await Workspace.create();
   const stream = await embedWindows(checkpoint, backend, windows, run.signal);
-  const layers = new Map<string, { values: Float32Array; activation: ActivationQuantizer }>();
+  const layers = new Map<
+    string,
+    Pick<TensorData['info'], 'activation' | 'encoding'> & Pick<TensorData, 'planes'>
+  >();
   let linearWeights = 0;
   let linearBytes = 0;
   let errors = 0;
   for await (const block of quantizeBlocks(checkpoint, backend, space, stream, options, run))
     for (const [name, { result, error, activation }] of block.layers) {
-      layers.set(name, { values: result.approximation, activation });
+      // Outlier columns have no dense form: what a layer computes with them is no product of one matrix under A4.
+      const { buffer, byteOffset, byteLength } = result.approximation;
+      const dense = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+      const stored = result.outliers
+        ? result.packed!
+        : { encoding: { kind: 'f32' } as const, planes: { dense } };
+      layers.set(name, { ...stored, activation });
       linearWeights += result.approximation.length;
       linearBytes += result.bytes;
       errors += error * result.approximation.length;
@@ -51,7 +60,7 @@ export async function fitModel(
   const tensorInfo = (name: string): TensorData['info'] => {
     const layer = layers.get(name);
     const info = checkpoint.tensorInfo(name);
-    return layer ? { ...info, encoding: { kind: 'f32' }, activation: layer.activation } : info;
+    return layer ? { ...info, encoding: layer.encoding, activation: layer.activation } : info;
   };
   return {
     source: {
@@ -62,12 +71,7 @@ export async function fitModel(
       tensorInfo,
       async readTensor(name) {
         const layer = layers.get(name);
-        if (!layer) return checkpoint.readTensor(name);
-        const { buffer, byteOffset, byteLength } = layer.values;
-        return {
-          info: tensorInfo(name),
-          planes: { dense: new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength) },
-        };
+        return layer ? { info: tensorInfo(name), planes: layer.planes } : checkpoint.readTensor(name);
       },
       readAsset: (role) => checkpoint.readAsset(role),
       close: async () => {},

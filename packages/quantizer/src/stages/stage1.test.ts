@@ -3,7 +3,13 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createWasmBackend } from '@duobit/core';
-import { createMemorySink } from '@duobit/format';
+import {
+  createMemorySink,
+  createMemorySource,
+  decodeLayerWeights,
+  openContainer,
+  validateContainer,
+} from '@duobit/format';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FitOptions, QuantizeOptions } from '../options.ts';
 import { quantize } from '../quantize.ts';
@@ -90,6 +96,42 @@ describe('stage 1', () => {
     const first = await run({ offsets: false, fit: { turns: 0 } });
     const turned = await run({ offsets: false });
     expect(turned.report.relativeErrorLinear).toBeLessThan(first.report.relativeErrorLinear);
+  });
+
+  it.each(['inputs', 'none'] as const)('keeps outlier columns in 8 bits, rotation %s', async (rotation) => {
+    const { bytes } = await run({ rotation, fit: { outliers: 3 } });
+    expect(await validateContainer(createMemorySource(bytes))).toMatchObject({ ok: true });
+    const container = await openContainer(createMemorySource(bytes));
+    const source = makeCheckpoint();
+    for (const { name, encoding } of container.manifest.tensors) {
+      if (!name.includes('proj')) continue;
+      expect(encoding).toMatchObject({ kind: 'w11-outlier', outlierColumns: 3 });
+      const index = new Uint32Array((await container.readPlane(name, 'outlier-index')).slice().buffer);
+      const [rows, columns] = source.tensorInfo(name).shape as [number, number];
+      const found = decodeLayerWeights(await container.readTensor(name));
+      const given = source.tensors.get(name)!;
+      for (let row = 0; row < rows; row++) {
+        const largest = Math.max(...[...index].map((column) => Math.abs(given[row * columns + column]!)));
+        for (const column of index)
+          expect(Math.abs(found[row * columns + column]! - given[row * columns + column]!)).toBeLessThan(
+            largest * (0.51 / 127),
+          );
+      }
+    }
+    const again = await run({ rotation, fit: { outliers: 3 } });
+    expect(Buffer.compare(again.bytes, bytes)).toBe(0);
+  });
+
+  it('takes out the columns whose inputs are largest', async () => {
+    const checkpoint = makeCheckpoint();
+    for (const [name, values] of checkpoint.tensors)
+      if (name.includes('layernorm')) for (const column of [1, 7]) values[column] = 40;
+    const { bytes } = await run({ fit: { outliers: 2 } }, checkpoint);
+    const container = await openContainer(createMemorySource(bytes));
+    for (const name of ['self_attn.q_proj', 'self_attn.v_proj', 'mlp.up_proj']) {
+      const index = await container.readPlane(`model.layers.1.${name}.weight`, 'outlier-index');
+      expect([...new Uint32Array(index.slice().buffer)]).toEqual([1, 7]);
+    }
   });
 
   it('takes a layer that nothing reaches', async () => {

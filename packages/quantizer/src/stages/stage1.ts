@@ -3,11 +3,12 @@
 // Two streams of hidden states go through the model: the student's, which carries the errors of all layers quantized so far,
 // and, when corrections are asked for, the teacher's, which carries none. A block's linear layers are taken in the order in
 // which they run, those of a common input together. Only the streams, the inputs of one group and one block are in memory.
-import type { Backend } from '@duobit/core';
+import { type Backend, outliersOf } from '@duobit/core';
 import type { ActivationQuantizer } from '@duobit/format';
 import { pause } from '../abort.ts';
 import type { Stream } from '../calibration/streams.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { NO_OUTLIERS, type OutlierColumns } from '../checkpoint/parted-checkpoint.ts';
 import { solveSymmetric, subtractProduct, type Workspace } from '../linalg/index.ts';
 import type { LayerMethod, LayerProblem, LayerResult } from '../methods/layer-method.ts';
 import { RowWorkers } from '../methods/row-workers.ts';
@@ -15,6 +16,7 @@ import { advance, type Flow, listGroups } from './block-flow.ts';
 import type { BlockLayers, BlockStore } from './block-store.ts';
 import { PLAIN_QUANTIZER, searchClips } from './clip-search.ts';
 import { checkStatistics, type InputStatistics, measureInputs, sampleRows } from './input-statistics.ts';
+import { attachOutliers } from './outliers.ts';
 
 export interface Stage1Options {
   readonly method: LayerMethod;
@@ -30,6 +32,8 @@ export interface Stage1Options {
   readonly clips: 'search' | 'none';
   /** What layers are fitted to: unquantized inputs, or what the 4-bit codes of their inputs stand for. */
   readonly activations: 'f16' | 'a4';
+  /** Of the checkpoint, which has them apart (`prepareCheckpoint`); for methods whose layers are packed as W(1+1). */
+  readonly outliers?: OutlierColumns;
 }
 
 export interface BlockResult {
@@ -65,7 +69,8 @@ export async function* quantizeBlocks(
   run: Stage1Run = {},
 ): AsyncGenerator<BlockResult> {
   const { blockCount } = checkpoint.architecture;
-  const context = { checkpoint, backend, signal: run.signal, activations: options.activations };
+  const { outliers = NO_OUTLIERS, activations } = options;
+  const context = { checkpoint, backend, signal: run.signal, outliers, activations };
   const student: Flow = { stream, inputs: [] };
   const teacher: Flow | null = options.correction > 0 ? { stream: copyStream(stream), inputs: [] } : null;
   const workers = await RowWorkers.start(backend.threads);
@@ -81,14 +86,16 @@ export async function* quantizeBlocks(
         await advance(context, block, index, layers, student);
         if (teacher) await advance(context, block, index, new Map(), teacher);
         const columns = checkpoint.tensorInfo(names[0]!).shape[1]!;
-        const samples = sampleRows(student.inputs, columns, SAMPLED_ROWS);
+        const rotated = checkpoint.tensorInfo(names[0]!).inputRotation !== undefined;
+        const form = { columns, rotated, outliers: outliers(names[0]!) };
+        const samples = sampleRows(student.inputs, form, SAMPLED_ROWS);
         const clipsFor = (matrices: readonly Float32Array[]): ActivationQuantizer =>
           options.clips === 'none' ? PLAIN_QUANTIZER : searchClips(samples, columns, matrices, space);
         const originals = await Promise.all(names.map((name) => checkpoint.readF32(name)));
         // What codes stand for can only be measured once the clips are known, so these go by the checkpoint's weights.
         const known = options.activations === 'a4' ? clipsFor(originals) : null;
         const inputs = await measureInputs(backend, student.inputs, teacher?.inputs ?? null, {
-          columns,
+          form,
           maxRows: stream.maxRows,
           quantizer: known,
           signal: run.signal,
@@ -102,7 +109,11 @@ export async function* quantizeBlocks(
           const rows = original.length / columns;
           const target = inputs.cross ? correct(original, rows, columns, inputs, options, space) : original;
           const problem = { name, rows, columns, weights: target, hessian: inputs.gram };
-          const result = await workers.quantize(options.method, problem, space);
+          let result = await workers.quantize(options.method, problem, space);
+          if (form.outliers.length > 0) {
+            const values = await checkpoint.readF32(outliersOf(name));
+            result = attachOutliers(result, [rows, columns], form.outliers, values, { name, rotated });
+          }
           results.set(name, result);
           errors.set(name, outputError(original, result.approximation, problem, space));
         }
