@@ -225,20 +225,22 @@ class PlanBuilder {
 
   #takeOutliers(input: string, { name, shape }: TensorFacts): Parted {
     const columns = this.#options.outliers?.(name) ?? [];
-    if (columns.length === 0 || columns.length > MOST_OUTLIER_COLUMNS)
-      throw new DuobitError(
-        'PLAN_ENCODING_UNSUPPORTED',
-        columns.length === 0
-          ? `tensor "${name}" has outlier columns, and the plan was not told which`
-          : `tensor "${name}" has ${columns.length} outlier columns; at most ${MOST_OUTLIER_COLUMNS} can be run`,
-        {
-          source: this.#source.name,
-          where: name,
-          remedy:
-            columns.length === 0
-              ? 'Give buildPlan what readOutlierColumns reads'
-              : 'Quantize the model again with fewer outlier columns',
-        },
+    const refusal = (what: string, remedy: string): DuobitError =>
+      new DuobitError('PLAN_ENCODING_UNSUPPORTED', `tensor "${name}" has ${what}`, {
+        source: this.#source.name,
+        where: name,
+        remedy,
+      });
+    const count = columns.length;
+    if (count === 0)
+      throw refusal(
+        'outlier columns, and the plan was not told which',
+        'Give buildPlan what readOutlierColumns reads',
+      );
+    if (count > MOST_OUTLIER_COLUMNS)
+      throw refusal(
+        `${count} outlier columns; at most ${MOST_OUTLIER_COLUMNS} can be run`,
+        'Quantize the model again with fewer',
       );
     const known = this.#parted.get(input) ?? new Map<string, Parted>();
     this.#parted.set(input, known);
@@ -247,7 +249,7 @@ class PlanBuilder {
     const suffix = known.size === 0 ? '' : `.${known.size}`;
     const kept = this.#written(`${input}.kept${suffix}`, shape[1]!);
     // Blocks differ in how many columns they take, and a slot has one width.
-    const taken = this.#written(`${input}.taken.${columns.length}${suffix}`, columns.length);
+    const taken = this.#written(`${input}.taken.${count}${suffix}`, count);
     this.operations.push({ op: 'takeColumns', input, columns, kept, taken });
     known.set(columns.join(), { kept, taken });
     return { kept, taken };

@@ -14,6 +14,7 @@ import {
   openContainer,
   type Planes,
   packDense,
+  packW11Outlier,
 } from '@duobit/format';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { rehashHeader } from '../test/forge.ts';
@@ -248,6 +249,35 @@ describe('compareContainers', () => {
       { [moved.name]: weights.get(EXTRA.name)! },
     );
     expect((await compare(other)).tensors.renamed).toEqual([]);
+  });
+
+  it('counts outlier columns beside a rotation, which the stored values are without', async () => {
+    const encoding = { kind: 'w11-outlier', groupSize: 32, offsets: false, outlierColumns: 1 } as const;
+    const tensor = { name: 'extra.o.weight', shape: [1, 2], encoding, activation: null };
+    const make = (code: number) =>
+      write(
+        { tensors: [...listTensors(), { ...tensor, inputRotation: 'hadamard' }] },
+        {
+          [tensor.name]: packW11Outlier({
+            rows: 1,
+            columns: 2,
+            groupSize: 32,
+            sign: Uint8Array.of(1, 0),
+            bitmap: Uint8Array.of(1, 1),
+            alpha: Float32Array.of(1, 2),
+            mu: null,
+            outlierIndex: Uint32Array.of(1),
+            outlierCodes: Int8Array.of(code),
+            outlierScale: Float32Array.of(0.5),
+            inputRotation: 'hadamard',
+          }),
+        },
+      );
+    const [a, b] = [await make(4), await make(7)];
+    const { tensors } = await compareContainers(a, b);
+    expect(tensors.changed).toMatchObject([
+      { name: tensor.name, planes: ['outlier-codes'], values: { count: 1, maximum: 1.5 } },
+    ]);
   });
 
   it('finds renamed tensors by their bytes, and lists the rest as added and removed', async () => {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import {
   type Container,
   computeTensorStatistics,
@@ -112,6 +113,18 @@ describe('computeTensorStatistics', () => {
     const salient = await bars('model.layers.0.self_attn.o_proj.weight');
     expect(salient.at(-1)).toEqual({ label: 'salient', count: 101 });
     expect(salient[0]!.count).toBeGreaterThan(0);
+  });
+
+  it('counts the bits of all columns where outlier columns are those of an unrotated input', async () => {
+    const url = new URL('../../../fixtures/good/rotated-outliers.duo', import.meta.url);
+    const rotated = await openContainer(createMemorySource(new Uint8Array(readFileSync(url))));
+    const { histogram, count } = await computeTensorStatistics(
+      rotated,
+      'model.layers.0.self_attn.q_proj.weight',
+    );
+    expect(histogram.map(({ label }) => label)).not.toContain('outlier columns');
+    expect(histogram.reduce((sum, bar) => sum + bar.count, 0)).toBe(count);
+    expect(histogram.every((bar) => bar.count > 0)).toBe(true);
   });
 
   it('counts integer codes, and bins dense values', async () => {

@@ -5,7 +5,6 @@ import {
   listPlanWeights,
   listTensors,
   type PlanOptions,
-  readOutlierColumns,
   SLOTS,
   statisticsSlot,
   teacherSlot,
@@ -166,61 +165,6 @@ describe('buildPlan', () => {
       'activated.rotated x down_proj',
     ]);
     expect(buildPlan(all).slots['activated.rotated']).toEqual({ kind: 'f32', width: 172 });
-  });
-
-  it('takes outlier columns out first, once for the weights of an input that have the same, and adds their products', async () => {
-    const block = async (source: TinyModel, options: PlanOptions = {}) =>
-      ops({ section: { block: 0 }, outliers: await readOutlierColumns(source), ...options }, source).flatMap(
-        (operation) =>
-          operation.op === 'takeColumns'
-            ? [`take ${operation.columns} of ${operation.input} -> ${operation.kept}, ${operation.taken}`]
-            : operation.op === 'rotateInput' || operation.op === 'quantizeActivations'
-              ? [`${operation.op} ${operation.input} -> ${operation.out}`]
-              : operation.op === 'w11MatMul' || operation.op === 'denseMatMul'
-                ? [`${operation.input} x ${operation.weight.split('.').at(-2)} -> ${operation.out}`]
-                : operation.op === 'add'
-                  ? [`add ${operation.input} -> ${operation.out}`]
-                  : [],
-      );
-    const product = (input: string, taken: string, weight: string, out: string) => [
-      `${input} x ${weight}_proj -> ${out}`,
-      `${taken} x ${weight}_proj -> ${out}:outliers`,
-      `add ${out}:outliers -> ${out}`,
-    ];
-    const rotated = makeTinyModel({ linear: 'w11-outlier', rotated: () => true });
-    expect((await block(rotated)).slice(0, 18)).toEqual([
-      'take 0,32,63 of normed -> normed.kept, normed.taken.3',
-      'rotateInput normed.kept -> normed.kept.rotated',
-      'quantizeActivations normed.kept.rotated -> normed.kept.rotated.a4',
-      ...product('normed.kept.rotated.a4', 'normed.taken.3', 'q', 'query'),
-      ...product('normed.kept.rotated.a4', 'normed.taken.3', 'k', 'key'),
-      ...product('normed.kept.rotated.a4', 'normed.taken.3', 'v', 'value'),
-      'take 0,32,63 of attended -> attended.kept, attended.taken.3',
-      'rotateInput attended.kept -> attended.kept.rotated',
-      'quantizeActivations attended.kept.rotated -> attended.kept.rotated.a4',
-      ...product('attended.kept.rotated.a4', 'attended.taken.3', 'o', 'branch'),
-    ]);
-
-    const outliers = (weight: string) => (/k_proj|up_proj/.test(weight) ? [5, 6] : [5]);
-    const unequal = makeTinyModel({ linear: 'w11-outlier', outliers });
-    expect((await block(unequal, { activations: 'f16' })).slice(0, 11)).toEqual([
-      'take 5 of normed -> normed.kept, normed.taken.1',
-      ...product('normed.kept', 'normed.taken.1', 'q', 'query'),
-      'take 5,6 of normed -> normed.kept.1, normed.taken.2.1',
-      ...product('normed.kept.1', 'normed.taken.2.1', 'k', 'key'),
-      ...product('normed.kept', 'normed.taken.1', 'v', 'value'),
-    ]);
-    const { slots, operations } = buildPlan(unequal, { outliers: await readOutlierColumns(unequal) });
-    expect(slots['normed.kept.1']).toEqual({ kind: 'f32', width: 64 });
-    expect(slots['normed.taken.2.1']).toEqual({ kind: 'f32', width: 2 });
-    // Two of normed and of mlpNormed in each of two blocks, one of attended and of activated: as often as they are written.
-    expect(operations.filter(({ op }) => op === 'takeColumns')).toHaveLength(12);
-    expect(
-      errorOf(unequal, { statistics: 'gram', outliers: await readOutlierColumns(unequal) }),
-    ).toMatchObject({
-      code: 'PLAN_ACTIVATION_UNSUPPORTED',
-      message: expect.stringContaining('outlier columns'),
-    });
   });
 
   it('rotates and quantizes an input anew once its slot is written again', () => {
@@ -396,26 +340,6 @@ describe('buildPlan refuses', () => {
       expect(errorOf(w11, { quantizers }).code).toBe('PLAN_ACTIVATION_UNSUPPORTED');
       expect(buildPlan(w11, { quantizers, activations: 'f16' }).operations.length).toBeGreaterThan(0);
     }
-  });
-
-  it('outlier columns that it was not told, and more of them than one group of int8', () => {
-    const encoding = { kind: 'w11-outlier', groupSize: 64, offsets: true, outlierColumns: 2 } as const;
-    const source = withTensor(down, { encoding });
-    expect(errorOf(source)).toMatchObject({
-      code: 'PLAN_ENCODING_UNSUPPORTED',
-      message: expect.stringContaining('was not told'),
-    });
-    expect(() => buildPlan(source, { outliers: () => [3, 4] })).not.toThrow();
-    const architecture = { ...TINY_ARCHITECTURE, intermediateSize: 300 };
-    const wide = makeTinyModel({ linear: 'w11-outlier', architecture });
-    const first = (count: number) => Array.from({ length: count }, (_, k) => k);
-    const outliers = (count: number) => (weight: string) => first(weight === down ? count : 1);
-    expect(() => buildPlan(wide, { outliers: outliers(256) })).not.toThrow();
-    expect(errorOf(wide, { outliers: outliers(257) })).toMatchObject({
-      code: 'PLAN_ENCODING_UNSUPPORTED',
-      message: expect.stringContaining('257 outlier columns; at most 256'),
-      where: down,
-    });
   });
 
   it('an encoding that no backend runs yet', () => {

@@ -71,17 +71,19 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   const int wq = program.addWeight(drawW11(program, query, hidden)), wk = program.addWeight(drawW11(program, kv, hidden));
   const int wv = program.addWeight(drawW11(program, kv, hidden)), wo = program.addWeight(drawW11(program, hidden, query));
   const int wg = program.addWeight(drawInteger(program, inner, hidden)), wu = program.addWeight(drawInteger(program, inner, hidden));
+  // Of the outer columns, which are taken out.
+  const int wt = program.addWeight(drawInteger(program, hidden, 2));
   const auto dense = drawHalves(static_cast<size_t>(hidden) * inner);
   const int wd = program.addWeight(packDense(program.arena(), kernels, dense.data(), DenseKind::F16, hidden, inner));
-  enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS, CROSS, ACTIVATED_CODES, DECODED, TURNED, ATTENDED_TURNED, ACTIVATED_TURNED };
+  enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS, CROSS, ACTIVATED_CODES, DECODED, TURNED, ATTENDED_TURNED, ACTIVATED_TURNED, KEPT, TAKEN, PART };
   const auto f32 = [](int width) { return SlotSpec{SlotKind::F32, width}; };
   const std::vector<SlotSpec> slots = {
       {SlotKind::Tokens, 1}, f32(hidden), f32(hidden), {SlotKind::A4, hidden}, f32(query), f32(kv), f32(kv), f32(query),
       {SlotKind::A4, query}, f32(inner), f32(inner), f32(inner), f32(hidden), f32(vocabulary), {SlotKind::Stat, hidden * hidden},
       {SlotKind::Stat, hidden * hidden}, {SlotKind::A4, inner}, f32(inner),
-      f32(hidden), f32(query), f32(inner)};
+      f32(hidden), f32(query), f32(inner), f32(query), f32(2), f32(hidden)};
   // What is quantized, or read as it is: rotated or not.
-  const int normed = turned ? TURNED : NORMED, mixed = turned ? ATTENDED_TURNED : ATTENDED, active = turned ? ACTIVATED_TURNED : ACTIVATED;
+  const int normed = turned ? TURNED : NORMED, mixed = turned ? ATTENDED_TURNED : KEPT, active = turned ? ACTIVATED_TURNED : ACTIVATED;
   const int in = coded ? CODES : normed, attended = coded ? ATTENDED_CODES : mixed;
   const double h = headSize;
   std::vector<Operation> operations = {{Op::Embed, {TOKENS, RESIDUAL, -1, -1}, embedding, {}}};
@@ -97,9 +99,12 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
         {Op::Rope, {K, -1, -1, -1}, -1, {static_cast<double>(kvHeads), h}},
         {Op::Attention, {Q, K, V, ATTENDED}, -1,
          {static_cast<double>(layer), static_cast<double>(heads), static_cast<double>(kvHeads), h, static_cast<double>(window)}},
-        {Op::Rotate, {ATTENDED, ATTENDED_TURNED, -1, -1}, -1, {}},
+        {Op::TakeColumns, {ATTENDED, KEPT, TAKEN, -1}, -1, {0}},
+        {Op::Rotate, {KEPT, ATTENDED_TURNED, -1, -1}, -1, {}},
         {Op::Quantize, {mixed, ATTENDED_CODES, -1, -1}, -1, {1, 1}},
         {Op::W11MatMul, {attended, BRANCH, -1, -1}, wo, {}},
+        {Op::DenseMatMul, {TAKEN, PART, -1, -1}, wt, {}},
+        {Op::Add, {PART, BRANCH, -1, -1}, -1, {}},
         {Op::Add, {BRANCH, RESIDUAL, -1, -1}, -1, {}},
         {Op::DenseMatMul, {RESIDUAL, GATE, -1, -1}, wg, {}},
         {Op::DenseMatMul, {RESIDUAL, UP, -1, -1}, wu, {}},
@@ -119,7 +124,7 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   operations.push_back({Op::Logits, {NORMED, LOGITS, -1, -1}, embedding, {}});
   std::vector<double> frequencies;
   for (int i = 0; i < headSize / 2; ++i) frequencies.push_back(std::pow(10000.0, -2.0 * i / headSize));
-  program.build(slots, operations, frequencies, {2, kvHeads, headSize, capacity, prompt, cache});
+  program.build(slots, operations, frequencies, {2, kvHeads, headSize, capacity, prompt, cache}, {0, query - 1});
   std::vector<float> results;
   const auto run = [&](int rows, int position, int logitRows) {
     std::vector<int32_t> tokens(rows);

@@ -3,7 +3,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildPlan, KV_PRECISIONS, type Program, SLOTS } from '@duobit/core';
+import {
+  buildPlan,
+  KV_PRECISIONS,
+  type Program,
+  readOutlierColumns,
+  SLOTS,
+  splitOutliers,
+} from '@duobit/core';
 import { makeTinyModel } from '@duobit/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createBackend } from '../backends.ts';
@@ -134,6 +141,18 @@ describe.skipIf(!available)('runs', () => {
     for (const result of results) expect(result).toEqual(results[0]);
   });
 
+  it('give the same bits on any number of threads where outlier columns are taken out', async () => {
+    const source = makeTinyModel({
+      seed: 9,
+      linear: 'w11-outlier',
+      rotated: (weight) => !/o_proj/.test(weight),
+    });
+    const results = [];
+    for (const threads of [1, 2, 3, 7])
+      results.push(await runTiny(await createNativeBackend({ threads }), source));
+    for (const result of results) expect(result).toEqual(results[0]);
+  });
+
   it('keep f16 unless told otherwise; each precision further from f32 than the one before', async () => {
     expect((await createBackend('native')).kv).toBe('f16');
     expect((await createBackend('wasm', { kv: 'int4' })).kv).toBe('f32');
@@ -158,10 +177,9 @@ async function runTiny(
   backend: Awaited<ReturnType<typeof createBackend>>,
   source = makeTinyModel({ seed: 7 }),
 ): Promise<number[]> {
-  const program: Program = await backend.prepare(buildPlan(source), (name) => source.readTensor(name), {
-    capacity: 40,
-    maxRows: 32,
-  });
+  const plan = buildPlan(source, { outliers: await readOutlierColumns(source) });
+  const read = splitOutliers((name) => source.readTensor(name));
+  const program: Program = await backend.prepare(plan, read, { capacity: 40, maxRows: 32 });
   const logits: number[] = [];
   const run = async (tokens: Int32Array, position: number) => {
     await program.write(SLOTS.tokens, tokens);
