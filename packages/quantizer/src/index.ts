@@ -59,6 +59,7 @@ export type { QuantizeReport, TensorReport } from './report.ts';
 export {
   type Calibration,
   calibrate,
+  importanceOf,
 } from './stages/calibration.ts';
 export { type FittedModel, fitModel } from './stages/fitted-model.ts';
 export { LevelFitter } from './stages/level-fitter.ts';

@@ -3,11 +3,12 @@ import { syncBuiltinESMExports } from 'node:module';
 import threads from 'node:worker_threads';
 import { createWasmBackend } from '@duobit/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-// @ts-expect-error the built package, whose types are those of the source
-import * as built from '../dist/index.js';
 import type * as quantizer from '../src/index.ts';
 
-const { createW11LayerMethod, fitModel, openCheckpoint, W11_DEFAULTS } = built as typeof quantizer;
+const BUILT = new URL('../dist/index.js', import.meta.url).href;
+const { createW11LayerMethod, fitModel, openCheckpoint, W11_DEFAULTS } = (await import(
+  BUILT
+)) as typeof quantizer;
 const TINY_STORIES = new URL('../../../fixtures/tinystories-656k', import.meta.url).pathname;
 const TEXT = Array.from(
   { length: 40 },

@@ -14,7 +14,7 @@ import {
   makeMemoryCheckpoint,
   SMALL_ARCHITECTURE,
 } from '../testing/memory-checkpoint.ts';
-import { calibrate } from './calibration.ts';
+import { calibrate, importanceOf } from './calibration.ts';
 
 const TINY_STORIES = new URL('../../../../fixtures/tinystories-656k/', import.meta.url);
 const TEXT = 'Once upon a time there was a little cat who liked to play in the big green garden. '.repeat(20);
@@ -102,5 +102,15 @@ describe('calibrate', () => {
       code: 'CALIBRATION_NOT_FINITE',
       where: 'model.layers.1.self_attn.o_proj.weight',
     });
+  });
+});
+
+describe('importanceOf', () => {
+  it('adds one per cent of the mean, so that dead columns still count', () => {
+    expect([...importanceOf(Float64Array.of(0, 4, 8))]).toEqual([0.04, 4.04, 8.04]);
+  });
+
+  it('is uniform for a layer whose inputs are all zero', () => {
+    expect([...importanceOf(new Float64Array(3))]).toEqual([1, 1, 1]);
   });
 });

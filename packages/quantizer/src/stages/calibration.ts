@@ -86,3 +86,14 @@ function diagonalOf(matrix: Float32Array): Float64Array {
   const side = Math.sqrt(matrix.length);
   return Float64Array.from({ length: side }, (_, k) => matrix[k * (side + 1)]!);
 }
+
+/**
+ * Importance of a column from its sum of squares: h_k = d_k + 1 % of the mean of d (the damping usual for
+ * Hessians), so that a column the text never excites still counts a little. All ones when nothing was excited.
+ */
+export function importanceOf(squares: Float64Array): Float64Array {
+  let mean = 0;
+  for (const sum of squares) mean += sum / squares.length;
+  if (mean === 0) return new Float64Array(squares.length).fill(1);
+  return squares.map((sum) => sum + 0.01 * mean);
+}
