@@ -58,7 +58,11 @@ async function run(command, args, { help, ...options } = {}) {
     return (await execute(command, args, { maxBuffer: 2 ** 26, ...options })).stdout;
   } catch (error) {
     const text = error.code === 'ENOENT' ? `no ${command} on the PATH` : error.stderr || error.message;
-    const cause = `${error.signal ? `ended by ${error.signal}: ` : ''}${text.trim()}`;
+    const lines = text.trim().split('\n');
+    // Compilers print pages: what they call errors is told, or the end of what was said.
+    const errors = lines.filter((line) => /error/i.test(line)).slice(0, 5);
+    const cause = (errors.length > 0 ? errors : lines.slice(-5)).join('\n');
+    if (error.signal) throw new Failure(`${command} was ended by ${error.signal}: ${cause}\n${help ?? ''}`);
     throw new Failure(`${cause}${help ? `\n${help}` : ''}`);
   }
 }
@@ -87,7 +91,7 @@ async function fetchPackage(name, work, target) {
   await mkdir(folder, { recursive: true });
   await mkdir(target, { recursive: true });
   say(`npm pack ${name}@${version}`);
-  await run('npm', ['pack', `${name}@${version}`, '--silent', '--pack-destination', folder], {
+  await run('npm', ['pack', `${name}@${version}`, '--loglevel=error', '--pack-destination', folder], {
     help: `${name}@${version} could not be had: check the network and the registry that npm is set to.`,
   });
   const archive = await checked(folder, sha256, name);
@@ -169,6 +173,7 @@ async function compile({ compiler, headers, sources, tensorflow, libraries, work
 
 /** In a process of its own: a crash in there is then a message here. Multiplies, and compares with a plain loop. */
 const VERIFY = `
+process.on('uncaughtException', ({ message }) => { console.error(message); process.exit(1); });
 const binding = require(process.argv[1]);
 const n = 64, make = (f) => Float32Array.from({ length: n * n }, (_, i) => f(i));
 const a = make((i) => (i * 37) % 19 - 9), b = make((i) => (i * 53) % 23 - 11);

@@ -10,9 +10,9 @@ const DEFAULT = fileURLToPath(new URL('../../.cache/tfjs-node/tfjs-node', import
 
 /** TensorFlow.js, with the backends `cpu` and `tensorflow` registered and `tensorflow` chosen; also the binding itself. */
 export async function load(folder = env.TFJS_NODE_FOLDER ?? DEFAULT) {
-  // Node 23 took these away; the kernels of tfjs-node 4.22 call them for every operation.
+  // Node 23 took the first away and warns of the second; the kernels of tfjs-node 4.22 call them for every operation.
   util.isNullOrUndefined ??= (value) => value === null || value === undefined;
-  util.isArray ??= Array.isArray;
+  util.isArray = Array.isArray;
   const require = createRequire(resolve(folder, 'package.json'));
   const binding = require('./lib/napi-v8/tfjs_binding.node');
   const tf = require('@tensorflow/tfjs');
