@@ -35,10 +35,8 @@ const PACKAGES = {
 };
 /** From PyPI. The library does not depend on the Python it was made for: one wheel serves on every machine. */
 const WHEEL = {
-  name: 'tensorflow-cpu',
-  version: '2.21.0',
-  tags: ['--python-version', '3.11', '--implementation', 'cp', '--abi', 'cp311'],
-  platform: 'manylinux_2_27_x86_64',
+  spec: 'tensorflow-cpu==2.21.0',
+  tags: '--python-version 3.11 --implementation cp --abi cp311 --platform manylinux_2_27_x86_64',
   sha256: '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c',
 };
 const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
@@ -62,26 +60,21 @@ async function run(command, args, { help, ...options } = {}) {
     // Compilers print pages: what they call errors is told, or the end of what was said.
     const errors = lines.filter((line) => /error/i.test(line)).slice(0, 5);
     const cause = (errors.length > 0 ? errors : lines.slice(-5)).join('\n');
-    if (error.signal) throw new Failure(`${command} was ended by ${error.signal}: ${cause}\n${help ?? ''}`);
-    throw new Failure(`${cause}${help ? `\n${help}` : ''}`);
+    const ended = error.signal ? `${command} was ended by ${error.signal}: ` : '';
+    throw new Failure(`${ended}${cause}\n${help ?? ''}`.trim());
   }
 }
 
-async function hashOf(file) {
+/** The file that a download left in its folder, if it is the one known. */
+async function checked(folder, sha256) {
+  const [name] = await readdir(folder);
+  const file = join(folder, name);
   const hash = createHash('sha256');
   await pipeline(createReadStream(file), hash);
-  return hash.digest('hex');
-}
-
-/** The one file that a download left in its folder, if it is the one known. */
-async function checked(folder, sha256, what) {
-  const names = await readdir(folder);
-  if (names.length !== 1) throw new Failure(`${what}: ${names.length} files were downloaded instead of one`);
-  const file = join(folder, names[0]);
-  const found = await hashOf(file);
+  const found = hash.digest('hex');
   if (found === sha256) return file;
   throw new Failure(
-    `${names[0]} has SHA-256 ${found}, expected ${sha256}.\nThe registry or a mirror gave another file: run it again with the registry itself; the hash in scripts/tfjs-binding.mjs changes only with the version.`,
+    `${name} has SHA-256 ${found}, expected ${sha256}.\nA mirror gave another file: run it again with the registry itself. The hash in scripts/tfjs-binding.mjs changes only with the version.`,
   );
 }
 
@@ -94,23 +87,19 @@ async function fetchPackage(name, work, target) {
   await run('npm', ['pack', `${name}@${version}`, '--loglevel=error', '--pack-destination', folder], {
     help: `${name}@${version} could not be had: check the network and the registry that npm is set to.`,
   });
-  const archive = await checked(folder, sha256, name);
+  const archive = await checked(folder, sha256);
   await run('tar', ['-xzf', archive, '-C', target, '--strip-components=1'], { help: 'It needs tar.' });
 }
 
 async function fetchWheel(work) {
   const folder = join(work, 'download', 'wheel');
   await mkdir(folder, { recursive: true });
-  say(`pip download ${WHEEL.name}==${WHEEL.version} (274 MB)`);
-  const options = ['--no-deps', '--only-binary=:all:', '--platform', WHEEL.platform, ...WHEEL.tags];
-  await run(
-    'python3',
-    ['-m', 'pip', 'download', '-q', ...options, '-d', folder, `${WHEEL.name}==${WHEEL.version}`],
-    {
-      help: `${WHEEL.name} ${WHEEL.version} could not be had with pip: it needs python3 with pip, and PyPI or a mirror of it.`,
-    },
-  );
-  return checked(folder, WHEEL.sha256, WHEEL.name);
+  say(`pip download ${WHEEL.spec} (274 MB)`);
+  const options = ['-q', '--no-deps', '--only-binary=:all:', ...WHEEL.tags.split(' '), '-d', folder];
+  await run('python3', ['-m', 'pip', 'download', ...options, WHEEL.spec], {
+    help: `${WHEEL.spec} could not be had with pip: it needs python3 with pip, and PyPI or a mirror of it.`,
+  });
+  return checked(folder, WHEEL.sha256);
 }
 
 /** Node has no reader of ZIP files, and Python is here anyway, for pip. */
@@ -233,7 +222,7 @@ async function main() {
   const before = await readFile(stampFile, 'utf8')
     .then(JSON.parse)
     .catch(() => null);
-  if (before?.stamp === stamp && before.sizes.join() === (await sizesOf(target)).join()) {
+  if (before?.stamp === stamp && String(before.sizes) === String(await sizesOf(target))) {
     say('up to date');
     return { target, verified: before.verified };
   }
@@ -260,7 +249,7 @@ async function main() {
     await writeFile(stampFile, JSON.stringify({ stamp, sizes, verified }));
     return { target, verified };
   } finally {
-    await rm(work, { recursive: true, force: true });
+    await rm(work, { recursive: true, force: true, maxRetries: 3 });
   }
 }
 

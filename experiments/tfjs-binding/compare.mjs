@@ -169,16 +169,18 @@ for (const [name, [compute, ...shapes]] of Object.entries(cases)) {
   console.log(`${name}: value ${forward}${gradients.map((text) => `, gradient ${text}`).join('')}`);
 }
 
-const STEPS = 50;
+// Later steps say less: on so small a text the loss begins to jump, and a jump makes much of any rounding.
+const STEPS = 40;
 const mine = await on('tensorflow', () => train(STEPS));
 const theirs = await on('cpu', () => train(STEPS));
-const losses = [mine, theirs].map(({ losses: l }) => `${l[0].toFixed(6)} to ${l.at(-1).toFixed(6)}`);
 const apart = difference(mine.values, theirs.values);
+const lossApart = difference(mine.losses, theirs.losses);
+const [first, last] = [mine.losses[0], mine.losses.at(-1)].map((loss) => loss.toFixed(4));
 console.log(
-  `Adam, ${STEPS} steps: loss ${losses[0]} (cpu ${losses[1]}), weights differ by ${apart.toExponential(1)}`,
+  `Adam, ${STEPS} steps: loss ${first} to ${last}; losses differ by ${lossApart.toExponential(1)}, weights by ${apart.toExponential(1)}`,
 );
-// Adam divides by the size of the gradient, so rounding grows from step to step.
-if (!(apart <= 1e-3) || !(mine.losses.at(-1) < mine.losses[0] / 2)) failures++;
+// Adam divides by the size of the gradient: where that is small, what rounding did to it is not.
+if (!(apart <= 1e-4) || !(lossApart <= 1e-5) || !(last < first / 2)) failures++;
 
 await tf.setBackend('tensorflow');
 const before = tf.memory().numTensors;
