@@ -18,7 +18,7 @@ export async function load(folder = env.TFJS_NODE_FOLDER ?? DEFAULT) {
   const tf = require('@tensorflow/tfjs');
   const { NodeJSKernelBackend } = require('./dist/nodejs_kernel_backend');
   require('./dist/register_all_kernels');
-  // The name only tells the backend whether it is the package for GPUs, which changes how it counts memory.
+  // The name tells the backend whether it is the package for GPUs, which only 3-D convolutions ask.
   tf.registerBackend('tensorflow', () => new NodeJSKernelBackend(binding, '@tensorflow/tfjs-node'), 3);
   await tf.setBackend('tensorflow');
   return { tf, binding, require };
