@@ -18,7 +18,7 @@ function table(head, rows) {
 function group(records, keyOf) {
   const rows = new Map();
   for (const record of records) {
-    const row = `${record.model.name}, ${record.options.activations === 'a4' && record.model.sha256_of === 'header' ? 'A4' : 'A16'}`;
+    const row = `${path.basename(record.model.name)}, ${record.options.activations === 'a4' && record.model.sha256_of === 'header' ? 'A4' : 'A16'}`;
     rows.set(row, new Map([...(rows.get(row) ?? []), ...keyOf(record)]));
   }
   return [...rows].sort(([a], [b]) => (a < b ? -1 : 1));

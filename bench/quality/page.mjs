@@ -43,7 +43,7 @@ function formatRow({ entry, record }, full, contexts) {
         formatMegabytes(linear),
         ((8 * linear) / weights).toFixed(3),
         formatMegabytes(linear + other),
-        `${record.load.start[0] > BUSY ? '≤ ' : ''}${record.seconds.toFixed(0)}`,
+        `${Math.max(record.load.start[0], record.load.end[0]) > BUSY ? '≤ ' : ''}${record.seconds.toFixed(0)}`,
         (record.peak_rss_kib.after / 2 ** 20).toFixed(2),
       ]
     : ['', '', '', '', ''];

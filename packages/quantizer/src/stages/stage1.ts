@@ -13,7 +13,7 @@ import { solveSymmetric, subtractProduct, type Workspace } from '../linalg/index
 import type { LayerMethod, LayerProblem, LayerResult } from '../methods/layer-method.ts';
 import { RowWorkers } from '../methods/row-workers.ts';
 import { advance, type Flow, listGroups } from './block-flow.ts';
-import type { BlockLayers, BlockStore } from './block-store.ts';
+import type { BlockLayers, BlockStore, QuantizedLayer } from './block-store.ts';
 import { PLAIN_QUANTIZER, searchClips } from './clip-search.ts';
 import { checkStatistics, type InputStatistics, measureInputs, sampleRows } from './input-statistics.ts';
 import { attachOutliers } from './outliers.ts';
@@ -74,6 +74,7 @@ export async function* quantizeBlocks(
   const student: Flow = { stream, inputs: [] };
   const teacher: Flow | null = options.correction > 0 ? { stream: copyStream(stream), inputs: [] } : null;
   const workers = await RowWorkers.start(backend.threads);
+  const fit = { checkpoint, backend, space, workers, options, signal: run.signal };
   try {
     for (let block = 0; block < blockCount; block++) {
       const step = (layer: string, done: number) =>
@@ -85,41 +86,8 @@ export async function* quantizeBlocks(
         step(names[0]!, index);
         await advance(context, block, index, layers, student);
         if (teacher) await advance(context, block, index, new Map(), teacher);
-        const columns = checkpoint.tensorInfo(names[0]!).shape[1]!;
-        const rotated = checkpoint.tensorInfo(names[0]!).inputRotation !== undefined;
-        const form = { columns, rotated, outliers: outliers(names[0]!) };
-        const samples = sampleRows(student.inputs, form, SAMPLED_ROWS);
-        const clipsFor = (matrices: readonly Float32Array[]): ActivationQuantizer =>
-          options.clips === 'none' ? PLAIN_QUANTIZER : searchClips(samples, columns, matrices, space);
-        const originals = await Promise.all(names.map((name) => checkpoint.readF32(name)));
-        // What codes stand for can only be measured once the clips are known, so these go by the checkpoint's weights.
-        const known = options.activations === 'a4' ? clipsFor(originals) : null;
-        const inputs = await measureInputs(backend, student.inputs, teacher?.inputs ?? null, {
-          form,
-          maxRows: stream.maxRows,
-          quantizer: known,
-          signal: run.signal,
-        });
-        checkStatistics(inputs, columns, { source: checkpoint.name, where: names[0]! });
-        const results = new Map<string, LayerResult>();
-        const errors = new Map<string, number>();
-        for (const [i, name] of names.entries()) {
-          await pause(run.signal);
-          const original = originals[i]!;
-          const rows = original.length / columns;
-          const target = inputs.cross ? correct(original, rows, columns, inputs, options, space) : original;
-          const problem = { name, rows, columns, weights: target, hessian: inputs.gram };
-          let result = await workers.quantize(options.method, problem, space);
-          if (form.outliers.length > 0) {
-            const values = await checkpoint.readF32(outliersOf(name));
-            result = attachOutliers(result, [rows, columns], form.outliers, values, { name, rotated });
-          }
-          results.set(name, result);
-          errors.set(name, outputError(original, result.approximation, problem, space));
-        }
-        const activation = known ?? clipsFor([...results.values()].map(({ approximation }) => approximation));
-        for (const [name, result] of results)
-          layers.set(name, { result, error: errors.get(name)!, activation });
+        for (const [name, layer] of await quantizeGroup(fit, names, student, teacher))
+          layers.set(name, layer);
       }
       if (!kept) await run.store?.save(block, layers);
       step(`block ${block}`, STEPS - 1);
@@ -133,6 +101,55 @@ export async function* quantizeBlocks(
     await workers.dispose();
   }
   run.onProgress?.('done', blockCount * STEPS, blockCount * STEPS);
+}
+
+interface FitContext {
+  readonly checkpoint: Checkpoint;
+  readonly backend: Backend;
+  readonly space: Workspace;
+  readonly workers: RowWorkers;
+  readonly options: Stage1Options;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The layers of one input, which both flows are at. */
+async function quantizeGroup(
+  { checkpoint, backend, space, workers, options, signal }: FitContext,
+  names: readonly string[],
+  student: Flow,
+  teacher: Flow | null,
+): Promise<Map<string, QuantizedLayer>> {
+  const { outliers = NO_OUTLIERS } = options;
+  const first = checkpoint.tensorInfo(names[0]!);
+  const columns = first.shape[1]!;
+  const rotated = first.inputRotation !== undefined;
+  const form = { columns, rotated, outliers: outliers(names[0]!) };
+  const samples = sampleRows(student.inputs, form, SAMPLED_ROWS);
+  const clipsFor = (matrices: readonly Float32Array[]): ActivationQuantizer =>
+    options.clips === 'none' ? PLAIN_QUANTIZER : searchClips(samples, columns, matrices, space);
+  const originals = await Promise.all(names.map((name) => checkpoint.readF32(name)));
+  // What codes stand for can only be measured once the clips are known, so these go by the checkpoint's weights.
+  const known = options.activations === 'a4' ? clipsFor(originals) : null;
+  const { maxRows } = student.stream;
+  const measuring = { form, maxRows, quantizer: known, signal };
+  const inputs = await measureInputs(backend, student.inputs, teacher?.inputs ?? null, measuring);
+  checkStatistics(inputs, columns, { source: checkpoint.name, where: names[0]! });
+  const fitted: { name: string; result: LayerResult; error: number }[] = [];
+  for (const [i, name] of names.entries()) {
+    await pause(signal);
+    const original = originals[i]!;
+    const rows = original.length / columns;
+    const target = inputs.cross ? correct(original, rows, columns, inputs, options, space) : original;
+    const problem = { name, rows, columns, weights: target, hessian: inputs.gram };
+    let result = await workers.quantize(options.method, problem, space);
+    if (form.outliers.length > 0) {
+      const values = await checkpoint.readF32(outliersOf(name));
+      result = attachOutliers(result, [rows, columns], form.outliers, values, { name, rotated });
+    }
+    fitted.push({ name, result, error: outputError(original, result.approximation, problem, space) });
+  }
+  const activation = known ?? clipsFor(fitted.map(({ result }) => result.approximation));
+  return new Map(fitted.map(({ name, result, error }) => [name, { result, error, activation }]));
 }
 
 function copyStream(stream: Stream): Stream {
