@@ -109,12 +109,12 @@ function join(parts: readonly LayerResult[]): LayerResult {
 
 function concatenate<T extends Uint8Array | Float32Array>(
   make: new (length: number) => T,
-  parts: readonly { readonly length: number; [index: number]: number }[],
+  parts: readonly ArrayLike<number>[],
 ): T {
   const whole = new make(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
-    whole.set(part as unknown as ArrayLike<number>, at);
+    whole.set(part, at);
     at += part.length;
   }
   return whole;
