@@ -62,7 +62,7 @@ export function makeReport(
     'outPath' | 'sourceName' | 'fileBytes' | 'headerSha256' | 'calibrationTokens' | 'seconds'
   >,
 ): QuantizeReport {
-  const linear = tensors.filter((tensor) => tensor.encoding === 'w11');
+  const linear = tensors.filter((tensor) => tensor.kind === 'linear');
   const sum = (list: readonly TensorReport[], pick: (tensor: TensorReport) => number) =>
     list.reduce((total, tensor) => total + pick(tensor), 0);
   const parameters = sum(tensors, (tensor) => tensor.weights);

@@ -99,7 +99,13 @@ describe('stage 1', () => {
   });
 
   it.each(['inputs', 'none'] as const)('keeps outlier columns in 8 bits, rotation %s', async (rotation) => {
-    const { bytes } = await run({ rotation, fit: { outliers: 3 } });
+    const { bytes, report } = await run({ rotation, fit: { outliers: 3 } });
+    const plain = await run({ rotation });
+    expect(report.linearWeights).toBe(plain.report.linearWeights);
+    // Three codes and an f16 scale a row, the codes padded to four; and the columns' numbers.
+    const rows = report.tensors.flatMap(({ kind, shape }) => (kind === 'linear' ? [shape[0]!] : []));
+    const added = rows.reduce((sum, count) => sum + 6 * count, 0) + 12 * rows.length;
+    expect(report.linearBytes).toBe(plain.report.linearBytes + added);
     expect(await validateContainer(createMemorySource(bytes))).toMatchObject({ ok: true });
     const container = await openContainer(createMemorySource(bytes));
     const source = makeCheckpoint();
