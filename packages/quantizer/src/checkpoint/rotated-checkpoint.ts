@@ -7,7 +7,7 @@
 import { LLAMA } from '@duobit/core';
 import { blockWeights, DuobitError, type TensorData } from '@duobit/format';
 import type { Checkpoint } from './checkpoint.ts';
-import { delegate } from './parted-checkpoint.ts';
+import { delegate } from './derived-checkpoint.ts';
 import { createRotation, type Rotation } from './rotation.ts';
 
 /** Of the signs; part of what a quantization is. */

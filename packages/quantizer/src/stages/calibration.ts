@@ -1,4 +1,5 @@
-// How large each input of every linear layer is on the full-precision stream: sums over tokens of x_k^2. One block of the model is in memory at a time; between blocks only the residual stream is kept.
+// How large each input of every linear layer is on the full-precision stream: sums over tokens of x_k^2. One block of the
+// model is in memory at a time; between blocks only the residual stream is kept.
 import { type Backend, buildPlan, createTokenizer, listTensors, SLOTS, statisticsSlot } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { pause } from '../abort.ts';
