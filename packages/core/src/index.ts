@@ -58,3 +58,4 @@ export {
 } from './slots.ts';
 export type { StreamDecoder } from './stream-decoder.ts';
 export { createTokenizer, type DecodeOptions, type EncodeOptions, type Tokenizer } from './tokenizer.ts';
+export type { TrainingKernels, TrainingRows } from './training-kernels.ts';
