@@ -17,9 +17,10 @@ const ALLOWED = {
   '@duobit/format': [],
   '@duobit/core': ['@duobit/format'],
   '@duobit/runtime-node': ['@duobit/format', '@duobit/core'],
-  '@duobit/quantizer': ['@duobit/format', '@duobit/core'],
+  '@duobit/tfjs': ['@duobit/format', '@duobit/core'],
+  '@duobit/quantizer': ['@duobit/format', '@duobit/core', '@duobit/tfjs'],
   '@duobit/testkit': ['@duobit/format', '@duobit/core'],
-  duobit: ['@duobit/format', '@duobit/core', '@duobit/quantizer', '@duobit/runtime-node'],
+  duobit: ['@duobit/format', '@duobit/core', '@duobit/tfjs', '@duobit/quantizer', '@duobit/runtime-node'],
 };
 /** Packages whose runtime dependencies from npm are fixed: everything else builds on them. */
 const FIXED_DEPENDENCIES = { '@duobit/format': ['flatbuffers'] };

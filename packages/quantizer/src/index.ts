@@ -4,6 +4,8 @@ export type { CalibrationOptions } from './calibration/windows.ts';
 export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
 export { type PreparedCheckpoint, prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
+export type { BlockOutcome, BlockTraining } from './distillation/block-stages.ts';
+export type { BlockStageOptions, DistillationOptions, Rates } from './distillation/options.ts';
 export { negativeLogLikelihood } from './evaluation/log-likelihood.ts';
 export {
   evaluatePerplexity,

@@ -2,6 +2,8 @@
 import type { Backend } from '@duobit/core';
 import { type ByteSink, DuobitError } from '@duobit/format';
 import type { CalibrationOptions } from './calibration/windows.ts';
+import type { BlockOutcome } from './distillation/block-stages.ts';
+import type { DistillationOptions } from './distillation/options.ts';
 import { W11_DEFAULTS, type W11LayerOptions } from './methods/w11-layer-method.ts';
 
 export type EmbeddingFormat = 'q8' | 'q4' | 'f16';
@@ -9,10 +11,10 @@ export type GroupSize = 32 | 64 | 128 | 256;
 export type RotationKind = 'none' | 'inputs' | 'full' | 'blocks';
 
 export interface QuantizeProgress {
-  readonly phase: 'hash' | 'calibrate' | 'quantize' | 'write';
+  readonly phase: 'hash' | 'calibrate' | 'distil' | 'quantize' | 'write';
   /** Tensor, block or file being worked on. */
   readonly tensor: string;
-  /** Work units of this phase: weights for 'quantize', steps of blocks for 'calibrate', 1 for the others. */
+  /** Work units of this phase: weights for 'quantize', steps of blocks for 'calibrate' and 'distil', 1 for the others. */
   readonly done: number;
   readonly total: number;
 }
@@ -26,6 +28,10 @@ export interface QuantizeOptions {
   readonly offsets?: boolean;
   /** Text whose activations the layers are fitted to, one after the other; without it weights are fitted by themselves. */
   readonly calibration?: CalibrationOptions;
+  /** Stages 2 and 3, after the calibrated fit; none without. */
+  readonly distillation?: DistillationOptions;
+  /** Told of every block that a stage after the first has finished. */
+  readonly onBlock?: (stage: number, outcome: BlockOutcome) => void;
   /** How layers are fitted to the calibration. */
   readonly fit?: Partial<FitOptions>;
   /**

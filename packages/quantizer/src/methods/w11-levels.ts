@@ -1,5 +1,14 @@
 // The four levels of a group as the container stores them: two pairs, each a half distance alpha and a middle mu in f16.
-import { DuobitError, f16ToF32, f32ToF16, packW11, type TensorData } from '@duobit/format';
+import {
+  DuobitError,
+  f16ToF32,
+  f32ToF16,
+  groupCount,
+  packW11,
+  type TensorData,
+  unpackBits,
+} from '@duobit/format';
+import type { PackedLayer } from './layer-method.ts';
 
 /** Which two of the four levels, ascending, share an alpha and a mu: the inner two and the outer two, or the lower and upper. */
 export type Pairing = 'nested' | 'halves';
@@ -101,6 +110,43 @@ export function packLevels(
       }
     }
   return { planes: packW11({ rows, columns, groupSize, sign, bitmap, alpha, mu }), approximation };
+}
+
+/**
+ * What `packLevels` packed: the four levels of every group, ascending, and of every weight which it has.
+ * @param shape [N, K]
+ */
+export function readLevels(
+  { encoding, planes }: PackedLayer,
+  [rows, columns]: readonly [rows: number, columns: number],
+): { levels: Float32Array<ArrayBuffer>; codes: Uint8Array } {
+  if (encoding.kind !== 'w11') throw new TypeError(`${encoding.kind} has no levels`);
+  const { groupSize } = encoding;
+  const groups = groupCount(columns, groupSize);
+  const half = readF16(planes.alpha!);
+  const middle = planes.mu ? readF16(planes.mu) : new Float32Array(half.length);
+  const levels = new Float32Array(half.length * 2);
+  for (let i = 0; i < half.length; i++) {
+    levels[2 * i] = middle[i]! - half[i]!;
+    levels[2 * i + 1] = middle[i]! + half[i]!;
+  }
+  const order = new Uint8Array(levels.length).map((_, i) => i & 3);
+  for (let first = 0; first < levels.length; first += 4) sortFour(levels, order, first);
+  const place = new Uint8Array(order.length);
+  for (let i = 0; i < order.length; i++) place[(i & ~3) + order[i]!] = i & 3;
+  const codes = unpackBits(planes.sign!, rows, columns);
+  const bitmap = unpackBits(planes.bitmap!, rows, columns);
+  for (let row = 0, i = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++, i++) {
+      const first = (row * groups + Math.floor(column / groupSize)) * 4;
+      codes[i] = place[first + codes[i]! + 2 * bitmap[i]!]!;
+    }
+  return { levels, codes };
+}
+
+function readF16(plane: Uint8Array): Float32Array {
+  const view = new DataView(plane.buffer, plane.byteOffset, plane.byteLength);
+  return Float32Array.from({ length: plane.byteLength / 2 }, (_, i) => f16ToF32(view.getUint16(2 * i, true)));
 }
 
 /** Sorts four levels and what belongs to them by value; ties keep their order. Rounding can make neighbours cross. */

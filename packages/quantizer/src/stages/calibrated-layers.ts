@@ -6,11 +6,18 @@ import { embedWindows } from '../calibration/streams.ts';
 import { cutWindows, hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { PreparedCheckpoint } from '../checkpoint/prepared-checkpoint.ts';
+import { distill } from '../distillation/distill.ts';
 import { Workspace } from '../linalg/index.ts';
 import { createW11LayerMethod } from '../methods/w11-layer-method.ts';
 import type { QuantizeOptions, ResolvedOptions } from '../options.ts';
 import { type EncodedTensor, verifyError } from '../tensor-encoding.ts';
-import { type BlockLayers, createBlockStore, createMemoryStore, type QuantizedLayer } from './block-store.ts';
+import {
+  type BlockLayers,
+  type BlockStore,
+  createBlockStore,
+  createMemoryStore,
+  type QuantizedLayer,
+} from './block-store.ts';
 import { readResult } from './outliers.ts';
 import { quantizeBlocks } from './stage1.ts';
 
@@ -38,7 +45,8 @@ export async function calibrateLayers(
   { fit, groupSize, offsets, rotation }: ResolvedOptions,
 ): Promise<CalibratedLayers> {
   const { onProgress, signal } = options;
-  const windows = cutWindows(checkpoint, await createTokenizer(checkpoint), options.calibration!);
+  const tokenizer = await createTokenizer(checkpoint);
+  const windows = cutWindows(checkpoint, tokenizer, options.calibration!);
   const tokensSha256 = await hashWindows(windows);
   const recipe = sortKeys({
     ...fit,
@@ -55,10 +63,9 @@ export async function calibrateLayers(
     tokensSha256,
   });
   const folder = options.workFolder === undefined ? `${outPath}.work` : options.workFolder;
-  const store = folder === null ? createMemoryStore() : await createBlockStore(folder, identity);
-  const places = new Map<string, number>();
-  const quantizers = new Map<string, ActivationQuantizer>();
-  const encodings = new Map<string, Encoding>();
+  const openStore = async (key: string): Promise<BlockStore> =>
+    folder === null ? createMemoryStore() : createBlockStore(folder, key);
+  const store = await openStore(identity);
   const space = await Workspace.create();
   const stream = await embedWindows(checkpoint, backend, windows, signal);
   const method = createW11LayerMethod({ ...fit, groupSize, offsets });
@@ -76,8 +83,37 @@ export async function calibrateLayers(
         onProgress && ((tensor, done, total) => onProgress({ phase: 'calibrate', tensor, done, total })),
     },
   );
-  for await (const { block, layers } of blocks)
-    for (const [name, { activation, result }] of layers) {
+  for await (const _ of blocks);
+  const stores = [store];
+  let load = (block: number) => store.load(block, (name) => checkpoint.tensorInfo(name));
+  if (options.distillation) {
+    const { tokens } = options.distillation;
+    const maxWindows = Math.ceil(tokens / windows[0]!.length);
+    const distilled = await distill(options.distillation, {
+      checkpoint,
+      backend,
+      windows: cutWindows(checkpoint, tokenizer, { ...options.calibration!, maxWindows }),
+      identity,
+      load: async (block) => (await load(block))!,
+      openStore,
+      signal,
+      onProgress: (stage, { block, blocks, step, steps, loss }) =>
+        onProgress?.({
+          phase: 'distil',
+          tensor: `stage ${stage}, block ${block}, loss ${loss.toPrecision(4)}`,
+          done: block * steps + step,
+          total: blocks * steps,
+        }),
+      onBlock: options.onBlock,
+    });
+    stores.push(...distilled.stores);
+    load = distilled.load;
+  }
+  const places = new Map<string, number>();
+  const quantizers = new Map<string, ActivationQuantizer>();
+  const encodings = new Map<string, Encoding>();
+  for (let block = 0; block < checkpoint.architecture.blockCount; block++)
+    for (const [name, { activation, result }] of (await load(block)) ?? []) {
       places.set(name, block);
       quantizers.set(name, activation);
       encodings.set(name, result.packed!.encoding);
@@ -91,13 +127,15 @@ export async function calibrateLayers(
     encodingOf: (name) => encodings.get(name),
     async take(name) {
       if (!layers.has(name)) {
-        const kept = await store.load(places.get(name)!, (layer) => checkpoint.tensorInfo(layer));
+        const kept = await load(places.get(name)!);
         if (!kept) throw verifyError(checkpoint.name, name, 'its block was damaged after it was kept');
         layers = kept;
       }
       return encodeLayer(checkpoint, name, layers.get(name)!);
     },
-    forget: () => store.clear(),
+    async forget() {
+      for (const each of stores) await each.clear();
+    },
   };
 }
 

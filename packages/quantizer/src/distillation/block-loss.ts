@@ -1,0 +1,39 @@
+// What a block's training makes small: the error of its output, channel by channel against what the block adds there. A plain mean
+// square would be ruled by a few channels with huge values, and hardly move.
+import type { Engine } from '@duobit/tfjs';
+import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+
+/** Channels that a block hardly changes count as if they varied by this part of the mean. */
+const LEAST_VARIANCE = 1e-3;
+
+/** 1 / variance of output - input over all windows and tokens [width], with which a mean square error counts. */
+export function channelWeights(
+  engine: Engine,
+  inputs: readonly Tensor2D[],
+  outputs: readonly Tensor2D[],
+): Tensor1D {
+  const { tf } = engine;
+  return tf.tidy(() => {
+    const [, width] = inputs[0]!.shape;
+    let sum = tf.zeros([width]);
+    let squares = tf.zeros([width]);
+    let rows = 0;
+    for (const [i, input] of inputs.entries()) {
+      [sum, squares] = tf.tidy(() => {
+        const added = tf.sub(outputs[i]!, input);
+        return [tf.add(sum, tf.sum(added, 0)), tf.add(squares, tf.sum(tf.square(added), 0))];
+      });
+      rows += input.shape[0];
+    }
+    const mean = tf.div(sum, rows);
+    const variance = tf.relu(tf.sub(tf.div(squares, rows), tf.square(mean)));
+    const floor = tf.add(tf.mul(tf.mean(variance), LEAST_VARIANCE), 1e-30);
+    return tf.div(1, tf.add(variance, floor)) as Tensor1D;
+  });
+}
+
+/** mean over rows and channels of weight * (output - target)^2; 1 is as bad as leaving the block out, about. */
+export function blockLoss(engine: Engine, output: Tensor2D, target: Tensor2D, weights: Tensor1D): Scalar {
+  const { tf } = engine;
+  return tf.mean(tf.mul(tf.square(tf.sub(output, target)), weights)) as Scalar;
+}

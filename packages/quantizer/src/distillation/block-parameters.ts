@@ -1,0 +1,128 @@
+// All that training moves in a block, or in several: its layers' latent weights and levels, its inputs' quantizers.
+import type { ActivationQuantizer } from '@duobit/format';
+import type { Engine, TensorQuantizer } from '@duobit/tfjs';
+import type { Tensor2D, Variable } from '@tensorflow/tfjs';
+import type { BlockLayers, QuantizedLayer } from '../stages/block-store.ts';
+import type { BlockModel } from './block-model.ts';
+import { LayerParameters } from './layer-parameters.ts';
+import type { BlockStageOptions, Rates } from './options.ts';
+import { QuantizerParameters, quantizerTensors } from './quantizer-parameters.ts';
+
+export class BlockParameters {
+  readonly #model: BlockModel;
+  readonly #before: BlockLayers;
+  readonly #layers = new Map<string, LayerParameters>();
+  /** By the slot of the input. */
+  readonly #quantizers = new Map<string, QuantizerParameters>();
+
+  /** @param originals weights of the checkpoint, which latent weights begin near; null fixes the bits */
+  constructor(
+    engine: Engine,
+    model: BlockModel,
+    before: BlockLayers,
+    originals: ReadonlyMap<string, Float32Array> | null,
+    { activations, knee }: Pick<BlockStageOptions, 'activations' | 'knee'>,
+  ) {
+    this.#model = model;
+    this.#before = before;
+    for (const name of model.linear) {
+      const { result, activation } = before.get(name)!;
+      const { encoding } = result.packed!;
+      if (encoding.kind !== 'w11') throw new RangeError(`${encoding.kind} layers cannot be trained`);
+      const [rows, columns] = model.shapeOf(name);
+      const shape = { name, rows, columns, groupSize: encoding.groupSize, offsets: encoding.offsets };
+      this.#layers.set(name, new LayerParameters(engine, shape, result, originals?.get(name) ?? null));
+      const slot = model.inputOf(name);
+      if (activations === 'a4' && !this.#quantizers.has(slot))
+        this.#quantizers.set(slot, new QuantizerParameters(engine, activation, knee));
+    }
+  }
+
+  /** The rate of every variable that has one. */
+  rates(rates: Rates, scale: number): Map<Variable, number> {
+    const all = new Map<Variable, number>();
+    const add = (variable: Variable | null, rate: number): void => {
+      if (variable && rate > 0) all.set(variable, rate * scale);
+    };
+    for (const layer of this.#layers.values()) {
+      const unit = typicalLevel(layer);
+      add(layer.levels, rates.levels * unit);
+      add(layer.latent, rates.latent * unit);
+    }
+    for (const { clips, slope } of this.#quantizers.values()) {
+      add(clips, rates.clips);
+      add(slope, rates.knee);
+    }
+    return all;
+  }
+
+  /** Matrices of all layers and tensors of all quantizers, differentiable, for one run of the block. */
+  open(): {
+    weights: (name: string) => Tensor2D;
+    quantizers: ((slot: string) => TensorQuantizer) | null;
+  } {
+    const matrices = new Map([...this.#layers].map(([name, layer]) => [name, layer.weights()]));
+    return {
+      weights: (name) => matrices.get(name)!,
+      quantizers: this.#quantizers.size === 0 ? null : (slot) => this.#quantizers.get(slot)!.tensors(),
+    };
+  }
+
+  /** The block as it would be stored. @throws DuobitError `QUANTIZE_OUT_OF_RANGE` */
+  async harden(): Promise<Map<string, QuantizedLayer>> {
+    const activations = new Map<string, ActivationQuantizer>();
+    for (const [slot, quantizer] of this.#quantizers) activations.set(slot, await quantizer.harden());
+    const after = new Map<string, QuantizedLayer>();
+    for (const [name, layer] of this.#layers) {
+      const { activation, error } = this.#before.get(name)!;
+      after.set(name, {
+        result: await layer.harden(),
+        activation: activations.get(this.#model.inputOf(name)) ?? activation,
+        error,
+      });
+    }
+    return after;
+  }
+
+  dispose(): void {
+    for (const held of [...this.#layers.values(), ...this.#quantizers.values()]) held.dispose();
+  }
+}
+
+/** So that one rate fits layers of any scale. */
+function typicalLevel(layer: LayerParameters): number {
+  const values = layer.levels.dataSync();
+  let sum = 0;
+  for (const value of values) sum += Math.abs(value);
+  return sum / values.length;
+}
+
+/** A block as it is stored, as tensors that are kept until `dispose`. */
+export class BlockTensors {
+  readonly #engine: Engine;
+  readonly #matrices = new Map<string, Tensor2D>();
+  readonly #quantizers = new Map<string, TensorQuantizer>();
+  readonly #quantized: boolean;
+
+  constructor(engine: Engine, model: BlockModel, layers: BlockLayers, activations: 'a4' | 'f16') {
+    this.#engine = engine;
+    this.#quantized = activations === 'a4';
+    for (const [name, { result, activation }] of layers) {
+      this.#matrices.set(name, engine.tf.tensor2d(result.approximation, model.shapeOf(name)));
+      this.#quantizers.set(model.inputOf(name), quantizerTensors(engine, activation));
+    }
+  }
+
+  readonly weights = (name: string): Tensor2D => this.#matrices.get(name)!;
+
+  get quantizers(): ((slot: string) => TensorQuantizer) | null {
+    return this.#quantized ? (slot) => this.#quantizers.get(slot)! : null;
+  }
+
+  dispose(): void {
+    const { tf } = this.#engine;
+    tf.dispose([...this.#matrices.values()]);
+    for (const { clips, knee } of this.#quantizers.values())
+      tf.dispose([clips, ...(knee ? [knee.slopeRatio] : [])]);
+  }
+}

@@ -1,0 +1,239 @@
+// Stages 2 and 3: block after block, shallow to deep, each fed with what the quantized blocks before it give and trained towards
+// what the unquantized block gives on the unquantized stream (LBLLM: stage 2 weights, stage 3 activations).
+//
+// Stage 2 moves latent weights and levels, with unquantized inputs; stage 3 keeps the bits and moves levels, clips and the knee,
+// with 4-bit inputs. A block that does not come out better on windows it was not trained on stays as it was.
+import type { Engine } from '@duobit/tfjs';
+import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import { pause } from '../abort.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
+import { blockLoss, channelWeights } from './block-loss.ts';
+import { BlockModel } from './block-model.ts';
+import { BlockParameters, BlockTensors } from './block-parameters.ts';
+import type { BlockStageOptions } from './options.ts';
+import { train } from './train.ts';
+
+export interface BlockStageRun {
+  readonly engine: Engine;
+  readonly checkpoint: Checkpoint;
+  /** Residual streams before the first block, one a window [tokens, hiddenSize]. */
+  readonly streams: readonly Float32Array[];
+  /** Layers of a block as the stage before left them. */
+  readonly before: (block: number) => Promise<BlockLayers>;
+  readonly store: BlockStore;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: BlockStageProgress) => void) | undefined;
+}
+
+export interface BlockStageProgress {
+  readonly block: number;
+  readonly blocks: number;
+  readonly step: number;
+  readonly steps: number;
+  readonly loss: number;
+}
+
+/** What training did to a block. */
+export interface BlockTraining {
+  readonly losses: readonly number[];
+  /** `blockLoss` on held-out windows. */
+  readonly heldOutBefore: number;
+  readonly heldOutAfter: number;
+  readonly kept: boolean;
+  /** Why it was begun anew with lower rates, each time. */
+  readonly divergences: readonly string[];
+}
+
+export interface BlockOutcome {
+  readonly block: number;
+  readonly layers: BlockLayers;
+  /** Null for a block that an earlier run finished. */
+  readonly training: BlockTraining | null;
+}
+
+const RETRIES = 3;
+/** Of the rates, after divergence. */
+const RETRY_RATE = 0.3;
+
+/** @throws DuobitError `ABORTED`, `ENGINE_FAILED`, and those of checkpoint and store */
+export async function* runBlockStage(
+  options: BlockStageOptions,
+  run: BlockStageRun,
+): AsyncGenerator<BlockOutcome> {
+  const { engine, checkpoint, store, signal } = run;
+  const { tf } = engine;
+  const { hiddenSize, blockCount } = checkpoint.architecture;
+  const upload = (values: Float32Array): Tensor2D =>
+    tf.tensor2d(values, [values.length / hiddenSize, hiddenSize]);
+  let student = run.streams.map(upload);
+  let teacher = run.streams.map(upload);
+  try {
+    for (let block = 0; block < blockCount; block++) {
+      const model = await BlockModel.open(engine, checkpoint, block);
+      try {
+        const originals = await readOriginals(checkpoint, model);
+        const targets = await advanceTeacher(engine, model, originals, teacher, signal);
+        const kept = await store.load(block, (name) => checkpoint.tensorInfo(name));
+        let outcome: BlockOutcome = { block, layers: kept ?? (await run.before(block)), training: null };
+        if (!kept) {
+          const streams = { student, teacher, targets };
+          outcome = await trainBlock(options, run, model, originals, streams, outcome);
+          await store.save(block, outcome.layers);
+        }
+        tf.dispose(teacher);
+        teacher = targets;
+        const tensors = new BlockTensors(engine, model, outcome.layers, options.activations);
+        student = await advance(model, tensors, student, signal, true);
+        tensors.dispose();
+        yield outcome;
+      } finally {
+        model.dispose();
+      }
+    }
+  } finally {
+    tf.dispose([...student, ...teacher]);
+  }
+}
+
+interface Streams {
+  readonly student: readonly Tensor2D[];
+  readonly teacher: readonly Tensor2D[];
+  /** What the teacher's block gives. */
+  readonly targets: readonly Tensor2D[];
+}
+
+async function trainBlock(
+  options: BlockStageOptions,
+  { engine, checkpoint, signal, onProgress }: BlockStageRun,
+  model: BlockModel,
+  originals: ReadonlyMap<string, Float32Array>,
+  { student, teacher, targets }: Streams,
+  { block, layers: before }: BlockOutcome,
+): Promise<BlockOutcome> {
+  const { tf } = engine;
+  const { steps, batch, clipNorm } = options;
+  const heldOut = Math.max(1, Math.round(student.length * options.heldOut));
+  const windows = student.length - heldOut;
+  const channels = channelWeights(engine, teacher, targets);
+  const evaluate = (layers: BlockLayers): Promise<number> =>
+    evaluateBlock(
+      engine,
+      model,
+      layers,
+      options.activations,
+      student.slice(windows),
+      targets.slice(windows),
+      channels,
+    );
+  const progress = { block, blocks: checkpoint.architecture.blockCount, steps };
+  const divergences: string[] = [];
+  const losses: number[] = [];
+  let heldOutAfter = Number.NaN;
+  let layers = before;
+  const heldOutBefore = await evaluate(before);
+  while (divergences.length <= RETRIES) {
+    const moved = options.rates.latent > 0 ? originals : null;
+    const parameters = new BlockParameters(engine, model, before, moved, options);
+    try {
+      const lossOf = (chosen: readonly number[]): Scalar => {
+        const x = tf.concat(chosen.map((i) => student[i]!));
+        const y = tf.concat(chosen.map((i) => targets[i]!));
+        const rows = { windows: chosen.length, tokens: x.shape[0] / chosen.length };
+        const { weights, quantizers } = parameters.open();
+        return blockLoss(engine, model.forward(x, rows, weights, quantizers), y, channels);
+      };
+      const rates = parameters.rates(options.rates, RETRY_RATE ** divergences.length);
+      const training = await train(
+        engine,
+        rates,
+        lossOf,
+        { steps, batch, clipNorm, windows, seed: options.seed + block },
+        { signal, onStep: (step, loss) => onProgress?.({ ...progress, step, loss }) },
+      );
+      losses.push(...training.losses);
+      if (training.diverged !== null) {
+        divergences.push(training.diverged);
+        continue;
+      }
+      const after = await parameters.harden();
+      heldOutAfter = await evaluate(after);
+      if (heldOutAfter < heldOutBefore) layers = after;
+      break;
+    } finally {
+      parameters.dispose();
+    }
+  }
+  channels.dispose();
+  const training = { losses, heldOutBefore, heldOutAfter, kept: layers !== before, divergences };
+  return { block, layers, training };
+}
+
+async function evaluateBlock(
+  engine: Engine,
+  model: BlockModel,
+  layers: BlockLayers,
+  activations: 'a4' | 'f16',
+  inputs: readonly Tensor2D[],
+  targets: readonly Tensor2D[],
+  channels: Tensor1D,
+): Promise<number> {
+  const { tf } = engine;
+  const tensors = new BlockTensors(engine, model, layers, activations);
+  let sum = 0;
+  for (const [i, input] of inputs.entries()) {
+    const loss = tf.tidy(() => {
+      const rows = { windows: 1, tokens: input.shape[0] };
+      return blockLoss(
+        engine,
+        model.forward(input, rows, tensors.weights, tensors.quantizers),
+        targets[i]!,
+        channels,
+      );
+    });
+    sum += (await loss.data())[0]!;
+    loss.dispose();
+  }
+  tensors.dispose();
+  await engine.sync();
+  return sum / inputs.length;
+}
+
+async function readOriginals(checkpoint: Checkpoint, model: BlockModel): Promise<Map<string, Float32Array>> {
+  const weights = new Map<string, Float32Array>();
+  for (const name of model.linear) weights.set(name, await checkpoint.readF32(name));
+  return weights;
+}
+
+async function advanceTeacher(
+  engine: Engine,
+  model: BlockModel,
+  originals: ReadonlyMap<string, Float32Array>,
+  streams: readonly Tensor2D[],
+  signal: AbortSignal | undefined,
+): Promise<Tensor2D[]> {
+  const matrices = new Map(
+    [...originals].map(([name, values]) => [name, engine.tf.tensor2d(values, model.shapeOf(name))]),
+  );
+  const weights = (name: string): Tensor2D => matrices.get(name)!;
+  const out = await advance(model, { weights, quantizers: null }, streams, signal, false);
+  engine.tf.dispose([...matrices.values()]);
+  return out;
+}
+
+/** @param consume disposes of each window's input once it is used */
+async function advance(
+  model: BlockModel,
+  { weights, quantizers }: Pick<BlockTensors, 'weights' | 'quantizers'>,
+  streams: readonly Tensor2D[],
+  signal: AbortSignal | undefined,
+  consume: boolean,
+): Promise<Tensor2D[]> {
+  const out: Tensor2D[] = [];
+  for (const stream of streams) {
+    await pause(signal);
+    out.push(model.forward(stream, { windows: 1, tokens: stream.shape[0] }, weights, quantizers));
+    if (consume) stream.dispose();
+  }
+  return out;
+}

@@ -1,0 +1,63 @@
+// Stages 2 to 4 one after the other: each takes the blocks of the stage before from where they are kept, and keeps its own.
+import type { Backend } from '@duobit/core';
+import { embedWindows } from '../calibration/streams.ts';
+import { hashWindows } from '../calibration/windows.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
+import { type BlockOutcome, type BlockStageProgress, runBlockStage } from './block-stages.ts';
+import {
+  ACTIVATION_DEFAULTS,
+  type BlockStageOptions,
+  type DistillationOptions,
+  WEIGHT_DEFAULTS,
+} from './options.ts';
+
+export interface DistillationRun {
+  readonly checkpoint: Checkpoint;
+  /** Runs the embedding. */
+  readonly backend: Backend;
+  readonly windows: readonly Int32Array[];
+  /** What the blocks given depend on. */
+  readonly identity: string;
+  readonly load: (block: number) => Promise<BlockLayers>;
+  readonly openStore: (identity: string) => Promise<BlockStore>;
+  readonly onProgress?: ((stage: number, progress: BlockStageProgress) => void) | undefined;
+  readonly onBlock?: ((stage: number, outcome: BlockOutcome) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Distilled {
+  readonly load: (block: number) => Promise<BlockLayers>;
+  readonly stores: readonly BlockStore[];
+}
+
+/** @throws DuobitError those of `runBlockStage` */
+export async function distill(options: DistillationOptions, run: DistillationRun): Promise<Distilled> {
+  const { checkpoint, backend, windows, signal } = run;
+  const { engine, seed = 0 } = options;
+  const stages: readonly (readonly [number, BlockStageOptions])[] = [
+    ...(options.weights ? [[2, { ...WEIGHT_DEFAULTS, seed, ...options.weights }] as const] : []),
+    ...(options.activations ? [[3, { ...ACTIVATION_DEFAULTS, seed, ...options.activations }] as const] : []),
+  ];
+  let { load, identity } = run;
+  const stores: BlockStore[] = [];
+  const tokensSha256 = await hashWindows(windows);
+  for (const [stage, stageOptions] of stages) {
+    identity = JSON.stringify({ identity, stage, options: stageOptions, tokensSha256, engine: engine.name });
+    const store = await run.openStore(identity);
+    stores.push(store);
+    const { windows: streams } = await embedWindows(checkpoint, backend, windows, signal);
+    const blocks = runBlockStage(stageOptions, {
+      engine,
+      checkpoint,
+      streams,
+      before: load,
+      store,
+      signal,
+      onProgress: (progress) => run.onProgress?.(stage, progress),
+    });
+    for await (const outcome of blocks) run.onBlock?.(stage, outcome);
+    load = async (block) => (await store.load(block, (name) => checkpoint.tensorInfo(name)))!;
+  }
+  return { load, stores };
+}

@@ -1,0 +1,118 @@
+// The loop that every stage trains by: shuffled batches of windows, Adam with cosine decay, and an eye on the loss.
+import { createRandom } from '@duobit/core';
+import { Adam, cosineDecay, type Engine } from '@duobit/tfjs';
+import type { Scalar, Variable } from '@tensorflow/tfjs';
+import { pause } from '../abort.ts';
+
+export interface TrainOptions {
+  readonly steps: number;
+  /** Windows there are, and in a step. */
+  readonly windows: number;
+  readonly batch: number;
+  readonly seed: number;
+  /** Gradients of a step whose norm, of all together, is larger are scaled down to it. */
+  readonly clipNorm: number;
+}
+
+export interface Training {
+  /** Of every step. */
+  readonly losses: number[];
+  /** Null when all went well. */
+  readonly diverged: string | null;
+}
+
+/** Where a device works by itself, losses are waited for this many steps at a time. */
+const UNREAD_LOSSES = 16;
+/** Losses that are averaged to tell a trend from noise. */
+const TREND = 8;
+/** A mean loss above this many times the first is divergence. */
+const TOO_MUCH = 4;
+
+/**
+ * @param rates of every variable at the first step
+ * @param lossOf of the windows of a batch, differentiable in the variables
+ * @param onStep step, from 1, and the last loss that is known
+ */
+export async function train(
+  engine: Engine,
+  rates: ReadonlyMap<Variable, number>,
+  lossOf: (windows: readonly number[]) => Scalar,
+  { steps, windows, batch, seed, clipNorm }: TrainOptions,
+  {
+    signal,
+    onStep,
+  }: { signal?: AbortSignal | undefined; onStep?: (step: number, loss: number) => void } = {},
+): Promise<Training> {
+  const { tf, kernels } = engine;
+  const adam = new Adam(tf, kernels, { clipNorm });
+  const next = drawBatches(windows, Math.min(batch, windows), seed);
+  const variables = [...rates.keys()];
+  const losses: number[] = [];
+  const unread: Scalar[] = [];
+  const most = engine.device === 'webgpu' ? UNREAD_LOSSES : 1;
+  try {
+    for (let step = 0; step < steps; step++) {
+      const chosen = next();
+      const { value, grads } = tf.variableGrads(() => lossOf(chosen), variables);
+      const decay = cosineDecay(step, steps);
+      adam.apply(grads, new Map(variables.map((variable) => [variable, rates.get(variable)! * decay])));
+      tf.dispose(grads);
+      unread.push(value);
+      if (unread.length < most && step + 1 < steps) continue;
+      losses.push(...(await takeLosses(engine, unread)));
+      await pause(signal);
+      onStep?.(step + 1, losses.at(-1)!);
+      const diverged = findDivergence(losses);
+      if (diverged) return { losses, diverged };
+    }
+    return { losses, diverged: null };
+  } finally {
+    tf.dispose(unread);
+    adam.dispose();
+  }
+}
+
+async function takeLosses(engine: Engine, unread: Scalar[]): Promise<number[]> {
+  const values: number[] = [];
+  for (const loss of unread) values.push((await loss.data())[0]!);
+  engine.tf.dispose(unread);
+  unread.length = 0;
+  await engine.sync();
+  return values;
+}
+
+function findDivergence(losses: readonly number[]): string | null {
+  const broken = losses.findIndex((loss) => !Number.isFinite(loss));
+  if (broken >= 0) return `the loss is ${losses[broken]} at step ${broken + 1}`;
+  if (losses.length < 2 * TREND) return null;
+  const first = mean(losses.slice(0, TREND));
+  const last = mean(losses.slice(-TREND));
+  return last > TOO_MUCH * first
+    ? `the loss rose from ${first.toPrecision(3)} to ${last.toPrecision(3)}`
+    : null;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Goes through all windows in an order of its own each time before one comes again. */
+function drawBatches(windows: number, batch: number, seed: number): () => number[] {
+  const random = createRandom(seed);
+  const order = Array.from({ length: windows }, (_, i) => i);
+  let at = windows;
+  return () => {
+    const chosen: number[] = [];
+    while (chosen.length < batch) {
+      if (at === windows) {
+        for (let i = windows - 1; i > 0; i--) {
+          const j = Math.floor(random() * (i + 1));
+          [order[i], order[j]] = [order[j]!, order[i]!];
+        }
+        at = 0;
+      }
+      chosen.push(order[at++]!);
+    }
+    return chosen;
+  };
+}

@@ -1,0 +1,113 @@
+// Adam with rates a group of parameters, cosine decay and clipping by the norm of all gradients.
+import type { TrainingKernels } from '@duobit/core';
+import type * as TensorFlow from '@tensorflow/tfjs';
+import type { NamedTensorMap, Tensor, Variable } from '@tensorflow/tfjs';
+
+export interface AdamOptions {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** Gradients whose norm is larger are scaled down to it; null leaves them. */
+  readonly clipNorm: number | null;
+}
+
+export const ADAM_DEFAULTS: AdamOptions = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, clipNorm: null };
+
+/** The rate of a step that decays from 1 to 0 along half a cosine (Loshchilov & Hutter 2017). @param step from 0 */
+export function cosineDecay(step: number, steps: number): number {
+  return 0.5 * (1 + Math.cos((Math.PI * step) / steps));
+}
+
+interface Moments {
+  readonly mean: Variable;
+  readonly square: Variable;
+}
+
+/** Kingma & Ba 2015, algorithm 1. */
+export class Adam {
+  readonly #tf: typeof TensorFlow;
+  readonly #kernels: TrainingKernels | null;
+  readonly #options: AdamOptions;
+  readonly #moments = new Map<Variable, Moments>();
+  #step = 0;
+
+  constructor(tf: typeof TensorFlow, kernels: TrainingKernels | null, options: Partial<AdamOptions> = {}) {
+    this.#tf = tf;
+    this.#kernels = kernels;
+    this.#options = { ...ADAM_DEFAULTS, ...options };
+  }
+
+  /**
+   * Moves parameters against their gradients, which stay the caller's.
+   * @param rates of each parameter for this step
+   */
+  apply(gradients: NamedTensorMap, rates: ReadonlyMap<Variable, number>): void {
+    this.#step++;
+    if (this.#kernels) this.#applyInPlace(this.#kernels, gradients, rates);
+    else this.#tf.tidy(() => this.#applyComposed(gradients, rates));
+  }
+
+  dispose(): void {
+    for (const { mean, square } of this.#moments.values()) this.#tf.dispose([mean, square]);
+    this.#moments.clear();
+  }
+
+  #momentsOf(parameter: Variable): Moments {
+    let moments = this.#moments.get(parameter);
+    if (!moments) {
+      const zeros = (): Variable =>
+        this.#tf.tidy(() => this.#tf.variable(this.#tf.zeros(parameter.shape), false));
+      moments = { mean: zeros(), square: zeros() };
+      this.#moments.set(parameter, moments);
+    }
+    return moments;
+  }
+
+  /** On the backend `cpu` a variable's values are its typed array. */
+  #applyInPlace(
+    kernels: TrainingKernels,
+    gradients: NamedTensorMap,
+    rates: ReadonlyMap<Variable, number>,
+  ): void {
+    const { beta1, beta2, epsilon, clipNorm } = this.#options;
+    const read = (tensor: Tensor): Float32Array => tensor.dataSync() as Float32Array;
+    let scale = 1;
+    if (clipNorm !== null) {
+      let total = 0;
+      for (const parameter of rates.keys()) total += kernels.sumOfSquares(read(gradients[parameter.name]!));
+      scale = clipScale(Math.sqrt(total), clipNorm);
+    }
+    for (const [parameter, rate] of rates) {
+      const { mean, square } = this.#momentsOf(parameter);
+      const options = { rate, beta1, beta2, epsilon, step: this.#step, scale };
+      kernels.adam(read(parameter), read(gradients[parameter.name]!), read(mean), read(square), options);
+    }
+  }
+
+  #applyComposed(gradients: NamedTensorMap, rates: ReadonlyMap<Variable, number>): void {
+    const tf = this.#tf;
+    const { beta1, beta2, epsilon, clipNorm } = this.#options;
+    let scale: Tensor | null = null;
+    if (clipNorm !== null) {
+      const parts = [...rates.keys()].map(({ name }) => tf.sum(tf.square(gradients[name]!)));
+      // Where the norm is 0 the gradients are, too.
+      // Not addN: WebGPU gives a shader 8 buffers at least, and that takes one for each.
+      const total = parts.reduce((sum, part) => tf.add(sum, part));
+      scale = tf.minimum(1, tf.divNoNan(clipNorm, tf.sqrt(total)));
+    }
+    const bias1 = 1 - beta1 ** this.#step;
+    const bias2 = 1 - beta2 ** this.#step;
+    for (const [parameter, rate] of rates) {
+      const { mean, square } = this.#momentsOf(parameter);
+      const gradient = scale ? tf.mul(gradients[parameter.name]!, scale) : gradients[parameter.name]!;
+      mean.assign(tf.add(tf.mul(mean, beta1), tf.mul(gradient, 1 - beta1)));
+      square.assign(tf.add(tf.mul(square, beta2), tf.mul(tf.square(gradient), 1 - beta2)));
+      const step = tf.div(tf.mul(mean, rate / bias1), tf.add(tf.sqrt(tf.mul(square, 1 / bias2)), epsilon));
+      parameter.assign(tf.sub(parameter, step));
+    }
+  }
+}
+
+function clipScale(norm: number, most: number): number {
+  return norm > most ? most / norm : 1;
+}

@@ -1,0 +1,5 @@
+// Public face of @duobit/tfjs.
+export { ADAM_DEFAULTS, Adam, type AdamOptions, cosineDecay } from './adam.ts';
+export { DEVICES, type Device, type Engine, type EngineOptions, openEngine } from './engine.ts';
+export { interpret, type PlanValues, type QuantizeOperation, type TensorQuantizer } from './interpret.ts';
+export type { AttentionShape, Knee, Operations } from './operations/operations.ts';
