@@ -60,6 +60,12 @@ static void matMul(Arguments& in) {
   trainer.multiply(a, b, out, m, n, k, aTransposed, bTransposed);
 }
 
+static void add(Arguments& in) {
+  Trainer& trainer = in.trainer();
+  const float *const a = in.floats(), *const b = in.floats();
+  trainer.add(a, b, in.floats(), in.length(1));
+}
+
 static void rmsNorm(Arguments& in) {
   Trainer& trainer = in.trainer();
   const float *const x = in.floats(), *const weight = in.floats();
@@ -200,6 +206,7 @@ void defineTraining(Napi::Env env, Napi::Object exports) {
   const auto define = [&](const char* name, auto function) { training.Set(name, Napi::Function::New(env, function, name)); };
   define("create", guard<createTrainer>);
   define("matMul", guard<call<matMul>>);
+  define("add", guard<call<add>>);
   define("rmsNorm", guard<call<rmsNorm>>);
   define("rmsNormGradient", guard<call<rmsNormGradient>>);
   define("rope", guard<call<rope>>);

@@ -56,6 +56,10 @@ void Trainer::multiply(const float* a, const float* b, float* out, int m, int n,
   }
 }
 
+void Trainer::add(const float* a, const float* b, float* out, size_t count) {
+  eachRun(count, [&](size_t at, int size) { table_.addRuns(a + at, b + at, out + at, size); });
+}
+
 void Trainer::norm(const float* x, const float* weight, float epsilon, float* out, int rows, int width) {
   eachRows(rows, width, [&](int first, int end, int) {
     for (int row = first; row < end; ++row) {
@@ -77,7 +81,7 @@ void Trainer::normBack(const float* x, const float* weight, float epsilon, const
     }
   });
   std::copy(parts, parts + width, dWeight);
-  for (int block = 1; block < blocks; ++block) table_.addTo(parts + static_cast<size_t>(block) * width, dWeight, width);
+  for (int block = 1; block < blocks; ++block) table_.addRuns(parts + static_cast<size_t>(block) * width, dWeight, dWeight, width);
 }
 
 const float* Trainer::anglesOf(const double* frequencies, int half, int tokens) {

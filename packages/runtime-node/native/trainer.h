@@ -17,6 +17,7 @@ class Trainer {
 
   // All of these throw std::bad_alloc where they need room of their own.
   void multiply(const float* a, const float* b, float* out, int m, int n, int k, bool aTransposed, bool bTransposed);
+  void add(const float* a, const float* b, float* out, size_t count);
   void norm(const float* x, const float* weight, float epsilon, float* out, int rows, int width);
   void normBack(const float* x, const float* weight, float epsilon, const float* dOut, float* dX, float* dWeight, int rows, int width);
   void turn(const float* x, int headCount, const double* frequencies, int half, int windows, int tokens, bool inverse, float* out);

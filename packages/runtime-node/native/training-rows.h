@@ -42,8 +42,8 @@ static void normRowBack(const float* x, const float* weight, const float* dOut, 
     storeTo(dX, k, width, mul(s, fma(loadTo(x, k, width), slope, mul(loadTo(dOut, k, width), loadTo(weight, k, width)))));
 }
 
-static void addTo(const float* from, float* to, int count) {
-  for (int k = 0; k < count; k += VW) storeTo(to, k, count, add(loadTo(to, k, count), loadTo(from, k, count)));
+static void addRuns(const float* a, const float* b, float* out, int count) {
+  for (int k = 0; k < count; k += VW) storeTo(out, k, count, add(loadTo(a, k, count), loadTo(b, k, count)));
 }
 
 static void turnRow(const float* x, const float* angles, float* out, int headCount, int headSize, bool inverse) {

@@ -9,7 +9,7 @@ namespace duobit::KERNEL_ISA {
 
 static const TrainingTable TRAINING = {
     KERNEL_NAME, PANEL, DENSE_ROWS, packPanel, multiply, attend, attendScratch, attendBack, attendBackScratch,
-    normRow, normRowBack, addTo, turnRow, gate, gateBack, rotate, rotateBack, quantizeRow, quantizeRowBack, nearestGroup,
+    normRow, normRowBack, addRuns, turnRow, gate, gateBack, rotate, rotateBack, quantizeRow, quantizeRowBack, nearestGroup,
     nearestGroupBack, distillRow, distillRowBack, adam, sumOfSquares,
 };
 

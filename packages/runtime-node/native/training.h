@@ -75,7 +75,7 @@ struct TrainingTable {
   void (*normRow)(const float* x, const float* weight, float* out, int width, float epsilon);
   /** dWeight [width] is added to. */
   void (*normRowBack)(const float* x, const float* weight, const float* dOut, float* dX, float* dWeight, int width, float epsilon);
-  void (*addTo)(const float* from, float* to, int count);
+  void (*addRuns)(const float* a, const float* b, float* out, int count);
   /** `angles`: headSize / 2 cosines, then as many sines. */
   void (*turnRow)(const float* x, const float* angles, float* out, int headCount, int headSize, bool inverse);
   void (*gate)(const float* gate, const float* up, float* out, int count);

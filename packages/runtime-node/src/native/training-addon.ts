@@ -19,6 +19,7 @@ export interface TrainingAddon {
     aTransposed: boolean,
     bTransposed: boolean,
   ): void;
+  add(trainer: TrainerHandle, a: Float32Array, b: Float32Array, out: Float32Array): void;
   rmsNorm(
     trainer: TrainerHandle,
     x: Float32Array,

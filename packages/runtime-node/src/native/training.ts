@@ -72,6 +72,11 @@ class NativeKernels implements TrainingKernels {
     inMemory('matMul', () => this.#addon.matMul(this.#trainer, a, b, out, m, n, k, turnA, turnB));
   }
 
+  add(a: Float32Array, b: Float32Array, out: Float32Array): void {
+    new CallChecks('add').lengths(a.length, { a, b, out });
+    inMemory('add', () => this.#addon.add(this.#trainer, a, b, out));
+  }
+
   rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number, out: Float32Array): void {
     const check = new CallChecks('rmsNorm');
     check.numbers({ epsilon });
