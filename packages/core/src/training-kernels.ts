@@ -25,6 +25,9 @@ export interface TrainingKernels {
     transposed: { readonly a: boolean; readonly b: boolean },
   ): void;
 
+  /** out = a + b; `out` may be one of them: residuals, and gradients that come by several ways. */
+  add(a: Float32Array, b: Float32Array, out: Float32Array): void;
+
   /** out = x / sqrt(mean(x^2) + epsilon) * weight, row by row; x [rows, width]. */
   rmsNorm(x: Float32Array, weight: Float32Array, epsilon: number, out: Float32Array): void;
   /** dWeight [width] is summed over rows. */

@@ -1,16 +1,13 @@
 // The face towards JavaScript, Node-API through node-addon-api. Plans, sizes and planes are checked in src/native/*.ts; what
 // remains to fail here is memory and threads.
-#include <napi.h>
-
-#include <system_error>
-
+#include "addon.h"
 #include "cpu.h"
 #include "program.h"
 
 namespace duobit {
 
 /** Goes up with any change of what crosses this border; src/native/addon.ts refuses any other. */
-constexpr int INTERFACE = 5;
+constexpr int INTERFACE = 6;
 
 struct ProgramBox {
   std::unique_ptr<Program> program;
@@ -19,30 +16,7 @@ struct PoolBox {
   std::shared_ptr<Pool> pool;
 };
 
-template <class T>
-static T& unbox(const Napi::CallbackInfo& info, size_t index = 0) {
-  return *info[index].As<Napi::External<T>>().Data();
-}
 static Program& programOf(const Napi::CallbackInfo& info) { return *unbox<ProgramBox>(info).program; }
-static int integerAt(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Int32Value(); }
-
-/** Turns what C++ throws into a JavaScript error with a `code`. */
-template <Napi::Value (*F)(const Napi::CallbackInfo&)>
-static Napi::Value guard(const Napi::CallbackInfo& info) {
-  const auto fail = [&](const char* code, const std::string& message) {
-    Napi::Error error = Napi::Error::New(info.Env(), message);
-    error.Set("code", Napi::String::New(info.Env(), code));
-    return error;
-  };
-  try {
-    return F(info);
-  } catch (const std::bad_alloc&) {
-    throw fail("OUT_OF_MEMORY", "out of memory");
-  } catch (const std::system_error& error) {
-    throw fail("THREADS", error.what());
-  }
-}
-
 /** A Uint8Array's bytes; null for undefined. */
 static const uint8_t* bytesAt(const Napi::CallbackInfo& info, size_t index) {
   return info[index].IsUndefined() ? nullptr : info[index].As<Napi::Uint8Array>().Data();
@@ -177,6 +151,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define("run", guard<run>);
   define("read", guard<read>);
   define("weightBytes", guard<weightBytes>);
+  defineTraining(env, exports);
   return exports;
 }
 

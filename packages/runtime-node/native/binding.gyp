@@ -22,14 +22,14 @@
     {
       'target_name': 'avx2',
       'type': 'static_library',
-      'sources': ['kernels-avx2.cpp'],
+      'sources': ['kernels-avx2.cpp', 'kernels-training-avx2.cpp'],
       'cflags_cc': ['<@(avx2)'],
       'xcode_settings': {'OTHER_CPLUSPLUSFLAGS': ['<@(flags)', '<@(avx2)']},
     },
     {
       'target_name': 'avx512',
       'type': 'static_library',
-      'sources': ['kernels-avx512.cpp'],
+      'sources': ['kernels-avx512.cpp', 'kernels-training-avx512.cpp'],
       'cflags_cc': ['<@(avx512)'],
       'xcode_settings': {'OTHER_CPLUSPLUSFLAGS': ['<@(flags)', '<@(avx512)']},
     },

@@ -68,4 +68,11 @@ const Kernels* findKernels(const std::string& name) {
   return name == "scalar" ? scalarKernels() : nullptr;
 }
 
+const TrainingTable* findTraining(const std::string& name) {
+  if (!findKernels(name)) return nullptr;
+  if (name == "avx512") return avx512Training();
+  if (name == "avx2") return avx2Training();
+  return name == "scalar" ? scalarTraining() : neonTraining();
+}
+
 }  // namespace duobit

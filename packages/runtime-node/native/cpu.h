@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "training.h"
 
 namespace duobit {
 
@@ -11,5 +12,6 @@ namespace duobit {
 const std::vector<std::string>& knownInstructionSets();
 /** Null when this build or this machine lacks it. */
 const Kernels* findKernels(const std::string& name);
+const TrainingTable* findTraining(const std::string& name);
 
 }  // namespace duobit

@@ -2,7 +2,7 @@
 // is rounded to f32, in the format's order; the sums of a stage do not depend on each other, so several stages are taken
 // while their values are in registers, which gives the same bits.
 #pragma once
-#include "kernels-float.h"
+#include "kernels-vector.h"
 
 namespace duobit::KERNEL_ISA {
 

@@ -38,6 +38,9 @@ static inline V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
 static inline V min(V a, V b) { return _mm256_min_ps(a, b); }
 static inline V max(V a, V b) { return _mm256_max_ps(a, b); }
 static inline V abs(V a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+static inline V squareRoot(V a) { return _mm256_sqrt_ps(a); }
+/** x where a < b, else y: where either is NaN, y. */
+static inline V whereLess(V a, V b, V x, V y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
 static inline V nearest(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 template <int H>
 static inline V swapLanes(V a) {

@@ -38,6 +38,9 @@ static inline V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 static inline V min(V a, V b) { return _mm512_min_ps(a, b); }
 static inline V max(V a, V b) { return _mm512_max_ps(a, b); }
 static inline V abs(V a) { return _mm512_abs_ps(a); }
+static inline V squareRoot(V a) { return _mm512_sqrt_ps(a); }
+/** x where a < b, else y: where either is NaN, y. */
+static inline V whereLess(V a, V b, V x, V y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x); }
 static inline V nearest(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 /** Lane i takes lane i ^ H, H a power of two. */
 template <int H>

@@ -50,6 +50,9 @@ static inline V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
 static inline V min(V a, V b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 static inline V max(V a, V b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 static inline V abs(V a) { return vabsq_f32(a); }
+static inline V squareRoot(V a) { return vsqrtq_f32(a); }
+/** x where a < b, else y: where either is NaN, y. */
+static inline V whereLess(V a, V b, V x, V y) { return vbslq_f32(vcltq_f32(a, b), x, y); }
 static inline V nearest(V a) { return vrndnq_f32(a); }
 template <int H>
 static inline V swapLanes(V a) {

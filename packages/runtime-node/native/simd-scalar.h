@@ -69,6 +69,9 @@ static inline V fma(V a, V b, V c) { return each([&](int i) { return a.v[i] * b.
 static inline V min(V a, V b) { return each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
 static inline V max(V a, V b) { return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
 static inline V abs(V a) { return each([&](int i) { return std::fabs(a.v[i]); }); }
+static inline V squareRoot(V a) { return each([&](int i) { return std::sqrt(a.v[i]); }); }
+/** x where a < b, else y: where either is NaN, y. */
+static inline V whereLess(V a, V b, V x, V y) { return each([&](int i) { return a.v[i] < b.v[i] ? x.v[i] : y.v[i]; }); }
 static inline V nearest(V a) { return each([&](int i) { return std::nearbyintf(a.v[i]); }); }
 template <int H>
 static inline V swapLanes(V a) { return each([&](int i) { return a.v[i ^ H]; }); }

@@ -55,7 +55,7 @@ export async function compile({ compiler, flags, processor, folder, files, machi
 
 /** Compiles the addon's C++ without its face towards Node, with native/test/<test>.cpp, into a program; gives its path. */
 export async function compileTest({ compiler, flags, processor, folder, test, link = [] }) {
-  const own = (await listSources()).filter((name) => name.endsWith('.cpp') && name !== 'addon.cpp');
+  const own = (await listSources()).filter((name) => name.endsWith('.cpp') && !name.startsWith('addon'));
   const files = [...own, `test/${test}.cpp`];
   const objects = await compile({ compiler, flags, processor, folder, files });
   const program = join(folder, test);

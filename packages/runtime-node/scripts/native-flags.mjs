@@ -17,11 +17,16 @@ export const FLAGS = [
   '-Wextra',
 ];
 
+const AVX2 = '-mavx2 -mfma -mf16c';
+const AVX512 = `${AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni`;
+
 /** By Node's name of the processor, then by file. */
 const SETS = {
   x64: {
-    'kernels-avx2.cpp': '-mavx2 -mfma -mf16c',
-    'kernels-avx512.cpp': '-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni',
+    'kernels-avx2.cpp': AVX2,
+    'kernels-training-avx2.cpp': AVX2,
+    'kernels-avx512.cpp': AVX512,
+    'kernels-training-avx512.cpp': AVX512,
   },
   arm64: { 'kernels-neon-dotprod.cpp': '-march=armv8.2-a+dotprod' },
 };

@@ -10,3 +10,4 @@ export {
   nativeSupport,
 } from './native/backend.ts';
 export { benchNativeMatvec } from './native/bench.ts';
+export { createTrainingKernels, type TrainingKernelOptions } from './native/training.ts';

@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { TrainingAddon } from './training-addon.ts';
 
 /** Handles of objects that live in C++; freed by the dispose functions, or with the last reference to them. */
 export type PoolHandle = { readonly pool: unique symbol };
@@ -51,6 +52,7 @@ export interface Addon {
   run(program: ProgramHandle, rows: number, position: number, logitRows: number): void;
   read(program: ProgramHandle, slot: number, rows: number): Float32Array<ArrayBuffer>;
   weightBytes(program: ProgramHandle): number;
+  readonly training: TrainingAddon;
 }
 
 export type LoadedAddon =
@@ -58,7 +60,7 @@ export type LoadedAddon =
   | { readonly addon: null; readonly reason: string };
 
 /** Of the border between this file and native/addon.cpp; both go up together. */
-export const INTERFACE = 5;
+export const INTERFACE = 6;
 const FUNCTIONS = [
   'instructionSets',
   'createPool',

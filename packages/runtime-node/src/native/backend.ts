@@ -74,8 +74,7 @@ export async function createNativeBackend(options: NativeBackendOptions = {}): P
     });
   const { addon } = found;
   const { threads = Math.min(8, availableParallelism()), kv = 'f16' } = options;
-  if (!Number.isSafeInteger(threads) || threads < 1 || threads > MOST_THREADS)
-    throw badOption('threads', `threads is ${threads}`, `Give a whole number, 1 to ${MOST_THREADS}`);
+  checkThreads(threads);
   if (!KV_PRECISIONS.includes(kv))
     throw badOption('kv', `kv is "${String(kv)}"`, `Use one of: ${KV_PRECISIONS.join(', ')}`);
   const isa = chooseInstructionSet(addon, options.isa ?? process.env.DUOBIT_ISA);
@@ -97,11 +96,18 @@ export async function createNativeBackend(options: NativeBackendOptions = {}): P
   };
 }
 
+/** @throws DuobitError `BACKEND_OPTION` */
+export function checkThreads(threads: number): void {
+  if (!Number.isSafeInteger(threads) || threads < 1 || threads > MOST_THREADS)
+    throw badOption('threads', `threads is ${threads}`, `Give a whole number, 1 to ${MOST_THREADS}`);
+}
+
 function badOption(where: string, message: string, remedy: string): DuobitError {
   return new DuobitError('BACKEND_OPTION', message, { where, remedy });
 }
 
-function chooseInstructionSet(addon: Addon, wanted: string | undefined): string {
+/** @throws DuobitError `BACKEND_OPTION`, `BACKEND_UNSUPPORTED` */
+export function chooseInstructionSet(addon: Addon, wanted: string | undefined): string {
   const present = addon.instructionSets();
   if (wanted === undefined || wanted === '') return present[0]!;
   if (!INSTRUCTION_SETS.some((name) => name === wanted))
@@ -131,7 +137,7 @@ function outOfMemory(what: string): DuobitError {
 }
 
 /** Runs a call that allocates. @throws DuobitError `BACKEND_OUT_OF_MEMORY` */
-function inMemory<T>(what: string, act: () => T): T {
+export function inMemory<T>(what: string, act: () => T): T {
   try {
     return act();
   } catch (error) {

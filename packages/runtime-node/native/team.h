@@ -1,0 +1,50 @@
+// Threads that share out the units of one piece of work after another, and the memory that each of them works in.
+#pragma once
+#include <type_traits>
+#include <vector>
+
+#include "dealer.h"
+#include "memory.h"
+
+namespace duobit {
+
+class Team {
+ public:
+  /** @throws std::system_error when a thread cannot be started. */
+  explicit Team(int threads) : dealer_(threads), scratch_(threads), pool_(threads) {}
+  int threads() const { return pool_.threads(); }
+
+  /** Gives every thread this many floats at least. What was in them is lost. @throws std::bad_alloc */
+  void reserve(size_t floats);
+  float* scratch(int thread) const { return scratch_[thread].as<float>(); }
+  /** Floats that all threads see, until the next call. @throws std::bad_alloc */
+  float* shared(size_t floats);
+
+  /** Calls act(unit, thread) for the units 0 … count - 1, each once, and returns when all are done. */
+  template <class F>
+  void each(int count, F&& act) {
+    using Act = std::remove_reference_t<F>;
+    job_ = [](void* context, int unit, int thread) { (*static_cast<Act*>(context))(unit, thread); };
+    context_ = const_cast<void*>(static_cast<const void*>(&act));
+    for (first_ = 0; first_ < count; first_ += MOST_UNITS) deal(count - first_ < MOST_UNITS ? count - first_ : MOST_UNITS);
+  }
+
+ private:
+  /** The dealer counts to 2^20. */
+  static constexpr int MOST_UNITS = 1 << 19;
+
+  void deal(int count);
+  void work(const RunTicket& ticket);
+
+  Dealer dealer_;
+  std::vector<Memory> scratch_;
+  Memory shared_;
+  /** Read by a thread only while it holds a unit, which keeps them as they are. */
+  void (*job_)(void*, int, int) = nullptr;
+  void* context_ = nullptr;
+  int first_ = 0;
+  /** Last, so that it ends first: a helper that comes late still asks the dealer. */
+  Pool pool_;
+};
+
+}  // namespace duobit

@@ -1,0 +1,204 @@
+// Cases of the training kernels that round to few values, and of the loss.
+import { createRandom, drawActivations, tolerance } from '@duobit/testkit';
+import { blank, dot, draw, type SlopeCheck, type TrainingCase } from './training-cases.ts';
+import * as reference from './training-reference.ts';
+
+const { gamma, UNIT, EXP_ERROR, UNDERFLOW } = tolerance;
+
+export type RowMaker = (width: number, index: number) => ArrayLike<number>;
+
+export function quantizeCase(
+  name: string,
+  rows: number,
+  width: number,
+  clips_: number[],
+  make?: RowMaker,
+): TrainingCase {
+  const random = createRandom(rows + width);
+  const clips = Float32Array.from(clips_);
+  const x = drawActivations(random, rows * width);
+  for (let row = 0; make && row < rows; row++) x.set(make(width, row), row * width);
+  const dOut = draw(random, x.length);
+  const out: number[] = [];
+  const dX: number[] = [];
+  const dClips = [0, 0];
+  const absolute = [0, 0];
+  /** Of each value what rounding did to it, in steps; Infinity below, -Infinity above the ends. */
+  const moved: number[] = [];
+  for (let at = 0; at < x.length; at += width) {
+    const row = reference.quantizeRow(x.subarray(at, at + width), clips);
+    out.push(...row.decoded);
+    let [low, high, sum] = [0, 0, 0];
+    for (let k = 0; k < width; k++) {
+      const [v, d] = [x[at + k]!, dOut[at + k]!];
+      const broken = Number.isNaN(row.lo);
+      const [below, above] = [v < row.lo, v > row.hi];
+      const flat = row.step === 0;
+      const within = !below && !above;
+      const rest = within && !flat ? row.codes[k]! - (v - row.lo) / row.step : 0;
+      moved.push(
+        below || (flat && !within) ? Number.POSITIVE_INFINITY : above ? Number.NEGATIVE_INFINITY : rest,
+      );
+      dX.push(broken ? Number.NaN : within ? d : 0);
+      if (below || (flat && !within)) low += d;
+      else if (above) high += d;
+      else {
+        high += (d * rest) / 15;
+        low -= (d * rest) / 15;
+      }
+      sum += Math.abs(d);
+      if (broken) low = high = Number.NaN;
+    }
+    dClips[0]! += low * row.least;
+    dClips[1]! += high * row.most;
+    absolute[0]! += sum * Math.abs(row.least);
+    absolute[1]! += sum * Math.abs(row.most);
+  }
+  // With what rounding moved each value by held fast, the derivative of what is left is the gradient straight through.
+  const through = (values: Float64Array, ends: Float64Array) => {
+    let sum = 0;
+    for (let at = 0; at < x.length; at += width) {
+      const { least, most, step } = reference.quantizeRow(x.subarray(at, at + width), clips);
+      const [lo, hi] = [ends[0]! * least, ends[1]! * most];
+      for (let k = at; k < at + width; k++) {
+        const rest = moved[k]!;
+        const y = Number.isFinite(rest)
+          ? values[k]! + (step === 0 ? 0 : (rest * (hi - lo)) / 15)
+          : rest > 0
+            ? lo
+            : hi;
+        sum += y * dOut[k]!;
+      }
+    }
+    return sum;
+  };
+  const finite = dX.every(Number.isFinite);
+  const [at, ends] = [Float64Array.from(x), Float64Array.from(clips)];
+  const slopes: SlopeCheck[] = [
+    { name: 'dX', at, f: (values) => through(values, ends), slopes: dX },
+    { name: 'dClips', at: ends, f: (values) => through(at, values), slopes: dClips },
+  ];
+  return {
+    name: `quantizeActivations ${rows} x ${width}, ${name}`,
+    run: (kernels) => {
+      const results = { out: blank(x.length), dX: blank(x.length), dClips: blank(2) };
+      kernels.quantizeActivations(x, width, clips, results.out);
+      kernels.quantizeActivationsGradient(x, width, clips, dOut, results.dX, results.dClips);
+      return results;
+    },
+    expected: {
+      out: { values: out, bounds: null },
+      dX: { values: dX, bounds: null },
+      // A place is rounded twice and at most 15; what is left of it is a fifteenth of that in the gradient.
+      dClips: {
+        values: dClips,
+        bounds: dClips.map(
+          (value, i) => gamma(width + 16) * absolute[i]! + UNIT * Math.abs(value) + UNDERFLOW,
+        ),
+      },
+    },
+    slopes: finite ? slopes : [],
+  };
+}
+
+export function levelsCase(rows: number, columns: number, groupSize: number, ties: boolean): TrainingCase {
+  const random = createRandom(rows + columns + groupSize);
+  const groups = Math.ceil(columns / groupSize);
+  const whole = (count: number) => Float32Array.from({ length: count }, () => Math.floor(random() * 9) - 4);
+  const [latent, levels] = ties
+    ? [whole(rows * columns), whole(rows * groups * 4)]
+    : [draw(random, rows * columns), draw(random, rows * groups * 4)];
+  const dOut = draw(random, latent.length);
+  const dLevels = new Float64Array(levels.length);
+  const absolute = new Float64Array(levels.length);
+  const choices = Array.from(latent, (x, i) => {
+    const group = 4 * (Math.floor(i / columns) * groups + Math.floor((i % columns) / groupSize));
+    const choice = group + reference.nearestLevel(x, levels.subarray(group, group + 4));
+    dLevels[choice]! += dOut[i]!;
+    absolute[choice]! += Math.abs(dOut[i]!);
+    return choice;
+  });
+  return {
+    name: `nearestLevels ${rows} x ${columns} by ${groupSize}${ties ? ', ties' : ''}`,
+    run: (kernels) => {
+      const results = { out: blank(latent.length), dLevels: blank(levels.length) };
+      kernels.nearestLevels(latent, levels, columns, groupSize, results.out);
+      kernels.nearestLevelsGradient(latent, levels, columns, groupSize, dOut, results.dLevels);
+      return results;
+    },
+    expected: {
+      out: { values: choices.map((choice) => levels[choice]!), bounds: null },
+      dLevels: { values: dLevels, bounds: absolute.map((sum) => gamma(groupSize + 8) * sum) },
+    },
+    slopes: [
+      {
+        name: 'dLevels',
+        at: Float64Array.from(levels),
+        f: (at) => choices.reduce((sum, choice, i) => sum + at[choice]! * dOut[i]!, 0),
+        slopes: dLevels,
+      },
+    ],
+  };
+}
+
+export function distillCase(rows: number, width: number, scale: number): TrainingCase {
+  const random = createRandom(rows + width);
+  const [teacher, student] = [draw(random, rows * width, scale), draw(random, rows * width, scale)];
+  const dLosses = draw(random, rows);
+  const losses = new Float64Array(rows);
+  const dStudent = new Float64Array(student.length);
+  const bounds = { losses: new Float64Array(rows), dStudent: new Float64Array(student.length) };
+  // At most 64 sums in one lane, then across lanes.
+  const roundings = gamma(64 + 16);
+  for (let row = 0; row < rows; row++) {
+    const at = row * width;
+    const [t, s] = [teacher, student].map((x) => x.subarray(at, at + width)) as [Float32Array, Float32Array];
+    const [shareT, shareS] = [reference.softmax(t), reference.softmax(s)];
+    const [mostT, mostS] = [Math.max(...t), Math.max(...s)];
+    const [errorT, errorS] = [t, s].map(
+      (x) => EXP_ERROR + UNIT * (Math.max(...x) - Math.min(...x)) + roundings,
+    ) as [number, number];
+    losses[row] = reference.divergence(t, s);
+    let [differences, distances] = [0, 0];
+    for (let k = 0; k < width; k++) {
+      const [a, b] = [mostT - t[k]!, mostS - s[k]!];
+      differences += shareT[k]! * Math.abs(a - b);
+      distances += shareT[k]! * (a + b);
+      dStudent[at + k] = (shareS[k]! - shareT[k]!) * dLosses[row]!;
+      bounds.dStudent[at + k] =
+        Math.abs(dLosses[row]!) *
+        (shareS[k]! * (2 * errorS + gamma(4)) + shareT[k]! * (2 * errorT + gamma(4)) + 2 ** -100);
+    }
+    bounds.losses[row] =
+      differences * (2 * errorT + roundings) + 2 * UNIT * distances + errorT + errorS + UNIT * losses[row]!;
+  }
+  return {
+    name: `distillationLoss ${rows} x ${width}`,
+    run: (kernels) => {
+      const results = { losses: blank(rows), dStudent: blank(student.length) };
+      kernels.distillationLoss(teacher, student, width, results.losses);
+      kernels.distillationLossGradient(teacher, student, width, dLosses, results.dStudent);
+      return results;
+    },
+    expected: {
+      losses: { values: losses, bounds: bounds.losses },
+      dStudent: { values: dStudent, bounds: bounds.dStudent },
+    },
+    slopes: [
+      {
+        name: 'dStudent',
+        at: Float64Array.from(student),
+        f: (at) => {
+          const values = losses.map((_, row) =>
+            reference.divergence(
+              teacher.subarray(row * width, (row + 1) * width),
+              at.subarray(row * width, (row + 1) * width),
+            ),
+          );
+          return dot(values, dLosses);
+        },
+        slopes: dStudent,
+      },
+    ],
+  };
+}
