@@ -7,6 +7,7 @@ import { DuobitError } from '@duobit/format';
 import type * as TensorFlow from '@tensorflow/tfjs';
 import { composeOperations } from './operations/composed.ts';
 import { fuseOperations } from './operations/fused.ts';
+import { StepMemory } from './operations/memory.ts';
 import type { Operations } from './operations/operations.ts';
 
 /**
@@ -32,6 +33,11 @@ export interface Engine {
   readonly tf: typeof TensorFlow;
   readonly operations: Operations;
   readonly kernels: TrainingKernels | null;
+  /**
+   * Runs a training step, whose large tensors may be kept in the same memory as the last one's: none of them may outlive it but
+   * parameters.
+   */
+  step<T>(run: () => T): T;
   /**
    * Waits until what was started is done, where a device works by itself.
    * @throws DuobitError `ENGINE_FAILED` when the device refused something: its results are wrong then
@@ -106,12 +112,14 @@ function describe(
   kernels: TrainingKernels | null = null,
 ): Engine {
   const composed = composeOperations(tf);
+  const memory = new StepMemory();
   return {
     device,
     name,
     tf,
     kernels,
-    operations: kernels ? fuseOperations(tf, kernels, composed) : composed,
+    operations: kernels ? fuseOperations(tf, kernels, composed, memory) : composed,
+    step: (run) => memory.step(run),
     async sync() {
       const probe = tf.scalar(0);
       await probe.data();

@@ -80,7 +80,7 @@ export function interpret(
         slots.set(operation.out, operations.siluMul(at(operation.gate), at(operation.up)));
         break;
       case 'add':
-        slots.set(operation.out, at(operation.out).add(at(operation.input)));
+        slots.set(operation.out, operations.add(at(operation.out), at(operation.input)));
         break;
       default:
         throw new RangeError(`operation "${operation.op}" cannot be run on tensors`);

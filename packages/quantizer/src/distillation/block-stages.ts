@@ -8,9 +8,9 @@ import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 import { pause } from '../abort.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
-import { blockLoss, channelWeights } from './block-loss.ts';
 import { BlockModel } from './block-model.ts';
 import { BlockParameters, BlockTensors } from './block-parameters.ts';
+import { channelWeights } from './channel-weights.ts';
 import type { BlockStageOptions } from './options.ts';
 import { train } from './train.ts';
 
@@ -37,7 +37,7 @@ export interface BlockStageProgress {
 /** What training did to a block. */
 export interface BlockTraining {
   readonly losses: readonly number[];
-  /** `blockLoss` on held-out windows. */
+  /** The loss on held-out windows. */
   readonly heldOutBefore: number;
   readonly heldOutAfter: number;
   readonly kept: boolean;
@@ -111,7 +111,7 @@ async function trainBlock(
   { student, teacher, targets }: Streams,
   { block, layers: before }: BlockOutcome,
 ): Promise<BlockOutcome> {
-  const { tf } = engine;
+  const { operations } = engine;
   const { steps, batch, clipNorm } = options;
   const heldOut = Math.max(1, Math.round(student.length * options.heldOut));
   const windows = student.length - heldOut;
@@ -137,11 +137,11 @@ async function trainBlock(
     const parameters = new BlockParameters(engine, model, before, moved, options);
     try {
       const lossOf = (chosen: readonly number[]): Scalar => {
-        const x = tf.concat(chosen.map((i) => student[i]!));
-        const y = tf.concat(chosen.map((i) => targets[i]!));
+        const x = operations.joinRows(chosen.map((i) => student[i]!));
+        const y = operations.joinRows(chosen.map((i) => targets[i]!));
         const rows = { windows: chosen.length, tokens: x.shape[0] / chosen.length };
         const { weights, quantizers } = parameters.open();
-        return blockLoss(engine, model.forward(x, rows, weights, quantizers), y, channels);
+        return operations.weightedError(model.forward(x, rows, weights, quantizers), y, channels);
       };
       const rates = parameters.rates(options.rates, RETRY_RATE ** divergences.length);
       const training = await train(
@@ -178,18 +178,14 @@ async function evaluateBlock(
   targets: readonly Tensor2D[],
   channels: Tensor1D,
 ): Promise<number> {
-  const { tf } = engine;
+  const { tf, operations } = engine;
   const tensors = new BlockTensors(engine, model, layers, activations);
   let sum = 0;
   for (const [i, input] of inputs.entries()) {
     const loss = tf.tidy(() => {
       const rows = { windows: 1, tokens: input.shape[0] };
-      return blockLoss(
-        engine,
-        model.forward(input, rows, tensors.weights, tensors.quantizers),
-        targets[i]!,
-        channels,
-      );
+      const output = model.forward(input, rows, tensors.weights, tensors.quantizers);
+      return operations.weightedError(output, targets[i]!, channels);
     });
     sum += (await loss.data())[0]!;
     loss.dispose();

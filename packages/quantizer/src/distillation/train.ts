@@ -53,11 +53,15 @@ export async function train(
   try {
     for (let step = 0; step < steps; step++) {
       const chosen = next();
-      const { value, grads } = tf.variableGrads(() => lossOf(chosen), variables);
       const decay = cosineDecay(step, steps);
-      adam.apply(grads, new Map(variables.map((variable) => [variable, rates.get(variable)! * decay])));
-      tf.dispose(grads);
-      unread.push(value);
+      const now = new Map(variables.map((variable) => [variable, rates.get(variable)! * decay]));
+      const loss = engine.step(() => {
+        const { value, grads } = tf.variableGrads(() => lossOf(chosen), variables);
+        adam.apply(grads, now);
+        tf.dispose(grads);
+        return value;
+      });
+      unread.push(loss);
       if (unread.length < most && step + 1 < steps) continue;
       losses.push(...(await takeLosses(engine, unread)));
       await pause(signal);

@@ -2,7 +2,7 @@
 // data, or has no meaning (rounding), the gradient is written out.
 import type { TrainingRows } from '@duobit/core';
 import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs';
+import type { Scalar, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs';
 import { composeActivations } from './composed-activations.ts';
 import { composeChoice, composeLevels } from './composed-levels.ts';
 import { Constants } from './constants.ts';
@@ -14,6 +14,10 @@ type Tf = typeof TensorFlow;
 export function composeOperations(tf: Tf): Operations {
   const constants = new Constants(tf);
   return {
+    add: (a, b) => tf.add(a, b),
+    joinRows: (parts) => tf.concat([...parts]),
+    weightedError: (output, target, weights) =>
+      tf.mean(tf.mul(tf.square(tf.sub(output, target)), weights)) as Scalar,
     linear: (x, weight) => tf.matMul(x, weight, false, true) as Tensor2D,
     rmsNorm: composeNorm(tf),
     rope: (x, headCount, frequencies, rows) => rope(tf, constants, x, headCount, frequencies, rows),

@@ -2,8 +2,9 @@
 // tape stays, the time goes into a few large calls.
 import type { TrainingKernels } from '@duobit/core';
 import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 import { differentiable } from './differentiable.ts';
+import type { StepMemory } from './memory.ts';
 import type { Operations } from './operations.ts';
 
 /** @param composed serves what has no kernel: the knee */
@@ -11,17 +12,18 @@ export function fuseOperations(
   tf: typeof TensorFlow,
   kernels: TrainingKernels,
   composed: Operations,
+  memory: StepMemory,
 ): Operations {
   const read = (tensor: Tensor): Float32Array => tensor.dataSync() as Float32Array;
   /** A tensor of the shape of another, filled by `write`. */
   const fill = <T extends Tensor>(like: T, write: (out: Float32Array) => void): T => {
-    const values = new Float32Array(like.size);
+    const values = memory.take(like.size);
     write(values);
     return tf.tensor(values, like.shape) as T;
   };
   /** As many as there are examples of their shapes. */
   const fillAll = (like: readonly Tensor[], write: (...outs: Float32Array[]) => void): Tensor[] => {
-    const values = like.map((tensor) => new Float32Array(tensor.size));
+    const values = like.map((tensor) => memory.take(tensor.size));
     write(...values);
     return values.map((each, i) => tf.tensor(each, like[i]!.shape));
   };
@@ -29,7 +31,7 @@ export function fuseOperations(
   const linear = differentiable(tf, (x: Tensor2D, weight: Tensor2D) => {
     const [m, k] = x.shape;
     const n = weight.shape[0];
-    const out = new Float32Array(m * n);
+    const out = memory.take(m * n);
     kernels.matMul(read(x), read(weight), out, { m, n, k }, { a: false, b: true });
     return {
       value: tf.tensor2d(out, [m, n]),
@@ -42,6 +44,13 @@ export function fuseOperations(
       ],
     };
   });
+
+  const add = differentiable(tf, (a: Tensor2D, b: Tensor2D) => ({
+    value: fill(a, (out) => kernels.add(read(a), read(b), out)),
+    saved: [],
+    // Each its own: TensorFlow.js disposes of gradients as it adds to them.
+    gradient: (g: Tensor2D) => [tf.clone(g), tf.clone(g)],
+  }));
 
   const siluMul = differentiable(tf, (gate: Tensor2D, up: Tensor2D) => ({
     value: fill(gate, (out) => kernels.siluMul(read(gate), read(up), out)),
@@ -72,6 +81,28 @@ export function fuseOperations(
   });
 
   return {
+    add,
+    joinRows: (parts) => {
+      const [, width] = parts[0]!.shape;
+      const out = memory.take(parts.reduce((sum, part) => sum + part.size, 0));
+      let at = 0;
+      for (const part of parts) {
+        out.set(read(part), at);
+        at += part.size;
+      }
+      return tf.tensor2d(out, [out.length / width, width]);
+    },
+    weightedError: (output, target, weights) =>
+      differentiable(tf, (output: Tensor2D) => ({
+        value: tf.scalar(weightedError(read(output), read(target), read(weights))),
+        // What is no input lives no longer than the run, too, unless it is saved.
+        saved: [output, target, weights],
+        gradient: (g: Scalar, output: Tensor2D, target: Tensor2D, weights: Tensor1D) => [
+          fill(output, (dOut) =>
+            weightedErrorGradient(read(output), read(target), read(weights), read(g)[0]!, dOut),
+          ),
+        ],
+      }))(output),
     linear,
     siluMul,
     rotate,
@@ -126,7 +157,7 @@ export function fuseOperations(
         ),
         saved: [latent, levels],
         gradient: (g: Tensor2D, latent: Tensor2D, levels: Tensor2D) => [
-          g,
+          tf.clone(g),
           fill(levels, (dLevels) =>
             kernels.nearestLevelsGradient(read(latent), read(levels), columns, groupSize, read(g), dLevels),
           ),
@@ -137,7 +168,7 @@ export function fuseOperations(
       const chosen = codes.dataSync() as Int32Array;
       const place = levelPlaces(codes.shape, groupSize);
       return differentiable(tf, (levels: Tensor2D) => ({
-        value: tf.tensor2d(pick(chosen, read(levels), place), codes.shape),
+        value: fill(codes, (out) => pick(chosen, read(levels), place, out)),
         saved: [],
         gradient: (g: Tensor2D) => [fill(levels, (dLevels) => gather(chosen, read(g), place, dLevels))],
       }))(levels);
@@ -149,8 +180,8 @@ export function fuseOperations(
         kernels.distillationLoss(read(teacher), read(student), width, losses);
         return {
           value: tf.tensor1d(losses),
-          saved: [student],
-          gradient: (g: Tensor1D, student: Tensor2D) => [
+          saved: [student, teacher],
+          gradient: (g: Tensor1D, student: Tensor2D, teacher: Tensor2D) => [
             fill(student, (dStudent) =>
               kernels.distillationLossGradient(read(teacher), read(student), width, read(g), dStudent),
             ),
@@ -177,15 +208,14 @@ function pick(
   codes: Int32Array,
   levels: Float32Array,
   { rows, columns, groupSize, groups }: LevelPlaces,
-): Float32Array {
-  const out = new Float32Array(codes.length);
+  out: Float32Array,
+): void {
   for (let row = 0; row < rows; row++)
     for (let group = 0; group < groups; group++) {
       const first = (row * groups + group) * 4;
       const end = row * columns + Math.min(columns, (group + 1) * groupSize);
       for (let i = row * columns + group * groupSize; i < end; i++) out[i] = levels[first + codes[i]!]!;
     }
-  return out;
 }
 
 /** The transpose of `pick`: sums over the weights at each level. */
@@ -195,10 +225,32 @@ function gather(
   { rows, columns, groupSize, groups }: LevelPlaces,
   sums: Float32Array,
 ): void {
+  sums.fill(0);
   for (let row = 0; row < rows; row++)
     for (let group = 0; group < groups; group++) {
       const first = (row * groups + group) * 4;
       const end = row * columns + Math.min(columns, (group + 1) * groupSize);
       for (let i = row * columns + group * groupSize; i < end; i++) sums[first + codes[i]!]! += gradient[i]!;
     }
+}
+
+function weightedError(output: Float32Array, target: Float32Array, weights: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < output.length; )
+    for (let column = 0; column < weights.length; column++, i++)
+      sum += weights[column]! * (output[i]! - target[i]!) ** 2;
+  return sum / output.length;
+}
+
+function weightedErrorGradient(
+  output: Float32Array,
+  target: Float32Array,
+  weights: Float32Array,
+  g: number,
+  out: Float32Array,
+): void {
+  const scale = (2 * g) / output.length;
+  for (let i = 0; i < output.length; )
+    for (let column = 0; column < weights.length; column++, i++)
+      out[i] = scale * weights[column]! * (output[i]! - target[i]!);
 }

@@ -1,7 +1,7 @@
 // The differentiable operations that plans and distillation are made of. Two sets exist: composed of TensorFlow.js operations
 // for any of its backends, and on hand-written kernels where values lie in the memory of the process.
 import type { HeadLayout, TrainingRows } from '@duobit/core';
-import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 
 /** What an input's quantizer does beyond its clips; docs/format.md, "Activations". */
 export interface Knee {
@@ -19,6 +19,12 @@ export interface AttentionShape {
 }
 
 export interface Operations {
+  /** Sum of equal shapes. */
+  add(a: Tensor2D, b: Tensor2D): Tensor2D;
+  /** Matrices one below the other; no gradient. */
+  joinRows(parts: readonly Tensor2D[]): Tensor2D;
+  /** mean over rows and columns of weight[column] * (output - target)^2; no gradient goes to the target or the weights. */
+  weightedError(output: Tensor2D, target: Tensor2D, weights: Tensor1D): Scalar;
   /** x W^T; x [rows, K], w [N, K] */
   linear(x: Tensor2D, weight: Tensor2D): Tensor2D;
   /** x / sqrt(mean(x^2) + epsilon) * weight (Zhang & Sennrich 2019) */

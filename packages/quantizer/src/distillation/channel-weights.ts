@@ -1,7 +1,7 @@
-// What a block's training makes small: the error of its output, channel by channel against what the block adds there. A plain mean
-// square would be ruled by a few channels with huge values, and hardly move.
+// What counts in a block's training: the error of each channel of its output against what the block adds there. A plain mean square
+// would be ruled by a few channels with huge values, and hardly move.
 import type { Engine } from '@duobit/tfjs';
-import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 
 /** Channels that a block hardly changes count as if they varied by this part of the mean. */
 const LEAST_VARIANCE = 1e-3;
@@ -30,10 +30,4 @@ export function channelWeights(
     const floor = tf.add(tf.mul(tf.mean(variance), LEAST_VARIANCE), 1e-30);
     return tf.div(1, tf.add(variance, floor)) as Tensor1D;
   });
-}
-
-/** mean over rows and channels of weight * (output - target)^2; 1 is as bad as leaving the block out, about. */
-export function blockLoss(engine: Engine, output: Tensor2D, target: Tensor2D, weights: Tensor1D): Scalar {
-  const { tf } = engine;
-  return tf.mean(tf.mul(tf.square(tf.sub(output, target)), weights)) as Scalar;
 }
