@@ -15,6 +15,14 @@ export class BlockParameters {
   /** By the slot of the input. */
   readonly #quantizers = new Map<string, QuantizerParameters>();
 
+  /** For all blocks at once, with the quantizers as they are; latent weights begin at their levels, where nothing flips yet. */
+  static whole(engine: Engine, model: BlockModel, before: BlockLayers, latent: boolean): BlockParameters {
+    const levels = new Map([...before].map(([name, { result }]) => [name, result.approximation]));
+    const knee = [...before.values()].find(({ activation }) => activation.knee)?.activation.knee?.code;
+    const activations = { activations: 'a4', knee: knee ?? null } as const;
+    return new BlockParameters(engine, model, before, latent ? levels : null, activations);
+  }
+
   /** @param originals weights of the checkpoint, which latent weights begin near; null fixes the bits */
   constructor(
     engine: Engine,
@@ -45,9 +53,8 @@ export class BlockParameters {
       if (variable && rate > 0) all.set(variable, rate * scale);
     };
     for (const layer of this.#layers.values()) {
-      const unit = typicalLevel(layer);
-      add(layer.levels, rates.levels * unit);
-      add(layer.latent, rates.latent * unit);
+      add(layer.levels, rates.levels * layer.unit);
+      add(layer.latent, rates.latent * layer.unit);
     }
     for (const { clips, slope } of this.#quantizers.values()) {
       add(clips, rates.clips);
@@ -87,14 +94,6 @@ export class BlockParameters {
   dispose(): void {
     for (const held of [...this.#layers.values(), ...this.#quantizers.values()]) held.dispose();
   }
-}
-
-/** So that one rate fits layers of any scale. */
-function typicalLevel(layer: LayerParameters): number {
-  const values = layer.levels.dataSync();
-  let sum = 0;
-  for (const value of values) sum += Math.abs(value);
-  return sum / values.length;
 }
 
 /** A block as it is stored, as tensors that are kept until `dispose`. */

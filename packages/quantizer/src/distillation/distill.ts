@@ -5,10 +5,12 @@ import { hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
 import { type BlockOutcome, type BlockStageProgress, runBlockStage } from './block-stages.ts';
+import { trainEndToEnd } from './end-to-end.ts';
 import {
   ACTIVATION_DEFAULTS,
   type BlockStageOptions,
   type DistillationOptions,
+  END_TO_END_DEFAULTS,
   WEIGHT_DEFAULTS,
 } from './options.ts';
 
@@ -58,6 +60,38 @@ export async function distill(options: DistillationOptions, run: DistillationRun
     });
     for await (const outcome of blocks) run.onBlock?.(stage, outcome);
     load = async (block) => (await store.load(block, (name) => checkpoint.tensorInfo(name)))!;
+  }
+  if (options.endToEnd) {
+    const stageOptions = { ...END_TO_END_DEFAULTS, seed, ...options.endToEnd };
+    identity = JSON.stringify({
+      identity,
+      stage: 4,
+      options: stageOptions,
+      tokensSha256,
+      engine: engine.name,
+    });
+    const store = await run.openStore(identity);
+    stores.push(store);
+    const { blockCount } = checkpoint.architecture;
+    const kept = (block: number) => store.load(block, (name) => checkpoint.tensorInfo(name));
+    // The last block is saved last: when it is there, all are.
+    if ((await kept(blockCount - 1)) === null) {
+      const before: BlockLayers[] = [];
+      for (let block = 0; block < blockCount; block++) before.push(await load(block));
+      const { windows: streams } = await embedWindows(checkpoint, backend, windows, signal);
+      const { blocks, ...training } = await trainEndToEnd(stageOptions, {
+        engine,
+        checkpoint,
+        streams,
+        before,
+        signal,
+        onStep: (step, loss) =>
+          run.onProgress?.(4, { block: 0, blocks: 1, step, steps: stageOptions.steps, loss }),
+      });
+      for (const [block, layers] of blocks.entries()) await store.save(block, layers);
+      run.onBlock?.(4, { block: 0, layers: blocks[0]!, training });
+    }
+    load = async (block) => (await kept(block))!;
   }
   return { load, stores };
 }

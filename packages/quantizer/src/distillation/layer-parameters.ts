@@ -20,6 +20,8 @@ export class LayerParameters {
   readonly shape: LayerShape;
   /** [N, groups * 4] ascending at first; without offsets [N, groups * 2], the distances from zero of inner and outer levels. */
   readonly levels: Variable;
+  /** Mean distance of the levels from zero at first: the unit of rates, so that one rate fits layers of any scale. */
+  readonly unit: number;
   /** [N, K]; null where codes are fixed. */
   readonly latent: Variable | null;
   readonly #engine: Engine;
@@ -44,6 +46,7 @@ export class LayerParameters {
     this.shape = shape;
     const { levels, codes } = readLevels(result.packed!, [rows, columns]);
     const kept = offsets ? levels : outerLevels(levels);
+    this.unit = kept.reduce((sum, level) => sum + Math.abs(level), 0) / kept.length;
     this.levels = tf.variable(tf.tensor2d(kept, [rows, groups * (offsets ? 4 : 2)]));
     if (weights) {
       const latent = result.approximation.map((level, i) => level + start * (weights[i]! - level));

@@ -27,6 +27,9 @@ export interface BlockStageOptions {
   readonly seed: number;
 }
 
+/** Of stage 4. Rates as in `Rates`; latent weights begin at their levels. */
+export type EndToEndOptions = Omit<BlockStageOptions, 'activations' | 'knee'>;
+
 export interface DistillationOptions {
   /** Opened with `openEngine`; stays the caller's. */
   readonly engine: Engine;
@@ -37,6 +40,8 @@ export interface DistillationOptions {
   readonly weights?: Partial<BlockStageOptions> | null;
   /** Stage 3; null leaves it out. */
   readonly activations?: Partial<BlockStageOptions> | null;
+  /** Stage 4; null leaves it out. */
+  readonly endToEnd?: Partial<EndToEndOptions> | null;
 }
 
 const BLOCK_DEFAULTS = { steps: 400, batch: 4, heldOut: 1 / 16, clipNorm: 1, knee: null, seed: 0 } as const;
@@ -54,4 +59,14 @@ export const ACTIVATION_DEFAULTS: BlockStageOptions = {
   activations: 'a4',
   steps: 150,
   rates: { latent: 0, levels: 0.04, clips: 0.005, knee: 0 },
+};
+
+/** Stage 4. */
+export const END_TO_END_DEFAULTS: EndToEndOptions = {
+  steps: 300,
+  batch: 4,
+  heldOut: 1 / 16,
+  clipNorm: 1,
+  seed: 0,
+  rates: { latent: 0.01, levels: 0.01, clips: 0.005, knee: 0 },
 };

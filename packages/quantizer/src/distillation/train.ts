@@ -41,7 +41,7 @@ export async function train(
   {
     signal,
     onStep,
-  }: { signal?: AbortSignal | undefined; onStep?: (step: number, loss: number) => void } = {},
+  }: { signal?: AbortSignal | undefined; onStep?: ((step: number, loss: number) => void) | undefined } = {},
 ): Promise<Training> {
   const { tf, kernels } = engine;
   const adam = new Adam(tf, kernels, { clipNorm });

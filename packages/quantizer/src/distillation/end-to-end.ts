@@ -1,0 +1,208 @@
+// Stage 4: the whole model at once, with 4-bit inputs, trained towards the distribution of the unquantized model over the next
+// token. Beyond the paper; what brings small models back, since blocks alone do not know which of their errors matter.
+import { buildPlan, LLAMA, SLOTS } from '@duobit/core';
+import { type Engine, interpret } from '@duobit/tfjs';
+import type { Scalar, Tensor1D, Tensor2D, Variable } from '@tensorflow/tfjs';
+import { pause } from '../abort.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { BlockLayers } from '../stages/block-store.ts';
+import { BlockModel, type Rows } from './block-model.ts';
+import { BlockParameters, BlockTensors } from './block-parameters.ts';
+import type { EndToEndOptions } from './options.ts';
+import { train } from './train.ts';
+
+export interface EndToEndRun {
+  readonly engine: Engine;
+  readonly checkpoint: Checkpoint;
+  /** Residual streams before the first block, one a window [tokens, hiddenSize]. */
+  readonly streams: readonly Float32Array[];
+  /** All blocks as the stage before left them. */
+  readonly before: readonly BlockLayers[];
+  readonly signal?: AbortSignal | undefined;
+  readonly onStep?: ((step: number, loss: number) => void) | undefined;
+}
+
+export interface EndToEndOutcome {
+  readonly blocks: readonly BlockLayers[];
+  /** KL a token in nats, of every step. */
+  readonly losses: readonly number[];
+  /** On held-out windows. */
+  readonly heldOutBefore: number;
+  readonly heldOutAfter: number;
+  readonly kept: boolean;
+  readonly divergences: readonly string[];
+}
+
+const RETRIES = 3;
+const RETRY_RATE = 0.3;
+
+/** @throws DuobitError `ABORTED`, `ENGINE_FAILED`, and those of the checkpoint */
+export async function trainEndToEnd(options: EndToEndOptions, run: EndToEndRun): Promise<EndToEndOutcome> {
+  const { engine, checkpoint, before, signal } = run;
+  const model = await WholeModel.open(engine, checkpoint);
+  const { hiddenSize } = checkpoint.architecture;
+  const streams = run.streams.map((values) =>
+    engine.tf.tensor2d(values, [values.length / hiddenSize, hiddenSize]),
+  );
+  try {
+    const heldOut = Math.max(1, Math.round(streams.length * options.heldOut));
+    const windows = streams.length - heldOut;
+    const evaluate = (blocks: readonly BlockLayers[]): Promise<number> =>
+      model.evaluate(blocks, streams.slice(windows), signal);
+    const heldOutBefore = await evaluate(before);
+    const losses: number[] = [];
+    const divergences: string[] = [];
+    while (divergences.length <= RETRIES) {
+      const parameters = before.map((layers, block) =>
+        BlockParameters.whole(engine, model.blocks[block]!, layers, options.rates.latent > 0),
+      );
+      try {
+        const scale = RETRY_RATE ** divergences.length;
+        const rates = new Map<Variable, number>();
+        for (const block of parameters)
+          for (const [variable, rate] of block.rates(options.rates, scale)) rates.set(variable, rate);
+        const training = await train(
+          engine,
+          rates,
+          (chosen) =>
+            model.loss(
+              parameters,
+              chosen.map((i) => streams[i]!),
+            ),
+          { ...options, windows },
+          { signal, onStep: run.onStep },
+        );
+        losses.push(...training.losses);
+        if (training.diverged !== null) {
+          divergences.push(training.diverged);
+          continue;
+        }
+        const after: BlockLayers[] = [];
+        for (const block of parameters) after.push(await block.harden());
+        const heldOutAfter = await evaluate(after);
+        const kept = heldOutAfter < heldOutBefore;
+        return { blocks: kept ? after : before, losses, heldOutBefore, heldOutAfter, kept, divergences };
+      } finally {
+        for (const block of parameters) block.dispose();
+      }
+    }
+    return { blocks: before, losses, heldOutBefore, heldOutAfter: Number.NaN, kept: false, divergences };
+  } finally {
+    engine.tf.dispose(streams);
+    model.dispose();
+  }
+}
+
+/** Teacher and student share blocks' plans, norms and head. */
+class WholeModel {
+  readonly blocks: readonly BlockModel[];
+  readonly #engine: Engine;
+  readonly #checkpoint: Checkpoint;
+  readonly #teacher: ReadonlyMap<string, Tensor2D>;
+  readonly #norm: Tensor1D;
+  readonly #head: Tensor2D;
+
+  static async open(engine: Engine, checkpoint: Checkpoint): Promise<WholeModel> {
+    const { blockCount, tiedHead } = checkpoint.architecture;
+    const read = async (name: string): Promise<Tensor2D> =>
+      engine.tf.tensor2d(
+        await checkpoint.readF32(name),
+        checkpoint.tensorInfo(name).shape as [number, number],
+      );
+    const blocks: BlockModel[] = [];
+    const teacher = new Map<string, Tensor2D>();
+    for (let block = 0; block < blockCount; block++) {
+      const model = await BlockModel.open(engine, checkpoint, block);
+      blocks.push(model);
+      for (const name of model.linear) teacher.set(name, await read(name));
+    }
+    const norm = engine.tf.tensor1d(await checkpoint.readF32(LLAMA.finalNorm));
+    const head = await read(tiedHead ? LLAMA.embedding : LLAMA.head);
+    return new WholeModel(engine, checkpoint, blocks, teacher, norm, head);
+  }
+
+  private constructor(
+    engine: Engine,
+    checkpoint: Checkpoint,
+    blocks: readonly BlockModel[],
+    teacher: ReadonlyMap<string, Tensor2D>,
+    norm: Tensor1D,
+    head: Tensor2D,
+  ) {
+    this.#engine = engine;
+    this.#checkpoint = checkpoint;
+    this.blocks = blocks;
+    this.#teacher = teacher;
+    this.#norm = norm;
+    this.#head = head;
+  }
+
+  /** Mean KL a token of windows, differentiable in the parameters. */
+  loss(parameters: readonly BlockParameters[], windows: readonly Tensor2D[]): Scalar {
+    const { tf, operations } = this.#engine;
+    const residual = operations.joinRows(windows);
+    const rows = { windows: windows.length, tokens: residual.shape[0] / windows.length };
+    const target = this.#teach(residual, rows);
+    let stream = residual;
+    for (const [block, model] of this.blocks.entries()) {
+      const { weights, quantizers } = parameters[block]!.open();
+      stream = model.forward(stream, rows, weights, quantizers);
+    }
+    return tf.mean(operations.distillationLoss(target, this.#logits(stream, rows)));
+  }
+
+  async evaluate(
+    blocks: readonly BlockLayers[],
+    windows: readonly Tensor2D[],
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const { tf, operations } = this.#engine;
+    const tensors = blocks.map((layers, i) => new BlockTensors(this.#engine, this.blocks[i]!, layers, 'a4'));
+    let sum = 0;
+    try {
+      for (const window of windows) {
+        await pause(signal);
+        const loss = tf.tidy(() => {
+          const rows = { windows: 1, tokens: window.shape[0] };
+          let stream = window;
+          for (const [block, model] of this.blocks.entries()) {
+            const { weights, quantizers } = tensors[block]!;
+            stream = model.forward(stream, rows, weights, quantizers);
+          }
+          const target = this.#teach(window, rows);
+          return tf.mean(operations.distillationLoss(target, this.#logits(stream, rows)));
+        });
+        sum += (await loss.data())[0]!;
+        loss.dispose();
+      }
+      await this.#engine.sync();
+      return sum / windows.length;
+    } finally {
+      for (const block of tensors) block.dispose();
+    }
+  }
+
+  dispose(): void {
+    for (const block of this.blocks) block.dispose();
+    this.#engine.tf.dispose([...this.#teacher.values(), this.#norm, this.#head]);
+  }
+
+  #teach(residual: Tensor2D, rows: Rows): Tensor2D {
+    return this.#engine.tf.tidy(() => {
+      const weights = (name: string): Tensor2D => this.#teacher.get(name)!;
+      let stream = residual;
+      for (const model of this.blocks) stream = model.forward(stream, rows, weights, null);
+      return this.#logits(stream, rows);
+    });
+  }
+
+  #logits(stream: Tensor2D, rows: Rows): Tensor2D {
+    const plan = buildPlan(this.#checkpoint, { section: 'head' });
+    const slots = new Map([[SLOTS.residual as string, stream]]);
+    interpret(this.#engine.operations, plan, slots, rows, {
+      weight: (name) => (name === LLAMA.finalNorm ? this.#norm : this.#head),
+      quantizer: () => null,
+    });
+    return slots.get(SLOTS.logits)!;
+  }
+}
