@@ -5,10 +5,13 @@ import { type Engine, interpret, type TensorQuantizer } from '@duobit/tfjs';
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { PLAIN_QUANTIZER } from '../stages/clip-search.ts';
+import type { Batch } from './batches.ts';
 
-export interface Rows {
-  readonly windows: number;
-  readonly tokens: number;
+/** What a block computes with. */
+export interface BlockValues {
+  readonly weights: (name: string) => Tensor2D;
+  /** Of each input by its slot; null leaves inputs unquantized. */
+  readonly quantizers: ((slot: string) => TensorQuantizer) | null;
 }
 
 export class BlockModel {
@@ -56,27 +59,18 @@ export class BlockModel {
     return this.#checkpoint.tensorInfo(weight).inputRotation === undefined ? slot : rotatedSlot(slot);
   }
 
-  /**
-   * Every slot's last value, as tensors of the caller's scope: 'residual' is what leaves the block.
-   * @param quantizers of each input by its slot; null leaves inputs unquantized
-   */
-  run(
-    residual: Tensor2D,
-    rows: Rows,
-    weights: (name: string) => Tensor2D,
-    quantizers: ((slot: string) => TensorQuantizer) | null,
-  ): Map<string, Tensor2D> {
-    const slots = new Map([[SLOTS.residual as string, residual]]);
-    interpret(this.#engine.operations, this.#plans[quantizers ? 'a4' : 'f16'], slots, rows, {
-      weight: (name): Tensor => this.#norms.get(name) ?? weights(name),
-      quantizer: ({ input }) => quantizers!(input),
+  /** What leaves the block, differentiable in all that goes in. */
+  forward({ values, windows }: Batch, { weights, quantizers }: BlockValues): Tensor2D {
+    const { tf, operations } = this.#engine;
+    const rows = { windows, tokens: values.shape[0] / windows };
+    return tf.tidy(() => {
+      const slots = new Map([[SLOTS.residual as string, values]]);
+      interpret(operations, this.#plans[quantizers ? 'a4' : 'f16'], slots, rows, {
+        weight: (name): Tensor => this.#norms.get(name) ?? weights(name),
+        quantizer: ({ input }) => quantizers!(input),
+      });
+      return slots.get(SLOTS.residual)!;
     });
-    return slots;
-  }
-
-  /** What leaves the block. */
-  forward(...parameters: Parameters<BlockModel['run']>): Tensor2D {
-    return this.#engine.tf.tidy(() => this.run(...parameters).get(SLOTS.residual)!);
   }
 
   dispose(): void {

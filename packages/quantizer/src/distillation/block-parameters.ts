@@ -3,7 +3,7 @@ import type { ActivationQuantizer } from '@duobit/format';
 import type { Engine, TensorQuantizer } from '@duobit/tfjs';
 import type { Tensor2D, Variable } from '@tensorflow/tfjs';
 import type { BlockLayers, QuantizedLayer } from '../stages/block-store.ts';
-import type { BlockModel } from './block-model.ts';
+import type { BlockModel, BlockValues } from './block-model.ts';
 import { LayerParameters } from './layer-parameters.ts';
 import type { BlockStageOptions, Rates } from './options.ts';
 import { QuantizerParameters, quantizerTensors } from './quantizer-parameters.ts';
@@ -19,8 +19,8 @@ export class BlockParameters {
   static whole(engine: Engine, model: BlockModel, before: BlockLayers, latent: boolean): BlockParameters {
     const levels = new Map([...before].map(([name, { result }]) => [name, result.approximation]));
     const knee = [...before.values()].find(({ activation }) => activation.knee)?.activation.knee?.code;
-    const activations = { activations: 'a4', knee: knee ?? null } as const;
-    return new BlockParameters(engine, model, before, latent ? levels : null, activations);
+    const options = { activations: 'a4', knee: knee ?? null, latentStart: 0 } as const;
+    return new BlockParameters(engine, model, before, latent ? levels : null, options);
   }
 
   /** @param originals weights of the checkpoint, which latent weights begin near; null fixes the bits */
@@ -29,7 +29,7 @@ export class BlockParameters {
     model: BlockModel,
     before: BlockLayers,
     originals: ReadonlyMap<string, Float32Array> | null,
-    { activations, knee }: Pick<BlockStageOptions, 'activations' | 'knee'>,
+    { activations, knee, latentStart }: Pick<BlockStageOptions, 'activations' | 'knee' | 'latentStart'>,
   ) {
     this.#model = model;
     this.#before = before;
@@ -39,7 +39,10 @@ export class BlockParameters {
       if (encoding.kind !== 'w11') throw new RangeError(`${encoding.kind} layers cannot be trained`);
       const [rows, columns] = model.shapeOf(name);
       const shape = { name, rows, columns, groupSize: encoding.groupSize, offsets: encoding.offsets };
-      this.#layers.set(name, new LayerParameters(engine, shape, result, originals?.get(name) ?? null));
+      this.#layers.set(
+        name,
+        new LayerParameters(engine, shape, result, originals?.get(name) ?? null, latentStart),
+      );
       const slot = model.inputOf(name);
       if (activations === 'a4' && !this.#quantizers.has(slot))
         this.#quantizers.set(slot, new QuantizerParameters(engine, activation, knee));
@@ -64,10 +67,7 @@ export class BlockParameters {
   }
 
   /** Matrices of all layers and tensors of all quantizers, differentiable, for one run of the block. */
-  open(): {
-    weights: (name: string) => Tensor2D;
-    quantizers: ((slot: string) => TensorQuantizer) | null;
-  } {
+  open(): BlockValues {
     const matrices = new Map([...this.#layers].map(([name, layer]) => [name, layer.weights()]));
     return {
       weights: (name) => matrices.get(name)!,
@@ -97,7 +97,7 @@ export class BlockParameters {
 }
 
 /** A block as it is stored, as tensors that are kept until `dispose`. */
-export class BlockTensors {
+export class BlockTensors implements BlockValues {
   readonly #engine: Engine;
   readonly #matrices = new Map<string, Tensor2D>();
   readonly #quantizers = new Map<string, TensorQuantizer>();

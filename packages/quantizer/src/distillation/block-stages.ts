@@ -5,9 +5,9 @@
 // with 4-bit inputs. A block that does not come out better on windows it was not trained on stays as it was.
 import type { Engine } from '@duobit/tfjs';
 import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
-import { pause } from '../abort.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
+import { advance, type Batch, disposeBatches, planBatches, uploadBatches } from './batches.ts';
 import { BlockModel } from './block-model.ts';
 import { BlockParameters, BlockTensors } from './block-parameters.ts';
 import { channelWeights } from './channel-weights.ts';
@@ -62,12 +62,10 @@ export async function* runBlockStage(
   run: BlockStageRun,
 ): AsyncGenerator<BlockOutcome> {
   const { engine, checkpoint, store, signal } = run;
-  const { tf } = engine;
   const { hiddenSize, blockCount } = checkpoint.architecture;
-  const upload = (values: Float32Array): Tensor2D =>
-    tf.tensor2d(values, [values.length / hiddenSize, hiddenSize]);
-  let student = run.streams.map(upload);
-  let teacher = run.streams.map(upload);
+  const plan = planBatches(run.streams.length, options.batch, options.heldOut, options.seed);
+  let student = uploadBatches(engine, plan, run.streams, hiddenSize);
+  let teacher = uploadBatches(engine, plan, run.streams, hiddenSize);
   try {
     for (let block = 0; block < blockCount; block++) {
       const model = await BlockModel.open(engine, checkpoint, block);
@@ -78,10 +76,10 @@ export async function* runBlockStage(
         let outcome: BlockOutcome = { block, layers: kept ?? (await run.before(block)), training: null };
         if (!kept) {
           const streams = { student, teacher, targets };
-          outcome = await trainBlock(options, run, model, originals, streams, outcome);
+          outcome = await trainBlock(options, run, model, originals, plan.trained, streams, outcome);
           await store.save(block, outcome.layers);
         }
-        tf.dispose(teacher);
+        disposeBatches(engine, teacher);
         teacher = targets;
         const tensors = new BlockTensors(engine, model, outcome.layers, options.activations);
         student = await advance(model, tensors, student, signal, true);
@@ -92,15 +90,15 @@ export async function* runBlockStage(
       }
     }
   } finally {
-    tf.dispose([...student, ...teacher]);
+    disposeBatches(engine, student, teacher);
   }
 }
 
 interface Streams {
-  readonly student: readonly Tensor2D[];
-  readonly teacher: readonly Tensor2D[];
+  readonly student: readonly Batch[];
+  readonly teacher: readonly Batch[];
   /** What the teacher's block gives. */
-  readonly targets: readonly Tensor2D[];
+  readonly targets: readonly Batch[];
 }
 
 async function trainBlock(
@@ -108,13 +106,12 @@ async function trainBlock(
   { engine, checkpoint, signal, onProgress }: BlockStageRun,
   model: BlockModel,
   originals: ReadonlyMap<string, Float32Array>,
+  trained: number,
   { student, teacher, targets }: Streams,
   { block, layers: before }: BlockOutcome,
 ): Promise<BlockOutcome> {
   const { operations } = engine;
-  const { steps, batch, clipNorm } = options;
-  const heldOut = Math.max(1, Math.round(student.length * options.heldOut));
-  const windows = student.length - heldOut;
+  const { steps, clipNorm } = options;
   const channels = channelWeights(engine, teacher, targets);
   const evaluate = (layers: BlockLayers): Promise<number> =>
     evaluateBlock(
@@ -122,8 +119,8 @@ async function trainBlock(
       model,
       layers,
       options.activations,
-      student.slice(windows),
-      targets.slice(windows),
+      student.slice(trained),
+      targets.slice(trained),
       channels,
     );
   const progress = { block, blocks: checkpoint.architecture.blockCount, steps };
@@ -136,19 +133,16 @@ async function trainBlock(
     const moved = options.rates.latent > 0 ? originals : null;
     const parameters = new BlockParameters(engine, model, before, moved, options);
     try {
-      const lossOf = (chosen: readonly number[]): Scalar => {
-        const x = operations.joinRows(chosen.map((i) => student[i]!));
-        const y = operations.joinRows(chosen.map((i) => targets[i]!));
-        const rows = { windows: chosen.length, tokens: x.shape[0] / chosen.length };
-        const { weights, quantizers } = parameters.open();
-        return operations.weightedError(model.forward(x, rows, weights, quantizers), y, channels);
+      const lossOf = (batch: number): Scalar => {
+        const output = model.forward(student[batch]!, parameters.open());
+        return operations.weightedError(output, targets[batch]!.values, channels);
       };
       const rates = parameters.rates(options.rates, RETRY_RATE ** divergences.length);
       const training = await train(
         engine,
         rates,
         lossOf,
-        { steps, batch, clipNorm, windows, seed: options.seed + block },
+        { steps, clipNorm, batches: trained, seed: options.seed + block },
         { signal, onStep: (step, loss) => onProgress?.({ ...progress, step, loss }) },
       );
       losses.push(...training.losses);
@@ -174,25 +168,25 @@ async function evaluateBlock(
   model: BlockModel,
   layers: BlockLayers,
   activations: 'a4' | 'f16',
-  inputs: readonly Tensor2D[],
-  targets: readonly Tensor2D[],
+  inputs: readonly Batch[],
+  targets: readonly Batch[],
   channels: Tensor1D,
 ): Promise<number> {
   const { tf, operations } = engine;
   const tensors = new BlockTensors(engine, model, layers, activations);
   let sum = 0;
+  let windows = 0;
   for (const [i, input] of inputs.entries()) {
-    const loss = tf.tidy(() => {
-      const rows = { windows: 1, tokens: input.shape[0] };
-      const output = model.forward(input, rows, tensors.weights, tensors.quantizers);
-      return operations.weightedError(output, targets[i]!, channels);
-    });
-    sum += (await loss.data())[0]!;
+    const loss = tf.tidy(() =>
+      operations.weightedError(model.forward(input, tensors), targets[i]!.values, channels),
+    );
+    sum += (await loss.data())[0]! * input.windows;
+    windows += input.windows;
     loss.dispose();
   }
   tensors.dispose();
   await engine.sync();
-  return sum / inputs.length;
+  return sum / windows;
 }
 
 async function readOriginals(checkpoint: Checkpoint, model: BlockModel): Promise<Map<string, Float32Array>> {
@@ -205,31 +199,14 @@ async function advanceTeacher(
   engine: Engine,
   model: BlockModel,
   originals: ReadonlyMap<string, Float32Array>,
-  streams: readonly Tensor2D[],
+  streams: readonly Batch[],
   signal: AbortSignal | undefined,
-): Promise<Tensor2D[]> {
+): Promise<Batch[]> {
   const matrices = new Map(
     [...originals].map(([name, values]) => [name, engine.tf.tensor2d(values, model.shapeOf(name))]),
   );
   const weights = (name: string): Tensor2D => matrices.get(name)!;
   const out = await advance(model, { weights, quantizers: null }, streams, signal, false);
   engine.tf.dispose([...matrices.values()]);
-  return out;
-}
-
-/** @param consume disposes of each window's input once it is used */
-async function advance(
-  model: BlockModel,
-  { weights, quantizers }: Pick<BlockTensors, 'weights' | 'quantizers'>,
-  streams: readonly Tensor2D[],
-  signal: AbortSignal | undefined,
-  consume: boolean,
-): Promise<Tensor2D[]> {
-  const out: Tensor2D[] = [];
-  for (const stream of streams) {
-    await pause(signal);
-    out.push(model.forward(stream, { windows: 1, tokens: stream.shape[0] }, weights, quantizers));
-    if (consume) stream.dispose();
-  }
   return out;
 }

@@ -1,7 +1,8 @@
 // What counts in a block's training: the error of each channel of its output against what the block adds there. A plain mean square
 // would be ruled by a few channels with huge values, and hardly move.
 import type { Engine } from '@duobit/tfjs';
-import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type { Tensor1D } from '@tensorflow/tfjs';
+import type { Batch } from './batches.ts';
 
 /** Channels that a block hardly changes count as if they varied by this part of the mean. */
 const LEAST_VARIANCE = 1e-3;
@@ -9,18 +10,18 @@ const LEAST_VARIANCE = 1e-3;
 /** 1 / variance of output - input over all windows and tokens [width], with which a mean square error counts. */
 export function channelWeights(
   engine: Engine,
-  inputs: readonly Tensor2D[],
-  outputs: readonly Tensor2D[],
+  inputs: readonly Batch[],
+  outputs: readonly Batch[],
 ): Tensor1D {
   const { tf } = engine;
   return tf.tidy(() => {
-    const [, width] = inputs[0]!.shape;
+    const [, width] = inputs[0]!.values.shape;
     let sum = tf.zeros([width]);
     let squares = tf.zeros([width]);
     let rows = 0;
-    for (const [i, input] of inputs.entries()) {
+    for (const [i, { values: input }] of inputs.entries()) {
       [sum, squares] = tf.tidy(() => {
-        const added = tf.sub(outputs[i]!, input);
+        const added = tf.sub(outputs[i]!.values, input);
         return [tf.add(sum, tf.sum(added, 0)), tf.add(squares, tf.sum(tf.square(added), 0))];
       });
       rows += input.shape[0];

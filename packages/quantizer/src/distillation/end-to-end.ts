@@ -1,12 +1,13 @@
 // Stage 4: the whole model at once, with 4-bit inputs, trained towards the distribution of the unquantized model over the next
 // token. Beyond the paper; what brings small models back, since blocks alone do not know which of their errors matter.
-import { buildPlan, LLAMA, SLOTS } from '@duobit/core';
+import { buildPlan, type ExecutionPlan, LLAMA, SLOTS } from '@duobit/core';
 import { type Engine, interpret } from '@duobit/tfjs';
 import type { Scalar, Tensor1D, Tensor2D, Variable } from '@tensorflow/tfjs';
 import { pause } from '../abort.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers } from '../stages/block-store.ts';
-import { BlockModel, type Rows } from './block-model.ts';
+import { type Batch, disposeBatches, planBatches, uploadBatches } from './batches.ts';
+import { BlockModel, type BlockValues } from './block-model.ts';
 import { BlockParameters, BlockTensors } from './block-parameters.ts';
 import type { EndToEndOptions } from './options.ts';
 import { train } from './train.ts';
@@ -41,14 +42,11 @@ export async function trainEndToEnd(options: EndToEndOptions, run: EndToEndRun):
   const { engine, checkpoint, before, signal } = run;
   const model = await WholeModel.open(engine, checkpoint);
   const { hiddenSize } = checkpoint.architecture;
-  const streams = run.streams.map((values) =>
-    engine.tf.tensor2d(values, [values.length / hiddenSize, hiddenSize]),
-  );
+  const plan = planBatches(run.streams.length, options.batch, options.heldOut, options.seed);
+  const batches = uploadBatches(engine, plan, run.streams, hiddenSize);
   try {
-    const heldOut = Math.max(1, Math.round(streams.length * options.heldOut));
-    const windows = streams.length - heldOut;
     const evaluate = (blocks: readonly BlockLayers[]): Promise<number> =>
-      model.evaluate(blocks, streams.slice(windows), signal);
+      model.evaluate(blocks, batches.slice(plan.trained), signal);
     const heldOutBefore = await evaluate(before);
     const losses: number[] = [];
     const divergences: string[] = [];
@@ -64,12 +62,8 @@ export async function trainEndToEnd(options: EndToEndOptions, run: EndToEndRun):
         const training = await train(
           engine,
           rates,
-          (chosen) =>
-            model.loss(
-              parameters,
-              chosen.map((i) => streams[i]!),
-            ),
-          { ...options, windows },
+          (batch) => model.loss(parameters, batches[batch]!),
+          { ...options, batches: plan.trained },
           { signal, onStep: run.onStep },
         );
         losses.push(...training.losses);
@@ -88,7 +82,7 @@ export async function trainEndToEnd(options: EndToEndOptions, run: EndToEndRun):
     }
     return { blocks: before, losses, heldOutBefore, heldOutAfter: Number.NaN, kept: false, divergences };
   } finally {
-    engine.tf.dispose(streams);
+    disposeBatches(engine, batches);
     model.dispose();
   }
 }
@@ -97,10 +91,10 @@ export async function trainEndToEnd(options: EndToEndOptions, run: EndToEndRun):
 class WholeModel {
   readonly blocks: readonly BlockModel[];
   readonly #engine: Engine;
-  readonly #checkpoint: Checkpoint;
+  readonly #head: ExecutionPlan;
   readonly #teacher: ReadonlyMap<string, Tensor2D>;
   readonly #norm: Tensor1D;
-  readonly #head: Tensor2D;
+  readonly #matrix: Tensor2D;
 
   static async open(engine: Engine, checkpoint: Checkpoint): Promise<WholeModel> {
     const { blockCount, tiedHead } = checkpoint.architecture;
@@ -118,65 +112,56 @@ class WholeModel {
     }
     const norm = engine.tf.tensor1d(await checkpoint.readF32(LLAMA.finalNorm));
     const head = await read(tiedHead ? LLAMA.embedding : LLAMA.head);
-    return new WholeModel(engine, checkpoint, blocks, teacher, norm, head);
+    return new WholeModel(engine, buildPlan(checkpoint, { section: 'head' }), blocks, teacher, norm, head);
   }
 
   private constructor(
     engine: Engine,
-    checkpoint: Checkpoint,
+    head: ExecutionPlan,
     blocks: readonly BlockModel[],
     teacher: ReadonlyMap<string, Tensor2D>,
     norm: Tensor1D,
-    head: Tensor2D,
+    matrix: Tensor2D,
   ) {
     this.#engine = engine;
-    this.#checkpoint = checkpoint;
+    this.#head = head;
     this.blocks = blocks;
     this.#teacher = teacher;
     this.#norm = norm;
-    this.#head = head;
+    this.#matrix = matrix;
   }
 
-  /** Mean KL a token of windows, differentiable in the parameters. */
-  loss(parameters: readonly BlockParameters[], windows: readonly Tensor2D[]): Scalar {
+  /** Mean KL a token of a batch, differentiable in the parameters. */
+  loss(parameters: readonly BlockParameters[], batch: Batch): Scalar {
     const { tf, operations } = this.#engine;
-    const residual = operations.joinRows(windows);
-    const rows = { windows: windows.length, tokens: residual.shape[0] / windows.length };
-    const target = this.#teach(residual, rows);
-    let stream = residual;
-    for (const [block, model] of this.blocks.entries()) {
-      const { weights, quantizers } = parameters[block]!.open();
-      stream = model.forward(stream, rows, weights, quantizers);
-    }
-    return tf.mean(operations.distillationLoss(target, this.#logits(stream, rows)));
+    const target = this.#teach(batch);
+    const logits = this.#run(batch, (block) => parameters[block]!.open());
+    return tf.mean(operations.distillationLoss(target, logits));
   }
 
+  /** The same of blocks as they are stored, over all batches. */
   async evaluate(
     blocks: readonly BlockLayers[],
-    windows: readonly Tensor2D[],
+    batches: readonly Batch[],
     signal: AbortSignal | undefined,
   ): Promise<number> {
     const { tf, operations } = this.#engine;
     const tensors = blocks.map((layers, i) => new BlockTensors(this.#engine, this.blocks[i]!, layers, 'a4'));
     let sum = 0;
+    let windows = 0;
     try {
-      for (const window of windows) {
+      for (const batch of batches) {
         await pause(signal);
         const loss = tf.tidy(() => {
-          const rows = { windows: 1, tokens: window.shape[0] };
-          let stream = window;
-          for (const [block, model] of this.blocks.entries()) {
-            const { weights, quantizers } = tensors[block]!;
-            stream = model.forward(stream, rows, weights, quantizers);
-          }
-          const target = this.#teach(window, rows);
-          return tf.mean(operations.distillationLoss(target, this.#logits(stream, rows)));
+          const logits = this.#run(batch, (block) => tensors[block]!);
+          return tf.mean(operations.distillationLoss(this.#teach(batch), logits));
         });
-        sum += (await loss.data())[0]!;
+        sum += (await loss.data())[0]! * batch.windows;
+        windows += batch.windows;
         loss.dispose();
       }
       await this.#engine.sync();
-      return sum / windows.length;
+      return sum / windows;
     } finally {
       for (const block of tensors) block.dispose();
     }
@@ -184,25 +169,30 @@ class WholeModel {
 
   dispose(): void {
     for (const block of this.blocks) block.dispose();
-    this.#engine.tf.dispose([...this.#teacher.values(), this.#norm, this.#head]);
+    this.#engine.tf.dispose([...this.#teacher.values(), this.#norm, this.#matrix]);
   }
 
-  #teach(residual: Tensor2D, rows: Rows): Tensor2D {
-    return this.#engine.tf.tidy(() => {
-      const weights = (name: string): Tensor2D => this.#teacher.get(name)!;
-      let stream = residual;
-      for (const model of this.blocks) stream = model.forward(stream, rows, weights, null);
-      return this.#logits(stream, rows);
-    });
+  #teach(batch: Batch): Tensor2D {
+    const weights = (name: string): Tensor2D => this.#teacher.get(name)!;
+    return this.#engine.tf.tidy(() => this.#run(batch, () => ({ weights, quantizers: null })));
   }
 
-  #logits(stream: Tensor2D, rows: Rows): Tensor2D {
-    const plan = buildPlan(this.#checkpoint, { section: 'head' });
+  /** Logits of every row. */
+  #run({ values, windows }: Batch, of: (block: number) => BlockValues): Tensor2D {
+    let stream = values;
+    for (const [block, model] of this.blocks.entries())
+      stream = model.forward({ values: stream, windows }, of(block));
     const slots = new Map([[SLOTS.residual as string, stream]]);
-    interpret(this.#engine.operations, plan, slots, rows, {
-      weight: (name) => (name === LLAMA.finalNorm ? this.#norm : this.#head),
-      quantizer: () => null,
-    });
+    interpret(
+      this.#engine.operations,
+      this.#head,
+      slots,
+      { windows, tokens: values.shape[0] / windows },
+      {
+        weight: (name) => (name === LLAMA.finalNorm ? this.#norm : this.#matrix),
+        quantizer: () => null,
+      },
+    );
     return slots.get(SLOTS.logits)!;
   }
 }

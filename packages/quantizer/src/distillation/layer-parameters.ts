@@ -4,9 +4,6 @@ import type { Tensor2D, Variable } from '@tensorflow/tfjs';
 import type { LayerResult } from '../methods/layer-method.ts';
 import { type Pairing, packLevels, readLevels, sortFour, storeLevels } from '../methods/w11-levels.ts';
 
-/** Latent weights begin at their level and this part of the way to the weight: far enough from the middle between levels. */
-export const LATENT_START = 0.3;
-
 export interface LayerShape {
   readonly name: string;
   readonly rows: number;
@@ -37,7 +34,7 @@ export class LayerParameters {
     shape: LayerShape,
     result: LayerResult,
     weights: Float32Array | null,
-    start = LATENT_START,
+    start: number,
   ) {
     const { tf } = engine;
     const { rows, columns, groupSize, offsets } = shape;

@@ -22,13 +22,15 @@ export interface BlockStageOptions {
   /** Part of the windows, the last of them, that blocks are judged on and not trained. */
   readonly heldOut: number;
   readonly clipNorm: number;
+  /** Latent weights begin at their level and this part of the way to the weight. */
+  readonly latentStart: number;
   /** Code of the knee; null trains none. */
   readonly knee: number | null;
   readonly seed: number;
 }
 
 /** Of stage 4. Rates as in `Rates`; latent weights begin at their levels. */
-export type EndToEndOptions = Omit<BlockStageOptions, 'activations' | 'knee'>;
+export type EndToEndOptions = Omit<BlockStageOptions, 'activations' | 'knee' | 'latentStart'>;
 
 export interface DistillationOptions {
   /** Opened with `openEngine`; stays the caller's. */
@@ -44,13 +46,21 @@ export interface DistillationOptions {
   readonly endToEnd?: Partial<EndToEndOptions> | null;
 }
 
-const BLOCK_DEFAULTS = { steps: 400, batch: 4, heldOut: 1 / 16, clipNorm: 1, knee: null, seed: 0 } as const;
+const BLOCK_DEFAULTS = {
+  steps: 400,
+  batch: 4,
+  heldOut: 1 / 16,
+  clipNorm: 1,
+  latentStart: 0.3,
+  knee: null,
+  seed: 0,
+} as const;
 
 /** Stage 2. */
 export const WEIGHT_DEFAULTS: BlockStageOptions = {
   ...BLOCK_DEFAULTS,
   activations: 'f16',
-  rates: { latent: 0.04, levels: 0.04, clips: 0, knee: 0 },
+  rates: { latent: 0.003, levels: 0.003, clips: 0, knee: 0 },
 };
 
 /** Stage 3. */
@@ -58,7 +68,7 @@ export const ACTIVATION_DEFAULTS: BlockStageOptions = {
   ...BLOCK_DEFAULTS,
   activations: 'a4',
   steps: 150,
-  rates: { latent: 0, levels: 0.04, clips: 0.005, knee: 0 },
+  rates: { latent: 0, levels: 0.003, clips: 0.005, knee: 0 },
 };
 
 /** Stage 4. */
@@ -68,5 +78,5 @@ export const END_TO_END_DEFAULTS: EndToEndOptions = {
   heldOut: 1 / 16,
   clipNorm: 1,
   seed: 0,
-  rates: { latent: 0.01, levels: 0.01, clips: 0.005, knee: 0 },
+  rates: { latent: 0.002, levels: 0.003, clips: 0.005, knee: 0 },
 };

@@ -1,4 +1,4 @@
-// The loop that every stage trains by: shuffled batches of windows, Adam with cosine decay, and an eye on the loss.
+// The loop that every stage trains by: batches in shuffled order, Adam with cosine decay, and an eye on the loss.
 import { createRandom } from '@duobit/core';
 import { Adam, cosineDecay, type Engine } from '@duobit/tfjs';
 import type { Scalar, Variable } from '@tensorflow/tfjs';
@@ -6,9 +6,8 @@ import { pause } from '../abort.ts';
 
 export interface TrainOptions {
   readonly steps: number;
-  /** Windows there are, and in a step. */
-  readonly windows: number;
-  readonly batch: number;
+  /** Batches that there are; each step takes one. */
+  readonly batches: number;
   readonly seed: number;
   /** Gradients of a step whose norm, of all together, is larger are scaled down to it. */
   readonly clipNorm: number;
@@ -30,14 +29,14 @@ const TOO_MUCH = 4;
 
 /**
  * @param rates of every variable at the first step
- * @param lossOf of the windows of a batch, differentiable in the variables
+ * @param lossOf of a batch, differentiable in the variables
  * @param onStep step, from 1, and the last loss that is known
  */
 export async function train(
   engine: Engine,
   rates: ReadonlyMap<Variable, number>,
-  lossOf: (windows: readonly number[]) => Scalar,
-  { steps, windows, batch, seed, clipNorm }: TrainOptions,
+  lossOf: (batch: number) => Scalar,
+  { steps, batches, seed, clipNorm }: TrainOptions,
   {
     signal,
     onStep,
@@ -45,7 +44,7 @@ export async function train(
 ): Promise<Training> {
   const { tf, kernels } = engine;
   const adam = new Adam(tf, kernels, { clipNorm });
-  const next = drawBatches(windows, Math.min(batch, windows), seed);
+  const next = drawBatches(batches, seed);
   const variables = [...rates.keys()];
   const losses: number[] = [];
   const unread: Scalar[] = [];
@@ -100,23 +99,19 @@ function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** Goes through all windows in an order of its own each time before one comes again. */
-function drawBatches(windows: number, batch: number, seed: number): () => number[] {
+/** Goes through all batches in an order of its own each time before one comes again. */
+function drawBatches(count: number, seed: number): () => number {
   const random = createRandom(seed);
-  const order = Array.from({ length: windows }, (_, i) => i);
-  let at = windows;
+  const order = Array.from({ length: count }, (_, i) => i);
+  let at = count;
   return () => {
-    const chosen: number[] = [];
-    while (chosen.length < batch) {
-      if (at === windows) {
-        for (let i = windows - 1; i > 0; i--) {
-          const j = Math.floor(random() * (i + 1));
-          [order[i], order[j]] = [order[j]!, order[i]!];
-        }
-        at = 0;
+    if (at === count) {
+      for (let i = count - 1; i > 0; i--) {
+        const j = Math.floor(random() * (i + 1));
+        [order[i], order[j]] = [order[j]!, order[i]!];
       }
-      chosen.push(order[at++]!);
+      at = 0;
     }
-    return chosen;
+    return order[at++]!;
   };
 }
