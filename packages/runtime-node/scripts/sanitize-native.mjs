@@ -1,5 +1,5 @@
-// Builds the addon's C++ without Node, together with native/test/stress.cpp and training.cpp, under sanitizers and runs it: AddressSanitizer
-// with UndefinedBehaviorSanitizer, then ThreadSanitizer. Fails on the first finding.
+// Builds the addon's C++ without Node, together with native/test/stress.cpp and training.cpp, under sanitizers and runs it:
+// AddressSanitizer with UndefinedBehaviorSanitizer, then ThreadSanitizer. Fails on the first finding.
 //
 //   node scripts/sanitize-native.mjs [rounds]     default: 30
 import { execFileSync } from 'node:child_process';
