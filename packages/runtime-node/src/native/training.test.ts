@@ -41,6 +41,7 @@ const TURNS = [false, true].flatMap((a) => [false, true].map((b) => ({ a, b })))
 const CASES: readonly TrainingCase[] = [
   ...SHAPES.flatMap(([m, n, k]) => TURNS.map((turn) => matMulCase(m, n, k, turn, true))),
   ...TURNS.map((turn) => matMulCase(67, 45, 650, turn, false)),
+  ...TURNS.map((turn) => matMulCase(3, 18, 9001, turn, true)),
   normCase(1, 5),
   normCase(9, 19),
   normCase(70, 64),
