@@ -14,6 +14,8 @@ constexpr size_t RUN = 16384;
 constexpr int SHARES = 4;
 /** Floats of packed panels at once: what a last-level cache holds. */
 constexpr size_t PANEL_FLOATS = size_t{1} << 21;
+/** Steps of the inner size in a panel at most. */
+constexpr int PANEL_STEPS = 4096;
 /** Rows whose gradients of a norm's weight are one sum. */
 constexpr int NORM_ROWS = 64;
 /** Values whose squares are one sum. */
@@ -36,24 +38,29 @@ void Trainer::eachRun(size_t count, F&& act) {
 }
 
 void Trainer::multiply(const float* a, const float* b, float* out, int m, int n, int k, bool aTransposed, bool bTransposed) {
-  const int panel = table_.panel, tile = table_.tileRows, threads = team_.threads();
-  const int columns = std::min<int>(n, std::max<int>(1, static_cast<int>(PANEL_FLOATS / k / panel)) * panel);
+  const int panel = table_.panel, tile = table_.tileRows, threads = team_.threads(), depth = productDepth(k);
+  // A long inner size is taken in turns, so that panels of many columns are there at once and each row of a is read seldom.
+  const int steps = std::min(k, std::max(1, PANEL_STEPS / depth) * depth);
+  const int columns = std::min<int>(n, std::max<int>(1, static_cast<int>(PANEL_FLOATS / steps / panel)) * panel);
   team_.reserve(PRODUCT_SCRATCH);
-  ProductTask task{a, b, out, m, n, k, aTransposed, bTransposed, 0, 0, team_.shared(static_cast<size_t>(quotientUp(columns, panel)) * panel * k)};
+  float* const panels = team_.shared(static_cast<size_t>(quotientUp(columns, panel)) * panel * steps);
+  ProductTask task{a, b, out, m, n, k, aTransposed, bTransposed, 0, 0, 0, 0, panels};
   // Units of whole tiles; where rows are few, of some columns only.
   const int fair = threads == 1 ? PRODUCT_ROWS : quotientUp(quotientUp(m, SHARES * threads), tile) * tile;
   const int height = std::min(PRODUCT_ROWS, std::max(fair, 2 * tile)), strips = quotientUp(m, height);
-  for (task.first = 0; task.first < n; task.first += columns) {
-    task.columns = std::min(columns, n - task.first);
-    const int panels = quotientUp(task.columns, panel);
-    const int parts = threads == 1 ? 1 : std::clamp(SHARES * threads / strips, 1, panels);
-    team_.each(panels, [&](int unit, int) { table_.packPanel(task, unit); });
-    team_.each(strips * parts, [&](int unit, int thread) {
-      const int begin = unit / parts * height, part = unit % parts;
-      table_.multiply(task, begin, std::min(m, begin + height), static_cast<int>(static_cast<int64_t>(panels) * part / parts),
-                      static_cast<int>(static_cast<int64_t>(panels) * (part + 1) / parts), team_.scratch(thread));
-    });
-  }
+  for (task.first = 0; task.first < n; task.first += columns)
+    for (task.firstStep = 0; task.firstStep < k; task.firstStep += steps) {
+      task.columns = std::min(columns, n - task.first);
+      task.steps = std::min(steps, k - task.firstStep);
+      const int count = quotientUp(task.columns, panel);
+      const int parts = threads == 1 ? 1 : std::clamp(SHARES * threads / strips, 1, count);
+      team_.each(count, [&](int unit, int) { table_.packPanel(task, unit); });
+      team_.each(strips * parts, [&](int unit, int thread) {
+        const int begin = unit / parts * height, part = unit % parts;
+        const auto panelOf = [&](int i) { return static_cast<int>(static_cast<int64_t>(count) * i / parts); };
+        table_.multiply(task, begin, std::min(m, begin + height), panelOf(part), panelOf(part + 1), team_.scratch(thread));
+      });
+    }
 }
 
 void Trainer::add(const float* a, const float* b, float* out, size_t count) {

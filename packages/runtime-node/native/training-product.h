@@ -104,9 +104,10 @@ static void packRows(const float* from, size_t stride, int count, int valid, flo
 
 static void packPanel(const ProductTask& task, int panel) {
   const int column = task.first + panel * PANEL, left = task.first + task.columns - column, valid = left < PANEL ? left : PANEL;
-  float* const to = task.panels + static_cast<size_t>(panel) * task.k * PANEL;
-  if (task.bTransposed) packRows(task.b + static_cast<size_t>(column) * task.k, task.k, task.k, valid, to);
-  else packColumns(task.b + column, task.n, task.k, valid, to);
+  const size_t step = task.firstStep;
+  float* const to = task.panels + static_cast<size_t>(panel) * task.steps * PANEL;
+  if (task.bTransposed) packRows(task.b + static_cast<size_t>(column) * task.k + step, task.k, task.steps, valid, to);
+  else packColumns(task.b + step * task.n + column, task.n, task.steps, valid, to);
 }
 
 /** Strips of DENSE_ROWS, [strip][step][DENSE_ROWS], of `rows` columns of `count` rows, `stride` apart; zeros beyond. */
@@ -129,17 +130,16 @@ static void packLastRows(const float* from, size_t stride, int count, int rows, 
 
 static void multiply(const ProductTask& task, int begin, int end, int firstPanel, int endPanel, float* scratch) {
   const int rows = end - begin, whole = rows / DENSE_ROWS * DENSE_ROWS;
-  // Parts of equal depth; what they are depends on the inner size alone.
-  const int parts = (task.k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH, depth = (task.k + parts - 1) / parts;
+  const int depth = productDepth(task.k), last = task.firstStep + task.steps;
   const size_t stride = task.aTransposed ? task.m : task.k;
-  for (int k = 0; k < task.k; k += depth) {
-    const int count = task.k - k < depth ? task.k - k : depth;
-    const float* const a = task.aTransposed ? task.a + k * stride + begin : task.a + begin * stride + k;
+  for (int k = task.firstStep; k < last; k += depth) {
+    const int count = last - k < depth ? last - k : depth;
+    const float* const a = task.aTransposed ? task.a + static_cast<size_t>(k) * stride + begin : task.a + begin * stride + k;
     if (task.aTransposed) packStrips(a, stride, count, rows, scratch);
     else if (whole < rows) packLastRows(a + whole * stride, stride, count, rows - whole, scratch);
     for (int panel = firstPanel; panel < endPanel; ++panel) {
       const int column = task.first + panel * PANEL, left = task.first + task.columns - column;
-      const float* const b = task.panels + (static_cast<size_t>(panel) * task.k + k) * PANEL;
+      const float* const b = task.panels + (static_cast<size_t>(panel) * task.steps + (k - task.firstStep)) * PANEL;
       TileTarget to = {task.out + static_cast<size_t>(begin) * task.n + column, static_cast<size_t>(task.n), DENSE_ROWS,
                        left < PANEL ? left : PANEL, k > 0};
       for (int row = 0; row < rows; row += DENSE_ROWS, to.out += DENSE_ROWS * to.stride) {

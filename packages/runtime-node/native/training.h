@@ -10,19 +10,27 @@
 
 namespace duobit {
 
-/** out [m, n] = op(a) op(b) for the columns [first, first + columns) of n. */
+/**
+ * out [m, n] = op(a) op(b) for the columns [first, first + columns) of n and the steps [firstStep, firstStep + steps) of k; from
+ * the second steps on, added to what is there.
+ */
 struct ProductTask {
   const float *a, *b;
   float* out;
   int m, n, k;
   bool aTransposed, bTransposed;
-  int first, columns;
-  /** The columns of op(b) in panels of `panel` of the table, [panel][k][columns of the panel], filled up with zeros. */
+  int first, columns, firstStep, steps;
+  /** The columns of op(b) in panels of `panel` of the table, [panel][step][columns of the panel], filled up with zeros. */
   float* panels;
 };
 
 /** Steps of the inner size whose sums stay in registers: a panel of so many fits the first-level cache beside rows of a. */
 constexpr int PRODUCT_DEPTH = 320;
+/** Equal parts of the inner size: how it is cut, and so how sums round, depends on nothing else. */
+constexpr int productDepth(int k) {
+  const int parts = (k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH;
+  return (k + parts - 1) / parts;
+}
 /** Most rows in a unit of a product: with PRODUCT_DEPTH steps they take a third of a second-level cache. */
 constexpr int PRODUCT_ROWS = 144;
 constexpr size_t PRODUCT_SCRATCH = size_t{PRODUCT_ROWS} * PRODUCT_DEPTH;

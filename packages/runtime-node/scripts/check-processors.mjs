@@ -8,7 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compileTest } from './native-compile.mjs';
+import { compileTests } from './native-compile.mjs';
 import { FLAGS } from './native-flags.mjs';
 
 const rounds = process.argv[2] ?? '10';
@@ -26,12 +26,12 @@ function check(emulator, processor, command, wanted) {
 }
 
 try {
-  const program = await compileTest({
+  const [program, training] = await compileTests({
     compiler: ['aarch64-linux-gnu-g++'],
     flags: FLAGS,
     processor: 'arm64',
     folder,
-    test: 'stress',
+    tests: ['stress', 'training'],
     link: ['-static'],
   });
   check('qemu-aarch64-static', 'max', [program, rounds], [/^neon-dotprod: .* exact$/m, /^neon: .* exact$/m]);
@@ -41,6 +41,8 @@ try {
     [program, rounds],
     [/^neon-dotprod: not.*/m, /^neon: .* exact$/m],
   );
+  for (const processor of ['max', 'cortex-a53'])
+    check('qemu-aarch64-static', processor, [training, rounds], [/^neon: .* training kernels .*$/m]);
   // The addon that is here, in Node, on a processor of 2008.
   const entry = fileURLToPath(new URL('../dist/index.js', import.meta.url));
   const script = `

@@ -53,12 +53,23 @@ export async function compile({ compiler, flags, processor, folder, files, machi
   return objects;
 }
 
-/** Compiles the addon's C++ without its face towards Node, with native/test/<test>.cpp, into a program; gives its path. */
-export async function compileTest({ compiler, flags, processor, folder, test, link = [] }) {
+/**
+ * Compiles the addon's C++ without its face towards Node into programs, one with each of native/test/<test>.cpp; gives their
+ * paths.
+ */
+export async function compileTests({ compiler, flags, processor, folder, tests, link = [] }) {
   const own = (await listSources()).filter((name) => name.endsWith('.cpp') && !name.startsWith('addon'));
-  const files = [...own, `test/${test}.cpp`];
+  const files = [...own, ...tests.map((test) => `test/${test}.cpp`)];
   const objects = await compile({ compiler, flags, processor, folder, files });
-  const program = join(folder, test);
-  await run(compiler, [...link, '-pthread', ...objects, '-o', program]);
+  const shared = objects.slice(0, own.length);
+  const programs = tests.map((test) => join(folder, test));
+  for (const [i, program] of programs.entries())
+    await run(compiler, [...link, '-pthread', ...shared, objects[own.length + i], '-o', program]);
+  return programs;
+}
+
+/** As compileTests, of one. */
+export async function compileTest({ test, ...rest }) {
+  const [program] = await compileTests({ ...rest, tests: [test] });
   return program;
 }

@@ -1,11 +1,11 @@
-// Builds the addon's C++ without Node, together with native/test/stress.cpp, under sanitizers and runs it: AddressSanitizer
-// with UndefinedBehaviorSanitizer, then ThreadSanitizer. Fails on the first finding.
+// Builds the addon's C++ without Node, together with native/test/stress.cpp and training.cpp, under sanitizers and runs it:
+// AddressSanitizer with UndefinedBehaviorSanitizer, then ThreadSanitizer. Fails on the first finding.
 //
 //   node scripts/sanitize-native.mjs [rounds]     default: 30
 import { execFileSync } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compileTest, NATIVE } from './native-compile.mjs';
+import { compileTests, NATIVE } from './native-compile.mjs';
 import { FLAGS } from './native-flags.mjs';
 
 const rounds = process.argv[2] ?? '30';
@@ -17,18 +17,19 @@ const sanitizers = [
 for (const [name, link] of sanitizers) {
   const folder = join(NATIVE, 'build', `sanitize-${name}`);
   const flags = [...FLAGS.filter((flag) => flag !== '-O3'), '-O1', '-g', ...link];
-  const program = await compileTest({
+  const programs = await compileTests({
     compiler,
     flags,
     processor: process.arch,
     folder,
-    test: 'stress',
+    tests: ['stress', 'training'],
     link,
   });
   console.log(`${name} sanitizer:`);
-  execFileSync(program, [rounds], {
-    stdio: 'inherit',
-    env: { ...process.env, TSAN_OPTIONS: 'halt_on_error=1' },
-  });
+  for (const program of programs)
+    execFileSync(program, [rounds], {
+      stdio: 'inherit',
+      env: { ...process.env, TSAN_OPTIONS: 'halt_on_error=1' },
+    });
   await rm(folder, { recursive: true });
 }

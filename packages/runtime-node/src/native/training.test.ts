@@ -5,7 +5,7 @@ import { compareValues } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
 import { type InstructionSet, nativeSupport } from './backend.ts';
 import { attentionCase } from './testing/attention-cases.ts';
-import { distillCase, levelsCase, quantizeCase } from './testing/rounding-cases.ts';
+import { distillCase, levelsCase, middleCase, quantizeCase } from './testing/rounding-cases.ts';
 import {
   adamCase,
   gateCase,
@@ -41,6 +41,7 @@ const TURNS = [false, true].flatMap((a) => [false, true].map((b) => ({ a, b })))
 const CASES: readonly TrainingCase[] = [
   ...SHAPES.flatMap(([m, n, k]) => TURNS.map((turn) => matMulCase(m, n, k, turn, true))),
   ...TURNS.map((turn) => matMulCase(67, 45, 650, turn, false)),
+  ...TURNS.map((turn) => matMulCase(3, 18, 9001, turn, true)),
   normCase(1, 5),
   normCase(9, 19),
   normCase(70, 64),
@@ -67,6 +68,7 @@ const CASES: readonly TrainingCase[] = [
   levelsCase(3, 70, 32, false),
   levelsCase(2, 576, 128, false),
   levelsCase(4, 37, 64, true),
+  middleCase(),
   distillCase(3, 7, 1),
   distillCase(2, 50, 4),
   distillCase(1, 1200, 2),

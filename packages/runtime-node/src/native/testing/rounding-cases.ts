@@ -202,3 +202,42 @@ export function distillCase(rows: number, width: number, scale: number): Trainin
     ],
   };
 }
+
+/** Levels so near, or so far apart, that the middle of two is no f32, or no double: the nearest all the same. */
+export function middleCase(): TrainingCase {
+  const ulp = 2 ** -23;
+  const near = (...places: number[]) => places.map((place) => Math.sign(place) * (1 + Math.abs(place) * ulp));
+  // Of each group the levels, then latent weights with the levels they are nearest to.
+  const groups: readonly (readonly [number[], number[], number[]])[] = [
+    [near(8, 1, 5, 4), near(1, 2, 3, 4, 5, 6, 7, 8), near(1, 1, 4, 4, 5, 5, 8, 8)],
+    [near(-8, -1, -5, -4), near(-1, -2, -3, -4, -5, -6, -7, -8), near(-1, -1, -4, -4, -5, -5, -8, -8)],
+    // A tie, which goes to the lower level.
+    [near(5, 2, 9, 2), near(1, 3, 4, 5, 6, 7, 8, 9), near(2, 2, 5, 5, 5, 5, 9, 9)],
+    [near(-5, -2, -9, -2), near(-1, -3, -4, -5, -6, -7, -8, -9), near(-2, -2, -5, -5, -5, -9, -9, -9)],
+    // 1 is nearer to 2 than to -1e-30, if only just, and nearer to 1e-30 than to 2.
+    [
+      [2, -1e-30, 50, 60],
+      [1, 0.999, 1.001, 0, 1, 0.999, 1.001, 0],
+      [2, -1e-30, 2, -1e-30, 2, -1e-30, 2, -1e-30],
+    ],
+    [
+      [2, 1e-30, 50, 60],
+      [1, 0.999, 1.001, 0, 1, 0.999, 1.001, 0],
+      [1e-30, 1e-30, 2, 1e-30, 1e-30, 1e-30, 2, 1e-30],
+    ],
+  ];
+  const columns = 8;
+  const [levels, latent, nearest] = ([0, 1, 2] as const).map((part) =>
+    Float32Array.from(groups.flatMap((group) => group[part])),
+  ) as [Float32Array, Float32Array, Float32Array];
+  return {
+    name: 'nearestLevels at the middle',
+    run: (kernels) => {
+      const out = blank(latent.length);
+      kernels.nearestLevels(latent, levels, columns, columns, out);
+      return { out };
+    },
+    expected: { out: { values: nearest, bounds: null } },
+    slopes: [],
+  };
+}
