@@ -5,7 +5,15 @@ export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
 export { type PreparedCheckpoint, prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
 export type { BlockOutcome, BlockTraining } from './distillation/block-stages.ts';
-export type { BlockStageOptions, DistillationOptions, Rates } from './distillation/options.ts';
+export {
+  type BlockStageOptions,
+  type DistillationOptions,
+  type EndToEndOptions,
+  PRESETS,
+  type Preset,
+  presetStages,
+  type Rates,
+} from './distillation/options.ts';
 export { negativeLogLikelihood } from './evaluation/log-likelihood.ts';
 export {
   evaluatePerplexity,

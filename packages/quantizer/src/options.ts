@@ -1,6 +1,7 @@
 // Options of `quantize`, their defaults and their checks.
 import type { Backend } from '@duobit/core';
-import { type ByteSink, DuobitError } from '@duobit/format';
+import type { ByteSink } from '@duobit/format';
+import { badOption } from './bad-option.ts';
 import type { CalibrationOptions } from './calibration/windows.ts';
 import type { BlockOutcome } from './distillation/block-stages.ts';
 import type { DistillationOptions } from './distillation/options.ts';
@@ -136,8 +137,4 @@ function resolveFit(given: Partial<FitOptions> = {}): FitOptions {
   if (!Number.isInteger(fit.outliers) || fit.outliers < 0 || fit.outliers > 256)
     throw badOption('fit.outliers', `is ${fit.outliers}`, 'Use a whole number, 0 to 256');
   return fit;
-}
-
-export function badOption(name: string, fact: string, remedy: string): DuobitError {
-  return new DuobitError('QUANTIZE_OPTION', `option ${name} ${fact}`, { where: name, remedy });
 }

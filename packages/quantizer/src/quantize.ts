@@ -11,6 +11,7 @@ import {
 } from '@duobit/format';
 import { createFileSink } from '@duobit/format/node';
 import { abortedError } from './abort.ts';
+import { badOption } from './bad-option.ts';
 import type { Checkpoint } from './checkpoint/checkpoint.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
 import { prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
@@ -18,7 +19,7 @@ import { createDenseMethod } from './methods/dense-method.ts';
 import { createIntegerMethod } from './methods/integer-method.ts';
 import type { TensorMethod } from './methods/tensor-method.ts';
 import { createW11Method } from './methods/w11-method.ts';
-import { badOption, type QuantizeOptions, type ResolvedOptions, resolveOptions } from './options.ts';
+import { type QuantizeOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { makeReport, type QuantizeReport, reportTensor, type TensorReport } from './report.ts';
 import { type CalibratedLayers, calibrateLayers } from './stages/calibrated-layers.ts';
 import { PLAIN_QUANTIZER } from './stages/clip-search.ts';

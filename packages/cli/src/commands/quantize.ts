@@ -1,13 +1,20 @@
 // `duobit quantize`: checkpoint in, container out.
+
+import { DuobitError } from '@duobit/format';
 import {
   type CalibrationOptions,
+  type DistillationOptions,
   type FitOptions,
+  PRESETS,
+  type Preset,
+  presetStages,
   type QuantizeReport,
   quantize,
   type RotationKind,
 } from '@duobit/quantizer';
-import { BACKEND_NAMES, type BackendName, createBackend } from '@duobit/runtime-node';
-import { type Command, Option } from 'commander';
+import { BACKEND_NAMES, type BackendName, createBackend, createTrainingKernels } from '@duobit/runtime-node';
+import { DEVICES, type Device, openEngine } from '@duobit/tfjs';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Context, emit, note } from '../context.ts';
 import { readCorpus } from '../corpus.ts';
 import { addExamples, addJsonOption, decimal, integer } from '../options.ts';
@@ -31,6 +38,11 @@ interface Options {
   readonly clips: FitOptions['clips'];
   readonly activations: FitOptions['activations'];
   readonly outliers: number;
+  readonly stages: readonly number[];
+  readonly preset: Preset;
+  readonly tokens: number;
+  readonly seed: number;
+  readonly device: Device | 'auto';
   readonly backend: BackendName;
   readonly threads?: number;
   readonly work?: string;
@@ -132,6 +144,28 @@ export function addQuantizeCommand(program: Command, context: Context): void {
         .argParser(integer(0, 256))
         .default(0),
     )
+    .addOption(
+      new Option(
+        '--stages <list>',
+        '1 fits; 2 trains weights, 3 levels and ranges of 4-bit inputs, block by block; 4 all at once',
+      )
+        .argParser(stageList)
+        .default([1], '1'),
+    )
+    .addOption(
+      new Option('--preset <name>', 'how long stages 2 to 4 train').choices(PRESETS).default('balanced'),
+    )
+    .addOption(
+      new Option('--tokens <count>', 'most tokens of the calibration text that stages 2 to 4 train on')
+        .argParser(integer(1))
+        .default(131_072),
+    )
+    .addOption(new Option('--seed <number>', 'order of training').argParser(integer(0)).default(0))
+    .addOption(
+      new Option('--device <name>', 'trains: tensorflow (CUDA or processor), a GPU, kernels of ours, …')
+        .choices(['auto', ...DEVICES])
+        .default('auto'),
+    )
     .addOption(new Option('--backend <name>', 'runs the calibration').choices(BACKEND_NAMES).default('auto'))
     .addOption(new Option('--threads <count>', 'threads of the backend').argParser(integer(1)))
     .option('--work <folder>', 'keeps blocks until all are done (default: the output and .work)')
@@ -153,7 +187,8 @@ async function runQuantize(context: Context, checkpoint: string, options: Option
         onNotice: (line) => note(context, line),
       })
     : undefined;
-  const progress = createProgress(context.io, { lines: { calibrate: 3, quantize: 5 } });
+  const distillation = await openDistillation(context, options, calibration !== undefined);
+  const progress = createProgress(context.io, { lines: { calibrate: 3, distil: 20, quantize: 5 } });
   let report: QuantizeReport;
   try {
     report = await quantize(checkpoint, options.output, {
@@ -163,6 +198,7 @@ async function runQuantize(context: Context, checkpoint: string, options: Option
       rotation: options.rotation,
       ...(calibration && { calibration }),
       ...(backend && { backend }),
+      ...(distillation && { distillation }),
       ...(options.work === undefined ? {} : { workFolder: options.work }),
       fit: {
         importance: options.importance,
@@ -184,6 +220,32 @@ async function runQuantize(context: Context, checkpoint: string, options: Option
     await backend?.dispose();
   }
   emit(context, options.json, toJson(report), () => formatReport(report, options.tensors));
+}
+
+/** `1,2,3` as [1, 2, 3]. */
+function stageList(text: string): readonly number[] {
+  const stages = text.split(',').map((part) => integer(1, 4)(part));
+  if (stages[0] !== 1 || stages.some((stage, i) => i > 0 && stage <= stages[i - 1]!))
+    throw new InvalidArgumentError('Give stages in order, beginning with 1: 1, 1,2, 1,2,3 or 1,2,3,4.');
+  return stages;
+}
+
+async function openDistillation(
+  context: Context,
+  { stages, preset, tokens, seed, device, threads, outliers }: Options,
+  calibrated: boolean,
+): Promise<DistillationOptions | undefined> {
+  if (stages.length === 1) return undefined;
+  const refuse = (message: string, remedy: string): DuobitError =>
+    new DuobitError('QUANTIZE_OPTION', message, { where: '--stages', remedy });
+  if (!calibrated) throw refuse('stages 2 to 4 train on a text', 'Give one with --calibration');
+  if (outliers > 0) throw refuse('layers with outlier columns cannot be trained yet', 'Leave out --outliers');
+  const engine = await openEngine({
+    device,
+    kernels: () => createTrainingKernels(threads === undefined ? {} : { threads }),
+    onNotice: (line) => note(context, line),
+  });
+  return { engine, tokens, seed, ...presetStages(preset, stages) };
 }
 
 async function readCalibration(options: Options): Promise<CalibrationOptions | undefined> {

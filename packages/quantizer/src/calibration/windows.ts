@@ -1,8 +1,8 @@
 // Which tokens a calibration sees: documents tokenized one by one, joined, and cut into windows.
 import { createRandom, type Tokenizer } from '@duobit/core';
 import { DuobitError, sha256, toHex } from '@duobit/format';
+import { badOption } from '../bad-option.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { badOption } from '../options.ts';
 
 export interface CalibrationOptions {
   /** Plain text, or documents of it; tokenized with the checkpoint's own tokenizer, without special tokens, and joined. */

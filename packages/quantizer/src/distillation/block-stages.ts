@@ -111,7 +111,7 @@ async function trainBlock(
   { block, layers: before }: BlockOutcome,
 ): Promise<BlockOutcome> {
   const { operations } = engine;
-  const { steps, clipNorm } = options;
+  const { passes, clipNorm } = options;
   const channels = channelWeights(engine, teacher, targets);
   const evaluate = (layers: BlockLayers): Promise<number> =>
     evaluateBlock(
@@ -123,7 +123,7 @@ async function trainBlock(
       targets.slice(trained),
       channels,
     );
-  const progress = { block, blocks: checkpoint.architecture.blockCount, steps };
+  const progress = { block, blocks: checkpoint.architecture.blockCount };
   const divergences: string[] = [];
   const losses: number[] = [];
   let heldOutAfter = Number.NaN;
@@ -142,8 +142,8 @@ async function trainBlock(
         engine,
         rates,
         lossOf,
-        { steps, clipNorm, batches: trained, seed: options.seed + block },
-        { signal, onStep: (step, loss) => onProgress?.({ ...progress, step, loss }) },
+        { passes, clipNorm, batches: trained, seed: options.seed + block },
+        { signal, onStep: (step, steps, loss) => onProgress?.({ ...progress, step, steps, loss }) },
       );
       losses.push(...training.losses);
       if (training.diverged !== null) {

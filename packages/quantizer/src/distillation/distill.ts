@@ -6,13 +6,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
 import { type BlockOutcome, type BlockStageProgress, runBlockStage } from './block-stages.ts';
 import { trainEndToEnd } from './end-to-end.ts';
-import {
-  ACTIVATION_DEFAULTS,
-  type BlockStageOptions,
-  type DistillationOptions,
-  END_TO_END_DEFAULTS,
-  WEIGHT_DEFAULTS,
-} from './options.ts';
+import { type DistillationOptions, resolveStages } from './options.ts';
 
 export interface DistillationRun {
   readonly checkpoint: Checkpoint;
@@ -36,15 +30,16 @@ export interface Distilled {
 /** @throws DuobitError those of `runBlockStage` */
 export async function distill(options: DistillationOptions, run: DistillationRun): Promise<Distilled> {
   const { checkpoint, backend, windows, signal } = run;
-  const { engine, seed = 0 } = options;
-  const stages: readonly (readonly [number, BlockStageOptions])[] = [
-    ...(options.weights ? [[2, { ...WEIGHT_DEFAULTS, seed, ...options.weights }] as const] : []),
-    ...(options.activations ? [[3, { ...ACTIVATION_DEFAULTS, seed, ...options.activations }] as const] : []),
-  ];
+  const { engine } = options;
+  const { weights, activations, endToEnd } = resolveStages(options);
   let { load, identity } = run;
   const stores: BlockStore[] = [];
   const tokensSha256 = await hashWindows(windows);
-  for (const [stage, stageOptions] of stages) {
+  for (const [stage, stageOptions] of [
+    [2, weights],
+    [3, activations],
+  ] as const) {
+    if (!stageOptions) continue;
     identity = JSON.stringify({ identity, stage, options: stageOptions, tokensSha256, engine: engine.name });
     const store = await run.openStore(identity);
     stores.push(store);
@@ -61,12 +56,11 @@ export async function distill(options: DistillationOptions, run: DistillationRun
     for await (const outcome of blocks) run.onBlock?.(stage, outcome);
     load = async (block) => (await store.load(block, (name) => checkpoint.tensorInfo(name)))!;
   }
-  if (options.endToEnd) {
-    const stageOptions = { ...END_TO_END_DEFAULTS, seed, ...options.endToEnd };
+  if (endToEnd) {
     identity = JSON.stringify({
       identity,
       stage: 4,
-      options: stageOptions,
+      options: endToEnd,
       tokensSha256,
       engine: engine.name,
     });
@@ -79,14 +73,13 @@ export async function distill(options: DistillationOptions, run: DistillationRun
       const before: BlockLayers[] = [];
       for (let block = 0; block < blockCount; block++) before.push(await load(block));
       const { windows: streams } = await embedWindows(checkpoint, backend, windows, signal);
-      const { blocks, ...training } = await trainEndToEnd(stageOptions, {
+      const { blocks, ...training } = await trainEndToEnd(endToEnd, {
         engine,
         checkpoint,
         streams,
         before,
         signal,
-        onStep: (step, loss) =>
-          run.onProgress?.(4, { block: 0, blocks: 1, step, steps: stageOptions.steps, loss }),
+        onStep: (step, steps, loss) => run.onProgress?.(4, { block: 0, blocks: 1, step, steps, loss }),
       });
       for (const [block, layers] of blocks.entries()) await store.save(block, layers);
       run.onBlock?.(4, { block: 0, layers: blocks[0]!, training });

@@ -20,7 +20,7 @@ export interface EndToEndRun {
   /** All blocks as the stage before left them. */
   readonly before: readonly BlockLayers[];
   readonly signal?: AbortSignal | undefined;
-  readonly onStep?: ((step: number, loss: number) => void) | undefined;
+  readonly onStep?: ((step: number, steps: number, loss: number) => void) | undefined;
 }
 
 export interface EndToEndOutcome {

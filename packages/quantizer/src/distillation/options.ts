@@ -1,5 +1,6 @@
 // Options of stages 2 to 4, and what they are unless told otherwise.
 import type { Engine } from '@duobit/tfjs';
+import { badOption } from '../bad-option.ts';
 
 /** Steps of Adam by kind of parameter, each in units of what it moves; 0 fixes it. */
 export interface Rates {
@@ -16,8 +17,9 @@ export interface Rates {
 export interface BlockStageOptions {
   readonly activations: 'f16' | 'a4';
   readonly rates: Rates;
-  /** Steps of a block, and windows in each. */
-  readonly steps: number;
+  /** How often training goes through the windows; need not be whole. */
+  readonly passes: number;
+  /** Windows in a step. */
   readonly batch: number;
   /** Part of the windows, the last of them, that blocks are judged on and not trained. */
   readonly heldOut: number;
@@ -46,37 +48,90 @@ export interface DistillationOptions {
   readonly endToEnd?: Partial<EndToEndOptions> | null;
 }
 
-const BLOCK_DEFAULTS = {
-  steps: 400,
-  batch: 4,
-  heldOut: 1 / 16,
-  clipNorm: 1,
-  latentStart: 0.3,
-  knee: null,
-  seed: 0,
-} as const;
+const SHARED = { batch: 2, heldOut: 1 / 16, clipNorm: 1, seed: 0 } as const;
 
 /** Stage 2. */
 export const WEIGHT_DEFAULTS: BlockStageOptions = {
-  ...BLOCK_DEFAULTS,
+  ...SHARED,
   activations: 'f16',
-  rates: { latent: 0.003, levels: 0.003, clips: 0, knee: 0 },
+  passes: 4,
+  latentStart: 0.1,
+  knee: null,
+  rates: { latent: 0.002, levels: 0.003, clips: 0, knee: 0 },
 };
 
 /** Stage 3. */
 export const ACTIVATION_DEFAULTS: BlockStageOptions = {
-  ...BLOCK_DEFAULTS,
+  ...SHARED,
   activations: 'a4',
-  steps: 150,
+  passes: 1,
+  latentStart: 0,
+  knee: null,
   rates: { latent: 0, levels: 0.003, clips: 0.005, knee: 0 },
 };
 
 /** Stage 4. */
 export const END_TO_END_DEFAULTS: EndToEndOptions = {
-  steps: 300,
-  batch: 4,
-  heldOut: 1 / 16,
-  clipNorm: 1,
-  seed: 0,
+  ...SHARED,
+  passes: 4,
   rates: { latent: 0.002, levels: 0.003, clips: 0.005, knee: 0 },
 };
+
+export const PRESETS = ['fast', 'balanced', 'best'] as const;
+export type Preset = (typeof PRESETS)[number];
+
+/** How often each stage goes through the windows. */
+const PASSES: Readonly<Record<Preset, { weights: number; activations: number; endToEnd: number }>> = {
+  fast: { weights: 1, activations: 0.5, endToEnd: 1 },
+  balanced: { weights: 4, activations: 1, endToEnd: 4 },
+  best: { weights: 8, activations: 2, endToEnd: 12 },
+};
+
+/** Stages 2 to 4, those of `stages`, as a preset has them. */
+export function presetStages(
+  preset: Preset,
+  stages: readonly number[],
+): Pick<DistillationOptions, 'weights' | 'activations' | 'endToEnd'> {
+  const { weights, activations, endToEnd } = PASSES[preset];
+  return {
+    weights: stages.includes(2) ? { passes: weights } : null,
+    activations: stages.includes(3) ? { passes: activations } : null,
+    endToEnd: stages.includes(4) ? { passes: endToEnd } : null,
+  };
+}
+
+/** All stages that are asked for, complete; plain JSON. */
+export function resolveStages(options: DistillationOptions): {
+  readonly weights: BlockStageOptions | null;
+  readonly activations: BlockStageOptions | null;
+  readonly endToEnd: EndToEndOptions | null;
+} {
+  const { seed = 0 } = options;
+  const complete = <T extends { readonly rates: Rates }>(
+    defaults: T,
+    given: Partial<T> | null | undefined,
+  ) => (given ? { ...defaults, seed, ...given, rates: { ...defaults.rates, ...given.rates } } : null);
+  const stages = {
+    weights: complete(WEIGHT_DEFAULTS, options.weights),
+    activations: complete(ACTIVATION_DEFAULTS, options.activations),
+    endToEnd: complete(END_TO_END_DEFAULTS, options.endToEnd),
+  };
+  if (!Number.isInteger(options.tokens) || options.tokens < 1)
+    throw badOption('distillation.tokens', `is ${options.tokens}`, 'Use a whole number above 0');
+  for (const [name, stage] of Object.entries(stages)) if (stage) checkStage(`distillation.${name}`, stage);
+  return stages;
+}
+
+function checkStage(where: string, stage: EndToEndOptions): void {
+  const check = (name: string, value: number, good: boolean, remedy: string): void => {
+    if (!good) throw badOption(`${where}.${name}`, `is ${value}`, remedy);
+  };
+  const { passes, batch, heldOut, clipNorm, seed, rates } = stage;
+  check('passes', passes, passes > 0 && passes <= 1000, 'Use a number above 0, at most 1000');
+  check('batch', batch, Number.isInteger(batch) && batch > 0, 'Use a whole number above 0');
+  check('heldOut', heldOut, heldOut > 0 && heldOut <= 0.5, 'Use a number above 0, at most 0.5');
+  check('clipNorm', clipNorm, clipNorm > 0, 'Use a number above 0');
+  check('seed', seed, Number.isSafeInteger(seed), 'Use a whole number');
+  for (const [name, rate] of Object.entries(rates))
+    check(`rates.${name}`, rate, rate >= 0 && rate <= 1, 'Use 0 to 1');
+}

@@ -5,7 +5,7 @@ import type { Scalar, Variable } from '@tensorflow/tfjs';
 import { pause } from '../abort.ts';
 
 export interface TrainOptions {
-  readonly steps: number;
+  readonly passes: number;
   /** Batches that there are; each step takes one. */
   readonly batches: number;
   readonly seed: number;
@@ -30,19 +30,23 @@ const TOO_MUCH = 4;
 /**
  * @param rates of every variable at the first step
  * @param lossOf of a batch, differentiable in the variables
- * @param onStep step, from 1, and the last loss that is known
+ * @param onStep step, from 1, of how many, and the last loss that is known
  */
 export async function train(
   engine: Engine,
   rates: ReadonlyMap<Variable, number>,
   lossOf: (batch: number) => Scalar,
-  { steps, batches, seed, clipNorm }: TrainOptions,
+  { passes, batches, seed, clipNorm }: TrainOptions,
   {
     signal,
     onStep,
-  }: { signal?: AbortSignal | undefined; onStep?: ((step: number, loss: number) => void) | undefined } = {},
+  }: {
+    signal?: AbortSignal | undefined;
+    onStep?: ((step: number, steps: number, loss: number) => void) | undefined;
+  } = {},
 ): Promise<Training> {
   const { tf, kernels } = engine;
+  const steps = Math.max(1, Math.round(passes * batches));
   const adam = new Adam(tf, kernels, { clipNorm });
   const next = drawBatches(batches, seed);
   const variables = [...rates.keys()];
@@ -64,7 +68,7 @@ export async function train(
       if (unread.length < most && step + 1 < steps) continue;
       losses.push(...(await takeLosses(engine, unread)));
       await pause(signal);
-      onStep?.(step + 1, losses.at(-1)!);
+      onStep?.(step + 1, steps, losses.at(-1)!);
       const diverged = findDivergence(losses);
       if (diverged) return { losses, diverged };
     }

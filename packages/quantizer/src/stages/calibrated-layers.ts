@@ -7,6 +7,7 @@ import { cutWindows, hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { PreparedCheckpoint } from '../checkpoint/prepared-checkpoint.ts';
 import { distill } from '../distillation/distill.ts';
+import { resolveStages } from '../distillation/options.ts';
 import { Workspace } from '../linalg/index.ts';
 import { createW11LayerMethod } from '../methods/w11-layer-method.ts';
 import type { QuantizeOptions, ResolvedOptions } from '../options.ts';
@@ -54,6 +55,12 @@ export async function calibrateLayers(
     context: windows[0]!.length,
     windows: windows.length,
   });
+  const { distillation } = options;
+  const stages = distillation && {
+    ...resolveStages(distillation),
+    engine: distillation.engine.name,
+    tokens: distillation.tokens,
+  };
   const identity = JSON.stringify({
     checkpoint: await checkpoint.weightsSha256(signal),
     groupSize,
@@ -86,10 +93,9 @@ export async function calibrateLayers(
   for await (const _ of blocks);
   const stores = [store];
   let load = (block: number) => store.load(block, (name) => checkpoint.tensorInfo(name));
-  if (options.distillation) {
-    const { tokens } = options.distillation;
-    const maxWindows = Math.ceil(tokens / windows[0]!.length);
-    const distilled = await distill(options.distillation, {
+  if (distillation) {
+    const maxWindows = Math.ceil(distillation.tokens / windows[0]!.length);
+    const distilled = await distill(distillation, {
       checkpoint,
       backend,
       windows: cutWindows(checkpoint, tokenizer, { ...options.calibration!, maxWindows }),
@@ -122,7 +128,7 @@ export async function calibrateLayers(
   return {
     tokens: windows.length * windows[0]!.length,
     tokensSha256,
-    recipe,
+    recipe: stages ? { ...recipe, distillation: stages } : recipe,
     activationOf: (name) => quantizers.get(name)!,
     encodingOf: (name) => encodings.get(name),
     async take(name) {
