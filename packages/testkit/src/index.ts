@@ -28,3 +28,5 @@ export {
   toyTokenizerConfig,
 } from './toy-tokenizer.ts';
 export { checkPlanOnBackend, type TracedRun } from './trace.ts';
+export { blank, type TrainingCase } from './training/cases.ts';
+export { checkTrainingCase, TRAINING_CASES } from './training/suite.ts';

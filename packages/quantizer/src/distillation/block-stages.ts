@@ -19,8 +19,11 @@ export interface BlockStageRun {
   readonly checkpoint: Checkpoint;
   /** Residual streams before the first block, one a window [tokens, hiddenSize]. */
   readonly streams: readonly Float32Array[];
-  /** Layers of a block as the stage before left them. */
-  readonly before: (block: number) => Promise<BlockLayers>;
+  /**
+   * Layers of a block as the stage before left them; called for each in turn.
+   * @param previous what this stage made of the block before
+   */
+  readonly before: (block: number, previous: BlockLayers | undefined) => Promise<BlockLayers>;
   readonly store: BlockStore;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: BlockStageProgress) => void) | undefined;
@@ -66,19 +69,22 @@ export async function* runBlockStage(
   const plan = planBatches(run.streams.length, options.batch, options.heldOut, options.seed);
   let student = uploadBatches(engine, plan, run.streams, hiddenSize);
   let teacher = uploadBatches(engine, plan, run.streams, hiddenSize);
+  let previous: BlockLayers | undefined;
   try {
     for (let block = 0; block < blockCount; block++) {
       const model = await BlockModel.open(engine, checkpoint, block);
       try {
         const originals = await readOriginals(checkpoint, model);
         const targets = await advanceTeacher(engine, model, originals, teacher, signal);
+        const before = await run.before(block, previous);
         const kept = await store.load(block, (name) => checkpoint.tensorInfo(name));
-        let outcome: BlockOutcome = { block, layers: kept ?? (await run.before(block)), training: null };
+        let outcome: BlockOutcome = { block, layers: kept ?? before, training: null };
         if (!kept) {
           const streams = { student, teacher, targets };
           outcome = await trainBlock(options, run, model, originals, plan.trained, streams, outcome);
           await store.save(block, outcome.layers);
         }
+        previous = outcome.layers;
         disposeBatches(engine, teacher);
         teacher = targets;
         const tensors = new BlockTensors(engine, model, outcome.layers, options.activations);

@@ -4,6 +4,7 @@ import { embedWindows } from '../calibration/streams.ts';
 import { hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
+import type { BlockResult } from '../stages/stage1.ts';
 import { type BlockOutcome, type BlockStageProgress, runBlockStage } from './block-stages.ts';
 import { trainEndToEnd } from './end-to-end.ts';
 import { type DistillationOptions, resolveStages } from './options.ts';
@@ -15,7 +16,12 @@ export interface DistillationRun {
   readonly windows: readonly Int32Array[];
   /** What the blocks given depend on. */
   readonly identity: string;
+  /** Of blocks that are done, unless `fit` is given. */
   readonly load: (block: number) => Promise<BlockLayers>;
+  /**
+   * Stage 1 not yet run, to go through with stage 2 block by block: each block is then fitted to inputs that stage 2 has improved.
+   */
+  readonly fit: AsyncGenerator<BlockResult, void, BlockLayers | undefined> | null;
   readonly openStore: (identity: string) => Promise<BlockStore>;
   readonly onProgress?: ((stage: number, progress: BlockStageProgress) => void) | undefined;
   readonly onBlock?: ((stage: number, outcome: BlockOutcome) => void) | undefined;
@@ -48,7 +54,7 @@ export async function distill(options: DistillationOptions, run: DistillationRun
       engine,
       checkpoint,
       streams,
-      before: load,
+      before: stage === 2 && run.fit ? (_, previous) => nextBlock(run.fit!, previous) : load,
       store,
       signal,
       onProgress: (progress) => run.onProgress?.(stage, progress),
@@ -87,4 +93,12 @@ export async function distill(options: DistillationOptions, run: DistillationRun
     load = async (block) => (await kept(block))!;
   }
   return { load, stores };
+}
+
+async function nextBlock(
+  fit: NonNullable<DistillationRun['fit']>,
+  previous: BlockLayers | undefined,
+): Promise<BlockLayers> {
+  const { value } = await (previous ? fit.next(previous) : fit.next());
+  return value!.layers;
 }

@@ -72,7 +72,8 @@ export async function calibrateLayers(
   const folder = options.workFolder === undefined ? `${outPath}.work` : options.workFolder;
   const openStore = async (key: string): Promise<BlockStore> =>
     folder === null ? createMemoryStore() : createBlockStore(folder, key);
-  const store = await openStore(identity);
+  // What a block is fitted to depends on what stage 2 made of those before.
+  const store = await openStore(stages?.weights ? JSON.stringify({ identity, stages }) : identity);
   const space = await Workspace.create();
   const stream = await embedWindows(checkpoint, backend, windows, signal);
   const method = createW11LayerMethod({ ...fit, groupSize, offsets });
@@ -86,11 +87,13 @@ export async function calibrateLayers(
     {
       signal,
       store,
-      onProgress:
-        onProgress && ((tensor, done, total) => onProgress({ phase: 'calibrate', tensor, done, total })),
+      onProgress: (tensor, done, total) => {
+        if (!stages?.weights) onProgress?.({ phase: 'calibrate', tensor, done, total });
+      },
     },
   );
-  for await (const _ of blocks);
+  const together = Boolean(stages?.weights);
+  if (!together) for await (const _ of blocks);
   const stores = [store];
   let load = (block: number) => store.load(block, (name) => checkpoint.tensorInfo(name));
   if (distillation) {
@@ -101,6 +104,7 @@ export async function calibrateLayers(
       windows: cutWindows(checkpoint, tokenizer, { ...options.calibration!, maxWindows }),
       identity,
       load: async (block) => (await load(block))!,
+      fit: together ? blocks : null,
       openStore,
       signal,
       onProgress: (stage, { block, blocks, step, steps, loss }) =>

@@ -55,7 +55,8 @@ const SAMPLED_ROWS = 512;
 const STEPS = 5;
 
 /**
- * Quantizes the linear layers of every block in turn.
+ * Quantizes the linear layers of every block in turn. Whoever goes through the blocks by `next` may give other layers for the block
+ * that it was given last, which then stand in the student's stream: a later stage can improve a block before the next is fitted.
  *
  * @param stream residual streams before the first block; changed in place
  * @throws DuobitError `CALIBRATION_NOT_FINITE`, `ABORTED`, and those of the method, backend and checkpoint
@@ -67,7 +68,7 @@ export async function* quantizeBlocks(
   stream: Stream,
   options: Stage1Options,
   run: Stage1Run = {},
-): AsyncGenerator<BlockResult> {
+): AsyncGenerator<BlockResult, void, BlockLayers | undefined> {
   const { blockCount } = checkpoint.architecture;
   const { outliers = NO_OUTLIERS, activations } = options;
   const context = { checkpoint, backend, signal: run.signal, outliers, activations };
@@ -91,11 +92,11 @@ export async function* quantizeBlocks(
       }
       if (!kept) await run.store?.save(block, layers);
       step(`block ${block}`, STEPS - 1);
+      const improved = yield { block, layers };
       if (block + 1 < blockCount) {
-        await advance(context, block, null, layers, student);
+        await advance(context, block, null, improved ?? layers, student);
         if (teacher) await advance(context, block, null, new Map(), teacher);
       }
-      yield { block, layers };
     }
   } finally {
     await workers.dispose();

@@ -1,10 +1,9 @@
 // Arguments of the training kernels that must be refused before they reach C++, and what meets other parts of the project: codes
 // as the reference backend gives them.
 import { createReferenceBackend, type ExecutionPlan } from '@duobit/core';
-import { createRandom, drawActivations } from '@duobit/testkit';
+import { blank, createRandom, drawActivations } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
 import { nativeSupport } from './backend.ts';
-import { blank } from './testing/training-cases.ts';
 import { createTrainingKernels } from './training.ts';
 
 const support = nativeSupport();

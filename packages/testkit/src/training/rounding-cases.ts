@@ -1,7 +1,8 @@
 // Cases of the training kernels that round to few values, and of the loss.
-import { createRandom, drawActivations, tolerance } from '@duobit/testkit';
-import { blank, dot, draw, type SlopeCheck, type TrainingCase } from './training-cases.ts';
-import * as reference from './training-reference.ts';
+import { createRandom, drawActivations } from '../random-values.ts';
+import * as tolerance from '../tolerance.ts';
+import { blank, dot, draw, type SlopeCheck, type TrainingCase } from './cases.ts';
+import * as reference from './reference.ts';
 
 const { gamma, UNIT, EXP_ERROR, UNDERFLOW } = tolerance;
 

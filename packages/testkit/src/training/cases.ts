@@ -3,8 +3,9 @@
 
 import type { TrainingKernels } from '@duobit/core';
 import { rotateInput, undoInputRotation } from '@duobit/format';
-import { createRandom, drawIntegers, drawNormal, type Random, tolerance } from '@duobit/testkit';
-import * as reference from './training-reference.ts';
+import { createRandom, drawIntegers, drawNormal, type Random } from '../random-values.ts';
+import * as tolerance from '../tolerance.ts';
+import * as reference from './reference.ts';
 
 const { gamma, UNIT, EXP_ERROR, UNDERFLOW } = tolerance;
 

@@ -1,9 +1,10 @@
 // Cases of training's attention. Bounds follow docs/numerics.md "attention"; those of the gradient follow the formulas of FlashAttention
 // (Dao et al. 2022, appendix B.2) from the weights on.
 import type { HeadLayout, TrainingRows } from '@duobit/core';
-import { createRandom, tolerance } from '@duobit/testkit';
-import { blank, dot, draw, type TrainingCase } from './training-cases.ts';
-import * as reference from './training-reference.ts';
+import { createRandom } from '../random-values.ts';
+import * as tolerance from '../tolerance.ts';
+import { blank, dot, draw, type TrainingCase } from './cases.ts';
+import * as reference from './reference.ts';
 
 const { gamma, UNIT, EXP_ERROR, UNDERFLOW } = tolerance;
 
