@@ -10,3 +10,4 @@ export {
   nativeSupport,
 } from './native/backend.ts';
 export { benchNativeMatvec } from './native/bench.ts';
+export { createNodeWebGpuBackend, type NodeWebGpuOptions, whyNotWebGpu } from './webgpu/backend.ts';

@@ -1,0 +1,86 @@
+// What compiling an operation needs to know: buffers, slots, weights, and which files stand for which imports on this device.
+/// <reference types="@webgpu/types" />
+import type { ExecutionPlan, KvPrecision, PrepareOptions } from '@duobit/core';
+import type { Variant, WebGpuDevice } from './device.ts';
+import type { SlotLayout, SlotPlace } from './slots.ts';
+import type { Binding, StepBuilder } from './steps.ts';
+import type { Tuning } from './tuning.ts';
+import type { DenseWeight, VectorWeight, W11Weight } from './weights.ts';
+
+export interface LoadedWeights {
+  readonly vectors: ReadonlyMap<string, VectorWeight>;
+  readonly dense: ReadonlyMap<string, DenseWeight>;
+  /** Joined weights stand under the name of the first. */
+  readonly w11: ReadonlyMap<string, W11Weight>;
+  /** Names of weights that are held as one, joined by spaces. */
+  readonly joined: ReadonlySet<string>;
+}
+
+export interface Arenas {
+  readonly floats: GPUBuffer;
+  readonly codes: GPUBuffer;
+  readonly stats: GPUBuffer;
+  readonly angles: GPUBuffer;
+  readonly tables: GPUBuffer;
+  /** Of each layer. */
+  readonly caches: readonly GPUBuffer[];
+}
+
+export interface Context {
+  readonly plan: ExecutionPlan;
+  readonly options: PrepareOptions;
+  readonly kv: KvPrecision;
+  readonly tuning: Tuning;
+  readonly variant: Variant;
+  readonly imports: Readonly<Record<string, string>>;
+  readonly constants: Readonly<Record<string, number>>;
+  readonly layout: SlotLayout;
+  readonly arenas: Arenas;
+  readonly weights: LoadedWeights;
+  readonly builder: StepBuilder;
+  /** Where the table of a `takeColumns` begins, by its place among operations of the plan. */
+  readonly tableOffsets: ReadonlyMap<readonly number[], number>;
+}
+
+export function chooseImports({ packedDot, subgroups, f16 }: Variant): Record<string, string> {
+  return {
+    halves: f16 ? 'halves-f16' : 'halves',
+    reduce: subgroups ? 'reduce-subgroups' : 'reduce',
+    lanes: subgroups ? 'lanes-subgroups' : 'lanes',
+    codes: packedDot ? 'codes-dot' : 'codes-bits',
+    'codes-read': packedDot ? 'codes-read-dot' : 'codes-read-bits',
+    'w11-product': packedDot ? 'w11-product-dot' : 'w11-product-bits',
+  };
+}
+
+export function chooseConstants({ variant, subgroupSize }: WebGpuDevice): Record<string, number> {
+  return variant.subgroups ? { SUBGROUP: subgroupSize } : {};
+}
+
+/** The columns of every `takeColumns`: a bit for each column of the row, then the columns; and where each begins. */
+export function tabulateColumns(plan: ExecutionPlan): {
+  words: Uint32Array<ArrayBuffer>;
+  offsets: Map<readonly number[], number>;
+} {
+  const words: number[] = [];
+  const offsets = new Map<readonly number[], number>();
+  for (const operation of plan.operations) {
+    if (operation.op !== 'takeColumns' || offsets.has(operation.columns)) continue;
+    offsets.set(operation.columns, words.length);
+    const mask = new Uint32Array(Math.ceil(plan.slots[operation.input]!.width / 32));
+    for (const column of operation.columns) mask[column >> 5]! |= 1 << (column & 31);
+    words.push(...mask, ...operation.columns);
+  }
+  return { words: Uint32Array.from(words), offsets };
+}
+
+/** The part of the arena that holds a slot's rows. */
+export function bindSlot({ arenas, options }: Context, { offset, stride }: SlotPlace): Binding {
+  return { buffer: arenas.floats, offset: offset * 4, size: options.maxRows * stride * 4 };
+}
+
+/** Bytes of one layer's keys and values. */
+export function cacheBytes({ heads }: ExecutionPlan, { capacity }: PrepareOptions, kv: KvPrecision): number {
+  const bytes = kv === 'f32' ? 16 : 8;
+  return 2 * heads.kvHeadCount * capacity * Math.ceil(heads.headSize / 4) * bytes;
+}

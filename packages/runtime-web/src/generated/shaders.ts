@@ -1,0 +1,1473 @@
+// Generated from src/kernels/*.wgsl by scripts/build-shaders.mjs; do not edit.
+
+/** WGSL by the name of its file. */
+export const SHADERS: Readonly<Record<string, string>> = {
+  'argmax': `#import common
+struct Op {
+  logits: u32,
+  width: u32,
+  part: u32,
+  candidates: u32,
+  count: u32,
+  result: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(3) var<storage, read_write> codes: array<u32>;
+const THREADS: u32 = 256u;
+var<workgroup> best: array<vec2<u32>, THREADS>;
+fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+  return select(b, a, a.x > b.x || (a.x == b.x && a.y <= b.y));
+}
+fn reduceBest(own: vec2<u32>, index: u32) -> vec2<u32> {
+  best[index] = own;
+  workgroupBarrier();
+  for (var width = THREADS / 2u; width > 0u; width >>= 1u) {
+    if (index < width) {
+      best[index] = better(best[index], best[index + width]);
+    }
+    workgroupBarrier();
+  }
+  return best[0];
+}
+@compute @workgroup_size(256)
+fn first(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  var own = vec2<u32>(0u, 0xffffffffu);
+  let start = group.x * op.part;
+  for (var k = start + index; k < min(start + op.part, op.width); k += THREADS) {
+    let held = bitcast<u32>(floats[op.logits + k]);
+    let bits = select(held, 0u, held == 0x80000000u);
+    var key = select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
+    key = select(key, 0xffffffffu, (bits & 0x7fffffffu) > 0x7f800000u);
+    own = better(own, vec2<u32>(key, k));
+  }
+  own = reduceBest(own, index);
+  if (index == 0u) {
+    codes[op.candidates + 2u * group.x] = own.x;
+    codes[op.candidates + 2u * group.x + 1u] = own.y;
+  }
+}
+@compute @workgroup_size(256)
+fn second(@builtin(local_invocation_index) index: u32) {
+  var own = vec2<u32>(0u, 0xffffffffu);
+  for (var i = index; i < op.count; i += THREADS) {
+    own = better(own, vec2<u32>(codes[op.candidates + 2u * i], codes[op.candidates + 2u * i + 1u]));
+  }
+  own = reduceBest(own, index);
+  if (index == 0u) {
+    codes[op.result] = own.y;
+    codes[op.result + 1u] = own.x;
+  }
+}`,
+  'attend': `#import common
+#import exp
+#import cache-load
+struct Op {
+  query: u32,
+  queryStride: u32,
+  out: u32,
+  outStride: u32,
+  heads: u32,
+  queriesPerHead: u32,
+  headSize: u32,
+  quads: u32,
+  capacity: u32,
+  window: u32,
+  scale: f32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+const THREADS: u32 = 128u;
+const LOWEST: f32 = -3.4e38;
+var<workgroup> queryQuads: array<vec4<f32>, 128>;
+var<workgroup> weights: array<f32, THREADS>;
+var<workgroup> reduced: array<f32, THREADS>;
+var<workgroup> partial: array<vec4<f32>, THREADS>;
+fn reduceMax(value: f32, index: u32) -> f32 {
+  reduced[index] = value;
+  workgroupBarrier();
+  for (var width = THREADS / 2u; width > 0u; width >>= 1u) {
+    if (index < width) {
+      reduced[index] = max(reduced[index], reduced[index + width]);
+    }
+    workgroupBarrier();
+  }
+  return workgroupUniformLoad(&reduced[0]);
+}
+fn reduceAdd(value: f32, index: u32) -> f32 {
+  reduced[index] = value;
+  workgroupBarrier();
+  for (var width = THREADS / 2u; width > 0u; width >>= 1u) {
+    if (index < width) {
+      reduced[index] += reduced[index + width];
+    }
+    workgroupBarrier();
+  }
+  return workgroupUniformLoad(&reduced[0]);
+}
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let head = group.x;
+  let row = group.y;
+  let at = run.position + row;
+  let base = select(0u, at + 1u - min(op.window, at + 1u), op.window > 0u);
+  let keys = (head / op.queriesPerHead) * op.capacity * op.quads;
+  let values = (op.heads / op.queriesPerHead) * op.capacity * op.quads + keys;
+  for (var quad = index; quad < op.quads; quad += THREADS) {
+    var x = vec4<f32>(0.0);
+    for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
+      x[j] = floats[op.query + row * op.queryStride + head * op.headSize + quad * 4u + j] * op.scale;
+    }
+    queryQuads[quad] = x;
+  }
+  workgroupBarrier();
+  let rounds = THREADS / op.quads;
+  let quad = index % op.quads;
+  let round = index / op.quads;
+  var most = LOWEST;
+  var total = 0.0;
+  var sum = vec4<f32>(0.0);
+  for (var start = base; start <= at; start += THREADS) {
+    let count = min(THREADS, at + 1u - start);
+    var score = LOWEST;
+    if (index < count) {
+      var products = vec4<f32>(0.0);
+      let key = keys + (start + index) * op.quads;
+      for (var i = 0u; i < op.quads; i++) {
+        products = fma(queryQuads[i], load(key + i), products);
+      }
+      score = products.x + products.y + products.z + products.w;
+    }
+    let larger = max(most, reduceMax(score, index));
+    let factor = expNegative(most - larger);
+    let weight = select(0.0, expNegative(score - larger), index < count);
+    weights[index] = weight;
+    total = total * factor + reduceAdd(weight, index);
+    most = larger;
+    sum *= factor;
+    if (round < rounds) {
+      for (var i = round; i < count; i += rounds) {
+        sum = fma(vec4<f32>(weights[i]), load(values + (start + i) * op.quads + quad), sum);
+      }
+    }
+    workgroupBarrier();
+  }
+  partial[index] = sum;
+  workgroupBarrier();
+  if (index >= op.quads) {
+    return;
+  }
+  for (var other = 1u; other < rounds; other++) {
+    sum += partial[index + other * op.quads];
+  }
+  sum = sum / total;
+  let out = op.out + row * op.outStride + head * op.headSize + quad * 4u;
+  for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
+    floats[out + j] = sum[j];
+  }
+}`,
+  'cache-load-f16': `#import halves
+@group(0) @binding(3) var<storage, read> cache: array<vec2<u32>>;
+fn load(at: u32) -> vec4<f32> {
+  let words = cache[at];
+  return vec4<f32>(unpackHalves(words.x), unpackHalves(words.y));
+}`,
+  'cache-load-f32': `@group(0) @binding(3) var<storage, read> cache: array<vec4<f32>>;
+fn load(at: u32) -> vec4<f32> {
+  return cache[at];
+}`,
+  'cache-store-f16': `@group(0) @binding(3) var<storage, read_write> cache: array<vec2<u32>>;
+fn roundHalf(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  let sign = (bits >> 16u) & 0x8000u;
+  let magnitude = bits & 0x7fffffffu;
+  if (magnitude >= 0x7f800000u) {
+    return 0x7e00u;
+  }
+  if (magnitude >= 0x477fe000u) {
+    return sign | 0x7bffu;
+  }
+  if (magnitude >= 0x38800000u) {
+    return sign | ((magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13u) & 1u)) >> 13u);
+  }
+  if (magnitude < 0x33000000u) {
+    return sign;
+  }
+  let shift = 126u - (magnitude >> 23u);
+  let mantissa = (magnitude & 0x7fffffu) | 0x800000u;
+  let kept = mantissa >> shift;
+  let cut = mantissa & ((1u << shift) - 1u);
+  let half = 1u << (shift - 1u);
+  return sign | (kept + select(0u, 1u, cut > half || (cut == half && (kept & 1u) == 1u)));
+}
+fn store(at: u32, x: vec4<f32>) {
+  cache[at] = vec2<u32>(roundHalf(x.x) | (roundHalf(x.y) << 16u), roundHalf(x.z) | (roundHalf(x.w) << 16u));
+}`,
+  'cache-store-f32': `@group(0) @binding(3) var<storage, read_write> cache: array<vec4<f32>>;
+fn store(at: u32, x: vec4<f32>) {
+  cache[at] = x;
+}`,
+  'cache-write': `#import common
+#import cache-store
+struct Op {
+  key: u32,
+  value: u32,
+  stride: u32,
+  heads: u32,
+  headSize: u32,
+  quads: u32,
+  capacity: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let quad = id.x % op.quads;
+  let head = (id.x / op.quads) % op.heads;
+  let isValue = id.x / (op.quads * op.heads);
+  if (isValue > 1u) {
+    return;
+  }
+  let base = select(op.key, op.value, isValue == 1u) + id.y * op.stride + head * op.headSize + quad * 4u;
+  var x = vec4<f32>(0.0);
+  for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
+    x[j] = floats[base + j];
+  }
+  let row = (isValue * op.heads + head) * op.capacity + run.position + id.y;
+  store(row * op.quads + quad, x);
+}`,
+  'codes-bits': `const CODE_WORDS: u32 = 4u;
+fn writeCodes(at: u32, index: u32) {
+  for (var word = index; word < op.words; word += THREADS) {
+    var planes = vec4<u32>(0u);
+    for (var c = 0u; c < 32u; c++) {
+      let code = codeAt(word * 32u + c);
+      planes |= ((vec4<u32>(code) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u)) << vec4<u32>(c);
+    }
+    for (var j = 0u; j < 4u; j++) {
+      codes[at + word * 4u + j] = planes[j];
+    }
+  }
+}
+fn sumCodes(at: u32) -> u32 {
+  var sum = 0u;
+  for (var j = 0u; j < 4u; j++) {
+    sum += countOneBits(codes[at + j]) << j;
+  }
+  return sum;
+}`,
+  'codes-dot': `const CODE_WORDS: u32 = 8u;
+fn writeCodes(at: u32, index: u32) {
+  for (var word = index; word < op.words * CODE_WORDS; word += THREADS) {
+    let i = word % 8u;
+    let column = (word / 8u) * 32u + i;
+    let bytes = codeAt(column) | (codeAt(column + 8u) << 8u) | (codeAt(column + 16u) << 16u) | (codeAt(column + 24u) << 24u);
+    codes[at + word] = bytes << (3u - i % 4u);
+  }
+}
+fn sumCodes(at: u32) -> u32 {
+  var sum = 0u;
+  for (var i = 0u; i < 8u; i++) {
+    let bytes = codes[at + i] >> (3u - i % 4u);
+    sum += (bytes & 15u) + ((bytes >> 8u) & 15u) + ((bytes >> 16u) & 15u) + ((bytes >> 24u) & 15u);
+  }
+  return sum;
+}`,
+  'codes-read-bits': `fn codeAt(at: u32, column: u32) -> u32 {
+  let word = at + (column / 32u) * 4u;
+  let c = column % 32u;
+  var code = 0u;
+  for (var j = 0u; j < 4u; j++) {
+    code |= ((codes[word + j] >> c) & 1u) << j;
+  }
+  return code;
+}`,
+  'codes-read-dot': `fn codeAt(at: u32, column: u32) -> u32 {
+  let c = column % 32u;
+  let i = c % 8u;
+  return (codes[at + (column / 32u) * 8u + i] >> ((c / 8u) * 8u + 3u - i % 4u)) & 15u;
+}`,
+  'common': `struct Run {
+  rows: u32,
+  position: u32,
+  logitRows: u32,
+  firstLogitRow: u32,
+  zero: u32,
+}
+@group(0) @binding(0) var<uniform> run: Run;
+fn keep(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) ^ run.zero);
+}
+fn isBroken(bits: u32) -> bool {
+  return (bits & 0x7f800000u) == 0x7f800000u;
+}`,
+  'decode-codes': `#import common
+#import codes-read
+struct Op {
+  input: u32,
+  inputStride: u32,
+  out: u32,
+  stride: u32,
+  width: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(3) var<storage, read> codes: array<u32>;
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= op.width) {
+    return;
+  }
+  let at = op.input + id.y * op.inputStride;
+  let product = keep(bitcast<f32>(codes[at + 1u]) * f32(codeAt(at + 4u, id.x)));
+  floats[op.out + id.y * op.stride + id.x] = bitcast<f32>(codes[at]) + product;
+}`,
+  'dense-bf16': `const COLUMNS: u32 = 8u;
+const QUADS: u32 = 2u;
+fn weightQuad(word: vec4<u32>, quad: u32) -> vec4<f32> {
+  let low = word[2u * quad];
+  let high = word[2u * quad + 1u];
+  return bitcast<vec4<f32>>(vec4<u32>(low << 16u, low & 0xffff0000u, high << 16u, high & 0xffff0000u));
+}
+fn scaleOf(row: u32, chunk: u32) -> f32 {
+  return 1.0;
+}`,
+  'dense-f16': `#import halves
+const COLUMNS: u32 = 8u;
+const QUADS: u32 = 2u;
+fn weightQuad(word: vec4<u32>, quad: u32) -> vec4<f32> {
+  return vec4<f32>(unpackHalves(word[2u * quad]), unpackHalves(word[2u * quad + 1u]));
+}
+fn scaleOf(row: u32, chunk: u32) -> f32 {
+  return 1.0;
+}`,
+  'dense-f32': `const COLUMNS: u32 = 4u;
+const QUADS: u32 = 1u;
+fn weightQuad(word: vec4<u32>, quad: u32) -> vec4<f32> {
+  return bitcast<vec4<f32>>(word);
+}
+fn scaleOf(row: u32, chunk: u32) -> f32 {
+  return 1.0;
+}`,
+  'dense-int4': `#import halves
+const COLUMNS: u32 = 32u;
+const QUADS: u32 = 8u;
+@group(0) @binding(5) var<storage, read> scales: array<u32>;
+fn weightQuad(word: vec4<u32>, quad: u32) -> vec4<f32> {
+  let four = (word[quad / 2u] ^ 0x88888888u) >> (16u * (quad % 2u));
+  let nibbles = (vec4<u32>(four) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+  return bitcast<vec4<f32>>(nibbles | vec4<u32>(0x4b000000u)) - vec4<f32>(8388616.0);
+}
+fn scaleOf(row: u32, chunk: u32) -> f32 {
+  let at = row * op.groups + chunk * COLUMNS / op.groupSize;
+  return halfOf((scales[at / 2u] >> (16u * (at % 2u))) & 0xffffu);
+}`,
+  'dense-int8': `#import halves
+const COLUMNS: u32 = 16u;
+const QUADS: u32 = 4u;
+@group(0) @binding(5) var<storage, read> scales: array<u32>;
+fn weightQuad(word: vec4<u32>, quad: u32) -> vec4<f32> {
+  let bytes = (vec4<u32>(word[quad] ^ 0x80808080u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu);
+  return bitcast<vec4<f32>>(bytes | vec4<u32>(0x4b000000u)) - vec4<f32>(8388736.0);
+}
+fn scaleOf(row: u32, chunk: u32) -> f32 {
+  let at = row * op.groups + chunk * COLUMNS / op.groupSize;
+  return halfOf((scales[at / 2u] >> (16u * (at % 2u))) & 0xffffu);
+}`,
+  'dense-matmul': `#import common
+#import dense-op
+#import dense
+const TILE: u32 = 64u;
+const STEP: u32 = max(4u, QUADS);
+const CHUNKS: u32 = STEP / QUADS;
+var<workgroup> tileWeights: array<vec4<f32>, STEP * TILE>;
+var<workgroup> tileInputs: array<vec4<f32>, STEP * TILE>;
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let firstRow = workgroup.x * TILE;
+  let firstToken = workgroup.y * TILE;
+  let tokens = tokenCount();
+  let mine = vec2<u32>(index % 16u, index / 16u);
+  var sums: array<vec4<f32>, 4>;
+  for (var chunk = 0u; chunk < op.chunks; chunk += CHUNKS) {
+    for (var unit = index; unit < CHUNKS * TILE; unit += 256u) {
+      let row = unit % TILE;
+      let own = chunk + unit / TILE;
+      let source = min(firstRow + row, op.rows - 1u);
+      var word = vec4<u32>(0u);
+      var scale = 0.0;
+      if (own < op.chunks) {
+        word = weights[source * op.chunks + own];
+        scale = scaleOf(source, own);
+      }
+      for (var quad = 0u; quad < QUADS; quad++) {
+        tileWeights[((unit / TILE) * QUADS + quad) * TILE + row] = scale * weightQuad(word, quad);
+      }
+    }
+    for (var unit = index; unit < STEP * TILE; unit += 256u) {
+      let token = unit / STEP;
+      let quad = unit % STEP;
+      var x = vec4<f32>(0.0);
+      if (chunk * QUADS + quad < op.chunks * QUADS) {
+        x = inputs[inputRow(min(firstToken + token, tokens - 1u)) + chunk * QUADS + quad];
+      }
+      tileInputs[quad * TILE + token] = x;
+    }
+    workgroupBarrier();
+    for (var quad = 0u; quad < STEP; quad++) {
+      var x: array<vec4<f32>, 4>;
+      for (var t = 0u; t < 4u; t++) {
+        x[t] = tileInputs[quad * TILE + mine.y + 16u * t];
+      }
+      for (var r = 0u; r < 4u; r++) {
+        let w = tileWeights[quad * TILE + mine.x + 16u * r];
+        sums[r] += vec4<f32>(dot(w, x[0]), dot(w, x[1]), dot(w, x[2]), dot(w, x[3]));
+      }
+    }
+    workgroupBarrier();
+  }
+  for (var t = 0u; t < 4u; t++) {
+    let token = firstToken + mine.y + 16u * t;
+    for (var r = 0u; r < 4u; r++) {
+      let row = firstRow + mine.x + 16u * r;
+      if (token < tokens && row < op.rows) {
+        outs[token * op.outStride + row] = sums[r][t];
+      }
+    }
+  }
+}`,
+  'dense-matvec': `#import common
+#import dense-op
+#import dense
+#import lanes
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let token = workgroup.y;
+  let lane = index % LANES;
+  let first = (workgroup.x * (WORKGROUP / LANES) + index / LANES) * ROWS;
+  let base = inputRow(token);
+  var sums: array<f32, ROWS>;
+  for (var chunk = lane; chunk < op.chunks; chunk += LANES) {
+    var x: array<vec4<f32>, QUADS>;
+    for (var quad = 0u; quad < QUADS; quad++) {
+      x[quad] = inputs[base + chunk * QUADS + quad];
+    }
+    for (var r = 0u; r < ROWS; r++) {
+      let row = min(first + r, op.rows - 1u);
+      let word = weights[row * op.chunks + chunk];
+      var products = vec4<f32>(0.0);
+      for (var quad = 0u; quad < QUADS; quad++) {
+        products = fma(weightQuad(word, quad), x[quad], products);
+      }
+      sums[r] = fma(scaleOf(row, chunk), products.x + products.y + products.z + products.w, sums[r]);
+    }
+  }
+  for (var r = 0u; r < ROWS; r++) {
+    let sum = sumLanes(sums[r], index);
+    if (lane == r % LANES && first + r < op.rows) {
+      outs[token * op.outStride + first + r] = sum;
+    }
+  }
+}`,
+  'dense-op': `struct Op {
+  rows: u32,
+  chunks: u32,
+  groups: u32,
+  groupSize: u32,
+  inputStride: u32,
+  outStride: u32,
+  isLogits: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> inputs: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> outs: array<f32>;
+@group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;
+fn inputRow(token: u32) -> u32 {
+  return (token + op.isLogits * run.firstLogitRow) * op.inputStride;
+}
+fn tokenCount() -> u32 {
+  return select(run.rows, run.logitRows, op.isLogits == 1u);
+}`,
+  'divide': `fn divide(a: f32, b: f32) -> f32 {
+  let x = split(bitcast<u32>(a));
+  let y = split(bitcast<u32>(b));
+  if (x.mantissa == 0u) {
+    return 0.0;
+  }
+  var rest = x.mantissa;
+  var exponent = x.exponent - y.exponent;
+  if (rest < y.mantissa) {
+    rest <<= 1u;
+    exponent -= 1;
+  }
+  var quotient = 0u;
+  for (var i = 0u; i < 24u; i++) {
+    quotient <<= 1u;
+    if (rest >= y.mantissa) {
+      rest -= y.mantissa;
+      quotient |= 1u;
+    }
+    rest <<= 1u;
+  }
+  if (exponent >= -126) {
+    quotient += select(0u, 1u, rest > y.mantissa || (rest == y.mantissa && (quotient & 1u) == 1u));
+    return bitcast<f32>((u32(exponent + 126) << 23u) + quotient);
+  }
+  let shift = u32(-126 - exponent);
+  if (shift > 24u) {
+    return 0.0;
+  }
+  let kept = quotient >> shift;
+  let cut = quotient & ((1u << shift) - 1u);
+  let half = 1u << (shift - 1u);
+  let isMore = cut > half || (cut == half && (rest > 0u || (kept & 1u) == 1u));
+  return bitcast<f32>(kept + select(0u, 1u, isMore));
+}
+struct Parts {
+  mantissa: u32,
+  exponent: i32,
+}
+fn split(bits: u32) -> Parts {
+  let exponent = i32(bits >> 23u);
+  let mantissa = bits & 0x7fffffu;
+  if (exponent > 0) {
+    return Parts(mantissa | 0x800000u, exponent - 127);
+  }
+  if (mantissa == 0u) {
+    return Parts(0u, -126);
+  }
+  let shift = countLeadingZeros(mantissa) - 8u;
+  return Parts(mantissa << shift, -126 - i32(shift));
+}`,
+  'element-add': `fn element(a: f32, b: f32) -> f32 {
+  return a + b;
+}`,
+  'element-silu': `#import silu
+fn element(a: f32, b: f32) -> f32 {
+  return gated(a, b);
+}`,
+  'elementwise': `#import common
+#import element
+struct Op {
+  first: u32,
+  second: u32,
+  out: u32,
+  stride: u32,
+  width: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= op.width) {
+    return;
+  }
+  let at = id.y * op.stride + id.x;
+  floats[op.out + at] = element(floats[op.first + at], floats[op.second + at]);
+}`,
+  'embed': `#import common
+#import dense
+struct Op {
+  tokens: u32,
+  out: u32,
+  stride: u32,
+  width: u32,
+  chunks: u32,
+  groups: u32,
+  groupSize: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(3) var<storage, read> codes: array<u32>;
+@group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let k = id.x * 4u;
+  if (k >= op.width) {
+    return;
+  }
+  let row = codes[op.tokens + id.y];
+  let chunk = k / COLUMNS;
+  let values = scaleOf(row, chunk) * weightQuad(weights[row * op.chunks + chunk], (k % COLUMNS) / 4u);
+  for (var j = 0u; j < min(4u, op.width - k); j++) {
+    floats[op.out + id.y * op.stride + k + j] = values[j];
+  }
+}`,
+  'exp': `fn expNegative(x: f32) -> f32 {
+  let t = select(x, -87.0, x < -87.0);
+  let n = round(t * 1.44269504f);
+  let r = fma(n, -1.42860677e-6f, fma(n, -0.693145752f, t));
+  var p = 1.9875691500e-4f;
+  p = fma(p, r, 1.3981999507e-3f);
+  p = fma(p, r, 8.3334519073e-3f);
+  p = fma(p, r, 4.1665795894e-2f);
+  p = fma(p, r, 1.6666665459e-1f);
+  p = fma(p, r, 5.0000001201e-1f);
+  p = fma(p * r, r, r) + 1.0;
+  let scaled = p * bitcast<f32>(u32(i32(n) + 127) << 23u);
+  return select(scaled, 0.0, x < -87.0);
+}`,
+  'gram': `#import common
+struct Op {
+  left: u32,
+  right: u32,
+  stride: u32,
+  width: u32,
+  out: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(3) var<storage, read_write> stats: array<vec2<f32>>;
+@compute @workgroup_size(16, 16)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= op.width || id.y >= op.width) {
+    return;
+  }
+  var sum = 0.0;
+  for (var row = 0u; row < run.rows; row++) {
+    let at = row * op.stride;
+    sum = fma(floats[op.left + at + id.y], floats[op.right + at + id.x], sum);
+  }
+  let at = op.out + id.y * op.width + id.x;
+  let held = stats[at];
+  let high = keep(held.x + sum);
+  let own = keep(high - held.x);
+  let lost = keep(held.x - keep(high - own)) + keep(sum - own);
+  stats[at] = vec2<f32>(high, select(held.y + lost, 0.0, isBroken(bitcast<u32>(high))));
+}`,
+  'halves-f16': `enable f16;
+fn unpackHalves(word: u32) -> vec2<f32> {
+  return vec2<f32>(bitcast<vec2<f16>>(word));
+}
+fn halfOf(bits: u32) -> f32 {
+  return unpackHalves(bits).x;
+}`,
+  'halves': `fn halfOf(bits: u32) -> f32 {
+  let magnitude = bits & 0x7fffu;
+  let normal = bitcast<f32>((magnitude << 13u) + 0x38000000u);
+  let value = select(normal, f32(magnitude) * 0x1p-24f, magnitude < 0x400u);
+  return bitcast<f32>(bitcast<u32>(value) | ((bits & 0x8000u) << 16u));
+}
+fn unpackHalves(word: u32) -> vec2<f32> {
+  return vec2<f32>(halfOf(word & 0xffffu), halfOf(word >> 16u));
+}`,
+  'lanes-subgroups': `enable subgroups;
+const SHUFFLED: u32 = min(LANES, SUBGROUP);
+var<workgroup> lanePartial: array<f32, WORKGROUP / SHUFFLED>;
+fn sumLanes(value: f32, index: u32) -> f32 {
+  var sum = value;
+  for (var distance = 1u; distance < SHUFFLED; distance <<= 1u) {
+    sum += subgroupShuffleXor(sum, distance);
+  }
+  if (LANES > SHUFFLED) {
+    if (index % SHUFFLED == 0u) {
+      lanePartial[index / SHUFFLED] = sum;
+    }
+    workgroupBarrier();
+    let first = (index - index % LANES) / SHUFFLED;
+    sum = 0.0;
+    for (var part = 0u; part < LANES / SHUFFLED; part++) {
+      sum += lanePartial[first + part];
+    }
+    workgroupBarrier();
+  }
+  return sum;
+}`,
+  'lanes': `var<workgroup> lanePartial: array<f32, WORKGROUP>;
+fn sumLanes(value: f32, index: u32) -> f32 {
+  if (LANES == 1u) {
+    return value;
+  }
+  lanePartial[index] = value;
+  workgroupBarrier();
+  for (var width = LANES / 2u; width > 0u; width >>= 1u) {
+    if (index % LANES < width) {
+      lanePartial[index] += lanePartial[index + width];
+    }
+    workgroupBarrier();
+  }
+  let sum = lanePartial[index - index % LANES];
+  workgroupBarrier();
+  return sum;
+}`,
+  'norm': `#import common
+#import reduce
+#import prologue-norm
+struct Op {
+  input: u32,
+  stride: u32,
+  width: u32,
+  first: u32,
+  epsilon: f32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+const THREADS: u32 = 256u;
+var<private> rowInput: u32;
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  rowInput = op.input + group.y * op.stride;
+  prologue(group.y, index);
+}`,
+  'prologue-none': `fn prologue(row: u32, index: u32) {}`,
+  'prologue-norm': `@group(0) @binding(4) var<storage, read> normWeight: array<f32>;
+fn prologue(row: u32, index: u32) {
+  let base = op.first + row * op.stride;
+  var squares = 0.0;
+  for (var k = index; k < op.width; k += THREADS) {
+    let x = floats[base + k];
+    squares = fma(x, x, squares);
+  }
+  let mean = reduceSum(squares, index) / f32(op.width);
+  let scale = inverseSqrt(mean + op.epsilon);
+  for (var k = index; k < op.width; k += THREADS) {
+    floats[rowInput + k] = floats[base + k] * scale * normWeight[k];
+  }
+  storageBarrier();
+  workgroupBarrier();
+}`,
+  'prologue-silu': `#import silu
+fn prologue(row: u32, index: u32) {
+  let offset = row * op.stride;
+  for (var k = index; k < op.width; k += THREADS) {
+    floats[rowInput + k] = gated(floats[op.first + offset + k], floats[op.second + offset + k]);
+  }
+  storageBarrier();
+  workgroupBarrier();
+}`,
+  'quantize': `#import common
+#import divide
+#import tiny
+#import reduce
+#import prologue
+#import codes
+struct Op {
+  input: u32,
+  stride: u32,
+  width: u32,
+  out: u32,
+  outStride: u32,
+  words: u32,
+  clipLow: f32,
+  clipHigh: f32,
+  first: u32,
+  second: u32,
+  epsilon: f32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(3) var<storage, read_write> codes: array<u32>;
+const THREADS: u32 = 256u;
+fn ordered(bits: u32) -> u32 {
+  return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+fn unordered(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key ^ 0x80000000u, (key >> 31u) == 1u));
+}
+fn encode(x: f32, lo: f32, step: f32) -> u32 {
+  var distance = x - lo;
+  if (rowIsTiny) {
+    distance = lift(x) - lift(lo);
+  }
+  if (!(distance > 0.0)) {
+    return 0u;
+  }
+  if (rowIsTiny) {
+    return roundCode(divide(unlift(distance), step));
+  }
+  let near = distance / step;
+  if (near > 15.75) {
+    return 15u;
+  }
+  let below = floor(near);
+  if (abs(near - below - 0.5) > 0x1p-10f) {
+    return min(15u, u32(below + select(0.0, 1.0, near - below > 0.5)));
+  }
+  return roundCode(divide(distance, step));
+}
+fn roundCode(exact: f32) -> u32 {
+  let whole = floor(min(exact, 16.0));
+  let rest = exact - whole;
+  let isUp = rest > 0.5 || (rest == 0.5 && (u32(whole) & 1u) == 1u);
+  return min(15u, u32(whole) + select(0u, 1u, isUp));
+}
+var<private> rowLo: f32;
+var<private> rowStep: f32;
+var<private> rowInput: u32;
+var<private> rowIsTiny: bool;
+fn codeAt(k: u32) -> u32 {
+  if (k >= op.width || bitcast<u32>(rowStep) == 0u || isBroken(bitcast<u32>(rowStep))) {
+    return 0u;
+  }
+  return encode(floats[rowInput + k], rowLo, rowStep);
+}
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let row = group.y;
+  rowInput = op.input + row * op.stride;
+  prologue(row, index);
+  var range = vec2<u32>(0xffffffffu, 0u);
+  for (var k = index; k < op.width; k += THREADS) {
+    let bits = bitcast<u32>(floats[rowInput + k]);
+    let key = ordered(bits);
+    let isNan = (bits & 0x7fffffffu) > 0x7f800000u;
+    range = vec2<u32>(min(range.x, key), max(range.y, select(key, 0xffffffffu, isNan)));
+  }
+  range = reduceRange(range, index);
+  let least = unordered(range.x);
+  let most = unordered(range.y);
+  let largest = max(bitcast<u32>(least) & 0x7fffffffu, bitcast<u32>(most) & 0x7fffffffu);
+  rowIsTiny = largest < 0x0d800000u;
+  var extent: f32;
+  if (rowIsTiny) {
+    let low = multiplyLifted(op.clipLow, lift(least));
+    rowLo = unlift(low);
+    extent = unlift(multiplyLifted(op.clipHigh, lift(most)) - low);
+  } else {
+    rowLo = keep(op.clipLow * least);
+    extent = keep(keep(op.clipHigh * most) - rowLo);
+  }
+  rowStep = 0.0;
+  if (range.y == 0xffffffffu || isBroken(bitcast<u32>(extent))) {
+    rowLo = bitcast<f32>(0x7fc00000u | run.zero);
+    rowStep = rowLo;
+  } else if (bitcast<i32>(extent) > 0) {
+    rowStep = divide(extent, 15.0);
+  }
+  let out = op.out + row * op.outStride;
+  if (index == 0u) {
+    codes[out] = bitcast<u32>(rowLo);
+    codes[out + 1u] = bitcast<u32>(rowStep);
+  }
+  writeCodes(out + 4u, index);
+  storageBarrier();
+  let sums = out + 4u + op.words * CODE_WORDS;
+  for (var word = index; word < op.words; word += THREADS) {
+    codes[sums + word] = sumCodes(out + 4u + word * CODE_WORDS);
+  }
+}`,
+  'reduce-subgroups': `enable subgroups;
+const PARTS: u32 = 256u / SUBGROUP;
+var<workgroup> reduced: array<vec2<u32>, PARTS>;
+fn reduceSum(value: f32, index: u32) -> f32 {
+  var sum = value;
+  for (var distance = 1u; distance < SUBGROUP; distance <<= 1u) {
+    sum += subgroupShuffleXor(sum, distance);
+  }
+  if (index % SUBGROUP == 0u) {
+    reduced[index / SUBGROUP].x = bitcast<u32>(sum);
+  }
+  workgroupBarrier();
+  sum = 0.0;
+  for (var part = 0u; part < PARTS; part++) {
+    sum += bitcast<f32>(reduced[part].x);
+  }
+  workgroupBarrier();
+  return sum;
+}
+fn reduceRange(value: vec2<u32>, index: u32) -> vec2<u32> {
+  var range = value;
+  for (var distance = 1u; distance < SUBGROUP; distance <<= 1u) {
+    let other = subgroupShuffleXor(range, distance);
+    range = vec2<u32>(min(range.x, other.x), max(range.y, other.y));
+  }
+  if (index % SUBGROUP == 0u) {
+    reduced[index / SUBGROUP] = range;
+  }
+  workgroupBarrier();
+  for (var part = 0u; part < PARTS; part++) {
+    range = vec2<u32>(min(range.x, reduced[part].x), max(range.y, reduced[part].y));
+  }
+  workgroupBarrier();
+  return range;
+}`,
+  'reduce': `var<workgroup> reduced: array<vec2<u32>, 256>;
+fn reduceSum(value: f32, index: u32) -> f32 {
+  reduced[index].x = bitcast<u32>(value);
+  workgroupBarrier();
+  for (var width = 128u; width > 0u; width >>= 1u) {
+    if (index < width) {
+      let sum = bitcast<f32>(reduced[index].x) + bitcast<f32>(reduced[index + width].x);
+      reduced[index].x = bitcast<u32>(sum);
+    }
+    workgroupBarrier();
+  }
+  let sum = bitcast<f32>(workgroupUniformLoad(&reduced[0]).x);
+  return sum;
+}
+fn reduceRange(value: vec2<u32>, index: u32) -> vec2<u32> {
+  reduced[index] = value;
+  workgroupBarrier();
+  for (var width = 128u; width > 0u; width >>= 1u) {
+    if (index < width) {
+      let other = reduced[index + width];
+      reduced[index] = vec2<u32>(min(reduced[index].x, other.x), max(reduced[index].y, other.y));
+    }
+    workgroupBarrier();
+  }
+  return workgroupUniformLoad(&reduced[0]);
+}`,
+  'rope': `#import common
+struct Op {
+  first: u32,
+  firstStride: u32,
+  firstHeads: u32,
+  second: u32,
+  secondStride: u32,
+  heads: u32,
+  headSize: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(3) var<storage, read> angles: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let half = op.headSize / 2u;
+  let head = id.x / half;
+  let i = id.x % half;
+  if (head >= op.heads) {
+    return;
+  }
+  var at = op.first + id.y * op.firstStride + head * op.headSize + i;
+  if (head >= op.firstHeads) {
+    at = op.second + id.y * op.secondStride + (head - op.firstHeads) * op.headSize + i;
+  }
+  let cosine = angles[id.y * op.headSize + i];
+  let sine = angles[id.y * op.headSize + half + i];
+  let a = floats[at];
+  let b = floats[at + half];
+  floats[at] = a * cosine - b * sine;
+  floats[at + half] = a * sine + b * cosine;
+}`,
+  'rotate': `#import common
+struct Op {
+  input: u32,
+  out: u32,
+  stride: u32,
+  width: u32,
+  span: u32,
+  scale: f32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+const THREADS: u32 = 256u;
+const TILE: u32 = 4096u;
+var<workgroup> tile: array<f32, TILE>;
+fn signed(x: f32, k: u32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) ^ (countOneBits(k & (k >> 1u)) << 31u));
+}
+fn lowerPlace(pair: u32, half: u32) -> u32 {
+  return ((pair & ~(half - 1u)) << 1u) | (pair & (half - 1u));
+}
+fn transform(base: u32, index: u32) {
+  let count = min(op.span, TILE);
+  for (var start = 0u; start < op.span; start += TILE) {
+    for (var i = index; i < count; i += THREADS) {
+      tile[i] = floats[base + start + i];
+    }
+    workgroupBarrier();
+    for (var half = 1u; half < count; half <<= 1u) {
+      for (var pair = index; pair < count / 2u; pair += THREADS) {
+        let i = lowerPlace(pair, half);
+        let a = tile[i];
+        let b = tile[i + half];
+        tile[i] = a + b;
+        tile[i + half] = a - b;
+      }
+      workgroupBarrier();
+    }
+    for (var i = index; i < count; i += THREADS) {
+      floats[base + start + i] = tile[i];
+    }
+    workgroupBarrier();
+  }
+  storageBarrier();
+  for (var half = TILE; half < op.span; half <<= 1u) {
+    for (var pair = index; pair < op.span / 2u; pair += THREADS) {
+      let i = base + lowerPlace(pair, half);
+      let a = floats[i];
+      let b = floats[i + half];
+      floats[i] = a + b;
+      floats[i + half] = a - b;
+    }
+    storageBarrier();
+  }
+  for (var i = index; i < op.span; i += THREADS) {
+    floats[base + i] = keep(floats[base + i] * op.scale);
+  }
+  storageBarrier();
+}
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let base = op.input + group.y * op.stride;
+  let row = op.out + group.y * op.stride;
+  for (var k = index; k < op.width; k += THREADS) {
+    floats[row + k] = signed(floats[base + k], k);
+  }
+  storageBarrier();
+  transform(row, index);
+  if (op.span == op.width) {
+    return;
+  }
+  for (var k = index; k < op.width; k += THREADS) {
+    floats[row + k] = signed(floats[row + k], 5u * k);
+  }
+  storageBarrier();
+  transform(row + op.width - op.span, index);
+}`,
+  'silu': `#import exp
+fn gated(gate: f32, up: f32) -> f32 {
+  let e = expNegative(-abs(gate));
+  let sigmoid = select(e, 1.0, gate >= 0.0) / (1.0 + e);
+  return gate * sigmoid * up;
+}`,
+  'take-columns': `#import common
+struct Op {
+  input: u32,
+  kept: u32,
+  stride: u32,
+  width: u32,
+  taken: u32,
+  takenStride: u32,
+  count: u32,
+  table: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(3) var<storage, read> tables: array<u32>;
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let k = id.x;
+  let base = op.input + id.y * op.stride;
+  if (k < op.width) {
+    let isTaken = ((tables[op.table + k / 32u] >> (k % 32u)) & 1u) == 1u;
+    floats[op.kept + id.y * op.stride + k] = select(floats[base + k], 0.0, isTaken);
+  }
+  if (k < op.count) {
+    let column = tables[op.table + (op.width + 31u) / 32u + k];
+    floats[op.taken + id.y * op.takenStride + k] = floats[base + column];
+  }
+}`,
+  'tiny': `const LIFT: u32 = 100u << 23u;
+const LEAST_NORMAL: f32 = 0x1p-26f;
+fn lift(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  let magnitude = bits & 0x7fffffffu;
+  let lifted = select(bitcast<f32>(magnitude + LIFT), f32(magnitude) * 0x1p-49f, magnitude < 0x800000u);
+  return bitcast<f32>(bitcast<u32>(lifted) | (bits & 0x80000000u));
+}
+fn unlift(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  let magnitude = bits & 0x7fffffffu;
+  let small = u32(abs(x) * 0x1p49f);
+  return bitcast<f32>(select(magnitude - LIFT, small, abs(x) < LEAST_NORMAL) | (bits & 0x80000000u));
+}
+fn multiplyLifted(a: f32, x: f32) -> f32 {
+  let product = keep(a * x);
+  let rounded = keep(fma(a, x, 0x1.8p-26f)) - 0x1.8p-26f;
+  return select(product, rounded, abs(product) < LEAST_NORMAL);
+}`,
+  'w11-float': `#import common
+#import w11-levels
+#import lanes
+struct Op {
+  rows: u32,
+  chunks: u32,
+  groups: u32,
+  bitmap: u32,
+  inputStride: u32,
+  outStride: u32,
+  columns: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> inputs: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> outs: array<f32>;
+@group(0) @binding(4) var<storage, read> bits: array<u32>;
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let token = workgroup.y;
+  let lane = index % LANES;
+  let row = workgroup.x * (WORKGROUP / LANES) + index / LANES;
+  let source = min(row, op.rows - 1u);
+  let words = (op.columns + 31u) / 32u;
+  var sum = 0.0;
+  for (var word = lane; word < words; word += LANES) {
+    let at = source * op.chunks * 4u + word;
+    let sign = bits[at];
+    let bitmap = bits[op.bitmap * 4u + at];
+    let c = coefficients(source * op.groups + word / GROUP_WORDS);
+    let level = vec4<f32>(c.x, c.x + c.y, c.x + c.z, c.x + c.y + c.z + c.w);
+    var part = 0.0;
+    for (var quad = 0u; quad < 8u; quad++) {
+      let x = inputs[token * op.inputStride + word * 8u + quad];
+      for (var j = 0u; j < 4u; j++) {
+        let bit = quad * 4u + j;
+        let pair = select(level.xy, level.zw, ((bitmap >> bit) & 1u) == 1u);
+        part = fma(select(pair.x, pair.y, ((sign >> bit) & 1u) == 1u), x[j], part);
+      }
+    }
+    sum += part;
+  }
+  sum = sumLanes(sum, index);
+  if (lane == 0u && row < op.rows) {
+    outs[token * op.outStride + row] = sum;
+  }
+}`,
+  'w11-levels-pairs': `#import halves
+@group(0) @binding(5) var<storage, read> levels: array<vec2<u32>>;
+fn coefficients(at: u32) -> vec4<f32> {
+  let pair = levels[at];
+  let alpha = unpackHalves(pair.x);
+  let mu = unpackHalves(pair.y);
+  let c0 = mu.x - alpha.x;
+  return vec4<f32>(c0, 2.0 * alpha.x, (mu.y - alpha.y) - c0, 2.0 * (alpha.y - alpha.x));
+}`,
+  'w11-levels-symmetric': `#import halves
+@group(0) @binding(5) var<storage, read> levels: array<u32>;
+fn coefficients(at: u32) -> vec4<f32> {
+  let alpha = unpackHalves(levels[at]);
+  return vec4<f32>(-alpha.x, 2.0 * alpha.x, alpha.x - alpha.y, 2.0 * (alpha.y - alpha.x));
+}`,
+  'w11-matmul': `#import common
+#import w11-outputs
+#import w11-levels
+#import w11-product
+@group(0) @binding(3) var<storage, read> codes: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> bits: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> rowSums: array<f32>;
+const TILE: u32 = 64u;
+const QUADS: u32 = 16u;
+const CHUNK_WORDS: u32 = 4u;
+const SPAN: u32 = min(GROUP_WORDS, CHUNK_WORDS);
+const SETS: u32 = CHUNK_WORDS / SPAN;
+var<workgroup> tileCodes: array<vec4<u32>, CHUNK_WORDS * PARTS * QUADS>;
+var<workgroup> tileSums: array<vec4<u32>, CHUNK_WORDS * QUADS>;
+var<workgroup> tileBits: array<vec4<u32>, 2u * CHUNK_WORDS * QUADS>;
+fn loadCodes(unit: u32, chunk: u32, firstToken: u32) {
+  let quad = unit % QUADS;
+  let part = unit / QUADS;
+  let isSum = part == CHUNK_WORDS * CODE_QUADS;
+  let perRow = select(1u + chunk * CHUNK_WORDS * CODE_QUADS + part, 1u + op.chunks * CHUNK_WORDS * CODE_QUADS + chunk, isSum);
+  var loaded: array<vec4<u32>, 4>;
+  for (var t = 0u; t < 4u; t++) {
+    loaded[t] = codes[op.codes + min(firstToken + quad * 4u + t, run.rows - 1u) * op.codesStride + perRow];
+  }
+  for (var i = 0u; i < 4u; i++) {
+    let across = vec4<u32>(loaded[0][i], loaded[1][i], loaded[2][i], loaded[3][i]);
+    if (isSum) {
+      tileSums[i * QUADS + quad] = across;
+    } else {
+      tileCodes[(part * 4u + i) * QUADS + quad] = across;
+    }
+  }
+}
+fn loadBits(unit: u32, chunk: u32, firstRow: u32) {
+  let quad = unit % QUADS;
+  let plane = unit / QUADS;
+  var loaded: array<vec4<u32>, 4>;
+  for (var r = 0u; r < 4u; r++) {
+    loaded[r] = bits[plane * op.bitmap + min(firstRow + quad * 4u + r, op.rows - 1u) * op.chunks + chunk];
+  }
+  for (var i = 0u; i < CHUNK_WORDS; i++) {
+    tileBits[(plane * CHUNK_WORDS + i) * QUADS + quad] = vec4<u32>(loaded[0][i], loaded[1][i], loaded[2][i], loaded[3][i]);
+  }
+}
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let firstRow = workgroup.x * TILE;
+  let firstToken = workgroup.y * TILE;
+  let rowQuad = index % QUADS;
+  let tokenQuad = index / QUADS;
+  var sums: array<vec4<f32>, 4>;
+  for (var chunk = 0u; chunk < op.chunks; chunk++) {
+    for (var unit = index; unit < (CHUNK_WORDS * CODE_QUADS + 1u) * QUADS; unit += 256u) {
+      loadCodes(unit, chunk, firstToken);
+    }
+    if (index < 2u * QUADS) {
+      loadBits(index, chunk, firstRow);
+    }
+    workgroupBarrier();
+    for (var section = 0u; section < SETS; section++) {
+      var s = array<vec4<u32>, 4>();
+      var m = array<vec4<u32>, 4>();
+      var both = array<vec4<u32>, 4>();
+      var plain = vec4<u32>(0u);
+      for (var i = 0u; i < SPAN; i++) {
+        let word = section * SPAN + i;
+        let sign = tileBits[word * QUADS + rowQuad];
+        let bitmap = tileBits[(CHUNK_WORDS + word) * QUADS + rowQuad];
+        plain += tileSums[word * QUADS + tokenQuad];
+        for (var part = 0u; part < PARTS; part++) {
+          let a = tileCodes[(word * PARTS + part) * QUADS + tokenQuad];
+          let signPart = maskPart(sign, part);
+          let bitmapPart = maskPart(bitmap, part);
+          let bothPart = signPart & bitmapPart;
+          for (var r = 0u; r < 4u; r++) {
+            s[r] += multiplyPart(signPart[r], a, part);
+            m[r] += multiplyPart(bitmapPart[r], a, part);
+            both[r] += multiplyPart(bothPart[r], a, part);
+          }
+        }
+      }
+      let group = min((chunk * CHUNK_WORDS + section * SPAN) / GROUP_WORDS, op.groups - 1u);
+      for (var r = 0u; r < 4u; r++) {
+        let c = coefficients(min(firstRow + rowQuad * 4u + r, op.rows - 1u) * op.groups + group);
+        let scaled = c.yzw * PART_SCALE;
+        sums[r] += c.x * vec4<f32>(plain) + scaled.x * vec4<f32>(s[r]) + scaled.y * vec4<f32>(m[r]) + scaled.z * vec4<f32>(both[r]);
+      }
+    }
+    workgroupBarrier();
+  }
+  for (var t = 0u; t < 4u; t++) {
+    let token = firstToken + tokenQuad * 4u + t;
+    if (token >= run.rows) {
+      break;
+    }
+    let scale = bitcast<vec2<f32>>(codes[op.codes + token * op.codesStride].xy);
+    for (var r = 0u; r < 4u; r++) {
+      let row = firstRow + rowQuad * 4u + r;
+      if (row < op.rows) {
+        writeOut(token, row, keep(scale.y * sums[r][t] + scale.x * rowSums[row]));
+      }
+    }
+  }
+}`,
+  'w11-matvec': `#import common
+#import w11-outputs
+#import w11-levels
+#import w11-product
+#import lanes
+@group(0) @binding(3) var<storage, read> codes: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> bits: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> rowSums: array<f32>;
+struct Chunk {
+  a0: vec4<u32>,
+  b0: vec4<u32>,
+  a1: vec4<u32>,
+  b1: vec4<u32>,
+  a2: vec4<u32>,
+  b2: vec4<u32>,
+  a3: vec4<u32>,
+  b3: vec4<u32>,
+  sums: vec4<u32>,
+}
+fn loadChunk(base: u32, chunk: u32) -> Chunk {
+  let at = base + 1u + chunk * 4u * CODE_QUADS;
+  let other = CODE_QUADS - 1u;
+  return Chunk(
+    codes[at],
+    codes[at + other],
+    codes[at + CODE_QUADS],
+    codes[at + CODE_QUADS + other],
+    codes[at + 2u * CODE_QUADS],
+    codes[at + 2u * CODE_QUADS + other],
+    codes[at + 3u * CODE_QUADS],
+    codes[at + 3u * CODE_QUADS + other],
+    codes[base + 1u + op.chunks * 4u * CODE_QUADS + chunk],
+  );
+}
+fn endGroup(row: u32, chunk: u32, word: u32, masked: Masked, plain: u32) -> f32 {
+  let group = min((chunk * 4u + word) / GROUP_WORDS, op.groups - 1u);
+  let c = coefficients(row * op.groups + group);
+  let exact = vec3<f32>(resolve(masked));
+  return c.x * f32(plain) + c.y * exact.x + c.z * exact.y + c.w * exact.z;
+}
+fn multiplyChunk(row: u32, chunk: u32, a: Chunk) -> f32 {
+  let at = row * op.chunks + chunk;
+  let sign = bits[at];
+  let bitmap = bits[op.bitmap + at];
+  let none = Masked();
+  var sum = 0.0;
+  var plain = a.sums.x;
+  var masked = addWord(none, sign.x, bitmap.x, a.a0, a.b0);
+  if (GROUP_WORDS == 1u) {
+    sum += endGroup(row, chunk, 0u, masked, plain);
+    masked = none;
+    plain = 0u;
+  }
+  masked = addWord(masked, sign.y, bitmap.y, a.a1, a.b1);
+  plain += a.sums.y;
+  if (GROUP_WORDS <= 2u) {
+    sum += endGroup(row, chunk, 1u, masked, plain);
+    masked = none;
+    plain = 0u;
+  }
+  masked = addWord(masked, sign.z, bitmap.z, a.a2, a.b2);
+  plain += a.sums.z;
+  if (GROUP_WORDS == 1u) {
+    sum += endGroup(row, chunk, 2u, masked, plain);
+    masked = none;
+    plain = 0u;
+  }
+  masked = addWord(masked, sign.w, bitmap.w, a.a3, a.b3);
+  plain += a.sums.w;
+  return sum + endGroup(row, chunk, 3u, masked, plain);
+}
+fn finish(token: u32, row: u32, isMine: bool, sum: f32, scale: vec2<f32>) {
+  if (isMine && row < op.rows) {
+    writeOut(token, row, keep(scale.y * sum + scale.x * rowSums[row]));
+  }
+}
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let token = workgroup.y;
+  let lane = index % LANES;
+  let first = (workgroup.x * (WORKGROUP / LANES) + index / LANES) * ROWS;
+  let last = op.rows - 1u;
+  let base = op.codes + token * op.codesStride;
+  var sums = vec4<f32>(0.0);
+  for (var chunk = lane; chunk < op.chunks; chunk += LANES) {
+    let held = loadChunk(base, chunk);
+    sums.x += multiplyChunk(min(first, last), chunk, held);
+    if (ROWS > 1u) {
+      sums.y += multiplyChunk(min(first + 1u, last), chunk, held);
+    }
+    if (ROWS > 2u) {
+      sums.z += multiplyChunk(min(first + 2u, last), chunk, held);
+      sums.w += multiplyChunk(min(first + 3u, last), chunk, held);
+    }
+  }
+  let scale = bitcast<vec2<f32>>(codes[base].xy);
+  finish(token, first, lane == 0u, sumLanes(sums.x, index), scale);
+  if (ROWS > 1u) {
+    finish(token, first + 1u, lane == 1u % LANES, sumLanes(sums.y, index), scale);
+  }
+  if (ROWS > 2u) {
+    finish(token, first + 2u, lane == 2u % LANES, sumLanes(sums.z, index), scale);
+    finish(token, first + 3u, lane == 3u % LANES, sumLanes(sums.w, index), scale);
+  }
+}`,
+  'w11-outputs': `struct Op {
+  rows: u32,
+  chunks: u32,
+  groups: u32,
+  codes: u32,
+  codesStride: u32,
+  bitmap: u32,
+  endFirst: u32,
+  endSecond: u32,
+  outFirst: u32,
+  outSecond: u32,
+  outThird: u32,
+  strideFirst: u32,
+  strideSecond: u32,
+  strideThird: u32,
+  sum: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+fn writeOut(token: u32, row: u32, value: f32) {
+  if (row < op.endFirst) {
+    let at = token * op.strideFirst + row;
+    floats[op.outFirst + at] = value;
+    if (op.sum != 0xffffffffu) {
+      floats[op.sum + at] += value;
+    }
+  } else if (row < op.endSecond) {
+    floats[op.outSecond + token * op.strideSecond + row - op.endFirst] = value;
+  } else {
+    floats[op.outThird + token * op.strideThird + row - op.endSecond] = value;
+  }
+}`,
+  'w11-product-bits': `const CODE_QUADS: u32 = 1u;
+const CODE_WORDS: u32 = 4u;
+struct Masked {
+  sums: vec3<u32>,
+}
+fn countMasked(bits: u32, planes: vec4<u32>) -> u32 {
+  return dot(countOneBits(vec4<u32>(bits) & planes), vec4<u32>(1u, 2u, 4u, 8u));
+}
+fn addWord(sums: Masked, s: u32, m: u32, planes: vec4<u32>, unused: vec4<u32>) -> Masked {
+  return Masked(sums.sums + vec3<u32>(countMasked(s, planes), countMasked(m, planes), countMasked(s & m, planes)));
+}
+fn resolve(sums: Masked) -> vec3<u32> {
+  return sums.sums;
+}
+const PARTS: u32 = 4u;
+const PART_SCALE: f32 = 1.0;
+fn maskPart(bits: vec4<u32>, part: u32) -> vec4<u32> {
+  return bits;
+}
+fn multiplyPart(mask: u32, codes: vec4<u32>, part: u32) -> vec4<u32> {
+  return countOneBits(vec4<u32>(mask) & codes) << vec4<u32>(part);
+}`,
+  'w11-product-dot': `const CODE_QUADS: u32 = 2u;
+const CODE_WORDS: u32 = 8u;
+struct Masked {
+  low: vec3<u32>,
+  high: vec3<u32>,
+}
+fn dotMasked(bits: u32, mask: u32, codes: vec4<u32>) -> u32 {
+  return dot4U8Packed(bits & mask, codes.x)
+    + dot4U8Packed(bits & (mask << 1u), codes.y)
+    + dot4U8Packed(bits & (mask << 2u), codes.z)
+    + dot4U8Packed(bits & (mask << 3u), codes.w);
+}
+fn addWord(sums: Masked, s: u32, m: u32, first: vec4<u32>, second: vec4<u32>) -> Masked {
+  let both = s & m;
+  let low = vec3<u32>(
+    dotMasked(s, 0x01010101u, first),
+    dotMasked(m, 0x01010101u, first),
+    dotMasked(both, 0x01010101u, first),
+  );
+  let high = vec3<u32>(
+    dotMasked(s, 0x10101010u, second),
+    dotMasked(m, 0x10101010u, second),
+    dotMasked(both, 0x10101010u, second),
+  );
+  return Masked(sums.low + low, sums.high + high);
+}
+fn resolve(sums: Masked) -> vec3<u32> {
+  return (sums.low >> vec3<u32>(3u)) + (sums.high >> vec3<u32>(7u));
+}
+const PARTS: u32 = 8u;
+const PART_SCALE: f32 = 0.0078125;
+fn maskPart(bits: vec4<u32>, part: u32) -> vec4<u32> {
+  let own = bits & vec4<u32>(0x01010101u << part);
+  return own << vec4<u32>(select(0u, 4u, part < 4u));
+}
+fn multiplyPart(mask: u32, codes: vec4<u32>, part: u32) -> vec4<u32> {
+  return vec4<u32>(
+    dot4U8Packed(mask, codes.x),
+    dot4U8Packed(mask, codes.y),
+    dot4U8Packed(mask, codes.z),
+    dot4U8Packed(mask, codes.w),
+  );
+}`,
+  'w11-sums': `#import common
+#import w11-levels
+#import lanes
+struct Op {
+  rows: u32,
+  chunks: u32,
+  groups: u32,
+  bitmap: u32,
+  columns: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> rowSums: array<f32>;
+@group(0) @binding(4) var<storage, read> bits: array<u32>;
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let lane = index % LANES;
+  let row = workgroup.x * (WORKGROUP / LANES) + index / LANES;
+  let source = min(row, op.rows - 1u);
+  let words = (op.columns + 31u) / 32u;
+  var sum = 0.0;
+  for (var group = lane; group < op.groups; group += LANES) {
+    var counts = vec4<u32>(0u);
+    for (var word = group * GROUP_WORDS; word < min((group + 1u) * GROUP_WORDS, words); word++) {
+      let used = 0xffffffffu >> (32u - min(32u, op.columns - word * 32u));
+      let at = source * op.chunks * 4u + word;
+      let sign = bits[at] & used;
+      let bitmap = bits[op.bitmap * 4u + at] & used;
+      counts += countOneBits(vec4<u32>(used, sign, bitmap, sign & bitmap));
+    }
+    sum += dot(coefficients(source * op.groups + group), vec4<f32>(counts));
+  }
+  sum = sumLanes(sum, index);
+  if (lane == 0u && row < op.rows) {
+    rowSums[row] = sum;
+  }
+}`,
+};

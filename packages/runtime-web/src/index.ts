@@ -1,0 +1,5 @@
+// Public face of @duobit/runtime-web.
+export { createWebGpuBackend, type WebGpuBackend, type WebGpuBackendOptions } from './backend.ts';
+export { type DeviceOptions, nameVariant, type Variant, type WebGpuDevice } from './device.ts';
+export type { Counters, KernelTime, WebGpuProgram } from './program.ts';
+export type { Tuning } from './tuning.ts';

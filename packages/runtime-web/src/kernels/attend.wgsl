@@ -1,0 +1,119 @@
+// Causal attention of one query head and row over the cache, one workgroup each: 128 positions at a time, a thread a score, then a
+// thread a quad of dimensions for some of the positions. What is summed is scaled when a larger score comes.
+#import common
+#import exp
+#import cache-load
+
+struct Op {
+  query: u32,
+  queryStride: u32,
+  out: u32,
+  outStride: u32,
+  heads: u32,
+  queriesPerHead: u32,
+  headSize: u32,
+  quads: u32,
+  capacity: u32,
+  // Latest positions that are seen; 0 sees all.
+  window: u32,
+  scale: f32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+
+const THREADS: u32 = 128u;
+const LOWEST: f32 = -3.4e38;
+var<workgroup> queryQuads: array<vec4<f32>, 128>;
+var<workgroup> weights: array<f32, THREADS>;
+var<workgroup> reduced: array<f32, THREADS>;
+var<workgroup> partial: array<vec4<f32>, THREADS>;
+
+fn reduceMax(value: f32, index: u32) -> f32 {
+  reduced[index] = value;
+  workgroupBarrier();
+  for (var width = THREADS / 2u; width > 0u; width >>= 1u) {
+    if (index < width) {
+      reduced[index] = max(reduced[index], reduced[index + width]);
+    }
+    workgroupBarrier();
+  }
+  return workgroupUniformLoad(&reduced[0]);
+}
+
+fn reduceAdd(value: f32, index: u32) -> f32 {
+  reduced[index] = value;
+  workgroupBarrier();
+  for (var width = THREADS / 2u; width > 0u; width >>= 1u) {
+    if (index < width) {
+      reduced[index] += reduced[index + width];
+    }
+    workgroupBarrier();
+  }
+  return workgroupUniformLoad(&reduced[0]);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let head = group.x;
+  let row = group.y;
+  let at = run.position + row;
+  let base = select(0u, at + 1u - min(op.window, at + 1u), op.window > 0u);
+  let keys = (head / op.queriesPerHead) * op.capacity * op.quads;
+  let values = (op.heads / op.queriesPerHead) * op.capacity * op.quads + keys;
+
+  for (var quad = index; quad < op.quads; quad += THREADS) {
+    var x = vec4<f32>(0.0);
+    for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
+      x[j] = floats[op.query + row * op.queryStride + head * op.headSize + quad * 4u + j] * op.scale;
+    }
+    queryQuads[quad] = x;
+  }
+  workgroupBarrier();
+
+  // Threads in excess of whole rounds of quads rest.
+  let rounds = THREADS / op.quads;
+  let quad = index % op.quads;
+  let round = index / op.quads;
+  var most = LOWEST;
+  var total = 0.0;
+  var sum = vec4<f32>(0.0);
+  for (var start = base; start <= at; start += THREADS) {
+    let count = min(THREADS, at + 1u - start);
+    var score = LOWEST;
+    if (index < count) {
+      var products = vec4<f32>(0.0);
+      let key = keys + (start + index) * op.quads;
+      for (var i = 0u; i < op.quads; i++) {
+        products = fma(queryQuads[i], load(key + i), products);
+      }
+      score = products.x + products.y + products.z + products.w;
+    }
+    let larger = max(most, reduceMax(score, index));
+    let factor = expNegative(most - larger);
+    let weight = select(0.0, expNegative(score - larger), index < count);
+    weights[index] = weight;
+    // Waits for all weights, too.
+    total = total * factor + reduceAdd(weight, index);
+    most = larger;
+    sum *= factor;
+    if (round < rounds) {
+      for (var i = round; i < count; i += rounds) {
+        sum = fma(vec4<f32>(weights[i]), load(values + (start + i) * op.quads + quad), sum);
+      }
+    }
+    workgroupBarrier();
+  }
+  partial[index] = sum;
+  workgroupBarrier();
+  if (index >= op.quads) {
+    return;
+  }
+  for (var other = 1u; other < rounds; other++) {
+    sum += partial[index + other * op.quads];
+  }
+  sum = sum / total;
+  let out = op.out + row * op.outStride + head * op.headSize + quad * 4u;
+  for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
+    floats[out + j] = sum[j];
+  }
+}

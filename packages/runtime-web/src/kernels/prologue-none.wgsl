@@ -1,0 +1,2 @@
+// The row is there already.
+fn prologue(row: u32, index: u32) {}

@@ -1,0 +1,9 @@
+// Coefficients of groups without offsets: a group has one word, alpha0 and alpha1 in f16.
+#import halves
+@group(0) @binding(5) var<storage, read> levels: array<u32>;
+
+// w^ = c0 + c1 s + c2 m + c3 s m
+fn coefficients(at: u32) -> vec4<f32> {
+  let alpha = unpackHalves(levels[at]);
+  return vec4<f32>(-alpha.x, 2.0 * alpha.x, alpha.x - alpha.y, 2.0 * (alpha.y - alpha.x));
+}
