@@ -22,7 +22,8 @@ export function generateShaders() {
     .sort();
   const entries = names.map((name) => {
     const text = strip(readFileSync(join(KERNELS, name), 'utf8'));
-    if (/[`\\]|\$\{/.test(text)) throw new Error(`${name} has characters that a template literal takes for its own`);
+    if (/[`\\]|\$\{/.test(text))
+      throw new Error(`${name} has characters that a template literal takes for its own`);
     return `  '${name.slice(0, -'.wgsl'.length)}': \`${text}\`,`;
   });
   const text = [

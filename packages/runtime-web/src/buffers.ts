@@ -21,7 +21,8 @@ export class BufferPool {
     const size = Math.max(16, padTo(bytes, 16));
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
     const most = usage & USAGE.storage ? Math.min(maxBufferSize, maxStorageBufferBindingSize) : maxBufferSize;
-    if (size > most) throw outOfMemory(`${label} takes ${size} bytes; a buffer of this device has at most ${most}`);
+    if (size > most)
+      throw outOfMemory(`${label} takes ${size} bytes; a buffer of this device has at most ${most}`);
     const buffer = this.#device.createBuffer({ size, usage, label });
     this.#held.add(buffer);
     this.bytes += size;

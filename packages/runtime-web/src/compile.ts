@@ -122,4 +122,3 @@ export function bestSteps(context: Context, slot: string, candidates: number, re
 export function candidateWords(width: number): number {
   return 2 * Math.ceil(width / BEST_PART);
 }
-

@@ -50,7 +50,8 @@ export async function openDevice(options: DeviceOptions): Promise<WebGpuDevice> 
   const { gpu, powerPreference = 'high-performance' } = options;
   if (!gpu) throw unsupported('WebGPU is not there', 'Use a browser with WebGPU, or the wasm backend');
   const adapter = await gpu.requestAdapter({ powerPreference });
-  if (!adapter) throw unsupported('WebGPU has no adapter here', 'Check the graphics driver, or use the wasm backend');
+  if (!adapter)
+    throw unsupported('WebGPU has no adapter here', 'Check the graphics driver, or use the wasm backend');
   const languageFeatures = gpu.wgslLanguageFeatures ? [...gpu.wgslLanguageFeatures] : [];
   const { info } = adapter;
   const smallest = info.subgroupMinSize ?? 0;

@@ -212,16 +212,16 @@ export function attentionSteps(context: Context, operation: Of<'attention'>): St
 
 export function gramStep(context: Context, operation: Of<'accumulateGram'>): Step {
   const { builder, arenas } = context;
-  const [left, right] = [
-    place(context, operation.input),
-    place(context, operation.other ?? operation.input),
-  ];
+  const [left, right] = [place(context, operation.input), place(context, operation.other ?? operation.input)];
   const kernel = builder.add(
     { name: 'gram', bindings: 'uuww' },
     [left.offset, right.offset, left.stride, left.width, place(context, operation.out).offset],
     [arenas.floats, arenas.stats],
   );
   const tiles = Math.ceil(left.width / 16);
-  return { label: `gram ${left.width}`, weightBytes: 0, dispatch: () => ({ ...kernel(), x: tiles, y: tiles }) };
+  return {
+    label: `gram ${left.width}`,
+    weightBytes: 0,
+    dispatch: () => ({ ...kernel(), x: tiles, y: tiles }),
+  };
 }
-

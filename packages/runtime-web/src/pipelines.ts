@@ -70,7 +70,9 @@ export class Pipelines {
       return pipeline;
     } catch (error) {
       const { messages } = await module.getCompilationInfo();
-      const lines = messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}: ${code.split('\n')[lineNum - 1] ?? ''}`);
+      const lines = messages.map(
+        ({ lineNum, message }) => `line ${lineNum}: ${message}: ${code.split('\n')[lineNum - 1] ?? ''}`,
+      );
       throw new DuobitError(
         'BACKEND_FAILED',
         `kernel ${label} was refused: ${lines.join('; ') || String(error)}`,

@@ -47,7 +47,15 @@ export class WebGpuProgram implements Program {
   readonly #engine: Engine;
   readonly #symmetric: ReadonlyMap<string, number>;
   readonly #tokens = new Map<string, Int32Array>();
-  readonly #counters = { runs: 0, dispatches: 0, passes: 0, submits: 0, readbacks: 0, readbackBytes: 0, weightBytesOfRun: 0 };
+  readonly #counters = {
+    runs: 0,
+    dispatches: 0,
+    passes: 0,
+    submits: 0,
+    readbacks: 0,
+    readbackBytes: 0,
+    weightBytesOfRun: 0,
+  };
   /** Null once disposed. */
   #prepared: Prepared | null;
   #pending: Pending | null = null;
@@ -163,7 +171,10 @@ export class WebGpuProgram implements Program {
     const logitRows = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
     this.#writeRun(rows, position, logitRows);
     const all = steps.filter((step) => step.dispatch({ rows, logitRows }) !== null);
-    const used = by === 'run' ? [{ label: 'run', steps: all }] : all.map((step) => ({ label: step.label, steps: [step] }));
+    const used =
+      by === 'run'
+        ? [{ label: 'run', steps: all }]
+        : all.map((step) => ({ label: step.label, steps: [step] }));
     const querySet = device.createQuerySet({ type: 'timestamp', count: 2 * used.length });
     const results = pool.allocate(16 * used.length, USAGE.queryResolve | USAGE.copySource, 'times');
     const encoder = device.createCommandEncoder();
@@ -226,7 +237,11 @@ export class WebGpuProgram implements Program {
   }
 
   /** @returns weight bytes of the steps that were encoded */
-  #encode(pass: GPUComputePassEncoder, steps: Prepared['steps'], shape: { rows: number; logitRows: number }): number {
+  #encode(
+    pass: GPUComputePassEncoder,
+    steps: Prepared['steps'],
+    shape: { rows: number; logitRows: number },
+  ): number {
     let bytes = 0;
     for (const step of steps)
       if (encodeStep(pass, step, shape)) {
@@ -262,7 +277,11 @@ export class WebGpuProgram implements Program {
       pool.free(this.#staging);
       this.#staging = null;
     }
-    const staging = (this.#staging ??= pool.allocate(bytes, USAGE.mapRead | USAGE.copyTarget, 'what is read'));
+    const staging = (this.#staging ??= pool.allocate(
+      bytes,
+      USAGE.mapRead | USAGE.copyTarget,
+      'what is read',
+    ));
     const pending = this.#ensurePending();
     pending.pass?.end();
     pending.pass = null;
@@ -287,7 +306,11 @@ export class WebGpuProgram implements Program {
 }
 
 /** Rows side by side to rows of a stride, which zeros fill up. */
-function padRows(values: Float32Array | Int32Array, width: number, stride: number): Float32Array<ArrayBuffer> {
+function padRows(
+  values: Float32Array | Int32Array,
+  width: number,
+  stride: number,
+): Float32Array<ArrayBuffer> {
   const rows = values.length / width;
   const out = new Float32Array(rows * stride);
   for (let row = 0; row < rows; row++) out.set(values.subarray(row * width, (row + 1) * width), row * stride);

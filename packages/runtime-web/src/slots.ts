@@ -31,7 +31,11 @@ const SLOT_WORDS = 64;
 /** Columns that a thread takes of W(1+1) weights. */
 export const CHUNK_COLUMNS = 128;
 
-export function layOutSlots(plan: ExecutionPlan, { maxRows }: PrepareOptions, packedDot: boolean): SlotLayout {
+export function layOutSlots(
+  plan: ExecutionPlan,
+  { maxRows }: PrepareOptions,
+  packedDot: boolean,
+): SlotLayout {
   const places = new Map<string, SlotPlace>();
   const used = { floats: 0, codes: 0, stats: 0 };
   for (const [name, { kind, width }] of Object.entries(plan.slots)) {
@@ -41,7 +45,8 @@ export function layOutSlots(plan: ExecutionPlan, { maxRows }: PrepareOptions, pa
       continue;
     }
     const arena = kind === 'f32' ? 'floats' : 'codes';
-    const stride = kind === 'f32' ? padTo(width, ROW_WORDS) : kind === 'tokens' ? 1 : codeRowWords(width, packedDot);
+    const stride =
+      kind === 'f32' ? padTo(width, ROW_WORDS) : kind === 'tokens' ? 1 : codeRowWords(width, packedDot);
     places.set(name, { kind, width, offset: used[arena], stride });
     used[arena] += padTo(maxRows * stride, SLOT_WORDS);
   }

@@ -1,7 +1,8 @@
 // What a compiled plan consists of: dispatches with everything bound, of which a run only chooses sizes.
 /// <reference types="@webgpu/types" />
-import { BINDING_ALIGNMENT, padTo, USAGE } from './constants.ts';
+
 import type { BufferPool } from './buffers.ts';
+import { BINDING_ALIGNMENT, padTo, USAGE } from './constants.ts';
 import type { PipelineChoice, Pipelines } from './pipelines.ts';
 
 /** What of a run decides sizes. */
@@ -26,7 +27,9 @@ export interface Step {
 }
 
 /** A whole buffer, or a part of it in bytes. */
-export type Binding = GPUBuffer | { readonly buffer: GPUBuffer; readonly offset: number; readonly size: number };
+export type Binding =
+  | GPUBuffer
+  | { readonly buffer: GPUBuffer; readonly offset: number; readonly size: number };
 
 const PARAMETER_BYTES = 64;
 
@@ -75,7 +78,8 @@ export class StepBuilder {
         },
       ];
       for (const [i, binding] of bindings.entries())
-        if (binding) entries.push({ binding: i + 2, resource: 'buffer' in binding ? binding : { buffer: binding } });
+        if (binding)
+          entries.push({ binding: i + 2, resource: 'buffer' in binding ? binding : { buffer: binding } });
       made.group = this.#device.createBindGroup({
         label: choice.name,
         layout: this.#pipelines.layout(choice.bindings).group,
@@ -91,7 +95,11 @@ export class StepBuilder {
   async finish(pool: BufferPool): Promise<void> {
     const all = new Uint32Array((Math.max(1, this.#words.length) * BINDING_ALIGNMENT) / 4);
     for (const [index, words] of this.#words.entries()) all.set(words, (index * BINDING_ALIGNMENT) / 4);
-    this.#parameters = pool.allocate(padTo(all.byteLength, 16), USAGE.uniform | USAGE.copyTarget, 'parameters');
+    this.#parameters = pool.allocate(
+      padTo(all.byteLength, 16),
+      USAGE.uniform | USAGE.copyTarget,
+      'parameters',
+    );
     this.#device.queue.writeBuffer(this.#parameters, 0, all);
     await Promise.all(this.#compiling);
     for (const make of this.#pending) make();

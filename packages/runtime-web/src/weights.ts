@@ -72,7 +72,11 @@ export function checkPlanes(data: TensorData): void {
   }
 }
 
-export async function loadVector(pool: BufferPool, uploader: Uploader, data: TensorData): Promise<VectorWeight> {
+export async function loadVector(
+  pool: BufferPool,
+  uploader: Uploader,
+  data: TensorData,
+): Promise<VectorWeight> {
   const values = decodeTensor(data);
   const buffer = pool.storage(values.byteLength, data.info.name);
   await uploader.write(buffer, 0, new Uint8Array(Float32Array.from(values).buffer));
@@ -93,7 +97,8 @@ export async function loadDense(
   const chunks = Math.ceil(columns / WORD_COLUMNS[encoding]);
   const plane = data.planes[isInteger ? 'codes' : 'dense']!;
   const used = encoding === 'int4' ? Math.ceil(columns / 2) : (columns * 16) / WORD_COLUMNS[encoding];
-  const stride = encoding === 'int8' ? int8RowStride(columns) : encoding === 'int4' ? int4RowStride(columns) : used;
+  const stride =
+    encoding === 'int8' ? int8RowStride(columns) : encoding === 'int4' ? int4RowStride(columns) : used;
   const weights = pool.storage(rows * chunks * 16, name);
   await uploader.write(weights, 0, padRows(plane, { rows, stride, used, target: chunks * 16 }));
   let scales: GPUBuffer | null = null;
@@ -149,7 +154,18 @@ export async function loadW11(
     await uploader.write(levels, first * groups * levelBytes, words);
     first += own;
   }
-  return { kind: 'w11', rows, columns, chunks, groups, groupWords: groupSize / 32, offsets, bits, levels, rowSums };
+  return {
+    kind: 'w11',
+    rows,
+    columns,
+    chunks,
+    groups,
+    groupWords: groupSize / 32,
+    offsets,
+    bits,
+    levels,
+    rowSums,
+  };
 }
 
 /** Rows of `target` bytes, the first `used` of each from a plane with rows of `stride`, the others 0; no copy where it fits. */
