@@ -38,6 +38,8 @@ export interface Context {
   readonly arenas: Arenas;
   readonly weights: LoadedWeights;
   readonly builder: StepBuilder;
+  /** Most threads of a workgroup, a power of two. */
+  readonly mostThreads: number;
   /** Where the table of a `takeColumns` begins, by its place among operations of the plan. */
   readonly tableOffsets: ReadonlyMap<readonly number[], number>;
 }

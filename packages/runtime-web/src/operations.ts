@@ -2,7 +2,8 @@
 import type { Operation } from '@duobit/core';
 import { rotationSpan } from '@duobit/format';
 import type { Context } from './context.ts';
-import type { SlotPlace } from './slots.ts';
+import { padTo } from './constants.ts';
+import { CHUNK_COLUMNS, type SlotPlace } from './slots.ts';
 import { float, type Step } from './steps.ts';
 
 type Of<K extends Operation['op']> = Extract<Operation, { readonly op: K }>;
@@ -26,25 +27,32 @@ export function quantizeStep(
   const [input, out] = [place(context, quantize.input), place(context, quantize.out)];
   const norm = source?.op === 'rmsNorm' ? source : null;
   const gate = source?.op === 'siluMul' ? source : null;
-  const prologue = norm ? 'prologue-norm' : gate ? 'prologue-silu' : 'prologue-none';
+  const row = norm ? 'row-norm' : gate ? 'row-silu' : 'row-given';
   const first = norm ? place(context, norm.input) : gate ? place(context, gate.gate) : input;
   const second = gate ? place(context, gate.up) : input;
   const { clipLow, clipHigh } = quantize.quantizer;
-  const words = Math.ceil(input.width / 128) * 4;
+  const blocks = padTo(input.width, CHUNK_COLUMNS) / 32;
+  // A thread makes as few words of codes as there are threads for.
+  const words = blocks * 8;
+  const threads = Math.min(context.mostThreads, Math.max(64, 2 ** Math.ceil(Math.log2(words))));
   const kernel = builder.add(
     {
       name: 'quantize',
       bindings: norm ? 'uuwwr' : 'uuww',
-      imports: { ...imports, prologue },
-      constants,
+      imports: { ...imports, row },
+      constants: {
+        ...constants,
+        THREADS: threads,
+        HELD: Math.ceil(words / threads),
+        WIDTH: input.width,
+        BLOCKS: blocks,
+      },
     },
     [
       input.offset,
       input.stride,
-      input.width,
       out.offset,
       out.stride,
-      words,
       float(clipLow),
       float(clipHigh),
       first.offset,
@@ -64,7 +72,7 @@ export function normStep(context: Context, operation: Of<'rmsNorm'>): Step {
   const { builder, arenas, imports, constants, weights } = context;
   const [input, out] = [place(context, operation.input), place(context, operation.out)];
   const kernel = builder.add(
-    { name: 'norm', bindings: 'uuw-r', imports, constants },
+    { name: 'norm', bindings: 'uuw-r', imports, constants: { ...constants, THREADS: 256 } },
     [out.offset, out.stride, out.width, input.offset, float(operation.epsilon)],
     [arenas.floats, null, weights.vectors.get(operation.weight)!.buffer],
   );

@@ -148,6 +148,7 @@ async function prepareIn(
     arenas,
     weights,
     builder,
+    mostThreads: 2 ** Math.floor(Math.log2(device.limits.maxComputeInvocationsPerWorkgroup)),
     tableOffsets: tables.offsets,
   };
   const sums = [...new Set(weights.w11.values())].map((weight) => sumStep(context, weight));

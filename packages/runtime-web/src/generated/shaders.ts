@@ -236,42 +236,43 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row = (isValue * op.heads + head) * op.capacity + run.position + id.y;
   store(row * op.quads + quad, x);
 }`,
-  'codes-bits': `const CODE_WORDS: u32 = 4u;
-fn writeCodes(at: u32, index: u32) {
-  for (var word = index; word < op.words; word += THREADS) {
-    var planes = vec4<u32>(0u);
-    for (var c = 0u; c < 32u; c++) {
-      let code = codeAt(word * 32u + c);
-      planes |= ((vec4<u32>(code) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u)) << vec4<u32>(c);
-    }
-    for (var j = 0u; j < 4u; j++) {
-      codes[at + word * 4u + j] = planes[j];
-    }
+  'codes-bits': `var<workgroup> blockPlanes: array<atomic<u32>, 4u * BLOCKS>;
+fn clearBlocks(index: u32) {
+  for (var i = index; i < 4u * BLOCKS; i += THREADS) {
+    atomicStore(&blockPlanes[i], 0u);
+  }
+  workgroupBarrier();
+}
+fn writeWord(at: u32, word: u32, code: vec4<u32>) {
+  for (var j = 0u; j < 4u; j++) {
+    let bits = (code >> vec4<u32>(j)) & vec4<u32>(1u);
+    let plane = bits.x | (bits.y << 8u) | (bits.z << 16u) | (bits.w << 24u);
+    atomicOr(&blockPlanes[4u * (word / 8u) + j], plane << (word % 8u));
   }
 }
-fn sumCodes(at: u32) -> u32 {
+fn finishBlock(at: u32, block: u32) {
   var sum = 0u;
   for (var j = 0u; j < 4u; j++) {
-    sum += countOneBits(codes[at + j]) << j;
+    let plane = atomicLoad(&blockPlanes[4u * block + j]);
+    codes[at + 4u * block + j] = plane;
+    sum += countOneBits(plane) << j;
   }
-  return sum;
+  codes[at + BLOCKS * 4u + block] = sum;
 }`,
-  'codes-dot': `const CODE_WORDS: u32 = 8u;
-fn writeCodes(at: u32, index: u32) {
-  for (var word = index; word < op.words * CODE_WORDS; word += THREADS) {
-    let i = word % 8u;
-    let column = (word / 8u) * 32u + i;
-    let bytes = codeAt(column) | (codeAt(column + 8u) << 8u) | (codeAt(column + 16u) << 16u) | (codeAt(column + 24u) << 24u);
-    codes[at + word] = bytes << (3u - i % 4u);
+  'codes-dot': `var<workgroup> blockSums: array<atomic<u32>, BLOCKS>;
+fn clearBlocks(index: u32) {
+  for (var block = index; block < BLOCKS; block += THREADS) {
+    atomicStore(&blockSums[block], 0u);
   }
+  workgroupBarrier();
 }
-fn sumCodes(at: u32) -> u32 {
-  var sum = 0u;
-  for (var i = 0u; i < 8u; i++) {
-    let bytes = codes[at + i] >> (3u - i % 4u);
-    sum += (bytes & 15u) + ((bytes >> 8u) & 15u) + ((bytes >> 16u) & 15u) + ((bytes >> 24u) & 15u);
-  }
-  return sum;
+fn writeWord(at: u32, word: u32, code: vec4<u32>) {
+  let bytes = code.x | (code.y << 8u) | (code.z << 16u) | (code.w << 24u);
+  codes[at + word] = bytes << (3u - word % 4u);
+  atomicAdd(&blockSums[word / 8u], code.x + code.y + code.z + code.w);
+}
+fn finishBlock(at: u32, block: u32) {
+  codes[at + BLOCKS * 8u + block] = atomicLoad(&blockSums[block]);
 }`,
   'codes-read-bits': `fn codeAt(at: u32, column: u32) -> u32 {
   let word = at + (column / 32u) * 4u;
@@ -692,27 +693,19 @@ fn sumLanes(value: f32, index: u32) -> f32 {
 }`,
   'norm': `#import common
 #import reduce
-#import prologue-norm
 struct Op {
-  input: u32,
+  out: u32,
   stride: u32,
   width: u32,
-  first: u32,
+  input: u32,
   epsilon: f32,
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
-const THREADS: u32 = 256u;
-var<private> rowInput: u32;
-@compute @workgroup_size(256)
+@group(0) @binding(4) var<storage, read> normWeight: array<f32>;
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  rowInput = op.input + group.y * op.stride;
-  prologue(group.y, index);
-}`,
-  'prologue-none': `fn prologue(row: u32, index: u32) {}`,
-  'prologue-norm': `@group(0) @binding(4) var<storage, read> normWeight: array<f32>;
-fn prologue(row: u32, index: u32) {
-  let base = op.first + row * op.stride;
+  let base = op.input + group.y * op.stride;
   var squares = 0.0;
   for (var k = index; k < op.width; k += THREADS) {
     let x = floats[base + k];
@@ -721,33 +714,20 @@ fn prologue(row: u32, index: u32) {
   let mean = reduceSum(squares, index) / f32(op.width);
   let scale = inverseSqrt(mean + op.epsilon);
   for (var k = index; k < op.width; k += THREADS) {
-    floats[rowInput + k] = floats[base + k] * scale * normWeight[k];
+    floats[op.out + group.y * op.stride + k] = floats[base + k] * scale * normWeight[k];
   }
-  storageBarrier();
-  workgroupBarrier();
-}`,
-  'prologue-silu': `#import silu
-fn prologue(row: u32, index: u32) {
-  let offset = row * op.stride;
-  for (var k = index; k < op.width; k += THREADS) {
-    floats[rowInput + k] = gated(floats[op.first + offset + k], floats[op.second + offset + k]);
-  }
-  storageBarrier();
-  workgroupBarrier();
 }`,
   'quantize': `#import common
 #import divide
 #import tiny
 #import reduce
-#import prologue
+#import row
 #import codes
 struct Op {
   input: u32,
   stride: u32,
-  width: u32,
   out: u32,
   outStride: u32,
-  words: u32,
   clipLow: f32,
   clipHigh: f32,
   first: u32,
@@ -757,7 +737,26 @@ struct Op {
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
 @group(0) @binding(3) var<storage, read_write> codes: array<u32>;
-const THREADS: u32 = 256u;
+alias Held = array<vec4<f32>, HELD>;
+fn columnOf(word: u32) -> u32 {
+  return (word / 8u) * 32u + word % 8u;
+}
+fn loadWord(base: u32, column: u32) -> vec4<f32> {
+  var x = vec4<f32>(0.0);
+  for (var b = 0u; b < 4u; b++) {
+    if (column + 8u * b < WIDTH) {
+      x[b] = floats[base + column + 8u * b];
+    }
+  }
+  return x;
+}
+fn storeWord(base: u32, column: u32, x: vec4<f32>) {
+  for (var b = 0u; b < 4u; b++) {
+    if (column + 8u * b < WIDTH) {
+      floats[base + column + 8u * b] = x[b];
+    }
+  }
+}
 fn ordered(bits: u32) -> u32 {
   return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
 }
@@ -793,25 +792,35 @@ fn roundCode(exact: f32) -> u32 {
 }
 var<private> rowLo: f32;
 var<private> rowStep: f32;
-var<private> rowInput: u32;
 var<private> rowIsTiny: bool;
-fn codeAt(k: u32) -> u32 {
-  if (k >= op.width || bitcast<u32>(rowStep) == 0u || isBroken(bitcast<u32>(rowStep))) {
-    return 0u;
+fn codesOf(x: vec4<f32>, column: u32) -> vec4<u32> {
+  var result = vec4<u32>(0u);
+  if (bitcast<u32>(rowStep) == 0u || isBroken(bitcast<u32>(rowStep))) {
+    return result;
   }
-  return encode(floats[rowInput + k], rowLo, rowStep);
+  for (var b = 0u; b < 4u; b++) {
+    if (column + 8u * b < WIDTH) {
+      result[b] = encode(x[b], rowLo, rowStep);
+    }
+  }
+  return result;
 }
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let row = group.y;
-  rowInput = op.input + row * op.stride;
-  prologue(row, index);
+  clearBlocks(index);
+  let held = fillRow(row, op.input + row * op.stride, index);
   var range = vec2<u32>(0xffffffffu, 0u);
-  for (var k = index; k < op.width; k += THREADS) {
-    let bits = bitcast<u32>(floats[rowInput + k]);
-    let key = ordered(bits);
-    let isNan = (bits & 0x7fffffffu) > 0x7f800000u;
-    range = vec2<u32>(min(range.x, key), max(range.y, select(key, 0xffffffffu, isNan)));
+  for (var i = 0u; i < HELD; i++) {
+    let column = columnOf(index + i * THREADS);
+    for (var b = 0u; b < 4u; b++) {
+      if (column + 8u * b < WIDTH) {
+        let bits = bitcast<u32>(held[i][b]);
+        let key = ordered(bits);
+        let isNan = (bits & 0x7fffffffu) > 0x7f800000u;
+        range = vec2<u32>(min(range.x, key), max(range.y, select(key, 0xffffffffu, isNan)));
+      }
+    }
   }
   range = reduceRange(range, index);
   let least = unordered(range.x);
@@ -839,15 +848,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     codes[out] = bitcast<u32>(rowLo);
     codes[out + 1u] = bitcast<u32>(rowStep);
   }
-  writeCodes(out + 4u, index);
-  storageBarrier();
-  let sums = out + 4u + op.words * CODE_WORDS;
-  for (var word = index; word < op.words; word += THREADS) {
-    codes[sums + word] = sumCodes(out + 4u + word * CODE_WORDS);
+  for (var i = 0u; i < HELD; i++) {
+    let word = index + i * THREADS;
+    if (word < BLOCKS * 8u) {
+      writeWord(out + 4u, word, codesOf(held[i], columnOf(word)));
+    }
+  }
+  workgroupBarrier();
+  for (var block = index; block < BLOCKS; block += THREADS) {
+    finishBlock(out + 4u, block);
   }
 }`,
   'reduce-subgroups': `enable subgroups;
-const PARTS: u32 = 256u / SUBGROUP;
+const PARTS: u32 = THREADS / SUBGROUP;
 var<workgroup> reduced: array<vec2<u32>, PARTS>;
 fn reduceSum(value: f32, index: u32) -> f32 {
   var sum = value;
@@ -881,11 +894,11 @@ fn reduceRange(value: vec2<u32>, index: u32) -> vec2<u32> {
   workgroupBarrier();
   return range;
 }`,
-  'reduce': `var<workgroup> reduced: array<vec2<u32>, 256>;
+  'reduce': `var<workgroup> reduced: array<vec2<u32>, THREADS>;
 fn reduceSum(value: f32, index: u32) -> f32 {
   reduced[index].x = bitcast<u32>(value);
   workgroupBarrier();
-  for (var width = 128u; width > 0u; width >>= 1u) {
+  for (var width = THREADS / 2u; width > 0u; width >>= 1u) {
     if (index < width) {
       let sum = bitcast<f32>(reduced[index].x) + bitcast<f32>(reduced[index + width].x);
       reduced[index].x = bitcast<u32>(sum);
@@ -898,7 +911,7 @@ fn reduceSum(value: f32, index: u32) -> f32 {
 fn reduceRange(value: vec2<u32>, index: u32) -> vec2<u32> {
   reduced[index] = value;
   workgroupBarrier();
-  for (var width = 128u; width > 0u; width >>= 1u) {
+  for (var width = THREADS / 2u; width > 0u; width >>= 1u) {
     if (index < width) {
       let other = reduced[index + width];
       reduced[index] = vec2<u32>(min(reduced[index].x, other.x), max(reduced[index].y, other.y));
@@ -1015,11 +1028,52 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   storageBarrier();
   transform(row + op.width - op.span, index);
 }`,
+  'row-given': `fn fillRow(row: u32, base: u32, index: u32) -> Held {
+  var held = Held();
+  for (var i = 0u; i < HELD; i++) {
+    held[i] = loadWord(base, columnOf(index + i * THREADS));
+  }
+  return held;
+}`,
+  'row-norm': `@group(0) @binding(4) var<storage, read> normWeight: array<f32>;
+fn fillRow(row: u32, base: u32, index: u32) -> Held {
+  var held = Held();
+  var squares = 0.0;
+  for (var i = 0u; i < HELD; i++) {
+    held[i] = loadWord(op.first + row * op.stride, columnOf(index + i * THREADS));
+    squares += dot(held[i], held[i]);
+  }
+  let mean = reduceSum(squares, index) / f32(WIDTH);
+  let scale = inverseSqrt(mean + op.epsilon);
+  for (var i = 0u; i < HELD; i++) {
+    let column = columnOf(index + i * THREADS);
+    for (var b = 0u; b < 4u; b++) {
+      if (column + 8u * b < WIDTH) {
+        held[i][b] = keep(held[i][b] * scale * normWeight[column + 8u * b]);
+      }
+    }
+    storeWord(base, column, held[i]);
+  }
+  return held;
+}`,
+  'row-silu': `#import silu
+fn fillRow(row: u32, base: u32, index: u32) -> Held {
+  var held = Held();
+  let offset = row * op.stride;
+  for (var i = 0u; i < HELD; i++) {
+    let column = columnOf(index + i * THREADS);
+    let gate = loadWord(op.first + offset, column);
+    let up = loadWord(op.second + offset, column);
+    held[i] = vec4<f32>(gated(gate.x, up.x), gated(gate.y, up.y), gated(gate.z, up.z), gated(gate.w, up.w));
+    storeWord(base, column, held[i]);
+  }
+  return held;
+}`,
   'silu': `#import exp
 fn gated(gate: f32, up: f32) -> f32 {
   let e = expNegative(-abs(gate));
   let sigmoid = select(e, 1.0, gate >= 0.0) / (1.0 + e);
-  return gate * sigmoid * up;
+  return keep(gate * sigmoid * up);
 }`,
   'take-columns': `#import common
 struct Op {

@@ -1,23 +1,27 @@
 // Codes as bit planes, for counts of bits: bit c of word j of 32 columns is bit j of the code of column c.
-const CODE_WORDS: u32 = 4u;
+var<workgroup> blockPlanes: array<atomic<u32>, 4u * BLOCKS>;
 
-fn writeCodes(at: u32, index: u32) {
-  for (var word = index; word < op.words; word += THREADS) {
-    var planes = vec4<u32>(0u);
-    for (var c = 0u; c < 32u; c++) {
-      let code = codeAt(word * 32u + c);
-      planes |= ((vec4<u32>(code) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u)) << vec4<u32>(c);
-    }
-    for (var j = 0u; j < 4u; j++) {
-      codes[at + word * 4u + j] = planes[j];
-    }
+fn clearBlocks(index: u32) {
+  for (var i = index; i < 4u * BLOCKS; i += THREADS) {
+    atomicStore(&blockPlanes[i], 0u);
+  }
+  workgroupBarrier();
+}
+
+fn writeWord(at: u32, word: u32, code: vec4<u32>) {
+  for (var j = 0u; j < 4u; j++) {
+    let bits = (code >> vec4<u32>(j)) & vec4<u32>(1u);
+    let plane = bits.x | (bits.y << 8u) | (bits.z << 16u) | (bits.w << 24u);
+    atomicOr(&blockPlanes[4u * (word / 8u) + j], plane << (word % 8u));
   }
 }
 
-fn sumCodes(at: u32) -> u32 {
+fn finishBlock(at: u32, block: u32) {
   var sum = 0u;
   for (var j = 0u; j < 4u; j++) {
-    sum += countOneBits(codes[at + j]) << j;
+    let plane = atomicLoad(&blockPlanes[4u * block + j]);
+    codes[at + 4u * block + j] = plane;
+    sum += countOneBits(plane) << j;
   }
-  return sum;
+  codes[at + BLOCKS * 4u + block] = sum;
 }

@@ -1,22 +1,21 @@
 // Dynamic 4-bit codes of a row, docs/numerics.md "Activations", one workgroup a row; what fills the row comes before, if
-// anything does (prologue-*.wgsl). A row of codes is, in words of 32 bits: lo, step, 0, 0; the codes (codes-*.wgsl); the sum
-// of the codes of every 32 columns.
+// anything does (row-*.wgsl). A row of codes is, in words of 32 bits: lo, step, 0, 0; the codes (codes-*.wgsl); the sum of the
+// codes of every 32 columns. Every thread holds HELD times four values, of columns that make a word of codes, from the first
+// to the last step, so that the row is read once. WIDTH columns are BLOCKS times 32, or less in the last.
 #import common
 #import divide
 #import tiny
 #import reduce
-#import prologue
+#import row
 #import codes
 
 struct Op {
   // Of the row that is quantized, in floats.
   input: u32,
   stride: u32,
-  width: u32,
-  // Of the codes, in words; and how many groups of 32 columns a row has, a multiple of 4.
+  // Of the codes, in words.
   out: u32,
   outStride: u32,
-  words: u32,
   clipLow: f32,
   clipHigh: f32,
   // Of what fills the row.
@@ -28,7 +27,30 @@ struct Op {
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
 @group(0) @binding(3) var<storage, read_write> codes: array<u32>;
 
-const THREADS: u32 = 256u;
+alias Held = array<vec4<f32>, HELD>;
+
+// The first column of a thread's word; the others are 8, 16 and 24 further.
+fn columnOf(word: u32) -> u32 {
+  return (word / 8u) * 32u + word % 8u;
+}
+
+fn loadWord(base: u32, column: u32) -> vec4<f32> {
+  var x = vec4<f32>(0.0);
+  for (var b = 0u; b < 4u; b++) {
+    if (column + 8u * b < WIDTH) {
+      x[b] = floats[base + column + 8u * b];
+    }
+  }
+  return x;
+}
+
+fn storeWord(base: u32, column: u32, x: vec4<f32>) {
+  for (var b = 0u; b < 4u; b++) {
+    if (column + 8u * b < WIDTH) {
+      floats[base + column + 8u * b] = x[b];
+    }
+  }
+}
 
 // f32 in the order of unsigned integers.
 fn ordered(bits: u32) -> u32 {
@@ -72,30 +94,40 @@ fn roundCode(exact: f32) -> u32 {
 
 var<private> rowLo: f32;
 var<private> rowStep: f32;
-var<private> rowInput: u32;
 // Whether all values are below 2^-100.
 var<private> rowIsTiny: bool;
 
 // 0 past the last column.
-fn codeAt(k: u32) -> u32 {
-  if (k >= op.width || bitcast<u32>(rowStep) == 0u || isBroken(bitcast<u32>(rowStep))) {
-    return 0u;
+fn codesOf(x: vec4<f32>, column: u32) -> vec4<u32> {
+  var result = vec4<u32>(0u);
+  if (bitcast<u32>(rowStep) == 0u || isBroken(bitcast<u32>(rowStep))) {
+    return result;
   }
-  return encode(floats[rowInput + k], rowLo, rowStep);
+  for (var b = 0u; b < 4u; b++) {
+    if (column + 8u * b < WIDTH) {
+      result[b] = encode(x[b], rowLo, rowStep);
+    }
+  }
+  return result;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let row = group.y;
-  rowInput = op.input + row * op.stride;
-  prologue(row, index);
+  clearBlocks(index);
+  let held = fillRow(row, op.input + row * op.stride, index);
 
   var range = vec2<u32>(0xffffffffu, 0u);
-  for (var k = index; k < op.width; k += THREADS) {
-    let bits = bitcast<u32>(floats[rowInput + k]);
-    let key = ordered(bits);
-    let isNan = (bits & 0x7fffffffu) > 0x7f800000u;
-    range = vec2<u32>(min(range.x, key), max(range.y, select(key, 0xffffffffu, isNan)));
+  for (var i = 0u; i < HELD; i++) {
+    let column = columnOf(index + i * THREADS);
+    for (var b = 0u; b < 4u; b++) {
+      if (column + 8u * b < WIDTH) {
+        let bits = bitcast<u32>(held[i][b]);
+        let key = ordered(bits);
+        let isNan = (bits & 0x7fffffffu) > 0x7f800000u;
+        range = vec2<u32>(min(range.x, key), max(range.y, select(key, 0xffffffffu, isNan)));
+      }
+    }
   }
   range = reduceRange(range, index);
 
@@ -125,10 +157,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     codes[out] = bitcast<u32>(rowLo);
     codes[out + 1u] = bitcast<u32>(rowStep);
   }
-  writeCodes(out + 4u, index);
-  storageBarrier();
-  let sums = out + 4u + op.words * CODE_WORDS;
-  for (var word = index; word < op.words; word += THREADS) {
-    codes[sums + word] = sumCodes(out + 4u + word * CODE_WORDS);
+  for (var i = 0u; i < HELD; i++) {
+    let word = index + i * THREADS;
+    if (word < BLOCKS * 8u) {
+      writeWord(out + 4u, word, codesOf(held[i], columnOf(word)));
+    }
+  }
+  workgroupBarrier();
+  for (var block = index; block < BLOCKS; block += THREADS) {
+    finishBlock(out + 4u, block);
   }
 }

@@ -1,7 +1,7 @@
-// Sums and extremes over the 256 threads of a workgroup: within subgroups first, then over what each of them has.
+// Sums and extremes over the THREADS threads of a workgroup, a power of two: within subgroups first, then over what each of them has.
 enable subgroups;
 
-const PARTS: u32 = 256u / SUBGROUP;
+const PARTS: u32 = THREADS / SUBGROUP;
 var<workgroup> reduced: array<vec2<u32>, PARTS>;
 
 fn reduceSum(value: f32, index: u32) -> f32 {

@@ -4,5 +4,5 @@
 fn gated(gate: f32, up: f32) -> f32 {
   let e = expNegative(-abs(gate));
   let sigmoid = select(e, 1.0, gate >= 0.0) / (1.0 + e);
-  return gate * sigmoid * up;
+  return keep(gate * sigmoid * up);
 }
