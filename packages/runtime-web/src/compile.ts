@@ -1,10 +1,10 @@
 // Compiles a checked plan to steps.
 import type { Operation } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
+import { attendSteps, cacheStep, ropeCacheStep } from './attention.ts';
 import type { Context } from './context.ts';
 import { fuseOperations, type Unit } from './fuse.ts';
 import {
-  attentionSteps,
   decodeStep,
   elementStep,
   gramStep,
@@ -59,6 +59,8 @@ function compileUnit(context: Context, unit: Unit): Step[] {
       return [w11Step(context, [unit.product], context.layout.places.get(unit.add.out)!)];
     case 'ropes':
       return [ropeStep(context, unit.first, unit.second)];
+    case 'attended':
+      return [ropeCacheStep(context, unit.attention), ...attendSteps(context, unit.attention)];
   }
 }
 
@@ -88,7 +90,7 @@ function compileOperation(context: Context, operation: Operation): Step[] {
     case 'rope':
       return [ropeStep(context, operation, null)];
     case 'attention':
-      return attentionSteps(context, operation);
+      return [cacheStep(context, operation), ...attendSteps(context, operation)];
     case 'siluMul':
     case 'add':
       return [elementStep(context, operation)];

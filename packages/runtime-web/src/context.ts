@@ -22,6 +22,8 @@ export interface Arenas {
   readonly stats: GPUBuffer;
   readonly angles: GPUBuffer;
   readonly tables: GPUBuffer;
+  /** What workgroups of attention hand to the one that puts it together. */
+  readonly parts: GPUBuffer;
   /** Of each layer. */
   readonly caches: readonly GPUBuffer[];
 }
@@ -85,4 +87,24 @@ export function bindSlot({ arenas, options }: Context, { offset, stride }: SlotP
 export function cacheBytes({ heads }: ExecutionPlan, { capacity }: PrepareOptions, kv: KvPrecision): number {
   const bytes = kv === 'f32' ? 16 : 8;
   return 2 * heads.kvHeadCount * capacity * Math.ceil(heads.headSize / 4) * bytes;
+}
+
+/** Workgroups that attention of one row and head is spread over at most, and positions that one has at least. */
+const MOST_SHARES = 32;
+const SHARE = 128;
+
+/** Positions that a workgroup of attention looks at; one workgroup sees all in runs of many rows, which are work enough. */
+export function attentionShare(rows: number, position: number): number {
+  return rows > 1 ? 0x4000_0000 : SHARE * Math.ceil((position + 1) / SHARE / MOST_SHARES);
+}
+
+/** Bytes that the largest attention of a plan needs for its parts. */
+export function partBytes(plan: ExecutionPlan): number {
+  let most = 0;
+  for (const operation of plan.operations)
+    if (operation.op === 'attention') {
+      const { headCount, headSize } = operation.heads;
+      most = Math.max(most, headCount * MOST_SHARES * (Math.ceil(headSize / 4) + 1) * 16);
+    }
+  return most;
 }

@@ -15,7 +15,14 @@ export type Unit =
   | { readonly kind: 'joined'; readonly products: readonly Of<'w11MatMul'>[] }
   /** A W(1+1) product of codes that is added to a slot. */
   | { readonly kind: 'added'; readonly product: Of<'w11MatMul'>; readonly add: Of<'add'> }
-  | { readonly kind: 'ropes'; readonly first: Of<'rope'>; readonly second: Of<'rope'> };
+  | { readonly kind: 'ropes'; readonly first: Of<'rope'>; readonly second: Of<'rope'> }
+  /** Queries and keys turned, keys and values cached, and attention. */
+  | {
+      readonly kind: 'attended';
+      readonly first: Of<'rope'>;
+      readonly second: Of<'rope'>;
+      readonly attention: Of<'attention'>;
+    };
 
 const MOST_JOINED = 3;
 
@@ -37,8 +44,14 @@ export function fuseOperations(
       units.push({ kind: 'quantized', source: operation, quantize: next });
       i += 2;
     } else if (operation.op === 'rope' && next?.op === 'rope' && canTurnTogether(operation, next)) {
-      units.push({ kind: 'ropes', first: operation, second: next });
-      i += 2;
+      const attention = operations[i + 2];
+      if (attention?.op === 'attention' && canTurnAndCache(operation, next, attention)) {
+        units.push({ kind: 'attended', first: operation, second: next, attention });
+        i += 3;
+      } else {
+        units.push({ kind: 'ropes', first: operation, second: next });
+        i += 2;
+      }
     } else if (operation.op === 'w11MatMul' && plan.slots[operation.input]!.kind === 'a4') {
       const products = listJoined(plan, i);
       if (products.length > 1 && canJoin(products.map(({ weight }) => weight))) {
@@ -61,6 +74,20 @@ export function fuseOperations(
 
 function canTurnTogether(a: Of<'rope'>, b: Of<'rope'>): boolean {
   return a.target !== b.target && a.headSize === b.headSize;
+}
+
+function canTurnAndCache(query: Of<'rope'>, key: Of<'rope'>, attention: Of<'attention'>): boolean {
+  const { heads, value } = attention;
+  return (
+    query.target === attention.query &&
+    key.target === attention.key &&
+    value !== attention.key &&
+    value !== attention.query &&
+    query.headSize === heads.headSize &&
+    query.headCount === heads.headCount &&
+    key.headCount === heads.kvHeadCount &&
+    heads.headSize % 4 === 0
+  );
 }
 
 /** The W(1+1) products from a place on that read the same codes, each into a slot of its own and of a weight of its own. */

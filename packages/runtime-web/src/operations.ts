@@ -1,8 +1,8 @@
 // Steps of everything that is not a matrix product: norms, codes, rotations, attention, sums.
 import type { Operation } from '@duobit/core';
 import { rotationSpan } from '@duobit/format';
-import type { Context } from './context.ts';
 import { padTo } from './constants.ts';
+import type { Context } from './context.ts';
 import { CHUNK_COLUMNS, type SlotPlace } from './slots.ts';
 import { float, type Step } from './steps.ts';
 
@@ -171,51 +171,6 @@ export function ropeStep(context: Context, first: Of<'rope'>, second: Of<'rope'>
     weightBytes: 0,
     dispatch: (run) => ({ ...kernel(), x: Math.ceil(pairs / 64), y: run.rows }),
   };
-}
-
-export function attentionSteps(context: Context, operation: Of<'attention'>): Step[] {
-  const { builder, arenas, options, kv, imports } = context;
-  const { headCount, kvHeadCount, headSize } = operation.heads;
-  const quads = Math.ceil(headSize / 4);
-  const { capacity } = options;
-  const cache = arenas.caches[operation.layer]!;
-  const [query, key, value, out] = [operation.query, operation.key, operation.value, operation.out].map(
-    (slot) => place(context, slot),
-  ) as [SlotPlace, SlotPlace, SlotPlace, SlotPlace];
-  const write = builder.add(
-    { name: 'cache-write', bindings: 'uuww', imports: { 'cache-store': `cache-store-${kv}` } },
-    [key.offset, value.offset, key.stride, kvHeadCount, headSize, quads, capacity],
-    [arenas.floats, cache],
-  );
-  const attend = builder.add(
-    { name: 'attend', bindings: 'uuwr', imports: { ...imports, 'cache-load': `cache-load-${kv}` } },
-    [
-      query.offset,
-      query.stride,
-      out.offset,
-      out.stride,
-      headCount,
-      headCount / kvHeadCount,
-      headSize,
-      quads,
-      capacity,
-      operation.window ?? 0,
-      float(1 / Math.sqrt(headSize)),
-    ],
-    [arenas.floats, cache],
-  );
-  return [
-    {
-      label: 'cache write',
-      weightBytes: 0,
-      dispatch: (run) => ({ ...write(), x: Math.ceil((2 * kvHeadCount * quads) / 64), y: run.rows }),
-    },
-    {
-      label: `attention ${headCount}x${headSize}`,
-      weightBytes: 0,
-      dispatch: (run) => ({ ...attend(), x: headCount, y: run.rows }),
-    },
-  ];
 }
 
 export function gramStep(context: Context, operation: Of<'accumulateGram'>): Step {

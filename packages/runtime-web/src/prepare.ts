@@ -20,13 +20,14 @@ import {
   chooseConstants,
   chooseImports,
   type LoadedWeights,
+  partBytes,
   tabulateColumns,
 } from './context.ts';
 import { outOfMemory, type WebGpuDevice } from './device.ts';
 import { listJoinable } from './fuse.ts';
 import type { Pipelines } from './pipelines.ts';
 import { layOutSlots } from './slots.ts';
-import { type Step, StepBuilder } from './steps.ts';
+import { type RunShape, type Step, StepBuilder } from './steps.ts';
 import type { Tuning } from './tuning.ts';
 import { Uploader } from './upload.ts';
 import {
@@ -130,6 +131,7 @@ async function prepareIn(
     stats: pool.storage(layout.stats * 8, 'statistics'),
     angles: pool.storage(maxRows * plan.heads.headSize * 4, 'rotary angles'),
     tables: pool.storage(tables.words.byteLength, 'tables of columns'),
+    parts: pool.storage(partBytes(plan), 'parts of attention'),
     caches: Array.from({ length: plan.cacheLayers }, (_, layer) =>
       pool.storage(cacheBytes(plan, options, kv), `KV cache of layer ${layer}`),
     ),
@@ -163,7 +165,7 @@ async function prepareIn(
   if (sums.length > 0) {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (const step of sums) encodeStep(pass, step, { rows: 1, logitRows: 0 });
+    for (const step of sums) encodeStep(pass, step, { rows: 1, logitRows: 0, position: 0 });
     pass.end();
     device.queue.submit([encoder.finish()]);
     await device.queue.onSubmittedWorkDone();
@@ -172,16 +174,12 @@ async function prepareIn(
 }
 
 /** @returns whether there was something to encode */
-export function encodeStep(
-  pass: GPUComputePassEncoder,
-  step: Step,
-  shape: { rows: number; logitRows: number },
-): boolean {
+export function encodeStep(pass: GPUComputePassEncoder, step: Step, shape: RunShape): boolean {
   const dispatch = step.dispatch(shape);
   if (!dispatch) return false;
   pass.setPipeline(dispatch.pipeline);
   pass.setBindGroup(0, dispatch.group);
-  pass.dispatchWorkgroups(dispatch.x, dispatch.y);
+  pass.dispatchWorkgroups(dispatch.x, dispatch.y, dispatch.z ?? 1);
   return true;
 }
 

@@ -12,8 +12,10 @@ import {
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { MAP_READ, padTo, USAGE } from './constants.ts';
+import { attentionShare } from './context.ts';
 import { type Engine, encodeStep, type Prepared, RUN_BYTES } from './prepare.ts';
 import { decodeRow, type SlotPlace } from './slots.ts';
+import type { RunShape } from './steps.ts';
 
 /** What a program has done since it was prepared, for tests and measurements. */
 export interface Counters {
@@ -105,7 +107,7 @@ export class WebGpuProgram implements Program {
     const pass = encoder.beginComputePass();
     this.#counters.runs += 1;
     this.#counters.passes += 1;
-    this.#counters.weightBytesOfRun = this.#encode(pass, this.#alive().steps, { rows, logitRows });
+    this.#counters.weightBytesOfRun = this.#encode(pass, this.#alive().steps, { rows, logitRows, position });
     this.#pending = { encoder, pass };
     this.#rows = { all: rows, logits: logitRows };
     // Nobody reads a prompt's part, so it may begin at once.
@@ -148,7 +150,7 @@ export class WebGpuProgram implements Program {
       });
     const pending = this.#ensurePending();
     pending.pass ??= this.#beginPass(pending.encoder);
-    this.#encode(pending.pass, best.steps, { rows: 1, logitRows: 1 });
+    this.#encode(pending.pass, best.steps, { rows: 1, logitRows: 1, position: 0 });
     const words = new Uint32Array(await this.#copyOut(prepared.context.arenas.codes, best.result * 4, 8));
     return { index: words[0]!, value: fromOrdered(words[1]!) };
   }
@@ -170,7 +172,7 @@ export class WebGpuProgram implements Program {
     this.#submit();
     const logitRows = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
     this.#writeRun(rows, position, logitRows);
-    const all = steps.filter((step) => step.dispatch({ rows, logitRows }) !== null);
+    const all = steps.filter((step) => step.dispatch({ rows, logitRows, position }) !== null);
     const used =
       by === 'run'
         ? [{ label: 'run', steps: all }]
@@ -181,7 +183,7 @@ export class WebGpuProgram implements Program {
     for (const [i, part] of used.entries()) {
       const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
       const pass = encoder.beginComputePass({ timestampWrites });
-      this.#encode(pass, part.steps, { rows, logitRows });
+      this.#encode(pass, part.steps, { rows, logitRows, position });
       pass.end();
     }
     encoder.resolveQuerySet(querySet, 0, 2 * used.length, results, 0);
@@ -221,7 +223,7 @@ export class WebGpuProgram implements Program {
     const { context, run } = this.#alive();
     const { queue } = this.#engine.open.device;
     const words = new Uint32Array(RUN_BYTES / 4);
-    words.set([rows, position, logitRows, rows - logitRows, 0]);
+    words.set([rows, position, logitRows, rows - logitRows, 0, attentionShare(rows, position)]);
     queue.writeBuffer(run, 0, words);
     const { operations, ropeFrequencies } = context.plan;
     if (!operations.some(({ op }) => op === 'rope')) return;
@@ -237,11 +239,7 @@ export class WebGpuProgram implements Program {
   }
 
   /** @returns weight bytes of the steps that were encoded */
-  #encode(
-    pass: GPUComputePassEncoder,
-    steps: Prepared['steps'],
-    shape: { rows: number; logitRows: number },
-  ): number {
+  #encode(pass: GPUComputePassEncoder, steps: Prepared['steps'], shape: RunShape): number {
     let bytes = 0;
     for (const step of steps)
       if (encodeStep(pass, step, shape)) {

@@ -9,6 +9,8 @@ import type { PipelineChoice, Pipelines } from './pipelines.ts';
 export interface RunShape {
   readonly rows: number;
   readonly logitRows: number;
+  /** Of the first row. */
+  readonly position: number;
 }
 
 export interface Dispatch {
@@ -16,6 +18,8 @@ export interface Dispatch {
   readonly group: GPUBindGroup;
   readonly x: number;
   readonly y: number;
+  /** Default 1. */
+  readonly z?: number;
 }
 
 export interface Step {

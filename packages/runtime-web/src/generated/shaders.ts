@@ -59,6 +59,45 @@ fn second(@builtin(local_invocation_index) index: u32) {
     codes[op.result + 1u] = own.x;
   }
 }`,
+  'attend-join': `#import common
+#import exp
+struct Op {
+  out: u32,
+  headSize: u32,
+  quads: u32,
+  window: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(4) var<storage, read> parts: array<vec4<f32>>;
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let head = group.x;
+  let seen = select(run.position + 1u, min(op.window, run.position + 1u), op.window > 0u);
+  let shares = (seen + run.share - 1u) / run.share;
+  let size = op.quads + 1u;
+  let first = head * shares * size;
+  var most = parts[first + op.quads].x;
+  for (var i = 1u; i < shares; i++) {
+    most = max(most, parts[first + i * size + op.quads].x);
+  }
+  for (var quad = index; quad < op.quads; quad += 32u) {
+    var total = 0.0;
+    var sum = vec4<f32>(0.0);
+    for (var i = 0u; i < shares; i++) {
+      let part = first + i * size;
+      let state = parts[part + op.quads];
+      let factor = expNegative(state.x - most);
+      total = fma(state.y, factor, total);
+      sum = fma(parts[part + quad], vec4<f32>(factor), sum);
+    }
+    sum = sum / total;
+    let out = op.out + head * op.headSize + quad * 4u;
+    for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
+      floats[out + j] = sum[j];
+    }
+  }
+}`,
   'attend': `#import common
 #import exp
 #import cache-load
@@ -77,6 +116,7 @@ struct Op {
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(4) var<storage, read_write> parts: array<vec4<f32>>;
 const THREADS: u32 = 128u;
 const LOWEST: f32 = -3.4e38;
 var<workgroup> queryQuads: array<vec4<f32>, 128>;
@@ -106,11 +146,12 @@ fn reduceAdd(value: f32, index: u32) -> f32 {
   return workgroupUniformLoad(&reduced[0]);
 }
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let head = group.x;
   let row = group.y;
   let at = run.position + row;
-  let base = select(0u, at + 1u - min(op.window, at + 1u), op.window > 0u);
+  let first = select(0u, at + 1u - min(op.window, at + 1u), op.window > 0u) + group.z * run.share;
+  let end = min(at + 1u, first + run.share);
   let keys = (head / op.queriesPerHead) * op.capacity * op.quads;
   let values = (op.heads / op.queriesPerHead) * op.capacity * op.quads + keys;
   for (var quad = index; quad < op.quads; quad += THREADS) {
@@ -127,8 +168,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var most = LOWEST;
   var total = 0.0;
   var sum = vec4<f32>(0.0);
-  for (var start = base; start <= at; start += THREADS) {
-    let count = min(THREADS, at + 1u - start);
+  for (var start = first; start < end; start += THREADS) {
+    let count = min(THREADS, end - start);
     var score = LOWEST;
     if (index < count) {
       var products = vec4<f32>(0.0);
@@ -160,6 +201,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var other = 1u; other < rounds; other++) {
     sum += partial[index + other * op.quads];
   }
+  if (counts.z > 1u) {
+    let part = (head * counts.z + group.z) * (op.quads + 1u);
+    parts[part + quad] = sum;
+    if (quad == 0u) {
+      parts[part + op.quads] = vec4<f32>(most, total, 0.0, 0.0);
+    }
+    return;
+  }
   sum = sum / total;
   let out = op.out + row * op.outStride + head * op.headSize + quad * 4u;
   for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
@@ -176,30 +225,18 @@ fn load(at: u32) -> vec4<f32> {
 fn load(at: u32) -> vec4<f32> {
   return cache[at];
 }`,
-  'cache-store-f16': `@group(0) @binding(3) var<storage, read_write> cache: array<vec2<u32>>;
-fn roundHalf(x: f32) -> u32 {
-  let bits = bitcast<u32>(x);
-  let sign = (bits >> 16u) & 0x8000u;
-  let magnitude = bits & 0x7fffffffu;
-  if (magnitude >= 0x7f800000u) {
-    return 0x7e00u;
-  }
-  if (magnitude >= 0x477fe000u) {
-    return sign | 0x7bffu;
-  }
-  if (magnitude >= 0x38800000u) {
-    return sign | ((magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13u) & 1u)) >> 13u);
-  }
-  if (magnitude < 0x33000000u) {
-    return sign;
-  }
-  let shift = 126u - (magnitude >> 23u);
-  let mantissa = (magnitude & 0x7fffffu) | 0x800000u;
-  let kept = mantissa >> shift;
-  let cut = mantissa & ((1u << shift) - 1u);
-  let half = 1u << (shift - 1u);
-  return sign | (kept + select(0u, 1u, cut > half || (cut == half && (kept & 1u) == 1u)));
-}
+  'cache-pairs-f16': `#import round-half
+@group(0) @binding(4) var<storage, read_write> cache: array<u32>;
+fn storePair(at: u32, x: vec2<f32>) {
+  cache[at / 2u] = roundHalf(x.x) | (roundHalf(x.y) << 16u);
+}`,
+  'cache-pairs-f32': `@group(0) @binding(4) var<storage, read_write> cache: array<f32>;
+fn storePair(at: u32, x: vec2<f32>) {
+  cache[at] = x.x;
+  cache[at + 1u] = x.y;
+}`,
+  'cache-store-f16': `#import round-half
+@group(0) @binding(3) var<storage, read_write> cache: array<vec2<u32>>;
 fn store(at: u32, x: vec4<f32>) {
   cache[at] = vec2<u32>(roundHalf(x.x) | (roundHalf(x.y) << 16u), roundHalf(x.z) | (roundHalf(x.w) << 16u));
 }`,
@@ -294,6 +331,7 @@ fn finishBlock(at: u32, block: u32) {
   logitRows: u32,
   firstLogitRow: u32,
   zero: u32,
+  share: u32,
 }
 @group(0) @binding(0) var<uniform> run: Run;
 fn keep(x: f32) -> f32 {
@@ -920,6 +958,59 @@ fn reduceRange(value: vec2<u32>, index: u32) -> vec2<u32> {
   }
   return workgroupUniformLoad(&reduced[0]);
 }`,
+  'rope-cache': `#import common
+struct Op {
+  query: u32,
+  queryStride: u32,
+  queryHeads: u32,
+  key: u32,
+  value: u32,
+  keyStride: u32,
+  keyHeads: u32,
+  headSize: u32,
+  size: u32,
+  capacity: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(3) var<storage, read> angles: array<f32>;
+#import cache-pairs
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let half = op.headSize / 2u;
+  let units = half / 2u;
+  let head = id.x / units;
+  let i = 2u * (id.x % units);
+  if (head >= op.queryHeads + 2u * op.keyHeads) {
+    return;
+  }
+  let isQuery = head < op.queryHeads;
+  let isValue = head >= op.queryHeads + op.keyHeads;
+  let own = select(head - op.queryHeads - select(0u, op.keyHeads, isValue), head, isQuery);
+  var at = select(op.key, op.value, isValue) + id.y * op.keyStride + own * op.headSize + i;
+  if (isQuery) {
+    at = op.query + id.y * op.queryStride + own * op.headSize + i;
+  }
+  var a = vec2<f32>(floats[at], floats[at + 1u]);
+  var b = vec2<f32>(floats[at + half], floats[at + half + 1u]);
+  if (!isValue) {
+    let angle = id.y * op.headSize + i;
+    let cosine = vec2<f32>(angles[angle], angles[angle + 1u]);
+    let sine = vec2<f32>(angles[angle + half], angles[angle + half + 1u]);
+    let turned = a * cosine - b * sine;
+    b = vec2<f32>(keep(a.x * sine.x + b.x * cosine.x), keep(a.y * sine.y + b.y * cosine.y));
+    a = vec2<f32>(keep(turned.x), keep(turned.y));
+    floats[at] = a.x;
+    floats[at + 1u] = a.y;
+    floats[at + half] = b.x;
+    floats[at + half + 1u] = b.y;
+  }
+  if (!isQuery) {
+    let row = ((select(0u, op.keyHeads, isValue) + own) * op.capacity + run.position + id.y) * op.size;
+    storePair(row + i, a);
+    storePair(row + half + i, b);
+  }
+}`,
   'rope': `#import common
 struct Op {
   first: u32,
@@ -1027,6 +1118,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   storageBarrier();
   transform(row + op.width - op.span, index);
+}`,
+  'round-half': `fn roundHalf(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  let sign = (bits >> 16u) & 0x8000u;
+  let magnitude = bits & 0x7fffffffu;
+  if (magnitude >= 0x7f800000u) {
+    return 0x7e00u;
+  }
+  if (magnitude >= 0x477fe000u) {
+    return sign | 0x7bffu;
+  }
+  if (magnitude >= 0x38800000u) {
+    return sign | ((magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13u) & 1u)) >> 13u);
+  }
+  if (magnitude < 0x33000000u) {
+    return sign;
+  }
+  let shift = 126u - (magnitude >> 23u);
+  let mantissa = (magnitude & 0x7fffffu) | 0x800000u;
+  let kept = mantissa >> shift;
+  let cut = mantissa & ((1u << shift) - 1u);
+  let half = 1u << (shift - 1u);
+  return sign | (kept + select(0u, 1u, cut > half || (cut == half && (kept & 1u) == 1u)));
 }`,
   'row-given': `fn fillRow(row: u32, base: u32, index: u32) -> Held {
   var held = Held();

@@ -1,5 +1,6 @@
-// Causal attention of one query head and row over the cache, one workgroup each: 128 positions at a time, a thread a score, then a
-// thread a quad of dimensions for some of the positions. What is summed is scaled when a larger score comes.
+// Causal attention of one query head and row over the cache. A workgroup looks at run.share positions, 128 at a time: a thread a
+// score, then a thread a quad of dimensions for some of the positions. What is summed is scaled when a larger score comes.
+// Where one workgroup sees all positions it writes the result, else what attend-join.wgsl makes it of.
 #import common
 #import exp
 #import cache-load
@@ -20,6 +21,8 @@ struct Op {
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+// Of each head and share: quads of sums, then the largest score and the sum of weights.
+@group(0) @binding(4) var<storage, read_write> parts: array<vec4<f32>>;
 
 const THREADS: u32 = 128u;
 const LOWEST: f32 = -3.4e38;
@@ -53,11 +56,12 @@ fn reduceAdd(value: f32, index: u32) -> f32 {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let head = group.x;
   let row = group.y;
   let at = run.position + row;
-  let base = select(0u, at + 1u - min(op.window, at + 1u), op.window > 0u);
+  let first = select(0u, at + 1u - min(op.window, at + 1u), op.window > 0u) + group.z * run.share;
+  let end = min(at + 1u, first + run.share);
   let keys = (head / op.queriesPerHead) * op.capacity * op.quads;
   let values = (op.heads / op.queriesPerHead) * op.capacity * op.quads + keys;
 
@@ -77,8 +81,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var most = LOWEST;
   var total = 0.0;
   var sum = vec4<f32>(0.0);
-  for (var start = base; start <= at; start += THREADS) {
-    let count = min(THREADS, at + 1u - start);
+  for (var start = first; start < end; start += THREADS) {
+    let count = min(THREADS, end - start);
     var score = LOWEST;
     if (index < count) {
       var products = vec4<f32>(0.0);
@@ -110,6 +114,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   for (var other = 1u; other < rounds; other++) {
     sum += partial[index + other * op.quads];
+  }
+  if (counts.z > 1u) {
+    let part = (head * counts.z + group.z) * (op.quads + 1u);
+    parts[part + quad] = sum;
+    if (quad == 0u) {
+      parts[part + op.quads] = vec4<f32>(most, total, 0.0, 0.0);
+    }
+    return;
   }
   sum = sum / total;
   let out = op.out + row * op.outStride + head * op.headSize + quad * 4u;

@@ -7,6 +7,8 @@ struct Run {
   firstLogitRow: u32,
   // 0, which no compiler knows.
   zero: u32,
+  // Positions that a workgroup of attention looks at, a multiple of 128.
+  share: u32,
 }
 @group(0) @binding(0) var<uniform> run: Run;
 
