@@ -1,7 +1,7 @@
 // The check of the WebGPU backend on a machine with a GPU: what there is, whether results are right, how fast it is. Every part is
 // a process of its own with a time limit, so that none stops the others; records go to $OUT or ./out, a table comes last.
 //
-//   node main.mjs [--parts adapters,conformance,greedy,ladder,tiles,models,unchecked] [--models smollm2,1B,3B,8B] [--quick]
+//   node main.mjs [--parts adapters,conformance,greedy,fusion,ladder,tiles,models,unchecked] [--models smollm2,1B,3B,8B] [--quick]
 import { spawn } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -18,6 +18,9 @@ const option = (name) => {
 const quick = process.argv.includes('--quick');
 const models = (option('models') ?? (quick ? 'smoke' : 'smollm2,1B,3B,8B')).split(',');
 const record = (kind, values) => appendFileSync(RECORDS, `${JSON.stringify({ kind, ...values })}\n`);
+
+/** Parts that run beside each other. */
+const BESIDE = ['conformance', 'greedy', 'fusion'];
 
 /** Seconds that a part may take. Conformance runs its variants beside each other. */
 const LIMITS = {
@@ -54,6 +57,21 @@ async function runPart(part, argument) {
       const { runGreedy } = await import('./correctness.mjs');
       return runGreedy(record, { files: modelFiles() });
     }
+    case 'fusion': {
+      const { checkFusion } = await import('./fusion.mjs');
+      const { open } = await import('./open.mjs');
+      for (const variant of [{}, { packedDot: false, subgroups: false, f16: false }]) {
+        let error = null;
+        try {
+          await checkFusion((tuning) => open({ kv: 'f16', tuning, variant }));
+        } catch (thrown) {
+          error = thrown.message;
+        }
+        console.log(`fusion ${JSON.stringify(variant)}: ${error ?? 'every slot equal to the bit'}`);
+        record('fusion', { variant, error });
+      }
+      return;
+    }
     case 'ladder': {
       const { runLadder } = await import('./ladder.mjs');
       return runLadder(record, { quick });
@@ -86,14 +104,14 @@ function spawnPart(part, argument) {
     const keep = (chunk) => {
       text += chunk;
       // Parts that run beside each other would mix their lines.
-      if (part !== 'conformance' && part !== 'greedy') process.stdout.write(chunk);
+      if (!BESIDE.includes(part)) process.stdout.write(chunk);
     };
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
     const timer = setTimeout(() => child.kill('SIGKILL'), limit * 1000);
     child.on('close', (code, signal) => {
       clearTimeout(timer);
-      if (part === 'conformance' || part === 'greedy') process.stdout.write(text);
+      if (BESIDE.includes(part)) process.stdout.write(text);
       if (code !== 0) {
         console.log(
           `part ${part} ${argument ?? ''} ended with ${signal ?? code}${signal ? ` (limit ${limit} s)` : ''}`,
@@ -133,6 +151,8 @@ function printTable() {
     console.log(
       `greedy ${one.name} ${one.variant ?? ''}: ${one.error ?? (one.equal ? `${one.tokens} tokens equal` : `differs at ${one.first}`)}`,
     );
+  for (const one of of('fusion'))
+    console.log(`fusion ${JSON.stringify(one.variant)}: ${one.error ?? 'equal to the bit'}`);
   for (const { copy, read } of of('bandwidth').slice(0, 1))
     console.log(`copy ${copy.toFixed(0)} GB/s, read ${read.toFixed(0)} GB/s`);
   const ladder = new Map();
@@ -170,20 +190,22 @@ if (part) {
   process.exit(0);
 }
 writeFileSync(RECORDS, '');
-const parts = (option('parts') ?? 'adapters,conformance,greedy,ladder,tiles,models,unchecked').split(',');
+const parts = (option('parts') ?? 'adapters,conformance,greedy,fusion,ladder,tiles,models,unchecked').split(
+  ',',
+);
 const started = performance.now();
 const begin = (name) => console.log(`\n== ${name} (${((performance.now() - started) / 1000).toFixed(0)} s)`);
 if (parts.includes('adapters')) {
   begin('adapters');
   await spawnPart('adapters');
 }
-if (parts.includes('conformance') || parts.includes('greedy')) {
+if (BESIDE.some((name) => parts.includes(name))) {
   begin('correctness');
   const { CONFORMANCE } = await import('./correctness.mjs');
   const variants = option('variants')?.split(',') ?? Object.keys(CONFORMANCE);
   await Promise.all([
     ...(parts.includes('conformance') ? variants.map((name) => spawnPart('conformance', name)) : []),
-    ...(parts.includes('greedy') ? [spawnPart('greedy')] : []),
+    ...['greedy', 'fusion'].flatMap((name) => (parts.includes(name) ? spawnPart(name) : [])),
   ]);
 }
 for (const name of ['ladder', 'tiles', 'models', 'unchecked'])

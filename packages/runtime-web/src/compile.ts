@@ -26,7 +26,10 @@ const BEST_PART = 2048;
 export function compileSteps(context: Context): Step[] {
   for (const operation of context.plan.operations) checkSupported(operation);
   const { joined } = context.weights;
-  const units = fuseOperations(context.plan, (weights) => joined.has(weights.join(' ')));
+  const units =
+    context.tuning.fuse === false
+      ? context.plan.operations.map((operation): Unit => ({ kind: 'single', operation }))
+      : fuseOperations(context.plan, (weights) => joined.has(weights.join(' ')));
   return units.flatMap((unit) => compileUnit(context, unit));
 }
 

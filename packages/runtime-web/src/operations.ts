@@ -17,6 +17,14 @@ const perRow = (kernel: ReturnType<Context['builder']['add']>) => (run: { rows: 
   y: run.rows,
 });
 
+/** How many threads hold a row, and how much of it each; a thread makes as few words of codes as there are threads for. */
+function spreadRow({ mostThreads }: Context, width: number) {
+  const blocks = padTo(width, CHUNK_COLUMNS) / 32;
+  const words = blocks * 8;
+  const threads = Math.min(mostThreads, Math.max(64, 2 ** Math.ceil(Math.log2(words))));
+  return { blocks, constants: { THREADS: threads, HELD: Math.ceil(words / threads), WIDTH: width } };
+}
+
 /** Codes of a slot, and before them what fills the slot, where that is part of the unit. */
 export function quantizeStep(
   context: Context,
@@ -31,22 +39,13 @@ export function quantizeStep(
   const first = norm ? place(context, norm.input) : gate ? place(context, gate.gate) : input;
   const second = gate ? place(context, gate.up) : input;
   const { clipLow, clipHigh } = quantize.quantizer;
-  const blocks = padTo(input.width, CHUNK_COLUMNS) / 32;
-  // A thread makes as few words of codes as there are threads for.
-  const words = blocks * 8;
-  const threads = Math.min(context.mostThreads, Math.max(64, 2 ** Math.ceil(Math.log2(words))));
+  const { blocks, constants: spread } = spreadRow(context, input.width);
   const kernel = builder.add(
     {
       name: 'quantize',
       bindings: norm ? 'uuwwr' : 'uuww',
       imports: { ...imports, row },
-      constants: {
-        ...constants,
-        THREADS: threads,
-        HELD: Math.ceil(words / threads),
-        WIDTH: input.width,
-        BLOCKS: blocks,
-      },
+      constants: { ...constants, ...spread, BLOCKS: blocks },
     },
     [
       input.offset,
@@ -72,8 +71,13 @@ export function normStep(context: Context, operation: Of<'rmsNorm'>): Step {
   const { builder, arenas, imports, constants, weights } = context;
   const [input, out] = [place(context, operation.input), place(context, operation.out)];
   const kernel = builder.add(
-    { name: 'norm', bindings: 'uuw-r', imports, constants: { ...constants, THREADS: 256 } },
-    [out.offset, out.stride, out.width, input.offset, float(operation.epsilon)],
+    {
+      name: 'norm',
+      bindings: 'uuw-r',
+      imports,
+      constants: { ...constants, ...spreadRow(context, out.width).constants },
+    },
+    [out.offset, out.stride, input.offset, float(operation.epsilon)],
     [arenas.floats, null, weights.vectors.get(operation.weight)!.buffer],
   );
   return { label: `norm ${out.width}`, weightBytes: out.width * 4, dispatch: perRow(kernel) };

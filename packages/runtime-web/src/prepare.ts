@@ -107,7 +107,7 @@ async function prepareIn(
 ): Promise<Prepared> {
   const { open, pipelines, kv, tuning } = engine;
   const { device, variant } = open;
-  const { weights, facts } = await loadWeights(device, pool, plan, read);
+  const { weights, facts } = await loadWeights(device, pool, plan, read, tuning.fuse !== false);
   const weightBytes = pool.bytes;
   checkPlan(plan, (name) => facts.get(name)!);
   const layout = layOutSlots(plan, options, variant.packedDot);
@@ -224,6 +224,7 @@ async function loadWeights(
   pool: BufferPool,
   plan: ExecutionPlan,
   read: WeightReader,
+  join: boolean,
 ): Promise<{ weights: LoadedWeights; facts: Map<string, TensorData['info']> }> {
   const uploader = new Uploader(device);
   const facts = new Map<string, TensorData['info']>();
@@ -231,7 +232,8 @@ async function loadWeights(
   const dense = new Map<string, DenseWeight>();
   const w11 = new Map<string, W11Weight>();
   const joined = new Set<string>();
-  const groupOf = new Map(listJoinable(plan).flatMap((names) => names.map((name) => [name, names] as const)));
+  const joinable = join ? listJoinable(plan) : [];
+  const groupOf = new Map(joinable.flatMap((names) => names.map((name) => [name, names] as const)));
 
   const loadOne = async (data: TensorData): Promise<void> => {
     const { encoding, shape, name } = data.info;

@@ -10,6 +10,8 @@ export interface Tuning {
   readonly workgroup?: number | undefined;
   /** Runs of at least so many tokens use tiles. Default 5. */
   readonly tileFrom?: number | undefined;
+  /** False runs every operation of a plan by itself. Default true. */
+  readonly fuse?: boolean | undefined;
 }
 
 export interface Spread {

@@ -690,6 +690,26 @@ fn halfOf(bits: u32) -> f32 {
 fn unpackHalves(word: u32) -> vec2<f32> {
   return vec2<f32>(halfOf(word & 0xffffu), halfOf(word >> 16u));
 }`,
+  'held': `alias Held = array<vec4<f32>, HELD>;
+fn columnOf(word: u32) -> u32 {
+  return (word / 8u) * 32u + word % 8u;
+}
+fn loadWord(base: u32, column: u32) -> vec4<f32> {
+  var x = vec4<f32>(0.0);
+  for (var b = 0u; b < 4u; b++) {
+    if (column + 8u * b < WIDTH) {
+      x[b] = floats[base + column + 8u * b];
+    }
+  }
+  return x;
+}
+fn storeWord(base: u32, column: u32, x: vec4<f32>) {
+  for (var b = 0u; b < 4u; b++) {
+    if (column + 8u * b < WIDTH) {
+      floats[base + column + 8u * b] = x[b];
+    }
+  }
+}`,
   'lanes-subgroups': `enable subgroups;
 const SHUFFLED: u32 = min(LANES, SUBGROUP);
 var<workgroup> lanePartial: array<f32, WORKGROUP / SHUFFLED>;
@@ -731,34 +751,25 @@ fn sumLanes(value: f32, index: u32) -> f32 {
 }`,
   'norm': `#import common
 #import reduce
+#import held
+#import row-norm
 struct Op {
   out: u32,
   stride: u32,
-  width: u32,
-  input: u32,
+  first: u32,
   epsilon: f32,
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
-@group(0) @binding(4) var<storage, read> normWeight: array<f32>;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let base = op.input + group.y * op.stride;
-  var squares = 0.0;
-  for (var k = index; k < op.width; k += THREADS) {
-    let x = floats[base + k];
-    squares = fma(x, x, squares);
-  }
-  let mean = reduceSum(squares, index) / f32(op.width);
-  let scale = inverseSqrt(mean + op.epsilon);
-  for (var k = index; k < op.width; k += THREADS) {
-    floats[op.out + group.y * op.stride + k] = floats[base + k] * scale * normWeight[k];
-  }
+  fillRow(group.y, op.out + group.y * op.stride, index);
 }`,
   'quantize': `#import common
 #import divide
 #import tiny
 #import reduce
+#import held
 #import row
 #import codes
 struct Op {
@@ -775,26 +786,6 @@ struct Op {
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
 @group(0) @binding(3) var<storage, read_write> codes: array<u32>;
-alias Held = array<vec4<f32>, HELD>;
-fn columnOf(word: u32) -> u32 {
-  return (word / 8u) * 32u + word % 8u;
-}
-fn loadWord(base: u32, column: u32) -> vec4<f32> {
-  var x = vec4<f32>(0.0);
-  for (var b = 0u; b < 4u; b++) {
-    if (column + 8u * b < WIDTH) {
-      x[b] = floats[base + column + 8u * b];
-    }
-  }
-  return x;
-}
-fn storeWord(base: u32, column: u32, x: vec4<f32>) {
-  for (var b = 0u; b < 4u; b++) {
-    if (column + 8u * b < WIDTH) {
-      floats[base + column + 8u * b] = x[b];
-    }
-  }
-}
 fn ordered(bits: u32) -> u32 {
   return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
 }

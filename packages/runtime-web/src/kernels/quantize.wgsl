@@ -6,6 +6,7 @@
 #import divide
 #import tiny
 #import reduce
+#import held
 #import row
 #import codes
 
@@ -26,31 +27,6 @@ struct Op {
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
 @group(0) @binding(3) var<storage, read_write> codes: array<u32>;
-
-alias Held = array<vec4<f32>, HELD>;
-
-// The first column of a thread's word; the others are 8, 16 and 24 further.
-fn columnOf(word: u32) -> u32 {
-  return (word / 8u) * 32u + word % 8u;
-}
-
-fn loadWord(base: u32, column: u32) -> vec4<f32> {
-  var x = vec4<f32>(0.0);
-  for (var b = 0u; b < 4u; b++) {
-    if (column + 8u * b < WIDTH) {
-      x[b] = floats[base + column + 8u * b];
-    }
-  }
-  return x;
-}
-
-fn storeWord(base: u32, column: u32, x: vec4<f32>) {
-  for (var b = 0u; b < 4u; b++) {
-    if (column + 8u * b < WIDTH) {
-      floats[base + column + 8u * b] = x[b];
-    }
-  }
-}
 
 // f32 in the order of unsigned integers.
 fn ordered(bits: u32) -> u32 {
