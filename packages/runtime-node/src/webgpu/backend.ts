@@ -1,13 +1,15 @@
 // The WebGPU backend in Node.js: the kernels of @duobit/runtime-web on Dawn, which the optional package `webgpu` brings.
 import type { Backend, KvPrecision } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import { createWebGpuBackend, type Variant, type WebGpuBackend } from '@duobit/runtime-web';
+import { createWebGpuBackend, type Tuning, type Variant, type WebGpuBackend } from '@duobit/runtime-web';
 
 export interface NodeWebGpuOptions {
   /** Precision of the KV cache: 'f32' or 'f16', which stands in for smaller ones. Default 'f16'. */
   readonly kv?: KvPrecision | undefined;
   /** Device features to do without. Default: uses all. */
   readonly variant?: Partial<Variant> | undefined;
+  /** How products are spread over threads. Default: chosen by their sizes. */
+  readonly tuning?: Tuning | undefined;
   /** Dawn's switches, as `webgpu` takes them: 'enable-dawn-features=skip_validation', 'adapter=…'. */
   readonly dawn?: readonly string[] | undefined;
 }
@@ -24,11 +26,11 @@ const instances = new Set<GPU>();
  * @throws DuobitError `BACKEND_UNSUPPORTED` without the package `webgpu` or without an adapter
  */
 export async function createNodeWebGpuBackend(options: NodeWebGpuOptions = {}): Promise<WebGpuBackend> {
-  const { kv, variant, dawn = [] } = options;
+  const { kv, variant, tuning, dawn = [] } = options;
   const gpu = (await loadDawn()).create([...dawn]);
   instances.add(gpu);
   try {
-    const backend = await createWebGpuBackend({ gpu, kv, variant });
+    const backend = await createWebGpuBackend({ gpu, kv, variant, tuning });
     return bindDispose(backend, async () => {
       await backend.dispose();
       instances.delete(gpu);
