@@ -7,13 +7,14 @@ import { open } from './open.mjs';
 
 export const CONFORMANCE = {
   all: {},
-  'no-f16': { variant: { f16: false } },
+  dot: { tuning: { product: 'dot' } },
   'no-subgroups': { variant: { subgroups: false } },
   bits: { variant: { packedDot: false } },
+  'one-stream': { tuning: { streams: 1 } },
   plain: { variant: { packedDot: false, subgroups: false, f16: false } },
   tiles: { tuning: { tileFrom: 1 } },
   'tiles-bits': { tuning: { tileFrom: 1 }, variant: { packedDot: false } },
-  'rows-4': { tuning: { rows: 4, workgroup: 256 } },
+  'rows-4': { tuning: { rows: 4, workgroup: 256, streams: 0 } },
   'kv-f16': { kv: 'f16' },
 };
 

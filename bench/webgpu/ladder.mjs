@@ -11,24 +11,26 @@ export const LADDER_SHAPES = [
   [28_672, 8192],
 ];
 
-const VARIANTS = [
-  ['all', {}],
-  ['no f16', { f16: false }],
-  ['no subgroups', { subgroups: false }],
-  ['bits', { packedDot: false }],
-  ['plain', { packedDot: false, subgroups: false, f16: false }],
-];
+const UNCHECKED = ['skip_validation', 'disable_robustness'];
 
-const TUNINGS = [
-  {},
-  { rows: 1 },
-  { rows: 2 },
-  { rows: 4 },
-  { workgroup: 64 },
-  { workgroup: 256 },
-  { rows: 1, workgroup: 32 },
-  { lanes: 16 },
-  { lanes: 8 },
+/** What is tried: its name, and options of the backend. */
+const SUBJECTS = [
+  ['default', {}],
+  ['dot', { tuning: { product: 'dot' } }],
+  ['bits', { tuning: { product: 'bits' } }],
+  ['no subgroups', { variant: { subgroups: false } }],
+  ['plain', { variant: { packedDot: false, subgroups: false, f16: false } }],
+  ['unchecked', { features: UNCHECKED }],
+  ['unchecked dot', { features: UNCHECKED, tuning: { product: 'dot' } }],
+  ...[264, 528, 2048, 8192].map((streams) => [`streams ${streams}`, { tuning: { streams } }]),
+  ['no streams', { tuning: { streams: 0 } }],
+  ['workgroup 64', { tuning: { workgroup: 64 } }],
+  ['workgroup 256', { tuning: { workgroup: 256 } }],
+];
+const TILED = [
+  ['dot', {}],
+  ['unchecked', { features: UNCHECKED }],
+  ['bits', { variant: { packedDot: false } }],
 ];
 
 /** A plan that quantizes once and multiplies by as many matrices as leave no cache a chance. */
@@ -81,19 +83,14 @@ async function measure(backend, shape, { bytes, rowsOfCodes }) {
 }
 
 /** @param quick a smoke test: small shapes, no figures worth keeping */
-export async function runLadder(record, { quick = false, tune = true } = {}) {
+export async function runLadder(record, { quick = false } = {}) {
   const shapes = quick ? [[256, 512]] : LADDER_SHAPES;
   const bytes = quick ? 1e5 : 2.5e8;
   let bandwidth = null;
-  const rows = [];
-  const subjects = [
-    ...VARIANTS.map(([name, variant]) => [name, variant, {}]),
-    ...(tune ? TUNINGS.slice(1).map((tuning) => [JSON.stringify(tuning), {}, tuning]) : []),
-  ];
-  for (const [name, variant, tuning] of subjects) {
+  for (const [name, options] of SUBJECTS) {
     let backend = null;
     try {
-      backend = await open({ variant, tuning });
+      backend = await open(options);
       if (!bandwidth) {
         bandwidth = await measureBandwidth(backend.device, quick ? 1 << 20 : 1 << 30);
         record('bandwidth', bandwidth);
@@ -108,7 +105,6 @@ export async function runLadder(record, { quick = false, tune = true } = {}) {
         record('matvec', {
           name,
           variant: backend.instructionSet,
-          tuning,
           shape,
           ...one,
           rate,
@@ -119,7 +115,6 @@ export async function runLadder(record, { quick = false, tune = true } = {}) {
         );
       }
       const line = `${name.padEnd(28)} ${backend.instructionSet.padEnd(18)} ${cells.join(' | ')}`;
-      rows.push(line);
       console.log(line);
     } catch (error) {
       console.log(`${name}: ${error.message}`);
@@ -128,17 +123,16 @@ export async function runLadder(record, { quick = false, tune = true } = {}) {
       await backend?.dispose();
     }
   }
-  return rows;
 }
 
 /** Products of many rows: tiles. */
 export async function runTiles(record, { quick = false } = {}) {
   const shapes = quick ? [[256, 512]] : LADDER_SHAPES.slice(0, 3);
   const tokens = quick ? 64 : 512;
-  for (const [name, variant] of VARIANTS) {
+  for (const [name, options] of TILED) {
     let backend = null;
     try {
-      backend = await open({ variant });
+      backend = await open(options);
       for (const shape of shapes) {
         const one = await measure(backend, shape, { bytes: 1, rowsOfCodes: tokens });
         const rate = (2 * shape[0] * shape[1] * tokens) / one.microseconds / 1e6;

@@ -2,9 +2,9 @@
 /// <reference types="@webgpu/types" />
 import type { ExecutionPlan, KvPrecision, PrepareOptions } from '@duobit/core';
 import type { Variant, WebGpuDevice } from './device.ts';
-import type { SlotLayout, SlotPlace } from './slots.ts';
+import type { CodeKind, SlotLayout, SlotPlace } from './slots.ts';
 import type { Binding, StepBuilder } from './steps.ts';
-import type { Tuning } from './tuning.ts';
+import { type Tuning, tileFrom } from './tuning.ts';
 import type { DenseWeight, VectorWeight, W11Weight } from './weights.ts';
 
 export interface LoadedWeights {
@@ -34,6 +34,9 @@ export interface Context {
   readonly kv: KvPrecision;
   readonly tuning: Tuning;
   readonly variant: Variant;
+  readonly subgroupSize: number;
+  /** What codes are of runs of few rows, and of those that use tiles. */
+  readonly products: { readonly rows: CodeKind; readonly tiles: CodeKind };
   readonly imports: Readonly<Record<string, string>>;
   readonly constants: Readonly<Record<string, number>>;
   readonly layout: SlotLayout;
@@ -46,15 +49,31 @@ export interface Context {
   readonly tableOffsets: ReadonlyMap<readonly number[], number>;
 }
 
-export function chooseImports({ packedDot, subgroups, f16 }: Variant): Record<string, string> {
+export function chooseImports({ subgroups, f16 }: Variant): Record<string, string> {
   return {
     halves: f16 ? 'halves-f16' : 'halves',
     reduce: subgroups ? 'reduce-subgroups' : 'reduce',
     lanes: subgroups ? 'lanes-subgroups' : 'lanes',
-    codes: packedDot ? 'codes-dot' : 'codes-bits',
-    'codes-read': packedDot ? 'codes-read-dot' : 'codes-read-bits',
-    'w11-product': packedDot ? 'w11-product-dot' : 'w11-product-bits',
   };
+}
+
+/** Files for a kind of codes. */
+export function codeImports(kind: CodeKind): Record<string, string> {
+  return { codes: `codes-${kind}`, 'codes-read': `codes-read-${kind}`, 'w11-product': `w11-product-${kind}` };
+}
+
+/** The kind of codes that a run of so many rows has. */
+export function codeKindOf({ products, tuning }: Context, rows: number): CodeKind {
+  return rows >= tileFrom(tuning) ? products.tiles : products.rows;
+}
+
+/** Makes a kernel for each kind of codes that runs may have; gives the one for a run's rows. */
+export function forKinds<T>(context: Context, make: (kind: CodeKind) => () => T): (rows: number) => T {
+  const { products, tuning, options } = context;
+  const rows = make(products.rows);
+  const isBoth = products.tiles !== products.rows && options.maxRows >= tileFrom(tuning);
+  const tiles = isBoth ? make(products.tiles) : rows;
+  return (count) => (count >= tileFrom(tuning) ? tiles : rows)();
 }
 
 export function chooseConstants({ variant, subgroupSize }: WebGpuDevice): Record<string, number> {

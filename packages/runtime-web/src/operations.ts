@@ -2,7 +2,7 @@
 import type { Operation } from '@duobit/core';
 import { rotationSpan } from '@duobit/format';
 import { padTo } from './constants.ts';
-import type { Context } from './context.ts';
+import { type Context, codeImports, forKinds } from './context.ts';
 import { CHUNK_COLUMNS, type SlotPlace } from './slots.ts';
 import { float, type Step } from './steps.ts';
 
@@ -40,30 +40,32 @@ export function quantizeStep(
   const second = gate ? place(context, gate.up) : input;
   const { clipLow, clipHigh } = quantize.quantizer;
   const { blocks, constants: spread } = spreadRow(context, input.width);
-  const kernel = builder.add(
-    {
-      name: 'quantize',
-      bindings: norm ? 'uuwwr' : 'uuww',
-      imports: { ...imports, row },
-      constants: { ...constants, ...spread, BLOCKS: blocks },
-    },
-    [
-      input.offset,
-      input.stride,
-      out.offset,
-      out.stride,
-      float(clipLow),
-      float(clipHigh),
-      first.offset,
-      second.offset,
-      float(norm?.epsilon ?? 0),
-    ],
-    [arenas.floats, arenas.codes, ...(norm ? [weights.vectors.get(norm.weight)!.buffer] : [])],
+  const kernel = forKinds(context, (kind) =>
+    builder.add(
+      {
+        name: 'quantize',
+        bindings: norm ? 'uuwwr' : 'uuww',
+        imports: { ...imports, ...codeImports(kind), row },
+        constants: { ...constants, ...spread, BLOCKS: blocks },
+      },
+      [
+        input.offset,
+        input.stride,
+        out.offset,
+        out.stride,
+        float(clipLow),
+        float(clipHigh),
+        first.offset,
+        second.offset,
+        float(norm?.epsilon ?? 0),
+      ],
+      [arenas.floats, arenas.codes, ...(norm ? [weights.vectors.get(norm.weight)!.buffer] : [])],
+    ),
   );
   return {
     label: `${norm ? 'norm + ' : gate ? 'silu + ' : ''}codes ${input.width}`,
     weightBytes: norm ? input.width * 4 : 0,
-    dispatch: perRow(kernel),
+    dispatch: (run) => ({ ...kernel(run.rows), x: 1, y: run.rows }),
   };
 }
 
@@ -108,15 +110,17 @@ export function elementStep(context: Context, operation: Of<'siluMul'> | Of<'add
 export function decodeStep(context: Context, operation: Of<'decodeActivations'>): Step {
   const { builder, arenas, imports } = context;
   const [input, out] = [place(context, operation.input), place(context, operation.out)];
-  const kernel = builder.add(
-    { name: 'decode-codes', bindings: 'uuwr', imports },
-    [input.offset, input.stride, out.offset, out.stride, out.width],
-    [arenas.floats, arenas.codes],
+  const kernel = forKinds(context, (kind) =>
+    builder.add(
+      { name: 'decode-codes', bindings: 'uuwr', imports: { ...imports, ...codeImports(kind) } },
+      [input.offset, input.stride, out.offset, out.stride, out.width],
+      [arenas.floats, arenas.codes],
+    ),
   );
   return {
     label: `decode ${out.width}`,
     weightBytes: 0,
-    dispatch: (run) => ({ ...kernel(), x: Math.ceil(out.width / 256), y: run.rows }),
+    dispatch: (run) => ({ ...kernel(run.rows), x: Math.ceil(out.width / 256), y: run.rows }),
   };
 }
 

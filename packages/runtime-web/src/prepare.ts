@@ -28,7 +28,7 @@ import { listJoinable } from './fuse.ts';
 import type { Pipelines } from './pipelines.ts';
 import { layOutSlots } from './slots.ts';
 import { type RunShape, type Step, StepBuilder } from './steps.ts';
-import type { Tuning } from './tuning.ts';
+import { chooseProduct, type Tuning } from './tuning.ts';
 import { Uploader } from './upload.ts';
 import {
   canJoin,
@@ -110,7 +110,11 @@ async function prepareIn(
   const { weights, facts } = await loadWeights(device, pool, plan, read, tuning.fuse !== false);
   const weightBytes = pool.bytes;
   checkPlan(plan, (name) => facts.get(name)!);
-  const layout = layOutSlots(plan, options, variant.packedDot);
+  const products = {
+    rows: chooseProduct(variant.packedDot, open.adapter.vendor, tuning),
+    tiles: variant.packedDot ? ('dot' as const) : ('bits' as const),
+  };
+  const layout = layOutSlots(plan, options, products.tiles === 'dot' ? 'dot' : products.rows);
   const tables = tabulateColumns(plan);
   const run = pool.allocate(RUN_BYTES, USAGE.uniform | USAGE.copyTarget, 'run');
   const logitSlots = [
@@ -144,6 +148,8 @@ async function prepareIn(
     kv,
     tuning,
     variant,
+    subgroupSize: open.subgroupSize,
+    products,
     imports: chooseImports(variant),
     constants: chooseConstants(open),
     layout,

@@ -1,9 +1,9 @@
 // Steps of matrix products: W(1+1) on codes and on f32, dense and integer weights, embeddings.
 import type { Operation } from '@duobit/core';
-import { bindSlot, type Context } from './context.ts';
-import type { SlotPlace } from './slots.ts';
+import { bindSlot, type Context, codeImports } from './context.ts';
+import type { CodeKind, SlotPlace } from './slots.ts';
 import type { Step } from './steps.ts';
-import { spreadMatvec, tileFrom } from './tuning.ts';
+import { spreadMatvec, spreadStream, tileFrom } from './tuning.ts';
 import type { DenseWeight, W11Weight } from './weights.ts';
 
 type Of<K extends Operation['op']> = Extract<Operation, { readonly op: K }>;
@@ -49,17 +49,21 @@ export function w11Step(context: Context, products: readonly Of<'w11MatMul'>[], 
     sum ? sum.offset : NONE,
   ];
   const bindings = [arenas.floats, arenas.codes, weight.bits, weight.levels, weight.rowSums];
-  const choice = { bindings: 'uuwrrrr', imports: { ...imports, ...levelsImport(weight) } };
+  const choice = { bindings: 'uuwrrrr' };
+  const importsOf = (kind: CodeKind) => ({ ...imports, ...codeImports(kind), ...levelsImport(weight) });
+  const stream = spreadStream(rows, chunks, context.subgroupSize, tuning);
   const spread = spreadMatvec(rows, chunks, tuning, 4);
+  const { workgroup, lanes } = stream ?? spread;
   const matvec = builder.add(
     {
       ...choice,
-      name: 'w11-matvec',
+      name: stream ? 'w11-stream' : 'w11-matvec',
+      imports: importsOf(context.products.rows),
       constants: {
         ...constants,
-        WORKGROUP: spread.workgroup,
-        LANES: spread.lanes,
-        ROWS: spread.rows,
+        WORKGROUP: workgroup,
+        LANES: lanes,
+        ROWS: stream ? 4 : spread.rows,
         GROUP_WORDS: groupWords,
       },
     },
@@ -69,7 +73,12 @@ export function w11Step(context: Context, products: readonly Of<'w11MatMul'>[], 
   const matmul =
     context.options.maxRows >= tileFrom(tuning)
       ? builder.add(
-          { ...choice, name: 'w11-matmul', constants: { ...constants, GROUP_WORDS: groupWords } },
+          {
+            ...choice,
+            name: 'w11-matmul',
+            imports: importsOf(context.products.tiles),
+            constants: { ...constants, GROUP_WORDS: groupWords },
+          },
           parameters,
           bindings,
         )
@@ -80,7 +89,7 @@ export function w11Step(context: Context, products: readonly Of<'w11MatMul'>[], 
     dispatch: (run) =>
       matmul && run.rows >= tileFrom(tuning)
         ? { ...matmul(), x: Math.ceil(rows / TILE), y: Math.ceil(run.rows / TILE) }
-        : { ...matvec(), x: spread.count, y: run.rows },
+        : { ...matvec(), x: (stream ?? spread).count, y: run.rows },
   };
 }
 

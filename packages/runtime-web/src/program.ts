@@ -12,9 +12,9 @@ import {
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { MAP_READ, padTo, USAGE } from './constants.ts';
-import { attentionShare } from './context.ts';
+import { attentionShare, codeKindOf } from './context.ts';
 import { type Engine, encodeStep, type Prepared, RUN_BYTES } from './prepare.ts';
-import { decodeRow, type SlotPlace } from './slots.ts';
+import { type CodeKind, decodeRow, type SlotPlace } from './slots.ts';
 import type { RunShape } from './steps.ts';
 
 /** What a program has done since it was prepared, for tests and measurements. */
@@ -116,7 +116,7 @@ export class WebGpuProgram implements Program {
 
   async read(name: string): Promise<Float32Array> {
     const { context } = this.#alive();
-    const { plan, layout, arenas, variant } = context;
+    const { plan, layout, arenas } = context;
     checkSlot(plan, name);
     const place = layout.places.get(name)!;
     const { kind, width, offset, stride } = place;
@@ -136,7 +136,7 @@ export class WebGpuProgram implements Program {
     const arena = kind === 'f32' ? arenas.floats : arenas.codes;
     const bytes = await this.#copyOut(arena, offset * 4, rows * stride * 4);
     if (kind === 'tokens') return Float32Array.from(new Int32Array(bytes));
-    return readRows(bytes, place, rows, variant.packedDot);
+    return readRows(bytes, place, rows, codeKindOf(context, rows));
   }
 
   /** The place of the largest value in the first row of a slot of logits, the first of equal ones; and that value. */
@@ -315,12 +315,12 @@ function padRows(
   return out;
 }
 
-function readRows(bytes: ArrayBuffer, place: SlotPlace, rows: number, packedDot: boolean): Float32Array {
+function readRows(bytes: ArrayBuffer, place: SlotPlace, rows: number, codes: CodeKind): Float32Array {
   const { kind, width, stride } = place;
   const out = new Float32Array(rows * width);
   for (let row = 0; row < rows; row++) {
     const own = out.subarray(row * width, (row + 1) * width);
-    if (kind === 'a4') decodeRow(new Uint32Array(bytes, row * stride * 4, stride), width, packedDot, own);
+    if (kind === 'a4') decodeRow(new Uint32Array(bytes, row * stride * 4, stride), width, codes, own);
     else own.set(new Float32Array(bytes, row * stride * 4, width));
   }
   return out;

@@ -2,9 +2,12 @@
 import type { ExecutionPlan, PrepareOptions } from '@duobit/core';
 import { padTo } from './constants.ts';
 
-/** Words of codes of 32 columns: bytes for packed dot products, else bit planes. */
-export function codeWords(packedDot: boolean): number {
-  return packedDot ? 8 : 4;
+/** How a row of codes is written: as bytes for packed dot products, or as bit planes for counts of bits. */
+export type CodeKind = 'dot' | 'bits';
+
+/** Words of codes of 32 columns. */
+export function codeWords(kind: CodeKind): number {
+  return kind === 'dot' ? 8 : 4;
 }
 
 export interface SlotPlace {
@@ -31,11 +34,7 @@ const SLOT_WORDS = 64;
 /** Columns that a thread takes of W(1+1) weights. */
 export const CHUNK_COLUMNS = 128;
 
-export function layOutSlots(
-  plan: ExecutionPlan,
-  { maxRows }: PrepareOptions,
-  packedDot: boolean,
-): SlotLayout {
+export function layOutSlots(plan: ExecutionPlan, { maxRows }: PrepareOptions, codes: CodeKind): SlotLayout {
   const places = new Map<string, SlotPlace>();
   const used = { floats: 0, codes: 0, stats: 0 };
   for (const [name, { kind, width }] of Object.entries(plan.slots)) {
@@ -46,28 +45,28 @@ export function layOutSlots(
     }
     const arena = kind === 'f32' ? 'floats' : 'codes';
     const stride =
-      kind === 'f32' ? padTo(width, ROW_WORDS) : kind === 'tokens' ? 1 : codeRowWords(width, packedDot);
+      kind === 'f32' ? padTo(width, ROW_WORDS) : kind === 'tokens' ? 1 : codeRowWords(width, codes);
     places.set(name, { kind, width, offset: used[arena], stride });
     used[arena] += padTo(maxRows * stride, SLOT_WORDS);
   }
   return { places, ...used };
 }
 
-/** (lo, step, 0, 0), codes, sums of every 32 columns. */
-function codeRowWords(width: number, packedDot: boolean): number {
+/** (lo, step, 0, 0), codes, sums of every 32 columns; room for either kind where both are used. */
+function codeRowWords(width: number, kind: CodeKind): number {
   const words = padTo(width, CHUNK_COLUMNS) / 32;
-  return 4 + words * codeWords(packedDot) + words;
+  return 4 + words * codeWords(kind) + words;
 }
 
 /** The values that a row of codes stands for; `row` as kernels/codes-*.wgsl write it. */
-export function decodeRow(row: Uint32Array, width: number, packedDot: boolean, out: Float32Array): void {
+export function decodeRow(row: Uint32Array, width: number, kind: CodeKind, out: Float32Array): void {
   const [lo, step] = new Float32Array(row.buffer, row.byteOffset, 2);
-  const perWord = codeWords(packedDot);
+  const perWord = codeWords(kind);
   for (let k = 0; k < width; k++) {
     const at = 4 + Math.floor(k / 32) * perWord;
     const column = k % 32;
     let code = 0;
-    if (packedDot) {
+    if (kind === 'dot') {
       const i = column % 8;
       code = (row[at + i]! >>> ((column >> 3) * 8 + 3 - (i % 4))) & 15;
     } else for (let j = 0; j < 4; j++) code |= ((row[at + j]! >>> column) & 1) << j;

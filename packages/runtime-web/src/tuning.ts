@@ -1,6 +1,8 @@
 // How products are spread over threads: how many threads share rows of weights, how many rows they share, from how many tokens on
 // tiles are used. Numbers to be changed by measurements, in one place.
 
+import type { CodeKind } from './slots.ts';
+
 export interface Tuning {
   /** Rows of weights that a thread works on, 1, 2 or 4. Default: by the number of rows. */
   readonly rows?: 1 | 2 | 4 | undefined;
@@ -10,6 +12,10 @@ export interface Tuning {
   readonly workgroup?: number | undefined;
   /** Runs of at least so many tokens use tiles. Default 5. */
   readonly tileFrom?: number | undefined;
+  /** What products of few rows are made of; tiles use packed dot products where there are any. Default: by the vendor. */
+  readonly product?: CodeKind | undefined;
+  /** Workgroups that stream through a matrix at most; 0 has none stream. Default 1024. */
+  readonly streams?: number | undefined;
   /** False runs every operation of a plan by itself. Default true. */
   readonly fuse?: boolean | undefined;
 }
@@ -53,4 +59,24 @@ function chooseLanes(chunks: number): number {
 
 export function tileFrom(tuning: Tuning): number {
   return tuning.tileFrom ?? 5;
+}
+
+/** How a matrix is streamed through, or null where too many threads would rest, or sums within subgroups are not to be had. */
+export function spreadStream(
+  rows: number,
+  chunks: number,
+  subgroupSize: number,
+  tuning: Tuning,
+): { workgroup: number; lanes: number; count: number } | null {
+  const { streams = 1024 } = tuning;
+  const lanes = Math.max(4, 2 ** Math.ceil(Math.log2(chunks)));
+  if (streams === 0 || subgroupSize < 4 || lanes > 256 || chunks / lanes < 0.6) return null;
+  const workgroup = Math.max(tuning.workgroup ?? 128, lanes);
+  return { workgroup, lanes, count: Math.min(streams, Math.ceil(rows / ((workgroup / lanes) * 4))) };
+}
+
+/** Counts of bits were faster than packed dot products on the NVIDIA GPU that was measured. */
+export function chooseProduct(packedDot: boolean, vendor: string, tuning: Tuning): CodeKind {
+  if (!packedDot) return 'bits';
+  return tuning.product ?? (vendor === 'nvidia' ? 'bits' : 'dot');
 }

@@ -1226,6 +1226,79 @@ fn multiplyLifted(a: f32, x: f32) -> f32 {
   let rounded = keep(fma(a, x, 0x1.8p-26f)) - 0x1.8p-26f;
   return select(product, rounded, abs(product) < LEAST_NORMAL);
 }`,
+  'w11-chunk-type': `struct Chunk {
+  a0: vec4<u32>,
+  b0: vec4<u32>,
+  a1: vec4<u32>,
+  b1: vec4<u32>,
+  a2: vec4<u32>,
+  b2: vec4<u32>,
+  a3: vec4<u32>,
+  b3: vec4<u32>,
+  sums: vec4<u32>,
+}`,
+  'w11-chunk': `#import w11-levels
+#import w11-product
+@group(0) @binding(3) var<storage, read> codes: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> bits: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> rowSums: array<f32>;
+fn loadChunk(base: u32, chunk: u32) -> Chunk {
+  let at = base + 1u + chunk * 4u * CODE_QUADS;
+  let other = CODE_QUADS - 1u;
+  return Chunk(
+    codes[at],
+    codes[at + other],
+    codes[at + CODE_QUADS],
+    codes[at + CODE_QUADS + other],
+    codes[at + 2u * CODE_QUADS],
+    codes[at + 2u * CODE_QUADS + other],
+    codes[at + 3u * CODE_QUADS],
+    codes[at + 3u * CODE_QUADS + other],
+    codes[base + 1u + op.chunks * 4u * CODE_QUADS + chunk],
+  );
+}
+fn combine(c: vec4<f32>, plain: u32, masked: vec3<u32>) -> f32 {
+  let exact = vec3<f32>(masked);
+  return c.x * f32(plain) + c.y * exact.x + c.z * exact.y + c.w * exact.z;
+}
+fn endGroup(row: u32, chunk: u32, word: u32, masked: Masked, plain: u32) -> f32 {
+  let group = min((chunk * 4u + word) / GROUP_WORDS, op.groups - 1u);
+  return combine(coefficients(row * op.groups + group), plain, resolve(masked));
+}
+fn groupOf(row: u32, chunk: u32) -> u32 {
+  return row * op.groups + chunk * 4u / GROUP_WORDS;
+}
+fn multiplyWhole(levelWords: vec2<u32>, sign: vec4<u32>, bitmap: vec4<u32>, a: Chunk) -> f32 {
+  let plain = a.sums.x + a.sums.y + a.sums.z + a.sums.w;
+  return combine(coefficientsOf(levelWords), plain, multiplyQuad(sign, bitmap, a));
+}
+fn multiplyChunk(row: u32, chunk: u32, sign: vec4<u32>, bitmap: vec4<u32>, a: Chunk) -> f32 {
+  if (GROUP_WORDS >= 4u) {
+    return multiplyWhole(loadLevels(groupOf(row, chunk)), sign, bitmap, a);
+  }
+  let none = Masked();
+  var sum = 0.0;
+  var plain = a.sums.x;
+  var masked = addWord(none, sign.x, bitmap.x, a.a0, a.b0);
+  if (GROUP_WORDS == 1u) {
+    sum += endGroup(row, chunk, 0u, masked, plain);
+    masked = none;
+    plain = 0u;
+  }
+  masked = addWord(masked, sign.y, bitmap.y, a.a1, a.b1);
+  plain += a.sums.y;
+  sum += endGroup(row, chunk, 1u, masked, plain);
+  masked = addWord(none, sign.z, bitmap.z, a.a2, a.b2);
+  plain = a.sums.z;
+  if (GROUP_WORDS == 1u) {
+    sum += endGroup(row, chunk, 2u, masked, plain);
+    masked = none;
+    plain = 0u;
+  }
+  masked = addWord(masked, sign.w, bitmap.w, a.a3, a.b3);
+  plain += a.sums.w;
+  return sum + endGroup(row, chunk, 3u, masked, plain);
+}`,
   'w11-float': `#import common
 #import w11-levels
 #import lanes
@@ -1274,18 +1347,29 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 }`,
   'w11-levels-pairs': `#import halves
 @group(0) @binding(5) var<storage, read> levels: array<vec2<u32>>;
-fn coefficients(at: u32) -> vec4<f32> {
-  let pair = levels[at];
+fn loadLevels(at: u32) -> vec2<u32> {
+  return levels[at];
+}
+fn coefficientsOf(pair: vec2<u32>) -> vec4<f32> {
   let alpha = unpackHalves(pair.x);
   let mu = unpackHalves(pair.y);
   let c0 = mu.x - alpha.x;
   return vec4<f32>(c0, 2.0 * alpha.x, (mu.y - alpha.y) - c0, 2.0 * (alpha.y - alpha.x));
+}
+fn coefficients(at: u32) -> vec4<f32> {
+  return coefficientsOf(loadLevels(at));
 }`,
   'w11-levels-symmetric': `#import halves
 @group(0) @binding(5) var<storage, read> levels: array<u32>;
-fn coefficients(at: u32) -> vec4<f32> {
-  let alpha = unpackHalves(levels[at]);
+fn loadLevels(at: u32) -> vec2<u32> {
+  return vec2<u32>(levels[at], 0u);
+}
+fn coefficientsOf(pair: vec2<u32>) -> vec4<f32> {
+  let alpha = unpackHalves(pair.x);
   return vec4<f32>(-alpha.x, 2.0 * alpha.x, alpha.x - alpha.y, 2.0 * (alpha.y - alpha.x));
+}
+fn coefficients(at: u32) -> vec4<f32> {
+  return coefficientsOf(loadLevels(at));
 }`,
   'w11-matmul': `#import common
 #import w11-outputs
@@ -1393,74 +1477,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 }`,
   'w11-matvec': `#import common
 #import w11-outputs
-#import w11-levels
-#import w11-product
+#import w11-chunk
 #import lanes
-@group(0) @binding(3) var<storage, read> codes: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> bits: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read> rowSums: array<f32>;
-struct Chunk {
-  a0: vec4<u32>,
-  b0: vec4<u32>,
-  a1: vec4<u32>,
-  b1: vec4<u32>,
-  a2: vec4<u32>,
-  b2: vec4<u32>,
-  a3: vec4<u32>,
-  b3: vec4<u32>,
-  sums: vec4<u32>,
-}
-fn loadChunk(base: u32, chunk: u32) -> Chunk {
-  let at = base + 1u + chunk * 4u * CODE_QUADS;
-  let other = CODE_QUADS - 1u;
-  return Chunk(
-    codes[at],
-    codes[at + other],
-    codes[at + CODE_QUADS],
-    codes[at + CODE_QUADS + other],
-    codes[at + 2u * CODE_QUADS],
-    codes[at + 2u * CODE_QUADS + other],
-    codes[at + 3u * CODE_QUADS],
-    codes[at + 3u * CODE_QUADS + other],
-    codes[base + 1u + op.chunks * 4u * CODE_QUADS + chunk],
-  );
-}
-fn endGroup(row: u32, chunk: u32, word: u32, masked: Masked, plain: u32) -> f32 {
-  let group = min((chunk * 4u + word) / GROUP_WORDS, op.groups - 1u);
-  let c = coefficients(row * op.groups + group);
-  let exact = vec3<f32>(resolve(masked));
-  return c.x * f32(plain) + c.y * exact.x + c.z * exact.y + c.w * exact.z;
-}
-fn multiplyChunk(row: u32, chunk: u32, a: Chunk) -> f32 {
+fn multiplyRow(row: u32, chunk: u32, held: Chunk) -> f32 {
   let at = row * op.chunks + chunk;
-  let sign = bits[at];
-  let bitmap = bits[op.bitmap + at];
-  let none = Masked();
-  var sum = 0.0;
-  var plain = a.sums.x;
-  var masked = addWord(none, sign.x, bitmap.x, a.a0, a.b0);
-  if (GROUP_WORDS == 1u) {
-    sum += endGroup(row, chunk, 0u, masked, plain);
-    masked = none;
-    plain = 0u;
-  }
-  masked = addWord(masked, sign.y, bitmap.y, a.a1, a.b1);
-  plain += a.sums.y;
-  if (GROUP_WORDS <= 2u) {
-    sum += endGroup(row, chunk, 1u, masked, plain);
-    masked = none;
-    plain = 0u;
-  }
-  masked = addWord(masked, sign.z, bitmap.z, a.a2, a.b2);
-  plain += a.sums.z;
-  if (GROUP_WORDS == 1u) {
-    sum += endGroup(row, chunk, 2u, masked, plain);
-    masked = none;
-    plain = 0u;
-  }
-  masked = addWord(masked, sign.w, bitmap.w, a.a3, a.b3);
-  plain += a.sums.w;
-  return sum + endGroup(row, chunk, 3u, masked, plain);
+  return multiplyChunk(row, chunk, bits[at], bits[op.bitmap + at], held);
 }
 fn finish(token: u32, row: u32, isMine: bool, sum: f32, scale: vec2<f32>) {
   if (isMine && row < op.rows) {
@@ -1477,13 +1498,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var sums = vec4<f32>(0.0);
   for (var chunk = lane; chunk < op.chunks; chunk += LANES) {
     let held = loadChunk(base, chunk);
-    sums.x += multiplyChunk(min(first, last), chunk, held);
+    sums.x += multiplyRow(min(first, last), chunk, held);
     if (ROWS > 1u) {
-      sums.y += multiplyChunk(min(first + 1u, last), chunk, held);
+      sums.y += multiplyRow(min(first + 1u, last), chunk, held);
     }
     if (ROWS > 2u) {
-      sums.z += multiplyChunk(min(first + 2u, last), chunk, held);
-      sums.w += multiplyChunk(min(first + 3u, last), chunk, held);
+      sums.z += multiplyRow(min(first + 2u, last), chunk, held);
+      sums.w += multiplyRow(min(first + 3u, last), chunk, held);
     }
   }
   let scale = bitcast<vec2<f32>>(codes[base].xy);
@@ -1528,7 +1549,8 @@ fn writeOut(token: u32, row: u32, value: f32) {
     floats[op.outThird + token * op.strideThird + row - op.endSecond] = value;
   }
 }`,
-  'w11-product-bits': `const CODE_QUADS: u32 = 1u;
+  'w11-product-bits': `#import w11-chunk-type
+const CODE_QUADS: u32 = 1u;
 const CODE_WORDS: u32 = 4u;
 struct Masked {
   sums: vec3<u32>,
@@ -1542,6 +1564,18 @@ fn addWord(sums: Masked, s: u32, m: u32, planes: vec4<u32>, unused: vec4<u32>) -
 fn resolve(sums: Masked) -> vec3<u32> {
   return sums.sums;
 }
+fn countQuad(mask: vec4<u32>, a: Chunk) -> u32 {
+  let x = vec4<u32>(mask.x) & a.a0;
+  let y = vec4<u32>(mask.y) & a.a1;
+  let z = vec4<u32>(mask.z) & a.a2;
+  let odd = x ^ y;
+  let carry = (x & y) | (odd & z);
+  let counts = countOneBits(odd ^ z) + countOneBits(vec4<u32>(mask.w) & a.a3) + 2u * countOneBits(carry);
+  return dot(counts, vec4<u32>(1u, 2u, 4u, 8u));
+}
+fn multiplyQuad(sign: vec4<u32>, bitmap: vec4<u32>, a: Chunk) -> vec3<u32> {
+  return vec3<u32>(countQuad(sign, a), countQuad(bitmap, a), countQuad(sign & bitmap, a));
+}
 const PARTS: u32 = 4u;
 const PART_SCALE: f32 = 1.0;
 fn maskPart(bits: vec4<u32>, part: u32) -> vec4<u32> {
@@ -1550,7 +1584,8 @@ fn maskPart(bits: vec4<u32>, part: u32) -> vec4<u32> {
 fn multiplyPart(mask: u32, codes: vec4<u32>, part: u32) -> vec4<u32> {
   return countOneBits(vec4<u32>(mask) & codes) << vec4<u32>(part);
 }`,
-  'w11-product-dot': `const CODE_QUADS: u32 = 2u;
+  'w11-product-dot': `#import w11-chunk-type
+const CODE_QUADS: u32 = 2u;
 const CODE_WORDS: u32 = 8u;
 struct Masked {
   low: vec3<u32>,
@@ -1579,6 +1614,13 @@ fn addWord(sums: Masked, s: u32, m: u32, first: vec4<u32>, second: vec4<u32>) ->
 fn resolve(sums: Masked) -> vec3<u32> {
   return (sums.low >> vec3<u32>(3u)) + (sums.high >> vec3<u32>(7u));
 }
+fn multiplyQuad(sign: vec4<u32>, bitmap: vec4<u32>, a: Chunk) -> vec3<u32> {
+  var masked = addWord(Masked(), sign.x, bitmap.x, a.a0, a.b0);
+  masked = addWord(masked, sign.y, bitmap.y, a.a1, a.b1);
+  masked = addWord(masked, sign.z, bitmap.z, a.a2, a.b2);
+  masked = addWord(masked, sign.w, bitmap.w, a.a3, a.b3);
+  return resolve(masked);
+}
 const PARTS: u32 = 8u;
 const PART_SCALE: f32 = 0.0078125;
 fn maskPart(bits: vec4<u32>, part: u32) -> vec4<u32> {
@@ -1592,6 +1634,116 @@ fn multiplyPart(mask: u32, codes: vec4<u32>, part: u32) -> vec4<u32> {
     dot4U8Packed(mask, codes.z),
     dot4U8Packed(mask, codes.w),
   );
+}`,
+  'w11-stream': `#import common
+#import w11-outputs
+#import w11-chunk
+enable subgroups;
+const OWN: u32 = min(LANES, SUBGROUP);
+const SPLITS: u32 = LANES / OWN;
+const TEAMS: u32 = WORKGROUP / LANES;
+var<workgroup> partial: array<f32, 2u * TEAMS * 4u * SPLITS>;
+struct Bits {
+  s0: vec4<u32>,
+  m0: vec4<u32>,
+  s1: vec4<u32>,
+  m1: vec4<u32>,
+  s2: vec4<u32>,
+  m2: vec4<u32>,
+  s3: vec4<u32>,
+  m3: vec4<u32>,
+  l0: vec2<u32>,
+  l1: vec2<u32>,
+  l2: vec2<u32>,
+  l3: vec2<u32>,
+}
+fn loadBits(first: u32, chunk: u32) -> Bits {
+  let last = op.rows - 1u;
+  let rows = min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(last));
+  let at = rows * op.chunks + vec4<u32>(chunk);
+  let m = at + vec4<u32>(op.bitmap);
+  return Bits(
+    bits[at.x],
+    bits[m.x],
+    bits[at.y],
+    bits[m.y],
+    bits[at.z],
+    bits[m.z],
+    bits[at.w],
+    bits[m.w],
+    loadLevels(groupOf(rows.x, chunk)),
+    loadLevels(groupOf(rows.y, chunk)),
+    loadLevels(groupOf(rows.z, chunk)),
+    loadLevels(groupOf(rows.w, chunk)),
+  );
+}
+fn multiplyHeld(row: u32, chunk: u32, l: vec2<u32>, sign: vec4<u32>, bitmap: vec4<u32>, held: Chunk) -> f32 {
+  if (GROUP_WORDS >= 4u) {
+    return multiplyWhole(l, sign, bitmap, held);
+  }
+  return multiplyChunk(min(row, op.rows - 1u), chunk, sign, bitmap, held);
+}
+fn sumQuarters(values: vec4<f32>, index: u32) -> f32 {
+  let isUpper = (index & (OWN / 2u)) != 0u;
+  let two = select(values.xy, values.zw, isUpper) + subgroupShuffleXor(select(values.zw, values.xy, isUpper), OWN / 2u);
+  let isOdd = (index & (OWN / 4u)) != 0u;
+  var one = select(two.x, two.y, isOdd) + subgroupShuffleXor(select(two.y, two.x, isOdd), OWN / 4u);
+  for (var distance = 1u; distance < OWN / 4u; distance <<= 1u) {
+    one += subgroupShuffleXor(one, distance);
+  }
+  return one;
+}
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) counts: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let token = workgroup.y;
+  let lane = index % LANES;
+  let team = index / LANES;
+  let isUsed = lane < op.chunks;
+  let chunk = min(lane, op.chunks - 1u);
+  let base = op.codes + token * op.codesStride;
+  let held = loadChunk(base, chunk);
+  let scale = bitcast<vec2<f32>>(codes[base].xy);
+  let step = counts.x * TEAMS * 4u;
+  let ownFirst = (workgroup.x * TEAMS + team) * 4u;
+  var next = loadBits(ownFirst, chunk);
+  var parity = 0u;
+  for (var start = workgroup.x * TEAMS * 4u; start < op.rows; start += step) {
+    let first = start + team * 4u;
+    let now = next;
+    next = loadBits(first + step, chunk);
+    var sums = vec4<f32>(
+      multiplyHeld(first, chunk, now.l0, now.s0, now.m0, held),
+      multiplyHeld(first + 1u, chunk, now.l1, now.s1, now.m1, held),
+      multiplyHeld(first + 2u, chunk, now.l2, now.s2, now.m2, held),
+      multiplyHeld(first + 3u, chunk, now.l3, now.s3, now.m3, held),
+    );
+    sums = select(vec4<f32>(0.0), sums, isUsed);
+    var sum = sumQuarters(sums, index);
+    let row = first + (index % OWN) / (OWN / 4u);
+    var isWriter = index % (OWN / 4u) == 0u;
+    if (SPLITS > 1u) {
+      let own = ((parity * TEAMS + team) * 4u + (index % OWN) / (OWN / 4u)) * SPLITS;
+      if (isWriter) {
+        partial[own + lane / OWN] = sum;
+      }
+      workgroupBarrier();
+      isWriter = isWriter && lane < OWN;
+      if (isWriter) {
+        sum = 0.0;
+        for (var part = 0u; part < SPLITS; part++) {
+          sum += partial[own + part];
+        }
+      }
+      parity = 1u - parity;
+    }
+    if (isWriter && row < op.rows) {
+      writeOut(token, row, keep(scale.y * sum + scale.x * rowSums[row]));
+    }
+  }
 }`,
   'w11-sums': `#import common
 #import w11-levels

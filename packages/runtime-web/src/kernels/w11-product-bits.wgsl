@@ -1,4 +1,5 @@
 // Masked sums of codes by counts of bits; codes as codes-bits.wgsl writes them.
+#import w11-chunk-type
 const CODE_QUADS: u32 = 1u;
 const CODE_WORDS: u32 = 4u;
 
@@ -17,6 +18,22 @@ fn addWord(sums: Masked, s: u32, m: u32, planes: vec4<u32>, unused: vec4<u32>) -
 
 fn resolve(sums: Masked) -> vec3<u32> {
   return sums.sums;
+}
+
+// Over four words: three of them are added bit by bit first, as counting is slower than logic.
+fn countQuad(mask: vec4<u32>, a: Chunk) -> u32 {
+  let x = vec4<u32>(mask.x) & a.a0;
+  let y = vec4<u32>(mask.y) & a.a1;
+  let z = vec4<u32>(mask.z) & a.a2;
+  let odd = x ^ y;
+  let carry = (x & y) | (odd & z);
+  let counts = countOneBits(odd ^ z) + countOneBits(vec4<u32>(mask.w) & a.a3) + 2u * countOneBits(carry);
+  return dot(counts, vec4<u32>(1u, 2u, 4u, 8u));
+}
+
+// Of a whole chunk.
+fn multiplyQuad(sign: vec4<u32>, bitmap: vec4<u32>, a: Chunk) -> vec3<u32> {
+  return vec3<u32>(countQuad(sign, a), countQuad(bitmap, a), countQuad(sign & bitmap, a));
 }
 
 // For tiles: 32 columns have PARTS words of codes, the bit planes.

@@ -1,5 +1,6 @@
 // Masked sums of codes by packed dot products; codes as codes-dot.wgsl writes them. Bits are used where they are: mask 2^i of
 // byte b is the bit of column i + 8 b. With the factors of codes, the first four words give 8 times a sum, the others 128 times.
+#import w11-chunk-type
 const CODE_QUADS: u32 = 2u;
 const CODE_WORDS: u32 = 8u;
 
@@ -33,6 +34,15 @@ fn addWord(sums: Masked, s: u32, m: u32, first: vec4<u32>, second: vec4<u32>) ->
 
 fn resolve(sums: Masked) -> vec3<u32> {
   return (sums.low >> vec3<u32>(3u)) + (sums.high >> vec3<u32>(7u));
+}
+
+// Of a whole chunk.
+fn multiplyQuad(sign: vec4<u32>, bitmap: vec4<u32>, a: Chunk) -> vec3<u32> {
+  var masked = addWord(Masked(), sign.x, bitmap.x, a.a0, a.b0);
+  masked = addWord(masked, sign.y, bitmap.y, a.a1, a.b1);
+  masked = addWord(masked, sign.z, bitmap.z, a.a2, a.b2);
+  masked = addWord(masked, sign.w, bitmap.w, a.a3, a.b3);
+  return resolve(masked);
 }
 
 // For tiles: 32 columns have PARTS words of codes; masks are moved so that every part has the same factor, 1 / PART_SCALE.
