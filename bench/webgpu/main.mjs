@@ -24,13 +24,14 @@ const BESIDE = ['conformance', 'greedy', 'fusion'];
 
 /** Seconds that a part may take. Conformance runs its variants beside each other. */
 const LIMITS = {
-  adapters: 10,
-  conformance: 50,
+  adapters: 5,
+  conformance: 45,
   greedy: 45,
+  fusion: 45,
   ladder: 35,
-  tiles: 15,
-  models: 50,
-  unchecked: 25,
+  tiles: 10,
+  models: 40,
+  unchecked: 18,
 };
 
 function modelFiles() {
