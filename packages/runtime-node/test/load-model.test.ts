@@ -8,13 +8,17 @@ import { createFileSink, createFileSource } from '@duobit/format/node';
 import { makeTinyModel } from '@duobit/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BACKEND_NAMES, createBackend, loadModel, nativeSupport } from '../src/index.ts';
+import { findWebGpu } from './webgpu/swiftshader.ts';
 
 const support = nativeSupport();
 const { available } = support;
 /** What 'auto' takes on this machine. */
 const FASTEST =
   support.available && support.instructionSets.some((name) => name !== 'scalar') ? 'native' : 'wasm';
-const PRESENT = BACKEND_NAMES.filter((name) => available || name !== 'native');
+const withoutWebGpu = await findWebGpu();
+const PRESENT = BACKEND_NAMES.filter(
+  (name) => (available || name !== 'native') && (withoutWebGpu === null || name !== 'webgpu'),
+);
 
 const source = makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8' });
 

@@ -2,8 +2,8 @@
 // is reported as skipped, by name and reason.
 import { registerConformance } from '@duobit/testkit';
 import { describe, it } from 'vitest';
-import { createNodeWebGpuBackend, type NodeWebGpuOptions } from './backend.ts';
-import { findWebGpu } from './testing/swiftshader.ts';
+import { createNodeWebGpuBackend, type NodeWebGpuOptions } from '../../src/webgpu/backend.ts';
+import { findWebGpu } from './swiftshader.ts';
 
 const absent = await findWebGpu();
 

@@ -2,7 +2,7 @@
 // Vulkan driver, that is used.
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
-import { whyNotWebGpu } from '../backend.ts';
+import { whyNotWebGpu } from '../../src/webgpu/backend.ts';
 
 const CHROMIUM = '/usr/lib/chromium';
 /** dlopen's RTLD_NODELETE, which Node does not name: the library stays when Node finds that it is no addon of its own. */
