@@ -75,14 +75,18 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('loadModel', () => {
-  it.each(PRESENT)('runs a .duo file on %s', async (backend) => {
-    const model = await loadModel(path, { backend, contextLength: 32 });
-    expect(model.backendName).toBe(backend === 'auto' ? FASTEST : backend);
-    expect(model.tokenizer.hasChatTemplate).toBe(true);
-    expect(await generate(model, 'Hello')).toHaveLength(8);
-    await model.dispose();
-    expect((await errorOf(() => model.forward([1]))).code).toBe('MODEL_DISPOSED');
-  });
+  it.each(PRESENT)(
+    'runs a .duo file on %s',
+    async (backend) => {
+      const model = await loadModel(path, { backend, contextLength: 32 });
+      expect(model.backendName).toBe(backend === 'auto' ? FASTEST : backend);
+      expect(model.tokenizer.hasChatTemplate).toBe(true);
+      expect(await generate(model, 'Hello')).toHaveLength(8);
+      await model.dispose();
+      expect((await errorOf(() => model.forward([1]))).code).toBe('MODEL_DISPOSED');
+    },
+    300_000,
+  );
 
   it('gives from the file what the tensors give in memory', async () => {
     const memory = await createModel(source, createReferenceBackend(), { contextLength: 32 });

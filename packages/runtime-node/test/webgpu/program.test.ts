@@ -16,6 +16,8 @@ const source = makeTinyModel({
   embedding: 'int8',
   architecture: { contextLength: 160 },
 });
+/** Where tiles are not what is tested, their kernels need not be compiled. */
+const NO_TILES = { tileFrom: 100 };
 const TOKENS = Int32Array.of(256, 72, 105, 33, 10, 84);
 
 async function withProgram<T>(
@@ -45,9 +47,11 @@ async function continueGreedily(model: Model): Promise<number[]> {
   return tokens;
 }
 
-describe.skipIf(absent !== null)(`webgpu programs${absent === null ? '' : `, absent: ${absent}`}`, () => {
+const title = `webgpu programs${absent === null ? '' : `, absent: ${absent}`}`;
+// SwiftShader takes seconds to compile a kernel.
+describe.skipIf(absent !== null)(title, { timeout: 300_000 }, () => {
   it('take one pass, one submit and a readback of 8 bytes for a token, and reuse all they have', () =>
-    withProgram({}, async (program, pipelines) => {
+    withProgram({ tuning: NO_TILES }, async (program, pipelines) => {
       const step = async (position: number): Promise<number> => {
         await program.write(SLOTS.tokens, TOKENS.subarray(0, 1));
         await program.run({ rows: 1, position, logits: 'last' });
@@ -69,7 +73,7 @@ describe.skipIf(absent !== null)(`webgpu programs${absent === null ? '' : `, abs
     }));
 
   it('find what reading all logits finds', () =>
-    withProgram({ kv: 'f32' }, async (program) => {
+    withProgram({ kv: 'f32', tuning: NO_TILES }, async (program) => {
       await program.write(SLOTS.tokens, TOKENS);
       await program.run({ rows: TOKENS.length, position: 0, logits: 'last' });
       const best = await program.readBest(SLOTS.logits);
@@ -105,7 +109,7 @@ describe.skipIf(absent !== null)(`webgpu programs${absent === null ? '' : `, abs
   });
 
   it('free what they hold', () =>
-    withProgram({}, async (program) => {
+    withProgram({ tuning: NO_TILES }, async (program) => {
       expect(program.counters.buffers).toBeGreaterThan(10);
       await program.dispose();
       expect(program.counters.buffers).toBe(0);
