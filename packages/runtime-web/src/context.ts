@@ -110,7 +110,7 @@ export function cacheBytes({ heads }: ExecutionPlan, { capacity }: PrepareOption
 
 /** Workgroups that attention of one row and head is spread over at most, and positions that one has at least. */
 const MOST_SHARES = 32;
-const SHARE = 128;
+const SHARE = 256;
 
 /** Positions that a workgroup of attention looks at; one workgroup sees all in runs of many rows, which are work enough. */
 export function attentionShare(rows: number, position: number): number {

@@ -14,7 +14,7 @@ export interface Tuning {
   readonly tileFrom?: number | undefined;
   /** What products of few rows are made of; tiles use packed dot products where there are any. Default: by the vendor. */
   readonly product?: CodeKind | undefined;
-  /** Workgroups that stream through a matrix at most; 0 has none stream. Default 1024. */
+  /** Workgroups that stream through a matrix at most; 0 has none stream. Default 2048. */
   readonly streams?: number | undefined;
   /** False runs every operation of a plan by itself. Default true. */
   readonly fuse?: boolean | undefined;
@@ -68,7 +68,7 @@ export function spreadStream(
   subgroupSize: number,
   tuning: Tuning,
 ): { workgroup: number; lanes: number; count: number } | null {
-  const { streams = 1024 } = tuning;
+  const { streams = 2048 } = tuning;
   const lanes = Math.max(4, 2 ** Math.ceil(Math.log2(chunks)));
   if (streams === 0 || subgroupSize < 4 || lanes > 256 || chunks / lanes < 0.6) return null;
   const workgroup = Math.max(tuning.workgroup ?? 128, lanes);

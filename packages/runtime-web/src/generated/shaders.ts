@@ -174,7 +174,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
     if (index < count) {
       var products = vec4<f32>(0.0);
       let key = keys + (start + index) * op.quads;
-      for (var i = 0u; i < op.quads; i++) {
+      var i = 0u;
+      for (; i + 8u <= op.quads; i += 8u) {
+        let k0 = load(key + i);
+        let k1 = load(key + i + 1u);
+        let k2 = load(key + i + 2u);
+        let k3 = load(key + i + 3u);
+        let k4 = load(key + i + 4u);
+        let k5 = load(key + i + 5u);
+        let k6 = load(key + i + 6u);
+        let k7 = load(key + i + 7u);
+        products = fma(queryQuads[i], k0, products);
+        products = fma(queryQuads[i + 1u], k1, products);
+        products = fma(queryQuads[i + 2u], k2, products);
+        products = fma(queryQuads[i + 3u], k3, products);
+        products = fma(queryQuads[i + 4u], k4, products);
+        products = fma(queryQuads[i + 5u], k5, products);
+        products = fma(queryQuads[i + 6u], k6, products);
+        products = fma(queryQuads[i + 7u], k7, products);
+      }
+      for (; i < op.quads; i++) {
         products = fma(queryQuads[i], load(key + i), products);
       }
       score = products.x + products.y + products.z + products.w;
@@ -187,8 +206,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
     most = larger;
     sum *= factor;
     if (round < rounds) {
-      for (var i = round; i < count; i += rounds) {
-        sum = fma(vec4<f32>(weights[i]), load(values + (start + i) * op.quads + quad), sum);
+      let value = values + start * op.quads + quad;
+      let further = rounds * op.quads;
+      var i = round;
+      for (; i + 7u * rounds < count; i += 8u * rounds) {
+        let v = value + i * op.quads;
+        let v0 = load(v);
+        let v1 = load(v + further);
+        let v2 = load(v + 2u * further);
+        let v3 = load(v + 3u * further);
+        let v4 = load(v + 4u * further);
+        let v5 = load(v + 5u * further);
+        let v6 = load(v + 6u * further);
+        let v7 = load(v + 7u * further);
+        sum = fma(vec4<f32>(weights[i]), v0, sum);
+        sum = fma(vec4<f32>(weights[i + rounds]), v1, sum);
+        sum = fma(vec4<f32>(weights[i + 2u * rounds]), v2, sum);
+        sum = fma(vec4<f32>(weights[i + 3u * rounds]), v3, sum);
+        sum = fma(vec4<f32>(weights[i + 4u * rounds]), v4, sum);
+        sum = fma(vec4<f32>(weights[i + 5u * rounds]), v5, sum);
+        sum = fma(vec4<f32>(weights[i + 6u * rounds]), v6, sum);
+        sum = fma(vec4<f32>(weights[i + 7u * rounds]), v7, sum);
+      }
+      for (; i < count; i += rounds) {
+        sum = fma(vec4<f32>(weights[i]), load(value + i * op.quads), sum);
       }
     }
     workgroupBarrier();
@@ -694,14 +735,14 @@ fn unpackHalves(word: u32) -> vec2<f32> {
 fn columnOf(word: u32) -> u32 {
   return (word / 8u) * 32u + word % 8u;
 }
+fn columnsOf(column: u32) -> vec4<u32> {
+  return vec4<u32>(column, column + 8u, column + 16u, column + 24u);
+}
 fn loadWord(base: u32, column: u32) -> vec4<f32> {
-  var x = vec4<f32>(0.0);
-  for (var b = 0u; b < 4u; b++) {
-    if (column + 8u * b < WIDTH) {
-      x[b] = floats[base + column + 8u * b];
-    }
-  }
-  return x;
+  let k = columnsOf(column);
+  let at = min(k, vec4<u32>(WIDTH - 1u)) + vec4<u32>(base);
+  let x = vec4<f32>(floats[at.x], floats[at.y], floats[at.z], floats[at.w]);
+  return select(vec4<f32>(0.0), x, k < vec4<u32>(WIDTH));
 }
 fn storeWord(base: u32, column: u32, x: vec4<f32>) {
   for (var b = 0u; b < 4u; b++) {
@@ -900,9 +941,16 @@ fn reduceSum(value: f32, index: u32) -> f32 {
     reduced[index / SUBGROUP].x = bitcast<u32>(sum);
   }
   workgroupBarrier();
-  sum = 0.0;
-  for (var part = 0u; part < PARTS; part++) {
-    sum += bitcast<f32>(reduced[part].x);
+  if (PARTS <= SUBGROUP) {
+    sum = bitcast<f32>(reduced[index % PARTS].x);
+    for (var distance = 1u; distance < PARTS; distance <<= 1u) {
+      sum += subgroupShuffleXor(sum, distance);
+    }
+  } else {
+    sum = 0.0;
+    for (var part = 0u; part < PARTS; part++) {
+      sum += bitcast<f32>(reduced[part].x);
+    }
   }
   workgroupBarrier();
   return sum;
@@ -917,8 +965,16 @@ fn reduceRange(value: vec2<u32>, index: u32) -> vec2<u32> {
     reduced[index / SUBGROUP] = range;
   }
   workgroupBarrier();
-  for (var part = 0u; part < PARTS; part++) {
-    range = vec2<u32>(min(range.x, reduced[part].x), max(range.y, reduced[part].y));
+  if (PARTS <= SUBGROUP) {
+    range = reduced[index % PARTS];
+    for (var distance = 1u; distance < PARTS; distance <<= 1u) {
+      let other = subgroupShuffleXor(range, distance);
+      range = vec2<u32>(min(range.x, other.x), max(range.y, other.y));
+    }
+  } else {
+    for (var part = 0u; part < PARTS; part++) {
+      range = vec2<u32>(min(range.x, reduced[part].x), max(range.y, reduced[part].y));
+    }
   }
   workgroupBarrier();
   return range;
@@ -1141,23 +1197,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   return held;
 }`,
   'row-norm': `@group(0) @binding(4) var<storage, read> normWeight: array<f32>;
+fn loadWeights(column: u32) -> vec4<f32> {
+  let k = min(columnsOf(column), vec4<u32>(WIDTH - 1u));
+  return vec4<f32>(normWeight[k.x], normWeight[k.y], normWeight[k.z], normWeight[k.w]);
+}
 fn fillRow(row: u32, base: u32, index: u32) -> Held {
   var held = Held();
+  var weights = Held();
   var squares = 0.0;
   for (var i = 0u; i < HELD; i++) {
-    held[i] = loadWord(op.first + row * op.stride, columnOf(index + i * THREADS));
+    let column = columnOf(index + i * THREADS);
+    held[i] = loadWord(op.first + row * op.stride, column);
+    weights[i] = loadWeights(column);
     squares += dot(held[i], held[i]);
   }
   let mean = reduceSum(squares, index) / f32(WIDTH);
   let scale = inverseSqrt(mean + op.epsilon);
   for (var i = 0u; i < HELD; i++) {
-    let column = columnOf(index + i * THREADS);
-    for (var b = 0u; b < 4u; b++) {
-      if (column + 8u * b < WIDTH) {
-        held[i][b] = keep(held[i][b] * scale * normWeight[column + 8u * b]);
-      }
-    }
-    storeWord(base, column, held[i]);
+    held[i] = held[i] * scale * weights[i];
+    held[i] = vec4<f32>(keep(held[i].x), keep(held[i].y), keep(held[i].z), keep(held[i].w));
+    storeWord(base, columnOf(index + i * THREADS), held[i]);
   }
   return held;
 }`,

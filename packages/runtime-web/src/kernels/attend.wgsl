@@ -87,7 +87,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
     if (index < count) {
       var products = vec4<f32>(0.0);
       let key = keys + (start + index) * op.quads;
-      for (var i = 0u; i < op.quads; i++) {
+      // Eight loads at a time, so that none waits for another.
+      var i = 0u;
+      for (; i + 8u <= op.quads; i += 8u) {
+        let k0 = load(key + i);
+        let k1 = load(key + i + 1u);
+        let k2 = load(key + i + 2u);
+        let k3 = load(key + i + 3u);
+        let k4 = load(key + i + 4u);
+        let k5 = load(key + i + 5u);
+        let k6 = load(key + i + 6u);
+        let k7 = load(key + i + 7u);
+        products = fma(queryQuads[i], k0, products);
+        products = fma(queryQuads[i + 1u], k1, products);
+        products = fma(queryQuads[i + 2u], k2, products);
+        products = fma(queryQuads[i + 3u], k3, products);
+        products = fma(queryQuads[i + 4u], k4, products);
+        products = fma(queryQuads[i + 5u], k5, products);
+        products = fma(queryQuads[i + 6u], k6, products);
+        products = fma(queryQuads[i + 7u], k7, products);
+      }
+      for (; i < op.quads; i++) {
         products = fma(queryQuads[i], load(key + i), products);
       }
       score = products.x + products.y + products.z + products.w;
@@ -101,8 +121,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
     most = larger;
     sum *= factor;
     if (round < rounds) {
-      for (var i = round; i < count; i += rounds) {
-        sum = fma(vec4<f32>(weights[i]), load(values + (start + i) * op.quads + quad), sum);
+      let value = values + start * op.quads + quad;
+      let further = rounds * op.quads;
+      var i = round;
+      for (; i + 7u * rounds < count; i += 8u * rounds) {
+        let v = value + i * op.quads;
+        let v0 = load(v);
+        let v1 = load(v + further);
+        let v2 = load(v + 2u * further);
+        let v3 = load(v + 3u * further);
+        let v4 = load(v + 4u * further);
+        let v5 = load(v + 5u * further);
+        let v6 = load(v + 6u * further);
+        let v7 = load(v + 7u * further);
+        sum = fma(vec4<f32>(weights[i]), v0, sum);
+        sum = fma(vec4<f32>(weights[i + rounds]), v1, sum);
+        sum = fma(vec4<f32>(weights[i + 2u * rounds]), v2, sum);
+        sum = fma(vec4<f32>(weights[i + 3u * rounds]), v3, sum);
+        sum = fma(vec4<f32>(weights[i + 4u * rounds]), v4, sum);
+        sum = fma(vec4<f32>(weights[i + 5u * rounds]), v5, sum);
+        sum = fma(vec4<f32>(weights[i + 6u * rounds]), v6, sum);
+        sum = fma(vec4<f32>(weights[i + 7u * rounds]), v7, sum);
+      }
+      for (; i < count; i += rounds) {
+        sum = fma(vec4<f32>(weights[i]), load(value + i * op.quads), sum);
       }
     }
     workgroupBarrier();

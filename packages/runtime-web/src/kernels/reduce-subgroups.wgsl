@@ -13,9 +13,16 @@ fn reduceSum(value: f32, index: u32) -> f32 {
     reduced[index / SUBGROUP].x = bitcast<u32>(sum);
   }
   workgroupBarrier();
-  sum = 0.0;
-  for (var part = 0u; part < PARTS; part++) {
-    sum += bitcast<f32>(reduced[part].x);
+  if (PARTS <= SUBGROUP) {
+    sum = bitcast<f32>(reduced[index % PARTS].x);
+    for (var distance = 1u; distance < PARTS; distance <<= 1u) {
+      sum += subgroupShuffleXor(sum, distance);
+    }
+  } else {
+    sum = 0.0;
+    for (var part = 0u; part < PARTS; part++) {
+      sum += bitcast<f32>(reduced[part].x);
+    }
   }
   workgroupBarrier();
   return sum;
@@ -32,8 +39,16 @@ fn reduceRange(value: vec2<u32>, index: u32) -> vec2<u32> {
     reduced[index / SUBGROUP] = range;
   }
   workgroupBarrier();
-  for (var part = 0u; part < PARTS; part++) {
-    range = vec2<u32>(min(range.x, reduced[part].x), max(range.y, reduced[part].y));
+  if (PARTS <= SUBGROUP) {
+    range = reduced[index % PARTS];
+    for (var distance = 1u; distance < PARTS; distance <<= 1u) {
+      let other = subgroupShuffleXor(range, distance);
+      range = vec2<u32>(min(range.x, other.x), max(range.y, other.y));
+    }
+  } else {
+    for (var part = 0u; part < PARTS; part++) {
+      range = vec2<u32>(min(range.x, reduced[part].x), max(range.y, reduced[part].y));
+    }
   }
   workgroupBarrier();
   return range;
