@@ -1,7 +1,7 @@
 // Kernels as text: imports are resolved once and as chosen, enables and constants come first, and every kernel that a device may
 // get is whole.
 import { describe, expect, it } from 'vitest';
-import { chooseImports } from './context.ts';
+import { chooseImports, codeImports } from './context.ts';
 import { SHADERS } from './generated/shaders.ts';
 import { assembleShader } from './shaders.ts';
 
@@ -24,7 +24,8 @@ describe('kernels', () => {
     expect(KERNELS.length).toBeGreaterThan(15);
     for (const variant of VARIANTS)
       for (const name of KERNELS) {
-        const text = assembleShader({ name, imports: { ...chooseImports(variant), ...CHOSEN } });
+        const codes = codeImports(variant.packedDot ? 'dot' : 'bits');
+        const text = assembleShader({ name, imports: { ...chooseImports(variant), ...codes, ...CHOSEN } });
         expect(text).not.toContain('#import');
         const functions = [...text.matchAll(/^fn (\w+)/gm)].map((match) => match[1]);
         expect(new Set(functions).size, `${name}: ${functions}`).toBe(functions.length);
@@ -32,7 +33,9 @@ describe('kernels', () => {
         const enables = lines.filter((line) => line.startsWith('enable '));
         expect(lines.slice(0, enables.length)).toEqual(enables);
         expect(enables.includes('enable f16;') && !variant.f16).toBe(false);
-        expect(enables.includes('enable subgroups;') && !variant.subgroups).toBe(false);
+        // The kernel that streams is for subgroups only.
+        const mayShuffle = variant.subgroups || name === 'w11-stream';
+        expect(enables.includes('enable subgroups;') && !mayShuffle).toBe(false);
       }
   });
 
