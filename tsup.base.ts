@@ -1,8 +1,11 @@
 // The one place that says how packages are bundled, so that a change of bundler touches one file.
 import { defineConfig } from 'tsup';
 
-/** ESM only, types beside the code; every workspace and npm dependency stays external. */
-export function library(entry: Record<string, string>) {
+/**
+ * ESM only, types beside the code; every workspace and npm dependency stays external.
+ * @param globalTypes a package whose global types the declarations need
+ */
+export function library(entry: Record<string, string>, globalTypes?: string) {
   return defineConfig({
     entry,
     format: ['esm'],
@@ -10,7 +13,10 @@ export function library(entry: Record<string, string>) {
     platform: 'neutral',
     // Declarations are made against the built types of the other packages, as a consumer sees them, not against
     // their sources; turbo builds dependencies first.
-    dts: { compilerOptions: { customConditions: [] } },
+    dts: {
+      compilerOptions: { customConditions: [] },
+      ...(globalTypes === undefined ? {} : { banner: `/// <reference types="${globalTypes}" />` }),
+    },
     clean: true,
     sourcemap: true,
     splitting: true,

@@ -16,7 +16,8 @@ const LINES_FAILING = 500;
 const ALLOWED = {
   '@duobit/format': [],
   '@duobit/core': ['@duobit/format'],
-  '@duobit/runtime-node': ['@duobit/format', '@duobit/core'],
+  '@duobit/runtime-web': ['@duobit/format', '@duobit/core'],
+  '@duobit/runtime-node': ['@duobit/format', '@duobit/core', '@duobit/runtime-web'],
   '@duobit/tfjs': ['@duobit/format', '@duobit/core'],
   '@duobit/quantizer': ['@duobit/format', '@duobit/core', '@duobit/tfjs'],
   '@duobit/testkit': ['@duobit/format', '@duobit/core'],

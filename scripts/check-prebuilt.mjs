@@ -93,7 +93,7 @@ try {
   mkdirSync(bin);
   symlinkSync(process.execPath, join(bin, 'node'));
   symlinkSync('/bin/sh', join(bin, 'sh'));
-  const ours = ['format', 'core', 'runtime-node'].map((name) => [
+  const ours = ['format', 'core', 'runtime-web', 'runtime-node'].map((name) => [
     `@duobit/${name}`,
     pack(join(ROOT, 'packages', name)),
   ]);

@@ -6,6 +6,7 @@ import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { generateKernels } from '../packages/core/scripts/build-kernels.mjs';
 import { generateLinalg } from '../packages/quantizer/scripts/build-linalg.mjs';
+import { generateShaders } from '../packages/runtime-web/scripts/build-shaders.mjs';
 import { generateSchema } from './generate-schema.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -13,6 +14,7 @@ const GENERATORS = [
   { name: 'schema', owns: ['packages/format/src/generated'], generate: generateSchema },
   { name: 'kernels', owns: ['packages/core/src/backends/wasm/generated'], generate: generateKernels },
   { name: 'linalg', owns: ['packages/quantizer/src/linalg/generated'], generate: generateLinalg },
+  { name: 'shaders', owns: ['packages/runtime-web/src/generated'], generate: generateShaders },
 ];
 
 function listFiles(folder) {

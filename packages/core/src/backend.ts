@@ -30,6 +30,11 @@ export interface Program {
   run(request: RunRequest): Promise<void>;
   /** Copies a slot's rows of the latest run out: rows * width values ('stat': width; 'a4': decoded values x^). */
   read(slot: string): Promise<Float32Array>;
+  /**
+   * The largest value in the first row of a slot of `logits`, and its place: the first of equal ones. A value that is not a number
+   * counts as the largest. Backends have it whose memory is far from the caller's.
+   */
+  readBest?(slot: string): Promise<{ readonly index: number; readonly value: number }>;
   dispose(): Promise<void>;
 }
 

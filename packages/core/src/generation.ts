@@ -1,7 +1,7 @@
 // The decoding loop: prompt in, tokens and text out, one at a time, until something ends it.
 import { DuobitError, type SpecialTokens } from '@duobit/format';
 import { createRandom } from './random.ts';
-import { resolveSampler, type SamplerOptions, sampleToken } from './sampler.ts';
+import { isGreedy, resolveSampler, type SamplerOptions, sampleToken } from './sampler.ts';
 import { createStopMatcher } from './stop-matcher.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
@@ -56,6 +56,14 @@ export interface Decoder {
     position: number,
     signal: AbortSignal | undefined,
   ) => Promise<Float32Array | null>;
+  /** The same, where the backend finds the most likely token itself. */
+  readonly stepBest:
+    | ((
+        tokens: readonly number[],
+        position: number,
+        signal: AbortSignal | undefined,
+      ) => Promise<number | null>)
+    | null;
   readonly contextLength: number;
   readonly specialTokens: SpecialTokens;
   /** Null when the model has none: no text comes out then. */
@@ -105,18 +113,19 @@ export async function* generateTokens(
   const matcher = createStopMatcher(stop);
 
   const started = performance.now();
-  let logits = await decoder.step(prompt, 0, signal);
+  const step = (isGreedy(options) && decoder.stepBest) || decoder.step;
+  let found = await step(prompt, 0, signal);
   const prefillSeconds = (performance.now() - started) / 1000;
-  const prefillTokens = logits === null ? 0 : prompt.length;
+  const prefillTokens = found === null ? 0 : prompt.length;
   let position = prompt.length;
   let tokens = 0;
   let decodeTokens = 0;
   let decodeSeconds = 0;
-  let reason: FinishReason | null = logits === null ? 'aborted' : maxTokens === 0 ? 'length' : null;
+  let reason: FinishReason | null = found === null ? 'aborted' : maxTokens === 0 ? 'length' : null;
 
-  while (reason === null && logits !== null) {
+  while (reason === null && found !== null) {
     const begun = performance.now();
-    const token = sampleToken(logits, history, options, random);
+    const token = typeof found === 'number' ? found : sampleToken(found, history, options, random);
     if (!ignoreEos && specialTokens.eos.includes(token)) {
       reason = 'eos';
       break;
@@ -132,9 +141,9 @@ export async function* generateTokens(
     else if (position >= contextLength) reason = 'context';
     else {
       const resumed = performance.now();
-      logits = await decoder.step([token], position, signal);
+      found = await step([token], position, signal);
       decodeSeconds += (performance.now() - resumed) / 1000;
-      if (logits === null) reason = 'aborted';
+      if (found === null) reason = 'aborted';
       else {
         position++;
         decodeTokens++;

@@ -17,6 +17,7 @@ import {
 } from './generation.ts';
 import { readOutlierColumns, splitOutliers, tensorOf } from './outliers.ts';
 import type { ExecutionPlan } from './plan.ts';
+import { acceptBest } from './sampler.ts';
 import { SLOTS } from './slots.ts';
 import { createTokenizer, missingTokenizer, type Tokenizer } from './tokenizer.ts';
 
@@ -138,6 +139,12 @@ function checkCount(name: string, value: number, most: number): void {
     );
 }
 
+const readLogits = (program: Program): Promise<Float32Array> => program.read(SLOTS.logits);
+
+/** @throws DuobitError `SAMPLER_LOGITS_INVALID` */
+const readBest = async (program: Program): Promise<number> =>
+  acceptBest(await program.readBest!(SLOTS.logits));
+
 class LoadedModel implements Model {
   readonly name: string;
   readonly architecture: Architecture;
@@ -196,7 +203,10 @@ class LoadedModel implements Model {
     try {
       yield* generateTokens(
         {
-          step: (tokens, position, signal) => this.#step(tokens, position, signal),
+          step: (tokens, position, signal) => this.#step(tokens, position, signal, readLogits),
+          stepBest: this.#program.readBest
+            ? (tokens, position, signal) => this.#step(tokens, position, signal, readBest)
+            : null,
           contextLength: this.contextLength,
           specialTokens: this.specialTokens,
           tokenizer: this.#tokenizer,
@@ -229,7 +239,7 @@ class LoadedModel implements Model {
       const length = count * this.architecture.vocabularySize;
       let out: Float32Array | null = null;
       let filled = 0;
-      for await (const chunk of this.#runChunks(tokens, position, logits, undefined)) {
+      for await (const chunk of this.#runChunks(tokens, position, logits, undefined, readLogits)) {
         // The usual case, a token's logits, is not copied once more.
         if (chunk.length === length) return chunk;
         out ??= new Float32Array(length);
@@ -255,23 +265,25 @@ class LoadedModel implements Model {
     return this.tokenizer.encode(this.tokenizer.applyChatTemplate(prompt), { bos: false });
   }
 
-  async #step(
+  async #step<T>(
     tokens: readonly number[],
     position: number,
     signal: AbortSignal | undefined,
-  ): Promise<Float32Array | null> {
-    let last: Float32Array | null = null;
-    for await (const chunk of this.#runChunks(tokens, position, 'last', signal)) last = chunk;
+    read: (program: Program) => Promise<T>,
+  ): Promise<T | null> {
+    let last: T | null = null;
+    for await (const found of this.#runChunks(tokens, position, 'last', signal, read)) last = found;
     return last;
   }
 
-  /** Runs tokens in chunks of at most `maxRows`, yielding the logits each gives; yields none once aborted. */
-  async *#runChunks(
+  /** Runs tokens in chunks of at most `maxRows`, yielding what is read of the logits each gives; yields none once aborted. */
+  async *#runChunks<T>(
     tokens: ArrayLike<number>,
     position: number,
     logits: 'none' | 'last' | 'all',
     signal: AbortSignal | undefined,
-  ): AsyncGenerator<Float32Array, void, undefined> {
+    read: (program: Program) => Promise<T>,
+  ): AsyncGenerator<T, void, undefined> {
     for (let start = 0; start < tokens.length; start += this.#maxRows) {
       await this.#letOthersRun();
       if (signal?.aborted) return;
@@ -282,7 +294,7 @@ class LoadedModel implements Model {
       const wanted = logits === 'last' && !isEnd ? 'none' : logits;
       await this.#program.write(SLOTS.tokens, ids);
       await this.#program.run({ rows, position: position + start, logits: wanted });
-      if (wanted !== 'none') yield await this.#program.read(SLOTS.logits);
+      if (wanted !== 'none') yield await read(this.#program);
     }
   }
 

@@ -93,6 +93,24 @@ function findBest(scores: Scores): number {
   return best;
 }
 
+/**
+ * Whether sampling takes the most likely token and looks at nothing else.
+ * @throws DuobitError `SAMPLER_OPTION`
+ */
+export function isGreedy(options: SamplerOptions): boolean {
+  const { temperature, repetitionPenalty } = resolveSampler(options);
+  return temperature === 0 && repetitionPenalty === 1;
+}
+
+/**
+ * The token that a backend found to be the most likely.
+ * @throws DuobitError `SAMPLER_LOGITS_INVALID`
+ */
+export function acceptBest({ index, value }: { readonly index: number; readonly value: number }): number {
+  if (!Number.isFinite(value)) throw invalidLogits(`the logit of token ${index} is ${value}`);
+  return index;
+}
+
 function invalidLogits(message: string): DuobitError {
   return new DuobitError('SAMPLER_LOGITS_INVALID', message, {
     where: 'logits',

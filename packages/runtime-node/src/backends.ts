@@ -9,11 +9,12 @@ import {
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { createNativeBackend, nativeSupport } from './native/backend.ts';
+import { createNodeWebGpuBackend } from './webgpu/backend.ts';
 
 /** 'auto' takes 'native' where its addon can be loaded and has kernels for the processor, else 'wasm'. */
-export type BackendName = 'auto' | 'native' | 'wasm' | 'reference';
+export type BackendName = 'auto' | 'native' | 'webgpu' | 'wasm' | 'reference';
 
-export const BACKEND_NAMES: readonly BackendName[] = ['auto', 'native', 'wasm', 'reference'];
+export const BACKEND_NAMES: readonly BackendName[] = ['auto', 'native', 'webgpu', 'wasm', 'reference'];
 
 export interface BackendOptions {
   /** Threads to use; a backend may use fewer, see `Backend.threads`. Default: the backend's own. */
@@ -55,6 +56,8 @@ export async function createBackend(
     }
     case 'native':
       return createNativeBackend({ threads, kv });
+    case 'webgpu':
+      return createNodeWebGpuBackend({ kv });
     case 'wasm':
       return createWasmBackend({ threads: threads ?? defaultThreads() });
     case 'reference':

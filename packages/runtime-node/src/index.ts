@@ -11,3 +11,4 @@ export {
 } from './native/backend.ts';
 export { benchNativeMatvec } from './native/bench.ts';
 export { createTrainingKernels, type TrainingKernelOptions } from './native/training.ts';
+export { createNodeWebGpuBackend, type NodeWebGpuOptions, whyNotWebGpu } from './webgpu/backend.ts';
