@@ -1,0 +1,42 @@
+// The suite that every backend passes, on the cuda backend: on the emulator, which runs the very same kernels as C++ of the
+// host, and on a GPU where there is one.
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { KV_PRECISIONS } from '@duobit/core';
+import { registerConformance } from '@duobit/testkit';
+import { describe, it } from 'vitest';
+import { createCudaBackend, cudaSupport } from './backend.ts';
+
+const emulator = buildEmulator();
+const device = cudaSupport();
+
+for (const kv of KV_PRECISIONS) {
+  registerConformance(
+    { describe, it },
+    {
+      name: `cuda emulated with a cache of ${kv}`,
+      create: () => createCudaBackend({ kv, library: emulator.path }),
+      kv,
+      absent: emulator.reason,
+    },
+  );
+  registerConformance(
+    { describe, it },
+    {
+      name: `cuda with a cache of ${kv}`,
+      create: () => createCudaBackend({ kv }),
+      kv,
+      absent: device.available ? null : device.reason,
+    },
+  );
+}
+
+function buildEmulator(): { path: string; reason: string | null } {
+  const script = fileURLToPath(new URL('../../scripts/build-emulator.mjs', import.meta.url));
+  try {
+    return { path: execFileSync(process.execPath, [script], { encoding: 'utf8' }).trim(), reason: null };
+  } catch (error) {
+    const said = error instanceof Error ? error.message.split('\n')[0]! : String(error);
+    return { path: '', reason: `the emulator was not built: ${said}` };
+  }
+}
