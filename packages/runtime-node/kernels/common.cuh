@@ -15,6 +15,9 @@ typedef unsigned long long u64;
 #define DEVICE static __device__ __forceinline__
 /** A kernel takes one struct by value: pointers first, then 32-bit numbers, so that the host can write it down. */
 #define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads) name(const Args args)
+/** The same, with registers for so many blocks on a multiprocessor. */
+#define KERNEL_OF(name, Args, threads, blocks) \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const Args args)
 #define SHARED(type, name, size) __shared__ type name[size]
 /** Memory whose size the launch gives; 16-byte aligned. */
 #define SHARED_BYTES(name)              \

@@ -133,10 +133,10 @@ DEVICE void multiplyMma(const W11Args& a) {
 #define MMA_KERNELS(G)                                                                                     \
   KERNEL(w11_mma8_g##G, W11Args, 256) { multiplyMma<G, false, 1, 8, true, G >= 128 ? 4 : 2>(args); }        \
   KERNEL(w11_mma8_g##G##o, W11Args, 256) { multiplyMma<G, true, 1, 8, true, G >= 128 ? 4 : 2>(args); }      \
-  KERNEL(w11_mma16_g##G, W11Args, 256) { multiplyMma<G, false, 2, 8, true, 2>(args); }                      \
-  KERNEL(w11_mma16_g##G##o, W11Args, 256) { multiplyMma<G, true, 2, 8, true, 2>(args); }                    \
-  KERNEL(w11_mma64_g##G, W11Args, 128) { multiplyMma<G, false, 8, 4, false, 1>(args); }                     \
-  KERNEL(w11_mma64_g##G##o, W11Args, 128) { multiplyMma<G, true, 8, 4, false, 1>(args); }
+  KERNEL(w11_mma16_g##G, W11Args, 256) { multiplyMma<G, false, 2, 8, true, G >= 128 ? 2 : 1>(args); }       \
+  KERNEL(w11_mma16_g##G##o, W11Args, 256) { multiplyMma<G, true, 2, 8, true, G >= 128 ? 2 : 1>(args); }     \
+  KERNEL(w11_mma32_g##G, W11Args, 128) { multiplyMma<G, false, 4, 4, false, 1>(args); }                     \
+  KERNEL(w11_mma32_g##G##o, W11Args, 128) { multiplyMma<G, true, 4, 4, false, 1>(args); }
 
 MMA_KERNELS(32)
 MMA_KERNELS(64)

@@ -35,6 +35,7 @@ struct float2 {
     name##_body(*static_cast<const Args*>(p));                                                                  \
   });                                                                                                           \
   static void name##_body(const Args& args)
+#define KERNEL_OF(name, Args, threads, blocks) KERNEL(name, Args, threads)
 #define SHARED(type, name, size)                                   \
   static emulator::SharedArray<type, (size)> name##_memory; \
   type* const name = name##_memory.values

@@ -60,8 +60,7 @@ void yield() {
   if (_setjmp(self->place) == 0) _longjmp(scheduler, 1);
 }
 
-void run() {
-  entryOf->kernel(arguments);
+void finish() {
   self->finished = true;
   // Those that wait must not wait for this one; on the device a thread that has ended counts as arrived.
   --block.alive;
@@ -75,7 +74,15 @@ void run() {
     block.arrived = 0;
     ++block.generation;
   }
-  _longjmp(scheduler, 1);
+}
+
+/** A fiber serves block after block. */
+void run() {
+  for (;;) {
+    entryOf->kernel(arguments);
+    finish();
+    yield();
+  }
 }
 
 bool waits(const Fiber& f) {
@@ -90,6 +97,11 @@ void resume(Fiber& f) {
   setcontext(&f.start);
 }
 
+/** Fibers that were left in the middle of a kernel start anew. */
+void abandon() {
+  for (Fiber& f : fibers) f.started = false;
+}
+
 void runBlock(Dim3 index, unsigned threads) {
   std::memset(shared.data(), 0xa5, shared.size());
   for (const SharedMemory& m : sharedMemories()) std::memset(m.memory, 0xa5, m.bytes);
@@ -98,8 +110,9 @@ void runBlock(Dim3 index, unsigned threads) {
   for (unsigned i = 0; i < threads; ++i) {
     Fiber& f = fibers[i];
     f.self = {{i, 0, 0}, index};
-    f.started = f.finished = false;
+    f.finished = false;
     f.blockGate = f.warpGate = 0;
+    if (f.started) continue;
     getcontext(&f.start);
     f.start.uc_stack.ss_sp = f.stack;
     f.start.uc_stack.ss_size = STACK;
@@ -113,11 +126,11 @@ void runBlock(Dim3 index, unsigned threads) {
       if (f.finished || waits(f)) continue;
       moved = true;
       resume(f);
-      if (!trouble.empty()) return;
+      if (!trouble.empty()) return abandon();
     }
     if (!moved) {
       trouble = "deadlock: threads wait for others that do not come";
-      return;
+      return abandon();
     }
   }
 }
@@ -175,6 +188,7 @@ const char* launch(const Entry& entry, const Grid& wanted, size_t sharedBytes, c
     return "the launch has a grid or block that the device would refuse";
   while (fibers.size() < t.x) {
     fibers.emplace_back();
+    fibers.back().started = false;
     // Not std::vector: a stack stays where it is.
     fibers.back().stack = static_cast<char*>(std::malloc(STACK));
   }

@@ -48,6 +48,8 @@ export class Device {
   readonly #events: number[] = [];
   #staging: HostBlock;
   #half = 0;
+  /** Name of the kernel launched last, for measurements. */
+  latestKernel = '';
   #disposed = false;
 
   /** @throws DuobitError `BACKEND_UNSUPPORTED` */
@@ -151,6 +153,7 @@ export class Device {
   ): void {
     // Looked up first: that too goes by way of the scratch memory.
     const kernel = this.functionOf(name);
+    this.latestKernel = name;
     const { address, view } = this.driver.scratch;
     // The list of parameters has one, the struct behind it.
     view.setBigUint64(0, BigInt(address + 16), true);

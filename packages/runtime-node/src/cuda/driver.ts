@@ -191,7 +191,8 @@ export function openDriver(path = process.env.DUOBIT_CUDA ?? ''): Driver {
   try {
     koffi = require('koffi') as Koffi;
   } catch (cause) {
-    throw unsupported('the package koffi is not installed', 'Install it: npm install koffi', cause);
+    const said = cause instanceof Error ? cause.message.split('\n')[0]! : String(cause);
+    throw unsupported(`the package koffi does not load (${said})`, 'Install it: npm install koffi', cause);
   }
   let failure: unknown;
   for (const candidate of candidates)

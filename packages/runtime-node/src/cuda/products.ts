@@ -50,10 +50,10 @@ export function chooseW11(
   if (form === 'float') return split('float', 4);
   if (form !== 'mma') return split(form, rows === 1 ? 1 : 4);
   if (rows <= 8) return split('mma', 8);
-  const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 64)];
-  // Blocks that each take four tiles and 64 rows must be enough for the device.
+  const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
+  // Blocks that each take four tiles and 32 rows must be enough for the device.
   if (rows <= 16 || across * down < multiprocessors) return split('mma', 16);
-  return { name: `w11_mma64${suffix}`, grid: [across, down, 1], threads: 128 };
+  return { name: `w11_mma32${suffix}`, grid: [across, down, 1], threads: 128 };
 }
 
 /** `W11Args` of kernels/w11.cuh. */
