@@ -35,6 +35,8 @@ function note(line) {
 const LADDER = (process.env.LADDER ?? '4096x4096,4096x14336,14336x4096,28672x8192,8192x28672')
   .split(',')
   .map((shape) => shape.split('x').map(Number));
+/** Names a setting that is tried, among the records. */
+const LABEL = process.env.LABEL ? ` ${process.env.LABEL}` : '';
 /** Bytes of the copies that bandwidth is measured with, and of all weights of a rung. */
 const WORKING_SET = process.env.LADDER ? 1 << 16 : undefined;
 
@@ -65,34 +67,49 @@ const PARTS = {
       done++;
     }
     record(`conformance-${kv}`, { kv, cases: cases.length, done, failures });
-    note(`conformance ${kv}: ${done - failures.length} of ${cases.length} cases pass, ${failures.length} fail, ${cases.length - done} not run`);
+    note(
+      `conformance ${kv}: ${done - failures.length} of ${cases.length} cases pass, ${failures.length} fail, ${cases.length - done} not run`,
+    );
     if (failures.length > 0 || done < cases.length) process.exitCode = 1;
     await backend.dispose();
   },
 
   /** 64 greedy tokens of small models: the same as the reference's, with an f32 cache; and on the device by itself. */
   async greedy() {
-    const models = [['tinystories', await openContainer(await createFileSource(join(HERE, 'tinystories.duo')))]];
+    const models = [
+      ['tinystories', await openContainer(await createFileSource(join(HERE, 'tinystories.duo')))],
+    ];
     for (const [seed, options] of [
       [1, { linear: 'w11', embedding: 'int8' }],
       [2, { linear: 'w11', groupSize: 128, rotated: () => true }],
       [3, { linear: 'w11-outlier', groupSize: 32, offsets: false, architecture: { tiedHead: false } }],
       [4, { linear: 'int4', embedding: 'f16' }],
     ])
-      models.push([`tiny ${seed}`, makeTinyModel({ seed, ...options, architecture: { contextLength: 128, ...options.architecture } })]);
+      models.push([
+        `tiny ${seed}`,
+        makeTinyModel({ seed, ...options, architecture: { contextLength: 128, ...options.architecture } }),
+      ]);
     const results = [];
     for (const [name, source] of models)
-      for (const [label, kv] of [['f32', 'f32'], ['f16', 'f16']]) {
+      for (const [label, kv] of [
+        ['f32', 'f32'],
+        ['f16', 'f16'],
+      ]) {
         const cuda = await createCudaBackend({ kv });
         const reference = createReferenceBackend();
         const random = createRandom(7 + results.length);
-        const prompt = Array.from({ length: 9 }, () => Math.floor(random() * source.architecture.vocabularySize));
+        const prompt = Array.from({ length: 9 }, () =>
+          Math.floor(random() * source.architecture.vocabularySize),
+        );
         const options = { contextLength: 128, maxRows: 16, tokenizer: false };
         const texts = [];
         for (const backend of [reference, cuda]) {
           const model = await createModel(source, backend, options);
           const tokens = [];
-          for await (const event of model.generate({ tokens: prompt }, { maxTokens: 64, temperature: 0, ignoreEos: true }))
+          for await (const event of model.generate(
+            { tokens: prompt },
+            { maxTokens: 64, temperature: 0, ignoreEos: true },
+          ))
             if (event.kind === 'token') tokens.push(event.token);
           texts.push(tokens);
           await model.dispose();
@@ -106,10 +123,16 @@ const PARTS = {
         await parts.program.dispose();
         await cuda.dispose();
         const differ = (a, b) => a.findIndex((token, i) => token !== b[i]);
-        const result = { name, kv: label, firstDifference: differ(texts[0], texts[1]), loopDifference: differ(texts[1], looped) };
+        const result = {
+          name,
+          kv: label,
+          firstDifference: differ(texts[0], texts[1]),
+          loopDifference: differ(texts[1], looped),
+        };
         results.push(result);
         note(`${name}, cache of ${label}: ${JSON.stringify(result)}`);
-        if (result.firstDifference >= 0) note(`  reference ${texts[0].join(' ')}\n  cuda      ${texts[1].join(' ')}`);
+        if (result.firstDifference >= 0)
+          note(`  reference ${texts[0].join(' ')}\n  cuda      ${texts[1].join(' ')}`);
         if (result.loopDifference >= 0) note(`  loop      ${looped.join(' ')}`);
       }
     record('greedy', results);
@@ -129,7 +152,10 @@ const PARTS = {
     ]) {
       const source = makeTinyModel({ seed: 5, ...options });
       const model = await createModel(source, backend, { contextLength: 64, maxRows: 20, tokenizer: false });
-      await model.forward(Array.from({ length: 40 }, (_, i) => (7 * i) % 260), { logits: 'all' });
+      await model.forward(
+        Array.from({ length: 40 }, (_, i) => (7 * i) % 260),
+        { logits: 'all' },
+      );
       const logits = await model.forward([3], { position: 40 });
       note(`${JSON.stringify(options)}: ${logits.every(Number.isFinite) ? 'finite' : 'NOT FINITE'}`);
       await model.dispose();
@@ -140,7 +166,9 @@ const PARTS = {
   ladder() {
     const device = new Device();
     const floor = measureBandwidth(device, WORKING_SET);
-    note(`copy ${(floor.copyBytesPerSecond / 1e9).toFixed(0)} GB/s, read ${(floor.readBytesPerSecond / 1e9).toFixed(0)} GB/s, empty launch ${(floor.launchSeconds * 1e6).toFixed(2)} us`);
+    note(
+      `copy ${(floor.copyBytesPerSecond / 1e9).toFixed(0)} GB/s, read ${(floor.readBytesPerSecond / 1e9).toFixed(0)} GB/s, empty launch ${(floor.launchSeconds * 1e6).toFixed(2)} us`,
+    );
     const shapes = [];
     for (const [rows, columns] of LADDER) {
       if (performance.now() > deadline) break;
@@ -148,7 +176,9 @@ const PARTS = {
       const prefill = climbLadder(device, rows, columns, [64, 512], ['mma'], WORKING_SET);
       shapes.push({ rows, columns, rungs: [...rungs, ...prefill] });
       for (const rung of [...rungs, ...prefill])
-        note(`${rows}x${columns} ${rung.kernel} tokens ${rung.tokens}: ${(rung.seconds * 1e6).toFixed(2)} us, ${(rung.bytesPerSecond / 1e9).toFixed(0)} GB/s = ${((100 * rung.bytesPerSecond) / floor.copyBytesPerSecond).toFixed(0)} % of copy, ${((2 * rows * columns * rung.tokens) / rung.seconds / 1e12).toFixed(1)} TOPS${rung.difference === null ? '' : `, difference ${rung.difference.toExponential(1)}`}`);
+        note(
+          `${rows}x${columns} ${rung.kernel} tokens ${rung.tokens}: ${(rung.seconds * 1e6).toFixed(2)} us, ${(rung.bytesPerSecond / 1e9).toFixed(0)} GB/s = ${((100 * rung.bytesPerSecond) / floor.copyBytesPerSecond).toFixed(0)} % of copy, ${((2 * rows * columns * rung.tokens) / rung.seconds / 1e12).toFixed(1)} TOPS${rung.difference === null ? '' : `, difference ${rung.difference.toExponential(1)}`}`,
+        );
       record('ladder', { device: device.facts, floor, shapes });
     }
     device.dispose();
@@ -163,7 +193,13 @@ const PARTS = {
     const { program } = await prepareModel(source, backend, { contextLength: 1024, maxRows: 512 });
     const loadSeconds = (performance.now() - loading) / 1000;
     const { device } = program.parts;
-    const facts = { shape, device: device.facts, image: device.image, loadSeconds, weightBytes: program.weightBytes };
+    const facts = {
+      shape,
+      device: device.facts,
+      image: device.image,
+      loadSeconds,
+      weightBytes: program.weightBytes,
+    };
     note(`loaded ${(program.weightBytes / 2 ** 20).toFixed(0)} MiB in ${loadSeconds.toFixed(2)} s`);
     const vocabulary = source.architecture.vocabularySize;
     const prompt = Int32Array.from({ length: 512 }, (_, i) => (i * 7919) % vocabulary);
@@ -182,8 +218,10 @@ const PARTS = {
       .filter(({ encoding }) => encoding.kind === 'w11')
       .reduce((sum, { shape: [rows, columns] }) => sum + rows * columns, 0);
     facts.prefillTops = (2 * linear * facts.prefill512) / 1e12;
-    note(`prefill 512: ${facts.prefill512.toFixed(0)} tokens/s, ${facts.prefillTops.toFixed(1)} TOPS of W(1+1) products`);
-    record(`speed-${isShape ? shape : 'file'}`, facts);
+    note(
+      `prefill 512: ${facts.prefill512.toFixed(0)} tokens/s, ${facts.prefillTops.toFixed(1)} TOPS of W(1+1) products`,
+    );
+    record(`speed-${isShape ? shape : 'file'}${LABEL}`, facts);
 
     // By way of the contract: logits are read, the best token is found here.
     let token = 1;
@@ -202,9 +240,14 @@ const PARTS = {
     begun = performance.now();
     await decodeGreedy(program, 1, 16, 240);
     facts.decodeDevice = 240 / ((performance.now() - begun) / 1000);
-    facts.decodeBytesPerSecond = facts.decodeDevice * (program.weightBytes - (source.architecture.tiedHead ? 0 : vocabulary * source.architecture.hiddenSize));
-    note(`decode: ${facts.decodeDevice.toFixed(0)} tokens/s on the device (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), ${facts.decodeContract.toFixed(0)} by way of logits`);
-    record(`speed-${isShape ? shape : 'file'}`, facts);
+    facts.decodeBytesPerSecond =
+      facts.decodeDevice *
+      (program.weightBytes -
+        (source.architecture.tiedHead ? 0 : vocabulary * source.architecture.hiddenSize));
+    note(
+      `decode: ${facts.decodeDevice.toFixed(0)} tokens/s on the device (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), ${facts.decodeContract.toFixed(0)} by way of logits`,
+    );
+    record(`speed-${isShape ? shape : 'file'}${LABEL}`, facts);
 
     // Eight rows at once: what eight sequences cost in products (they would have caches of their own).
     if (performance.now() < deadline) {
@@ -220,18 +263,23 @@ const PARTS = {
       facts.eightRows = 8 / Math.min(...times);
       note(`8 rows at once: ${facts.eightRows.toFixed(0)} rows/s`);
     }
-    for (const [rows, positions] of [[1, 256], [512, 512]])
+    for (const [rows, positions] of [
+      [1, 256],
+      [512, 512],
+    ])
       if (performance.now() < deadline) {
         const times = profileProgram(program, rows, positions);
         facts[`profile${rows}`] = times;
         for (const { kernel, launches, seconds: each } of times.slice(0, 9))
-          note(`  ${rows} rows: ${kernel} x ${launches}: ${(each * 1e6).toFixed(1)} us, ${((each * 1e6) / launches).toFixed(2)} each`);
+          note(
+            `  ${rows} rows: ${kernel} x ${launches}: ${(each * 1e6).toFixed(1)} us, ${((each * 1e6) / launches).toFixed(2)} each`,
+          );
       }
-    record(`speed-${isShape ? shape : 'file'}`, facts);
+    record(`speed-${isShape ? shape : 'file'}${LABEL}`, facts);
     const before = device.memory().free;
     await program.dispose();
     facts.freed = device.memory().free - before;
-    record(`speed-${isShape ? shape : 'file'}`, facts);
+    record(`speed-${isShape ? shape : 'file'}${LABEL}`, facts);
     await backend.dispose();
   },
 
@@ -241,20 +289,43 @@ const PARTS = {
     console.log('=== results');
     for (const name of names.sort()) {
       const facts = read(name);
-      if (name === 'info.json') console.log(`device   ${facts.facts?.name ?? facts.reason} driver ${facts.facts?.driverVersion} ${facts.image ?? ''}`);
+      if (name === 'info.json')
+        console.log(
+          `device   ${facts.facts?.name ?? facts.reason} driver ${facts.facts?.driverVersion} ${facts.image ?? ''}`,
+        );
       if (name.startsWith('conformance'))
-        console.log(`suite    ${facts.kv.padEnd(6)} ${facts.done - facts.failures.length}/${facts.cases} pass ${facts.failures.map((f) => f.name).join('; ').slice(0, 300)}`);
+        console.log(
+          `suite    ${facts.kv.padEnd(6)} ${facts.done - facts.failures.length}/${facts.cases} pass ${facts.failures
+            .map((f) => f.name)
+            .join('; ')
+            .slice(0, 300)}`,
+        );
       if (name === 'greedy.json')
-        for (const r of facts) console.log(`greedy   ${r.name} ${r.kv}: ${r.firstDifference < 0 ? 'equal' : `differs at ${r.firstDifference}`}, loop ${r.loopDifference < 0 ? 'equal' : `differs at ${r.loopDifference}`}`);
+        for (const r of facts)
+          console.log(
+            `greedy   ${r.name} ${r.kv}: ${r.firstDifference < 0 ? 'equal' : `differs at ${r.firstDifference}`}, loop ${r.loopDifference < 0 ? 'equal' : `differs at ${r.loopDifference}`}`,
+          );
       if (name === 'ladder.json') {
         const percent = (b) => `${((100 * b) / facts.floor.copyBytesPerSecond).toFixed(0)}%`;
-        console.log(`floor    copy ${(facts.floor.copyBytesPerSecond / 1e9).toFixed(0)} GB/s, read ${(facts.floor.readBytesPerSecond / 1e9).toFixed(0)} GB/s, launch ${(facts.floor.launchSeconds * 1e6).toFixed(2)} us`);
+        console.log(
+          `floor    copy ${(facts.floor.copyBytesPerSecond / 1e9).toFixed(0)} GB/s, read ${(facts.floor.readBytesPerSecond / 1e9).toFixed(0)} GB/s, launch ${(facts.floor.launchSeconds * 1e6).toFixed(2)} us`,
+        );
         for (const { rows, columns, rungs } of facts.shapes)
           for (const tokens of [...new Set(rungs.map((rung) => rung.tokens))])
-            console.log(`matvec   ${rows}x${columns} x${tokens}: ${rungs.filter((r) => r.tokens === tokens).map((r) => `${r.form} ${(r.seconds * 1e6).toFixed(1)}us ${tokens > 8 ? `${((2 * rows * columns * tokens) / r.seconds / 1e12).toFixed(0)}T` : percent(r.bytesPerSecond)}${r.difference > 1e-4 || Number.isNaN(r.difference) ? ' WRONG' : ''}`).join('  ')}`);
+            console.log(
+              `matvec   ${rows}x${columns} x${tokens}: ${rungs
+                .filter((r) => r.tokens === tokens)
+                .map(
+                  (r) =>
+                    `${r.form} ${(r.seconds * 1e6).toFixed(1)}us ${tokens > 8 ? `${((2 * rows * columns * tokens) / r.seconds / 1e12).toFixed(0)}T` : percent(r.bytesPerSecond)}${r.difference > 1e-4 || Number.isNaN(r.difference) ? ' WRONG' : ''}`,
+                )
+                .join('  ')}`,
+            );
       }
       if (name.startsWith('speed'))
-        console.log(`speed    ${facts.shape}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), by logits ${facts.decodeContract?.toFixed(0)}, 8 rows ${facts.eightRows?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`);
+        console.log(
+          `speed    ${facts.shape}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), by logits ${facts.decodeContract?.toFixed(0)}, 8 rows ${facts.eightRows?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`,
+        );
     }
   },
 };
@@ -262,10 +333,14 @@ const PARTS = {
 async function prepareModel(source, backend, { contextLength, maxRows }) {
   const { buildPlan, readOutlierColumns, splitOutliers } = await import('@duobit/core');
   const plan = buildPlan(source, { outliers: await readOutlierColumns(source) });
-  const program = await backend.prepare(plan, splitOutliers((name) => source.readTensor(name)), {
-    capacity: contextLength,
-    maxRows,
-  });
+  const program = await backend.prepare(
+    plan,
+    splitOutliers((name) => source.readTensor(name)),
+    {
+      capacity: contextLength,
+      maxRows,
+    },
+  );
   return { plan, program };
 }
 

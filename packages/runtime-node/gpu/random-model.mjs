@@ -15,7 +15,17 @@ const LLAMA3 = {
 
 /** tiny is for trying this without a GPU; SmolLM2-135M, Llama 3.2 1B and 3B, Llama 3.1 8B. */
 export const SHAPES = {
-  tiny: { ...LLAMA3, vocabularySize: 512, hiddenSize: 128, intermediateSize: 256, blockCount: 1, headCount: 4, kvHeadCount: 2, headSize: 32, tiedHead: false },
+  tiny: {
+    ...LLAMA3,
+    vocabularySize: 512,
+    hiddenSize: 128,
+    intermediateSize: 256,
+    blockCount: 1,
+    headCount: 4,
+    kvHeadCount: 2,
+    headSize: 32,
+    tiedHead: false,
+  },
   smollm2: {
     ...LLAMA3,
     vocabularySize: 49_152,
@@ -28,9 +38,33 @@ export const SHAPES = {
     ropeTheta: 100_000,
     tiedHead: true,
   },
-  '1B': { ...LLAMA3, hiddenSize: 2048, intermediateSize: 8192, blockCount: 16, headCount: 32, headSize: 64, tiedHead: true },
-  '3B': { ...LLAMA3, hiddenSize: 3072, intermediateSize: 8192, blockCount: 28, headCount: 24, headSize: 128, tiedHead: true },
-  '8B': { ...LLAMA3, hiddenSize: 4096, intermediateSize: 14_336, blockCount: 32, headCount: 32, headSize: 128, tiedHead: false },
+  '1B': {
+    ...LLAMA3,
+    hiddenSize: 2048,
+    intermediateSize: 8192,
+    blockCount: 16,
+    headCount: 32,
+    headSize: 64,
+    tiedHead: true,
+  },
+  '3B': {
+    ...LLAMA3,
+    hiddenSize: 3072,
+    intermediateSize: 8192,
+    blockCount: 28,
+    headCount: 24,
+    headSize: 128,
+    tiedHead: true,
+  },
+  '8B': {
+    ...LLAMA3,
+    hiddenSize: 4096,
+    intermediateSize: 14_336,
+    blockCount: 32,
+    headCount: 32,
+    headSize: 128,
+    tiedHead: false,
+  },
 };
 
 const ENCODINGS = {

@@ -9,6 +9,8 @@ mkdir -p "$OUT"
 import lzma,shutil
 shutil.copyfileobj(lzma.open('node.xz'),open('node','wb'))" && chmod +x node
 begun=$SECONDS
+# A kernel that loads at its first launch would do so in a recording.
+export CUDA_MODULE_LOADING=EAGER
 LIMIT=${LIMIT:-200}
 parts=${*:-info conformance greedy ladder speed sanitize}
 status=0
@@ -45,6 +47,9 @@ if has speed; then
   run 15 speed smollm2
   run 25 speed 8B
   [ -z "$MODEL" ] || run 20 speed "$MODEL"
+  LABEL=no-overlap DUOBIT_CUDA_OVERLAP=0 run 12 speed smollm2
+  LABEL=no-fusing DUOBIT_CUDA_FUSE=0 run 12 speed smollm2
+  LABEL=fuse-more DUOBIT_CUDA_FUSE=110000 run 20 speed 8B
   run 15 speed 1B
   run 15 speed 3B
 fi

@@ -15,6 +15,7 @@ struct TableArgs {
 
 /** cos and sin of every position and frequency; the angle in double precision. */
 KERNEL(rope_table, TableArgs, 256) {
+  waitForInputs();
   const u64 at = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= static_cast<u64>(args.half) * args.capacity) return;
   const double angle = static_cast<double>(at / args.half) * args.frequencies[at % args.half];
@@ -38,6 +39,7 @@ struct RopeArgs {
 };
 
 KERNEL(rope, RopeArgs, 256) {
+  waitForInputs();
   const int row = blockIdx.x;
   const float2* const table = args.table + static_cast<u64>(args.state->position + row) * args.half;
   for (int i = threadIdx.x; i < args.heads * args.half; i += blockDim.x)
@@ -105,6 +107,7 @@ DEVICE void storeGroup(const CacheArgs& a, const float* head, u8* row, u32* para
 
 /** A block has one row and one kv head: turns its queries and key where asked to, and writes key and value. */
 KERNEL(rope_cache, CacheArgs, 128) {
+  waitForInputs();
   const int row = blockIdx.x, head = blockIdx.y, half = args.headSize / 2;
   const int position = args.state->position + row;
   const float2* const table = args.table + static_cast<u64>(position) * half;
@@ -180,6 +183,7 @@ DEVICE void decodeCached(const uint4& v, float (&out)[Cached<KIND>::VALUES]) {
 /** A block has one row, one head and one part of the positions; eight lanes share a position's key. */
 template <CacheKind KIND>
 DEVICE void attend(const AttentionArgs& a) {
+  waitForInputs();
   constexpr int VALUES = Cached<KIND>::VALUES;
   constexpr bool CODED = Cached<KIND>::CODED;
   SHARED(float, query, MOST_HEAD);

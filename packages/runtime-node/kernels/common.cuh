@@ -44,10 +44,28 @@ DEVICE void multiplyTiles(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
+/** The same with sums that all begin at one number. */
+DEVICE void multiplyTilesFrom(int start, int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
+      : "=r"(c[0]), "=r"(c[1]), "=r"(c[2]), "=r"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "r"(start));
+}
+
 /** c plus the products of four signed bytes. */
 DEVICE int dotBytes(u32 a, u32 b, int c) {
   asm("dp4a.s32.s32 %0, %1, %2, %0;" : "+r"(c) : "r"(a), "r"(b));
   return c;
+}
+
+/**
+ * Kernels may start before the one before them has ended: whatever that writes or still reads is left alone until here. The
+ * next one may start as soon as all blocks of this have begun.
+ */
+DEVICE void waitForInputs() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 
 /** Weights are read once: they need not stay in L1. */

@@ -70,6 +70,7 @@ DEVICE float4 decodeQuad(const uint4& v, int quad) {
 
 template <DenseKind KIND, int TOKENS>
 DEVICE void multiplyDense(const DenseArgs& a) {
+  waitForInputs();
   constexpr int COLUMNS = Dense<KIND>::COLUMNS, QUADS = COLUMNS / 4;
   const int lane = laneOf(), row = (blockIdx.x * DENSE_WARPS + warpOf()) * DENSE_ROWS;
   if (row >= a.rows) return;
@@ -167,6 +168,7 @@ DEVICE float valueAt(const EmbedArgs& a, u64 row, int k) {
 
 /** Row t of the output is the weight's row of token t: exact. */
 KERNEL(embed, EmbedArgs, 256) {
+  waitForInputs();
   const int k = blockIdx.x * blockDim.x + threadIdx.x;
   if (k >= args.width) return;
   const u64 row = static_cast<u64>(args.tokens[blockIdx.y]);
@@ -184,6 +186,7 @@ struct ArgmaxArgs {
 
 /** Greedy decoding on the device: the best logit (the first of equals), and the run's position one further. */
 KERNEL(argmax_step, ArgmaxArgs, 1024) {
+  waitForInputs();
   SHARED(float, bestOf, 32);
   SHARED(int, placeOfBest, 32);
   float best = -INFINITE;

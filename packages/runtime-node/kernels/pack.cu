@@ -31,6 +31,7 @@ DEVICE u32 gatherWord(const u32* plane, const PackBitsArgs& a, int row, int unit
 }
 
 KERNEL(pack_bits, PackBitsArgs, 256) {
+  waitForInputs();
   const u64 at = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;
   const int lane = static_cast<int>(at & 31), unit = static_cast<int>((at >> 5) % args.units);
   const int tile = static_cast<int>((at >> 5) / args.units), row = tile * TILE_ROWS + (lane >> 2), t = lane & 3;
@@ -60,6 +61,7 @@ struct PackLevelsArgs {
 
 /** A warp a row, padding rows included: levels by tile, and the sum of the row's weights. */
 KERNEL(pack_levels, PackLevelsArgs, 256) {
+  waitForInputs();
   const int row = blockIdx.x * 8 + warpOf(), lane = laneOf();
   const int held = (args.width + args.groupSize - 1) / args.groupSize, each = args.mu ? 4 : 2;
   const u64 words = (args.width + 31) / 32;
@@ -107,6 +109,7 @@ struct PackRowsArgs {
 
 /** Rows of bytes, padded with zeros. */
 KERNEL(pack_rows, PackRowsArgs, 256) {
+  waitForInputs();
   const u64 at = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;
   const u64 row = at / args.toBytes;
   const int byte = static_cast<int>(at % args.toBytes);
@@ -125,6 +128,7 @@ struct PackVectorArgs {
 
 /** A vector as f32, padded with zeros. */
 KERNEL(pack_vector, PackVectorArgs, 256) {
+  waitForInputs();
   const int k = blockIdx.x * blockDim.x + threadIdx.x;
   if (k >= args.stored) return;
   float v = 0;
@@ -146,12 +150,14 @@ struct CopyArgs {
 
 /** What memory can move at most, measured with the same tools as everything else. */
 KERNEL(copy_bytes, CopyArgs, 256) {
+  waitForInputs();
   const u64 stride = static_cast<u64>(gridDim.x) * blockDim.x;
   for (u64 i = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x; i < args.count; i += stride) args.to[i] = args.from[i];
 }
 
 /** Reads only, which is what a matvec does. */
 KERNEL(read_bytes, CopyArgs, 256) {
+  waitForInputs();
   const u64 stride = static_cast<u64>(gridDim.x) * blockDim.x;
   uint4 all = make_uint4(0, 0, 0, 0);
   u64 i = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;

@@ -34,6 +34,7 @@ DEVICE u32 partMask(int h) {
 
 template <int G, bool OFFSETS, int TOKENS, LaneForm FORM>
 DEVICE void multiplyLanes(const W11Args& a) {
+  waitForInputs();
   typedef Groups<G> Shape;
   constexpr int SPAN = Shape::SPAN, IN_UNIT = Shape::IN_UNIT, WORDS = Shape::WORDS;
   const int lane = laneOf(), g = lane >> 2, t = lane & 3, warp = warpOf();
@@ -109,7 +110,7 @@ DEVICE void multiplyLanes(const W11Args& a) {
     }
   __syncthreads();
   if (FORM != FORM_FLOAT) {
-    finishSplit<LANE_WARPS, TOKENS>(c, a, firstToken, partial);
+    finishSplit<LANE_WARPS, TOKENS>(c, a, a.params, firstToken, partial);
     return;
   }
   for (int i = threadIdx.x; i < TOKENS * TILE_ROWS; i += LANE_WARPS * 32) {
@@ -146,6 +147,7 @@ struct PlanesArgs {
 
 /** Codes as bit planes, [row][unit][t][4], for the popcount form; a warp a unit. */
 KERNEL(split_planes, PlanesArgs, 256) {
+  waitForInputs();
   const int unit = blockIdx.x * 8 + warpOf(), lane = laneOf(), t = lane >> 3, j = lane & 7;
   const u64 at = static_cast<u64>(blockIdx.y) * args.units + min(unit, args.units - 1);
   const u32 word = args.codes[at * UNIT_WORDS + wordOf(t, j)] >> (3 - (j & 3));

@@ -120,20 +120,20 @@ DEVICE float addGroup(float y, const Factors& f, float plain, int s, int m, int 
 DEVICE u32 maskWord(u32 x, int j) { return (j < 4 ? x : x >> 4) & (0x01010101u << (j & 3)); }
 
 /** y = step * sum + lo * R for one output, written and added where it belongs. */
-DEVICE void finish(const Chosen& c, const W11Args& a, int token, int row, float sum) {
+DEVICE void finish(const Chosen& c, const W11Args& a, const float* params, int token, int row, float sum) {
   if (token >= a.tokens || row >= c.rows) return;
-  const float y = a.params[2 * token + 1] * sum + a.params[2 * token] * __ldg(c.rowSums + row);
+  const float y = params[2 * token + 1] * sum + params[2 * token] * __ldg(c.rowSums + row);
   c.out[static_cast<u64>(token) * c.strideOut + row] = y;
   if (c.sum) c.sum[static_cast<u64>(token) * c.strideSum + row] += y;
 }
 
 /** Adds up the sums of WARPS warps of a block, [warp][token][row of the tile], and finishes. */
 template <int WARPS, int TOKENS>
-DEVICE void finishSplit(const Chosen& c, const W11Args& a, int firstToken, const float* partial) {
+DEVICE void finishSplit(const Chosen& c, const W11Args& a, const float* params, int firstToken, const float* partial) {
   for (int i = threadIdx.x; i < TOKENS * TILE_ROWS; i += WARPS * 32) {
     float sum = partial[i];
 #pragma unroll
     for (int w = 1; w < WARPS; ++w) sum += partial[w * TOKENS * TILE_ROWS + i];
-    finish(c, a, firstToken + i / TILE_ROWS, c.tile * TILE_ROWS + i % TILE_ROWS, sum);
+    finish(c, a, params, firstToken + i / TILE_ROWS, c.tile * TILE_ROWS + i % TILE_ROWS, sum);
   }
 }

@@ -1,4 +1,4 @@
-// Compiles the CUDA kernels: kernels/generated/kernels.ptx, which is committed and which drivers from CUDA 12.0 on take, and
+// Compiles the CUDA kernels: PTX in kernels/generated, which is committed and which drivers from CUDA 12.0 on take, and
 // machine code for some architectures in kernels/build, which is not. The compiler is NVIDIA's NVRTC 12.0 and ptxas from PyPI.
 //
 //   node scripts/build-kernels.mjs [--install] [--check]
@@ -10,12 +10,15 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync, gzipSync } from 'node:zlib';
 
 const KERNELS = fileURLToPath(new URL('../kernels/', import.meta.url));
 const CACHE = fileURLToPath(new URL('../../../.cache/cuda/', import.meta.url));
-const PTX = join(KERNELS, 'generated/kernels.ptx');
+/** Of PTX; each runs on later architectures too. Those from 90 on may begin before the kernel before them has ended. */
+const VIRTUAL = [80, 90];
+const fileOf = (virtual) => join(KERNELS, `generated/kernels_${virtual}.ptx.gz`);
 const VERSION = '12.0.140';
 const ARCHITECTURES = [80, 86, 89, 90];
 const WHEELS = [`nvidia-cuda-nvrtc-cu12==${VERSION}`, `nvidia-cuda-nvcc-cu12==${VERSION}`];
@@ -28,7 +31,6 @@ const [install, check] = ['--install', '--check'].map((flag) => process.argv.inc
 
 if (install && !(existsSync(NVRTC) && existsSync(PTXAS))) installCompiler();
 const hash = hashSources();
-const committed = existsSync(PTX) ? readFileSync(PTX, 'utf8') : '';
 const hasCompiler = existsSync(NVRTC) && existsSync(PTXAS);
 let failed = false;
 const fail = (line) => {
@@ -36,18 +38,26 @@ const fail = (line) => {
   failed = true;
 };
 
-if (check && !committed.startsWith(header(hash)))
-  fail('kernels/generated/kernels.ptx is not of these sources: npm run kernels');
 if (!hasCompiler) {
-  console.log(`kernels: the compiler is not in ${CACHE}: ${check ? 'only the hash was compared' : 'add --install'}`);
+  console.log(
+    `kernels: the compiler is not in ${CACHE}: ${check ? 'only the hash was compared' : 'add --install'}`,
+  );
   if (!check) failed = true;
-} else {
-  const ptx = header(hash) + compile();
-  if (check && ptx !== committed) fail('kernels/generated/kernels.ptx is not what the compiler makes');
-  mkdirSync(join(KERNELS, 'build'), { recursive: true });
-  mkdirSync(join(KERNELS, 'generated'), { recursive: true });
-  if (!check) writeFileSync(PTX, ptx);
-  for (const architecture of ARCHITECTURES) assemble(ptx, architecture);
+}
+mkdirSync(join(KERNELS, 'build'), { recursive: true });
+mkdirSync(join(KERNELS, 'generated'), { recursive: true });
+for (const virtual of VIRTUAL) {
+  const path = fileOf(virtual);
+  const name = relative(KERNELS, path);
+  const committed = existsSync(path) ? gunzipSync(readFileSync(path)).toString('utf8') : '';
+  if (check && !committed.startsWith(header(hash))) fail(`${name} is not of these sources: npm run kernels`);
+  if (!hasCompiler) continue;
+  const ptx = header(hash) + compile(virtual);
+  if (check && ptx !== committed) fail(`${name} is not what the compiler makes`);
+  if (!check) writeFileSync(path, gzipSync(ptx, { level: 9 }));
+  for (const architecture of ARCHITECTURES)
+    if (virtual === Math.max(...VIRTUAL.filter((other) => other <= architecture)))
+      assemble(ptx, architecture);
 }
 process.exitCode = failed ? 1 : 0;
 
@@ -57,9 +67,13 @@ function header(sourceHash) {
 
 function installCompiler() {
   mkdirSync(CACHE, { recursive: true });
-  execFileSync('python3', ['-m', 'pip', 'download', '-q', '--no-deps', '-d', join(CACHE, 'wheels'), ...WHEELS], {
-    stdio: 'inherit',
-  });
+  execFileSync(
+    'python3',
+    ['-m', 'pip', 'download', '-q', '--no-deps', '-d', join(CACHE, 'wheels'), ...WHEELS],
+    {
+      stdio: 'inherit',
+    },
+  );
   for (const wheel of readdirSync(join(CACHE, 'wheels')))
     execFileSync('python3', ['-m', 'zipfile', '-e', join(CACHE, 'wheels', wheel), CACHE]);
   execFileSync('chmod', ['+x', PTXAS]);
@@ -68,12 +82,16 @@ function installCompiler() {
 function hashSources() {
   const sum = createHash('sha256');
   for (const name of readdirSync(KERNELS).sort())
-    if (/\.(cu|cuh)$/.test(name)) sum.update(`${name}\0`).update(readFileSync(join(KERNELS, name))).update('\0');
+    if (/\.(cu|cuh)$/.test(name))
+      sum
+        .update(`${name}\0`)
+        .update(readFileSync(join(KERNELS, name)))
+        .update('\0');
   return sum.digest('hex');
 }
 
 /** Calls NVRTC. */
-function compile() {
+function compile(virtual) {
   const koffi = createRequire(import.meta.url)('koffi');
   const library = koffi.load(NVRTC);
   const call = (name, types, ...values) => {
@@ -91,8 +109,14 @@ function compile() {
     null,
     null,
   );
-  const options = ['--std=c++17', '--gpu-architecture=compute_80', `-I${KERNELS}`, '-default-device'];
-  const code = call('nvrtcCompileProgram', ['void *', 'int', 'const char **'], program[0], options.length, options);
+  const options = ['--std=c++17', `--gpu-architecture=compute_${virtual}`, `-I${KERNELS}`, '-default-device'];
+  const code = call(
+    'nvrtcCompileProgram',
+    ['void *', 'int', 'const char **'],
+    program[0],
+    options.length,
+    options,
+  );
   const text = (what) => {
     const size = [0];
     call(`nvrtcGet${what}Size`, ['void *', '_Out_ size_t *'], program[0], size);
@@ -111,8 +135,17 @@ function compile() {
 function assemble(ptx, architecture) {
   const from = join(KERNELS, 'build/kernels.ptx');
   writeFileSync(from, ptx);
-  const args = [`-arch=sm_${architecture}`, '-v', from, '-o', join(KERNELS, `build/sm_${architecture}.cubin`)];
-  const said = execFileSync('sh', ['-c', '"$0" "$@" 2>&1', PTXAS, ...args], { encoding: 'utf8', maxBuffer: 1 << 26 });
+  const args = [
+    `-arch=sm_${architecture}`,
+    '-v',
+    from,
+    '-o',
+    join(KERNELS, `build/sm_${architecture}.cubin`),
+  ];
+  const said = execFileSync('sh', ['-c', '"$0" "$@" 2>&1', PTXAS, ...args], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+  });
   let [name, kernels, most] = ['', 0, 0];
   for (const line of said.split('\n')) {
     name = /Function properties for (\S+)/.exec(line)?.[1] ?? name;

@@ -13,7 +13,8 @@ const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
 const ROOT = join(PACKAGE, '../..');
 const TARGET = join(ROOT, '.gpu');
 const MOST_BYTES = 40 << 20;
-const run = (command, args) => execFileSync(command, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
+const run = (command, args) =>
+  execFileSync(command, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
 
 for (const name of ['check.mjs', 'kernels', 'node_modules', 'run.sh', 'out'])
   rmSync(join(TARGET, name), { recursive: true, force: true });
@@ -26,7 +27,9 @@ await build({
   conditions: ['@duobit/source'],
   external: ['koffi'],
   outfile: join(TARGET, 'check.mjs'),
-  banner: { js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",
+  },
   logLevel: 'warning',
 });
 copyFileSync(join(PACKAGE, 'gpu/run.sh'), join(TARGET, 'run.sh'));
@@ -50,7 +53,13 @@ for (const [from, to] of [
 
 const model = join(TARGET, 'tinystories.duo');
 if (!existsSync(model))
-  run(process.execPath, ['packages/cli/bin/duobit.mjs', 'quantize', 'fixtures/tinystories-656k', '-o', model]);
+  run(process.execPath, [
+    'packages/cli/bin/duobit.mjs',
+    'quantize',
+    'fixtures/tinystories-656k',
+    '-o',
+    model,
+  ]);
 const node = join(TARGET, 'node.xz');
 if (!existsSync(node)) {
   copyFileSync(process.execPath, join(TARGET, 'node.stripped'));

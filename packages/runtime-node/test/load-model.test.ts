@@ -7,14 +7,18 @@ import { type AssetRole, createContainerWriter, DuobitError, splitContainer } fr
 import { createFileSink, createFileSource } from '@duobit/format/node';
 import { makeTinyModel } from '@duobit/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BACKEND_NAMES, createBackend, loadModel, nativeSupport } from '../src/index.ts';
+import { BACKEND_NAMES, createBackend, cudaSupport, loadModel, nativeSupport } from '../src/index.ts';
 
 const support = nativeSupport();
 const { available } = support;
+const hasGpu = cudaSupport().available;
 /** What 'auto' takes on this machine. */
-const FASTEST =
-  support.available && support.instructionSets.some((name) => name !== 'scalar') ? 'native' : 'wasm';
-const PRESENT = BACKEND_NAMES.filter((name) => available || name !== 'native');
+const FASTEST = hasGpu
+  ? 'cuda'
+  : support.available && support.instructionSets.some((name) => name !== 'scalar')
+    ? 'native'
+    : 'wasm';
+const PRESENT = BACKEND_NAMES.filter((name) => ({ native: available, cuda: hasGpu })[name as string] ?? true);
 
 const source = makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8' });
 

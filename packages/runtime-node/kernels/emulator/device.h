@@ -103,6 +103,7 @@ DEVICE u32 atomicAdd(u32* p, u32 v) {
   return before;
 }
 DEVICE void __threadfence() {}
+DEVICE void waitForInputs() {}
 DEVICE void __syncthreads() { emulator::syncBlock(); }
 
 template <typename T>
@@ -124,4 +125,9 @@ DEVICE void multiplyTiles(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
         c[o] = dotBytes(lanes[4 * g + other].a[2 * h + row], lanes[4 * column + other].b[h], c[o]);
   }
   emulator::syncWarp();
+}
+
+DEVICE void multiplyTilesFrom(int start, int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  c[0] = c[1] = c[2] = c[3] = start;
+  multiplyTiles(c, a0, a1, a2, a3, b0, b1);
 }

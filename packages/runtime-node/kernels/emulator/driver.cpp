@@ -241,6 +241,18 @@ CUresult cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, u
                      std::vector<char>(args, args + entry->argumentBytes), nullptr, nullptr, 0, 0});
 }
 
+/** CUlaunchConfig. */
+struct LaunchConfig {
+  unsigned grid[3], block[3], sharedBytes;
+  void* stream;
+  void* attributes;
+  unsigned attributeCount;
+};
+CUresult cuLaunchKernelEx(const LaunchConfig* config, void* function, void** parameters, void**) {
+  const unsigned *const g = config->grid, *const b = config->block;
+  return cuLaunchKernel(function, g[0], g[1], g[2], b[0], b[1], b[2], config->sharedBytes, config->stream, parameters, nullptr);
+}
+
 CUresult cuEventCreate(void** event, unsigned) {
   *event = new double(0);
   return SUCCESS;

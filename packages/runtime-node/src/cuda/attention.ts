@@ -1,17 +1,10 @@
 // Launches of kernels/attention.cu: rotary embedding with the cache's new rows, then attention over the cache.
 import type { Operation } from '@duobit/core';
 import { float } from './device.ts';
-import { f32Of, type Setting, type Step } from './steps.ts';
+import { type AttentionScratch, f32Of, type Setting, type Step } from './setting.ts';
 
 type Attention = Extract<Operation, { op: 'attention' }>;
 type Rope = Extract<Operation, { op: 'rope' }>;
-
-/** Where parts of positions leave their results. */
-export interface AttentionScratch {
-  readonly mix: number;
-  readonly stats: number;
-  readonly done: number;
-}
 
 /** Positions that are worth a block of their own. */
 const PART = 256;

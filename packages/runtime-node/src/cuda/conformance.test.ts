@@ -1,11 +1,10 @@
 // The suite that every backend passes, on the cuda backend: on the emulator, which runs the very same kernels as C++ of the
 // host, and on a GPU where there is one.
-import { execFileSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { KV_PRECISIONS } from '@duobit/core';
 import { registerConformance } from '@duobit/testkit';
 import { describe, it } from 'vitest';
 import { createCudaBackend, cudaSupport } from './backend.ts';
+import { buildEmulator } from './testing/emulator.ts';
 
 const emulator = buildEmulator();
 const device = cudaSupport();
@@ -29,14 +28,4 @@ for (const kv of KV_PRECISIONS) {
       absent: device.available ? null : device.reason,
     },
   );
-}
-
-function buildEmulator(): { path: string; reason: string | null } {
-  const script = fileURLToPath(new URL('../../scripts/build-emulator.mjs', import.meta.url));
-  try {
-    return { path: execFileSync(process.execPath, [script], { encoding: 'utf8' }).trim(), reason: null };
-  } catch (error) {
-    const said = error instanceof Error ? error.message.split('\n')[0]! : String(error);
-    return { path: '', reason: `the emulator was not built: ${said}` };
-  }
 }

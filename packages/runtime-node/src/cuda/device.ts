@@ -1,4 +1,6 @@
 // One GPU: its context, the module of kernels, a stream, memory, launches, copies through pinned memory, graphs.
+
+import { roundUp } from './arena.ts';
 import { CudaError, type Driver, type HostBlock, openDriver, unsupported } from './driver.ts';
 import { type KernelImage, listKernelImages } from './images.ts';
 
@@ -17,13 +19,19 @@ const ATTRIBUTE = { multiprocessors: 16, major: 75, minor: 76, sharedMemory: 97 
 /** cuFuncSetAttribute */
 const DYNAMIC_SHARED_MEMORY = 8;
 const NON_BLOCKING = 1;
-const CAPTURE_THREAD = 1;
+const CAPTURE_RELAXED = 2;
 /** Of mma with int8, and of cp.async. */
 const LEAST_CAPABILITY = 80;
 /** Two halves: one is filled while the other is copied. */
 const STAGING = 8 << 20;
-/** Static shared memory of the kernel that also takes dynamic, and what the driver keeps. */
-const SHARED_RESERVE = 2048;
+/** CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION */
+const PROGRAMMATIC_SERIALIZATION = 6;
+/** Where in the scratch memory a launch has its configuration, the attribute of that, and the arguments. */
+const [CONFIG, ATTRIBUTES, ARGUMENTS] = [64, 128, 256];
+/** Kernels that take dynamic shared memory, by how their names begin. */
+const DYNAMIC = ['row_chain', 'w11_row'];
+/** Static shared memory of the kernels that also take dynamic, and what the driver keeps. */
+const SHARED_RESERVE = 8192;
 
 export interface DeviceFacts {
   readonly name: string;
@@ -34,6 +42,11 @@ export interface DeviceFacts {
   readonly memory: number;
 }
 
+function setPointer(view: DataView, at: number, pointer: number): void {
+  view.setUint32(at, pointer % 2 ** 32, true);
+  view.setUint32(at + 4, Math.floor(pointer / 2 ** 32), true);
+}
+
 export class Device {
   readonly driver: Driver;
   readonly facts: DeviceFacts;
@@ -41,6 +54,8 @@ export class Device {
   readonly sharedMemory: number;
   /** Which image of the kernels was loaded. */
   readonly image: string;
+  /** Whether a kernel may begin while the one before it ends; kernels for Hopper and later wait where they must. */
+  readonly overlaps: boolean;
   readonly #ordinal: number;
   readonly #stream: number;
   readonly #module: number;
@@ -80,6 +95,7 @@ export class Device {
     try {
       const { image, module } = this.#load(capability);
       this.image = image;
+      this.overlaps = /_(9|1\d)\d\./.test(image) && process.env.DUOBIT_CUDA_OVERLAP !== '0';
       this.#module = module;
       this.#stream = driver.callForPointer('cuStreamCreate', NON_BLOCKING);
       const address = driver.callForPointer('cuMemAllocHost_v2', STAGING);
@@ -97,7 +113,6 @@ export class Device {
       memory: this.memory().total,
     };
     this.sharedMemory = attribute(ATTRIBUTE.sharedMemory) - SHARED_RESERVE;
-    driver.call('cuFuncSetAttribute', this.functionOf('row_chain'), DYNAMIC_SHARED_MEMORY, this.sharedMemory);
   }
 
   #load(capability: number): { image: string; module: number } {
@@ -124,6 +139,8 @@ export class Device {
     if (found === undefined) {
       found = this.driver.callForPointer('cuModuleGetFunction', this.#module, name);
       this.#functions.set(name, found);
+      if (DYNAMIC.some((start) => name.startsWith(start)))
+        this.driver.call('cuFuncSetAttribute', found, DYNAMIC_SHARED_MEMORY, this.sharedMemory);
     }
     return found;
   }
@@ -142,7 +159,10 @@ export class Device {
     this.driver.call('cuMemFree_v2', address);
   }
 
-  /** A kernel's one argument: pointers, then 32-bit numbers. The driver copies it at once. */
+  /**
+   * A kernel's one argument: pointers, then 32-bit numbers, and the same again where it has two parts. The driver copies it
+   * at once.
+   */
   launch(
     name: string,
     grid: Grid,
@@ -150,38 +170,43 @@ export class Device {
     pointers: readonly number[],
     numbers: readonly Argument[],
     sharedBytes = 0,
+    more?: { readonly pointers: readonly number[]; readonly numbers: readonly Argument[] },
   ): void {
     // Looked up first: that too goes by way of the scratch memory.
     const kernel = this.functionOf(name);
     this.latestKernel = name;
-    const { address, view } = this.driver.scratch;
+    const { driver } = this;
+    const { address, view } = driver.scratch;
     // The list of parameters has one, the struct behind it.
-    view.setBigUint64(0, BigInt(address + 16), true);
-    let at = 16;
-    for (const pointer of pointers) {
-      view.setUint32(at, pointer % 2 ** 32, true);
-      view.setUint32(at + 4, Math.floor(pointer / 2 ** 32), true);
-      at += 8;
+    setPointer(view, 0, address + ARGUMENTS);
+    let at = ARGUMENTS;
+    for (const struct of more ? [{ pointers, numbers }, more] : [{ pointers, numbers }]) {
+      at = roundUp(at, 8);
+      for (const pointer of struct.pointers) {
+        setPointer(view, at, pointer);
+        at += 8;
+      }
+      for (const value of struct.numbers) {
+        if (typeof value === 'number') view.setInt32(at, value, true);
+        else view.setFloat32(at, value.float, true);
+        at += 4;
+      }
     }
-    for (const value of numbers) {
-      if (typeof value === 'number') view.setInt32(at, value, true);
-      else view.setFloat32(at, value.float, true);
-      at += 4;
+    const [x, y, z] = grid;
+    if (!this.overlaps) {
+      driver.call('cuLaunchKernel', kernel, x, y, z, threads, 1, 1, sharedBytes, this.#stream, address, 0);
+      return;
     }
-    this.driver.call(
-      'cuLaunchKernel',
-      kernel,
-      grid[0],
-      grid[1],
-      grid[2],
-      threads,
-      1,
-      1,
-      sharedBytes,
-      this.#stream,
-      address,
-      0,
-    );
+    // CUlaunchConfig and one CUlaunchAttribute.
+    [x, y, z, threads, 1, 1, sharedBytes].forEach((value, i) => {
+      view.setUint32(CONFIG + 4 * i, value, true);
+    });
+    setPointer(view, CONFIG + 32, this.#stream);
+    setPointer(view, CONFIG + 40, address + ATTRIBUTES);
+    view.setUint32(CONFIG + 48, 1, true);
+    view.setUint32(ATTRIBUTES, PROGRAMMATIC_SERIALIZATION, true);
+    view.setInt32(ATTRIBUTES + 8, 1, true);
+    driver.call('cuLaunchKernelEx', address + CONFIG, kernel, address, 0);
   }
 
   fill(address: number, word: number, bytes: number): void {
@@ -218,10 +243,9 @@ export class Device {
     );
   }
 
-  /** Waits for all work, then copies from the device. */
+  /** Copies from the device when all work before is done. */
   download(address: number, length: number): Uint8Array<ArrayBuffer> {
     const out = new Uint8Array(length);
-    this.synchronize();
     for (let offset = 0; offset < length; offset += STAGING) {
       const size = Math.min(STAGING, length - offset);
       this.driver.call('cuMemcpyDtoHAsync_v2', this.#staging.address, address + offset, size, this.#stream);
@@ -256,7 +280,7 @@ export class Device {
 
   /** Records what `act` launches instead of running it. */
   capture(act: () => void): number {
-    this.driver.call('cuStreamBeginCapture_v2', this.#stream, CAPTURE_THREAD);
+    this.driver.call('cuStreamBeginCapture_v2', this.#stream, CAPTURE_RELAXED);
     let failure: unknown;
     try {
       act();

@@ -51,6 +51,7 @@ const FUNCTIONS = {
     'uint64_t',
     'uint64_t',
   ],
+  cuLaunchKernelEx: ['uint64_t', 'uint64_t', 'uint64_t', 'uint64_t'],
   cuEventCreate: ['uint64_t', 'uint32_t'],
   cuEventDestroy_v2: ['uint64_t'],
   cuEventRecord: ['uint64_t', 'uint64_t'],

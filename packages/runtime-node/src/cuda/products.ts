@@ -1,9 +1,11 @@
 // Launches of products: W(1+1) on codes or floats (kernels/w11-*.cu), other encodings (kernels/dense.cu).
 import type { Operation } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
+import { roundUp } from './arena.ts';
 import type { Argument, Grid } from './device.ts';
-import { f32Of, type Setting, type Step } from './steps.ts';
-import type { DenseWeight, W11Weight } from './weights.ts';
+import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
+import { f32Of, type Setting, type Step } from './setting.ts';
+import { type DenseWeight, UNIT, type W11Weight } from './weights.ts';
 
 export interface W11Target {
   readonly weight: W11Weight;
@@ -33,6 +35,9 @@ export type W11Form = 'mma' | 'dp4a' | 'popc' | 'float';
 
 const MOST_WEIGHTS = 4;
 
+/** Blocks for each multiprocessor of kernels in which blocks go from tile to tile. */
+const [SPLIT_BLOCKS, ROW_BLOCKS] = [4, 2];
+
 /** The kernel for so many rows, and its grid and threads. */
 export function chooseW11(
   form: W11Form,
@@ -42,17 +47,19 @@ export function chooseW11(
   multiprocessors: number,
 ): { name: string; grid: Grid; threads: number } {
   const suffix = `_g${groupSize}${offsets ? 'o' : ''}`;
-  const split = (kernel: string, each: number) => ({
+  const split = (kernel: string, each: number, across = tiles) => ({
     name: `w11_${kernel}${each}${suffix}`,
-    grid: [tiles, Math.ceil(rows / each), 1] as const,
+    grid: [across, Math.ceil(rows / each), 1] as const,
     threads: 256,
   });
+  // Blocks go from tile to tile.
+  const resident = Math.min(tiles, SPLIT_BLOCKS * multiprocessors);
   if (form === 'float') return split('float', 4);
   if (form !== 'mma') return split(form, rows === 1 ? 1 : 4);
-  if (rows <= 8) return split('mma', 8);
+  if (rows <= 8) return split('mma', 8, resident);
   const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
   // Blocks that each take four tiles and 32 rows must be enough for the device.
-  if (rows <= 16 || across * down < multiprocessors) return split('mma', 16);
+  if (rows <= 16 || across * down < multiprocessors) return split('mma', 16, resident);
   return { name: `w11_mma32${suffix}`, grid: [across, down, 1], threads: 128 };
 }
 
@@ -93,11 +100,8 @@ export function w11Arguments(
   };
 }
 
-export function w11Step(setting: Setting, targets: readonly W11Target[], inputName: string): Step {
-  const { device, slots } = setting;
-  const slot = slots.get(inputName)!;
-  const { weight } = targets[0]!;
-  const operands = targets.map((target): W11Operand => {
+function locate(setting: Setting, targets: readonly W11Target[]): W11Operand[] {
+  return targets.map((target) => {
     const out = f32Of(setting, target.out);
     const sum = target.sum === null ? null : f32Of(setting, target.sum);
     return {
@@ -108,6 +112,41 @@ export function w11Step(setting: Setting, targets: readonly W11Target[], inputNa
       strideSum: sum?.stride ?? 0,
     };
   });
+}
+
+/** Longer rows take longer to make once a block than a launch of its own. DUOBIT_CUDA_FUSE is for trying others. */
+const MOST_FUSED_BYTES = Number(process.env.DUOBIT_CUDA_FUSE ?? 48 << 10);
+
+/**
+ * A chain of row operations and the products that read its codes, for runs of one row; null where a block cannot hold the
+ * row, or a result is written that other blocks still read.
+ */
+export function fuseRow(setting: Setting, links: ChainLinks, targets: readonly W11Target[]): Step | null {
+  const { device } = setting;
+  const buffers = codesOf(setting, links);
+  const { head, rotation, codes } = links;
+  const read = [head?.op === 'siluMul' ? head.up : null, head && 'gate' in head ? head.gate : head?.input];
+  if (!head) read.push(rotation?.input ?? codes?.input);
+  const written = [head?.out, rotation?.out, ...targets.flatMap(({ out, sum }) => [out, sum])];
+  if (buffers.length !== 1 || written.some((name) => name && read.includes(name))) return null;
+  const row = rowArguments(setting, links, buffers[0]);
+  const units = Math.ceil(row.width / UNIT);
+  const bytes = units * (UNIT + 16) + roundUp(row.width, 4) * 4;
+  if (bytes > Math.min(device.sharedMemory, MOST_FUSED_BYTES)) return null;
+  const { groupSize, offsets } = targets[0]!.weight;
+  const name = `w11_row_g${groupSize}${offsets ? 'o' : ''}`;
+  const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
+  const input = { values: 0, sums: 0, params: 0, stride: 0 };
+  const { pointers, numbers } = w11Arguments(locate(setting, targets), input, 1, row.width);
+  const blocks = Math.min(tiles, ROW_BLOCKS * device.facts.multiprocessors);
+  return () => device.launch(name, [blocks, 1, 1], 256, pointers, numbers, bytes, row);
+}
+
+export function w11Step(setting: Setting, targets: readonly W11Target[], inputName: string): Step {
+  const { device, slots } = setting;
+  const slot = slots.get(inputName)!;
+  const { weight } = targets[0]!;
+  const operands = locate(setting, targets);
   let input: W11Input;
   if (slot.kind === 'a4') {
     const layout = weight.groupSize >= 128 ? 0 : weight.groupSize === 64 ? 1 : 2;

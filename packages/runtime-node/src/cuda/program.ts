@@ -14,8 +14,9 @@ import { DuobitError } from '@duobit/format';
 import { type Arena, roundUp } from './arena.ts';
 import type { Device } from './device.ts';
 import { CudaError } from './driver.ts';
+import type { Step, StepRun } from './setting.ts';
 import type { DeviceSlot } from './slots.ts';
-import { decodeCodes, type Step, type StepRun } from './steps.ts';
+import { decodeCodes } from './steps.ts';
 
 export interface ProgramParts {
   readonly device: Device;

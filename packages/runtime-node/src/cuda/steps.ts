@@ -4,44 +4,15 @@
 import type { ExecutionPlan, Operation, PrepareOptions } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import type { Arena } from './arena.ts';
-import { type AttentionScratch, attentionStep, planAttention, ropeStep } from './attention.ts';
+import { attentionStep, planAttention, ropeStep } from './attention.ts';
 import type { Device } from './device.ts';
-import { denseStep, w11Step } from './products.ts';
+import { denseStep, fuseRow, type W11Target, w11Step } from './products.ts';
 import { type ChainLinks, chainSteps } from './row-chain.ts';
-import type { DeviceCache, DeviceSlot, F32Slot } from './slots.ts';
-import type { DenseWeight, DeviceWeight, W11Weight } from './weights.ts';
-
-export interface StepRun {
-  readonly rows: number;
-  readonly logitRows: number;
-  /** No less than the positions that the last row sees; a power of two, so that few recordings serve all. */
-  readonly positions: number;
-}
-
-export type Step = (run: StepRun) => void;
-
-export interface Setting {
-  readonly device: Device;
-  readonly plan: ExecutionPlan;
-  readonly options: PrepareOptions;
-  readonly slots: ReadonlyMap<string, DeviceSlot>;
-  readonly weights: ReadonlyMap<string, DeviceWeight>;
-  readonly cache: DeviceCache;
-  readonly arena: Arena;
-  /** `RunState` of kernels/common.cuh. */
-  readonly state: number;
-  /** cos and sin by position, or 0 in plans without rotary embedding. */
-  readonly table: number;
-  readonly attention: AttentionScratch;
-}
+import { f32Of, type Setting, type Step } from './setting.ts';
+import type { DeviceSlot } from './slots.ts';
+import type { DenseWeight, W11Weight } from './weights.ts';
 
 const THREADS = 256;
-
-export function f32Of({ slots }: Setting, name: string): F32Slot {
-  const slot = slots.get(name);
-  if (slot?.kind !== 'f32') throw new DuobitError('INTERNAL', `slot "${name}" is not of kind 'f32'`);
-  return slot;
-}
 
 type Product = Extract<Operation, { op: 'w11MatMul' | 'denseMatMul' | 'logits' }>;
 
@@ -58,8 +29,21 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
       case 'rotateInput':
       case 'quantizeActivations': {
         const links = takeChain(operations, i);
-        steps.push(...chainSteps(setting, links));
         i += links.length;
+        const chain = chainSteps(setting, links);
+        const next = operations[i];
+        if (next?.op !== 'w11MatMul' || next.input !== links.codes?.out) {
+          steps.push(...chain);
+          break;
+        }
+        const { products, length } = takeProducts(setting, operations, i);
+        const separate = [...chain, productStep(setting, products)];
+        const fused = fuseRow(setting, links, w11Targets(setting, products));
+        steps.push((run) => {
+          if (fused && run.rows === 1) fused(run);
+          else for (const step of separate) step(run);
+        });
+        i += length;
         break;
       }
       case 'w11MatMul':
@@ -175,16 +159,16 @@ function productStep(setting: Setting, products: readonly SummedProduct[]): Step
   const { operation, sum } = products[0]!;
   const weight = setting.weights.get(operation.weight);
   return weight?.kind === 'w11'
-    ? w11Step(
-        setting,
-        products.map((product) => ({
-          weight: setting.weights.get(product.operation.weight) as W11Weight,
-          out: product.operation.out,
-          sum: product.sum,
-        })),
-        operation.input,
-      )
+    ? w11Step(setting, w11Targets(setting, products), operation.input)
     : denseStep(setting, operation, weight as DenseWeight, sum);
+}
+
+function w11Targets({ weights }: Setting, products: readonly SummedProduct[]): W11Target[] {
+  return products.map(({ operation, sum }) => ({
+    weight: weights.get(operation.weight) as W11Weight,
+    out: operation.out,
+    sum,
+  }));
 }
 
 /** Attention, with the turning of its query and key before it where that is what stands there. */
