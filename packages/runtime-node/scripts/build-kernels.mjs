@@ -1,10 +1,10 @@
 // Compiles the CUDA kernels: PTX in kernels/generated, which is committed and which drivers from CUDA 12.0 on take, and
 // machine code for some architectures in kernels/build, which is not. The compiler is NVIDIA's NVRTC 12.0 and ptxas from PyPI.
 //
-//   node scripts/build-kernels.mjs [--install] [--check]
+//   node scripts/build-kernels.mjs [--install] [--check [--compile]]
 //
 // --install  downloads the compiler's wheels with pip into .cache/cuda when they are not there
-// --check    writes nothing: fails when the committed PTX is not of these sources, and, where the compiler is there, when it
+// --check    writes nothing: fails when the committed PTX is not of these sources, by their hash; with --compile also when it
 //            is not what the compiler makes or a kernel spills registers
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -27,7 +27,9 @@ const PTXAS = join(CACHE, 'nvidia/cuda_nvcc/bin/ptxas');
 /** Not hot: they run once, and sine and cosine in double precision need a stack. */
 const MAY_SPILL = ['rope_table'];
 
-const [install, check] = ['--install', '--check'].map((flag) => process.argv.includes(flag));
+const [install, check, compiles] = ['--install', '--check', '--compile'].map((flag) =>
+  process.argv.includes(flag),
+);
 
 if (install && !(existsSync(NVRTC) && existsSync(PTXAS))) installCompiler();
 const hash = hashSources();
@@ -38,12 +40,8 @@ const fail = (line) => {
   failed = true;
 };
 
-if (!hasCompiler) {
-  console.log(
-    `kernels: the compiler is not in ${CACHE}: ${check ? 'only the hash was compared' : 'add --install'}`,
-  );
-  if (!check) failed = true;
-}
+const needsCompiler = !check || compiles;
+if (needsCompiler && !hasCompiler) fail(`the compiler is not in ${CACHE}: add --install`);
 mkdirSync(join(KERNELS, 'build'), { recursive: true });
 mkdirSync(join(KERNELS, 'generated'), { recursive: true });
 for (const virtual of VIRTUAL) {
@@ -51,7 +49,7 @@ for (const virtual of VIRTUAL) {
   const name = relative(KERNELS, path);
   const committed = existsSync(path) ? gunzipSync(readFileSync(path)).toString('utf8') : '';
   if (check && !committed.startsWith(header(hash))) fail(`${name} is not of these sources: npm run kernels`);
-  if (!hasCompiler) continue;
+  if (!needsCompiler || !hasCompiler) continue;
   const ptx = header(hash) + compile(virtual);
   if (check && ptx !== committed) fail(`${name} is not what the compiler makes`);
   if (!check) writeFileSync(path, gzipSync(ptx, { level: 9 }));
