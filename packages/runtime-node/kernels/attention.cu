@@ -74,20 +74,20 @@ struct CacheArgs {
 DEVICE float limitToHalf(float x) { return fminf(fmaxf(x, -65504.0f), 65504.0f) + (x - x); }
 
 /** A warp writes up to 32 dimensions of a row of the cache. */
-DEVICE void storeGroup(const CacheArgs& a, const float* head, u8* row, u32* params, int group) {
+DEVICE void storeGroup(int kind, int headSize, const float* head, u8* row, u32* params, int group) {
   const int lane = laneOf(), d = group * CACHE_GROUP + lane;
-  const bool held = d < a.headSize;
+  const bool held = d < headSize;
   const float x = held ? head[d] : 0.0f;
-  if (a.kind == CACHE_F32) {
+  if (kind == CACHE_F32) {
     if (held) reinterpret_cast<float*>(row)[d] = x;
     return;
   }
   const float v = limitToHalf(x);
-  if (a.kind == CACHE_F16) {
+  if (kind == CACHE_F16) {
     if (held) reinterpret_cast<u16*>(row)[d] = floatToHalf(v);
     return;
   }
-  const float levels = a.kind == CACHE_INT8 ? 255.0f : 15.0f;
+  const float levels = kind == CACHE_INT8 ? 255.0f : 15.0f;
   const float least = minWarp(held ? v : INFINITE), most = maxWarp(held ? v : -INFINITE);
   const bool broken = maxWarp(held && !(v == v) ? 1.0f : 0.0f) > 0;
   const u16 low = floatToHalf(broken ? NOT_A_NUMBER : least);
@@ -96,13 +96,24 @@ DEVICE void storeGroup(const CacheArgs& a, const float* head, u8* row, u32* para
   const float step = halfToFloat(stepBits);
   u32 code = 0;
   if (held && step > 0) code = static_cast<u32>(fminf(fmaxf(rintf(__fdiv_rn(__fsub_rn(v, lo), step)), 0.0f), levels));
-  if (a.kind == CACHE_INT4) {
+  if (kind == CACHE_INT4) {
     code |= __shfl_xor_sync(FULL, code, 1) << 4;
     if ((lane & 1) == 0 && held) row[d >> 1] = static_cast<u8>(code);
   } else if (held) {
     row[d] = static_cast<u8>(code);
   }
   if (lane == 0) params[group] = static_cast<u32>(low) | static_cast<u32>(stepBits) << 16;
+}
+
+/** A block writes a key and a value of a head at a row of the cache. */
+DEVICE void storeRow(int kind, int headSize, const float* key, const float* value, u8* keyRow, u8* valueRow,
+                     u32* keyParams, u32* valueParams) {
+  const int groups = (headSize + CACHE_GROUP - 1) / CACHE_GROUP;
+  for (int i = warpOf(); i < 2 * groups; i += blockDim.x >> 5) {
+    const bool isKey = i < groups;
+    storeGroup(kind, headSize, isKey ? key : value, isKey ? keyRow : valueRow, isKey ? keyParams : valueParams,
+               isKey ? i : i - groups);
+  }
 }
 
 /** A block has one row and one kv head: turns its queries and key where asked to, and writes key and value. */
@@ -123,27 +134,30 @@ KERNEL(rope_cache, CacheArgs, 128) {
     __syncthreads();
   }
   const u64 at = static_cast<u64>(head) * args.capacity + position;
-  const int groups = (args.headSize + CACHE_GROUP - 1) / CACHE_GROUP;
-  for (int i = warpOf(); i < 2 * groups; i += blockDim.x >> 5) {
-    const bool isKey = i < groups;
-    storeGroup(args, isKey ? key : value, (isKey ? args.keys : args.values) + at * args.rowBytes,
-               (isKey ? args.keyParams : args.valueParams) + at * args.groups, isKey ? i : i - groups);
-  }
+  storeRow(args.kind, args.headSize, key, value, args.keys + at * args.rowBytes, args.values + at * args.rowBytes,
+           args.keyParams + at * args.groups, args.valueParams + at * args.groups);
 }
 
 struct AttentionArgs {
-  const float* query;
+  float* query;
   float* out;
-  const u8* keys;
-  const u8* values;
-  const u32* keyParams;
-  const u32* valueParams;
+  u8* keys;
+  u8* values;
+  u32* keyParams;
+  u32* valueParams;
   /** [row][head][part] of sums not yet divided, their maxima and weights; null with one part. */
   float* partMix;
   float2* partStats;
   /** [row][head] parts that are done; all 0 between launches. */
   u32* done;
   const RunState* state;
+  /** Of a run of one row that also writes the cache: the row's key and value; else null. */
+  float* key;
+  const float* value;
+  /** Null where query and key are not to be turned. */
+  const float2* table;
+  /** [kv head] blocks that have read the key; all 0 between launches. */
+  u32* keyDone;
   int headSize;
   int sharing;
   int capacity;
@@ -180,6 +194,34 @@ DEVICE void decodeCached(const uint4& v, float (&out)[Cached<KIND>::VALUES]) {
   }
 }
 
+/**
+ * What rope_cache does, by the blocks of attention in a run of one row: turns the query in shared memory; in the blocks whose
+ * part has the row's own position also the key, and writes key and value to the cache. Blocks of heads that share a key write the
+ * same bytes. The last of them to read the key stores it turned, as the plan says.
+ */
+template <CacheKind KIND>
+DEVICE void joinRow(const AttentionArgs& a, int kvHead, int position, bool holds, float* query, float* key, u32* before) {
+  const int size = a.headSize, half = size / 2, thread = threadIdx.x;
+  const float2* const table = a.table ? a.table + static_cast<u64>(position) * half : nullptr;
+  if (table)
+    for (int i = thread; i < half; i += ATTENTION_THREADS) turnHead(query, table, half, i);
+  if (!holds) return;
+  float* const given = a.key + kvHead * size;
+  for (int d = thread; d < size; d += ATTENTION_THREADS) key[d] = given[d];
+  __syncthreads();
+  if (table)
+    for (int i = thread; i < half; i += ATTENTION_THREADS) turnHead(key, table, half, i);
+  if (thread == 0) before[0] = atomicAdd(a.keyDone + kvHead, 1u);
+  __syncthreads();
+  const u64 at = static_cast<u64>(kvHead) * a.capacity + position;
+  storeRow(KIND, size, key, a.value + kvHead * size, a.keys + at * a.rowBytes, a.values + at * a.rowBytes,
+           a.keyParams + at * a.groups, a.valueParams + at * a.groups);
+  if (before[0] != static_cast<u32>(a.sharing - 1)) return;
+  if (thread == 0) a.keyDone[kvHead] = 0;
+  if (table)
+    for (int d = thread; d < size; d += ATTENTION_THREADS) given[d] = key[d];
+}
+
 /** A block has one row, one head and one part of the positions; eight lanes share a position's key. */
 template <CacheKind KIND>
 DEVICE void attend(const AttentionArgs& a) {
@@ -192,15 +234,20 @@ DEVICE void attend(const AttentionArgs& a) {
   SHARED(float, weights, BLOCK_POSITIONS);
   SHARED(float, mixes, ATTENTION_THREADS * VALUES);
   SHARED(float, shared, 32);
+  SHARED(u32, before, 1);
   const int head = blockIdx.x, row = blockIdx.y, part = blockIdx.z, parts = gridDim.z;
   const int thread = threadIdx.x, lane = laneOf(), sub = lane & 7, size = a.headSize;
   const int last = a.state->position + row, from = a.window > 0 ? max(0, last - a.window + 1) : 0;
   const int total = last + 1 - from, perPart = ((total + parts - 1) / parts + BLOCK_POSITIONS - 1) / BLOCK_POSITIONS * BLOCK_POSITIONS;
   const int begin = from + part * perPart, end = min(begin + perPart, last + 1);
   const int chunks = (size + VALUES - 1) / VALUES, padded = chunks * VALUES;
-  for (int d = thread; d < padded; d += ATTENTION_THREADS)
-    query[d] = d < size ? a.query[static_cast<u64>(row) * a.strideQuery + head * size + d] * a.scale : 0.0f;
+  float* const own = a.query + static_cast<u64>(row) * a.strideQuery + head * size;
+  for (int d = thread; d < padded; d += ATTENTION_THREADS) query[d] = d < size ? own[d] : 0.0f;
   __syncthreads();
+  if (a.key) {
+    joinRow<KIND>(a, head / a.sharing, last, begin < end && end > last, query, mixes, before);
+    __syncthreads();
+  }
   if (CODED) {
     for (int c = thread; c < chunks; c += ATTENTION_THREADS) {
       float sum = 0;
@@ -218,18 +265,21 @@ DEVICE void attend(const AttentionArgs& a) {
   for (int first = begin; first < end; first += BLOCK_POSITIONS) {
     const int count = min(BLOCK_POSITIONS, end - first);
     float most = -INFINITE;
-    for (int p = thread >> 3; p < BLOCK_POSITIONS; p += ATTENTION_THREADS / 8) {
-      if (p - (lane >> 3) >= count) break;
+    // As often for all threads; positions past the last are the last again.
+    const int rounds = (count + ATTENTION_THREADS / 8 - 1) / (ATTENTION_THREADS / 8);
+#pragma unroll 2
+    for (int i = 0; i < rounds; ++i) {
+      const int p = i * (ATTENTION_THREADS / 8) + (thread >> 3);
       const u64 at = rowAt + first + min(p, count - 1);
       float score = 0;
       for (int c = sub; c < chunks; c += 8) {
         float v[VALUES];
-        decodeCached<KIND>(__ldg(reinterpret_cast<const uint4*>(a.keys + at * a.rowBytes) + c), v);
+        decodeCached<KIND>(*(reinterpret_cast<const uint4*>(a.keys + at * a.rowBytes) + c), v);
         float dot = 0;
 #pragma unroll
         for (int i = 0; i < VALUES; ++i) dot = fmaf(v[i], query[c * VALUES + i], dot);
         if (CODED) {
-          const u32 pair = __ldg(a.keyParams + at * a.groups + c * VALUES / CACHE_GROUP);
+          const u32 pair = a.keyParams[at * a.groups + c * VALUES / CACHE_GROUP];
           score = fmaf(halfToFloat(static_cast<u16>(pair)), querySums[c], score);
           score = fmaf(halfToFloat(static_cast<u16>(pair >> 16)), dot, score);
         } else {
@@ -239,6 +289,7 @@ DEVICE void attend(const AttentionArgs& a) {
       score += __shfl_xor_sync(FULL, score, 1);
       score += __shfl_xor_sync(FULL, score, 2);
       score += __shfl_xor_sync(FULL, score, 4);
+      score *= a.scale;
       if (p < count) {
         if (sub == 0) weights[p] = score;
         most = fmaxf(most, score);
@@ -254,12 +305,13 @@ DEVICE void attend(const AttentionArgs& a) {
 #pragma unroll
     for (int i = 0; i < VALUES; ++i) mix[i] *= factor;
     if (offset < spread)
+#pragma unroll 2
       for (int p = offset; p < count; p += spread) {
         const u64 at = rowAt + first + p;
         float v[VALUES], w = weights[p];
-        decodeCached<KIND>(__ldg(reinterpret_cast<const uint4*>(a.values + at * a.rowBytes) + chunk), v);
+        decodeCached<KIND>(*(reinterpret_cast<const uint4*>(a.values + at * a.rowBytes) + chunk), v);
         if (CODED) {
-          const u32 pair = __ldg(a.valueParams + at * a.groups + chunk * VALUES / CACHE_GROUP);
+          const u32 pair = a.valueParams[at * a.groups + chunk * VALUES / CACHE_GROUP];
           const float lo = w * halfToFloat(static_cast<u16>(pair));
           w *= halfToFloat(static_cast<u16>(pair >> 16));
 #pragma unroll
@@ -282,9 +334,12 @@ DEVICE void attend(const AttentionArgs& a) {
     for (int s = 0; s < spread; ++s) sum += mixes[(s * chunks + d / VALUES) * VALUES + d % VALUES];
     to[d] = parts == 1 ? __fdiv_rn(sum, weight) : sum;
   }
-  if (parts == 1) return;
+  if (parts == 1) {
+    if (a.key && a.table)
+      for (int d = thread; d < size; d += ATTENTION_THREADS) own[d] = query[d];
+    return;
+  }
   // The block that is done last puts the parts together, in their order.
-  SHARED(u32, before, 1);
   if (thread == 0) a.partStats[pair * parts + part] = make_float2(highest, weight);
   __threadfence();
   __syncthreads();
@@ -293,6 +348,9 @@ DEVICE void attend(const AttentionArgs& a) {
   if (before[0] != static_cast<u32>(parts - 1)) return;
   __threadfence();
   if (thread == 0) a.done[pair] = 0;
+  // All have read the query.
+  if (a.key && a.table)
+    for (int d = thread; d < size; d += ATTENTION_THREADS) own[d] = query[d];
   highest = -INFINITE;
   for (int s = 0; s < parts; ++s) highest = fmaxf(highest, __ldcg(a.partStats + pair * parts + s).x);
   for (int d = thread; d < size; d += ATTENTION_THREADS) {

@@ -4,7 +4,7 @@
 /** A chain as a launch of its own. */
 KERNEL(row_chain, RowArgs, 1024) {
   SHARED_BYTES(memory);
-  SHARED(float, shared, 32);
+  SHARED(float, shared, ROW_SHARED);
   waitForInputs();
   const int row = blockIdx.x, units = (args.width + UNIT - 1) / UNIT;
   float* const v = args.scratch ? args.scratch + static_cast<u64>(row) * args.strideScratch

@@ -92,6 +92,9 @@ DEVICE void rotateRow(float* v, int width, int span, float scale) {
   transform(v + (width - span), span, scale);
 }
 
+/** Floats of shared memory that the functions here need. */
+#define ROW_SHARED 96
+
 /** Offset and step of a row, docs/numerics.md "Activations"; every step one f32 operation. */
 DEVICE float2 rangeOf(const float* v, const RowArgs& a, float* shared) {
   float least = INFINITE, most = -INFINITE, broken = 0;
@@ -101,9 +104,21 @@ DEVICE float2 rangeOf(const float* v, const RowArgs& a, float* shared) {
     most = fmaxf(most, x);
     if (!(x == x)) broken = 1;
   }
-  least = -maxBlock(-least, shared);
-  most = maxBlock(most, shared);
-  broken = maxBlock(broken, shared);
+  // Three maxima with two barriers.
+  float found[3] = {-least, most, broken};
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < 3; ++i) {
+    found[i] = maxWarp(found[i]);
+    if (laneOf() == 0) shared[3 * warpOf() + i] = found[i];
+  }
+  __syncthreads();
+  const int warps = blockDim.x >> 5;
+#pragma unroll
+  for (int i = 0; i < 3; ++i) found[i] = maxWarp(laneOf() < warps ? shared[3 * laneOf() + i] : -INFINITE);
+  least = -found[0];
+  most = found[1];
+  broken = found[2];
   const float lo = __fmul_rn(a.clipLow, least);
   const float range = __fsub_rn(__fmul_rn(a.clipHigh, most), lo);
   if (broken > 0 || !(fabsf(range) < INFINITE)) return make_float2(NOT_A_NUMBER, NOT_A_NUMBER);

@@ -209,7 +209,7 @@ DEVICE void multiplyRow(const W11RowArgs& args) {
   const W11Args& a = args.product;
   const RowArgs& r = args.row;
   SHARED_BYTES(memory);
-  SHARED(float, shared, 32);
+  SHARED(float, shared, ROW_SHARED);
   const int units = (a.width + UNIT - 1) / UNIT;
   Loaded<G, OFFSETS, AHEAD> loaded;
   loadSpans(loaded, choose(a, blockIdx.x), warpOf(), SPLIT_WARPS, (units + SPAN - 1) / SPAN);

@@ -88,7 +88,7 @@ const char* duobitEmulatorFault() { return lastFault.c_str(); }
 
 CUresult cuInit(unsigned) { return SUCCESS; }
 CUresult cuDriverGetVersion(int* version) {
-  *version = 12000;
+  *version = 12030;
   return SUCCESS;
 }
 CUresult cuDeviceGetCount(int* count) {

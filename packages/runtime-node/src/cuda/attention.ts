@@ -7,7 +7,7 @@ type Attention = Extract<Operation, { op: 'attention' }>;
 type Rope = Extract<Operation, { op: 'rope' }>;
 
 /** Positions that are worth a block of their own. */
-const PART = 256;
+const PART = 128;
 const THREADS = 128;
 
 /** Parts into which the positions of each row and head go; with enough rows and heads, one. */
@@ -25,7 +25,7 @@ export function planAttention({
   const heads = plan.operations.flatMap((operation) =>
     operation.op === 'attention' ? [operation.heads] : [],
   );
-  if (heads.length === 0) return { mix: 0, stats: 0, done: 0 };
+  if (heads.length === 0) return { mix: 0, stats: 0, done: 0, keyDone: 0 };
   const parts = 4 * device.facts.multiprocessors;
   const most = (of: (layout: (typeof heads)[number]) => number) => Math.max(...heads.map(of));
   return {
@@ -35,6 +35,7 @@ export function planAttention({
       4 * options.maxRows * most(({ headCount }) => headCount),
       'parts of attention',
     ),
+    keyDone: arena.allocateZeroed(4 * most(({ kvHeadCount }) => kvHeadCount), 'parts of attention'),
   };
 }
 
@@ -80,6 +81,8 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
       ],
     );
   const attend: Step = ({ rows, positions }) => {
+    // One row's blocks turn and write for themselves.
+    const joins = rows === 1 ? [key.address, value.address, turns ? table : 0] : [0, 0, 0];
     const seen = window > 0 ? Math.min(window, positions) : positions;
     const parts = countParts(headCount * rows, seen, device.facts.multiprocessors);
     const scratch = parts > 1 ? [attention.mix, attention.stats, attention.done] : [0, 0, 0];
@@ -87,7 +90,18 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
       `attention_${cache.precision}`,
       [headCount, rows, parts],
       THREADS,
-      [query.address, out.address, keys, values, keyParams, valueParams, ...scratch, state],
+      [
+        query.address,
+        out.address,
+        keys,
+        values,
+        keyParams,
+        valueParams,
+        ...scratch,
+        state,
+        ...joins,
+        attention.keyDone,
+      ],
       [
         headSize,
         sharing,
@@ -101,5 +115,10 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
       ],
     );
   };
-  return [store, attend];
+  return [
+    (run) => {
+      if (run.rows > 1) store(run);
+      attend(run);
+    },
+  ];
 }

@@ -26,6 +26,8 @@ const LEAST_CAPABILITY = 80;
 const STAGING = 8 << 20;
 /** CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION */
 const PROGRAMMATIC_SERIALIZATION = 6;
+/** Since this version of the driver a recording may hold launches that overlap. */
+const OVERLAP_VERSION = 12_030;
 /** Where in the scratch memory a launch has its configuration, the attribute of that, and the arguments. */
 const [CONFIG, ATTRIBUTES, ARGUMENTS] = [64, 128, 256];
 /** Kernels that take dynamic shared memory, by how their names begin. */
@@ -95,7 +97,10 @@ export class Device {
     try {
       const { image, module } = this.#load(capability);
       this.image = image;
-      this.overlaps = /_(9|1\d)\d\./.test(image) && process.env.DUOBIT_CUDA_OVERLAP !== '0';
+      this.overlaps =
+        /_(9|1\d)\d\./.test(image) &&
+        driver.callForInt('cuDriverGetVersion') >= OVERLAP_VERSION &&
+        process.env.DUOBIT_CUDA_OVERLAP !== '0';
       this.#module = module;
       this.#stream = driver.callForPointer('cuStreamCreate', NON_BLOCKING);
       const address = driver.callForPointer('cuMemAllocHost_v2', STAGING);

@@ -11,6 +11,7 @@ export interface AttentionScratch {
   readonly mix: number;
   readonly stats: number;
   readonly done: number;
+  readonly keyDone: number;
 }
 
 export interface StepRun {
