@@ -54,6 +54,8 @@ if has speed; then
   run 15 speed 3B
 fi
 has conformance && for kv in f16 int8 int4; do run 25 conformance $kv; done
+PATH=$PATH:/usr/local/cuda/bin:$(ls -d /usr/local/cuda*/bin /opt/nvidia/*/ /usr/local/cuda*/compute-sanitizer 2>/dev/null | tr '\n' ':')
+has sanitize && { command -v compute-sanitizer || echo '--- no compute-sanitizer'; }
 if has sanitize && command -v compute-sanitizer >/dev/null; then
   left=$((LIMIT - (SECONDS - begun)))
   if [ "$left" -gt 10 ]; then

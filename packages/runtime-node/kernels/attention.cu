@@ -228,6 +228,8 @@ DEVICE void attend(const AttentionArgs& a) {
   waitForInputs();
   constexpr int VALUES = Cached<KIND>::VALUES;
   constexpr bool CODED = Cached<KIND>::CODED;
+  // More would spill registers.
+  constexpr int AT_ONCE = KIND == CACHE_F32 ? 1 : 2;
   SHARED(float, query, MOST_HEAD);
   /** Of a coded cache: sums of the query over the values of 16 bytes. */
   SHARED(float, querySums, MOST_HEAD / 16);
@@ -267,7 +269,7 @@ DEVICE void attend(const AttentionArgs& a) {
     float most = -INFINITE;
     // As often for all threads; positions past the last are the last again.
     const int rounds = (count + ATTENTION_THREADS / 8 - 1) / (ATTENTION_THREADS / 8);
-#pragma unroll 2
+#pragma unroll AT_ONCE
     for (int i = 0; i < rounds; ++i) {
       const int p = i * (ATTENTION_THREADS / 8) + (thread >> 3);
       const u64 at = rowAt + first + min(p, count - 1);
@@ -305,7 +307,7 @@ DEVICE void attend(const AttentionArgs& a) {
 #pragma unroll
     for (int i = 0; i < VALUES; ++i) mix[i] *= factor;
     if (offset < spread)
-#pragma unroll 2
+#pragma unroll AT_ONCE
       for (int p = offset; p < count; p += spread) {
         const u64 at = rowAt + first + p;
         float v[VALUES], w = weights[p];

@@ -16,7 +16,8 @@ const MOST_BYTES = 40 << 20;
 const run = (command, args) =>
   execFileSync(command, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
 
-for (const name of ['check.mjs', 'kernels', 'node_modules', 'run.sh', 'out'])
+// What a run leaves goes too.
+for (const name of ['check.mjs', 'kernels', 'node', 'node_modules', 'run.sh', 'out'])
   rmSync(join(TARGET, name), { recursive: true, force: true });
 mkdirSync(join(TARGET, 'kernels/build'), { recursive: true });
 await build({
