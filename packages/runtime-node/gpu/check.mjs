@@ -172,14 +172,23 @@ const PARTS = {
     const shapes = [];
     for (const [rows, columns] of LADDER) {
       if (performance.now() > deadline) break;
-      const rungs = climbLadder(device, rows, columns, [1, 2, 4, 8], ['mma', 'dp4a', 'popc'], WORKING_SET);
-      const prefill = climbLadder(device, rows, columns, [64, 512], ['mma'], WORKING_SET);
+      const rungs = climbLadder(
+        device,
+        rows,
+        columns,
+        [1, 2, 4, 8],
+        ['mma', 'onemma', 'onemixed', 'onedp4a', 'dp4a', 'popc'],
+        WORKING_SET,
+      );
+      const prefill = process.env.ONE_ROW
+        ? []
+        : climbLadder(device, rows, columns, [64, 512], ['mma'], WORKING_SET);
       shapes.push({ rows, columns, rungs: [...rungs, ...prefill] });
       for (const rung of [...rungs, ...prefill])
         note(
           `${rows}x${columns} ${rung.kernel} tokens ${rung.tokens}: ${(rung.seconds * 1e6).toFixed(2)} us, ${(rung.bytesPerSecond / 1e9).toFixed(0)} GB/s = ${((100 * rung.bytesPerSecond) / floor.copyBytesPerSecond).toFixed(0)} % of copy, ${((2 * rows * columns * rung.tokens) / rung.seconds / 1e12).toFixed(1)} TOPS${rung.difference === null ? '' : `, difference ${rung.difference.toExponential(1)}`}`,
         );
-      record('ladder', { device: device.facts, floor, shapes });
+      record(`ladder${LABEL}`, { label: LABEL, device: device.facts, floor, shapes });
     }
     device.dispose();
   },
@@ -305,7 +314,7 @@ const PARTS = {
           console.log(
             `greedy   ${r.name} ${r.kv}: ${r.firstDifference < 0 ? 'equal' : `differs at ${r.firstDifference}`}, loop ${r.loopDifference < 0 ? 'equal' : `differs at ${r.loopDifference}`}`,
           );
-      if (name === 'ladder.json') {
+      if (name.startsWith('ladder')) {
         const percent = (b) => `${((100 * b) / facts.floor.copyBytesPerSecond).toFixed(0)}%`;
         console.log(
           `floor    copy ${(facts.floor.copyBytesPerSecond / 1e9).toFixed(0)} GB/s, read ${(facts.floor.readBytesPerSecond / 1e9).toFixed(0)} GB/s, launch ${(facts.floor.launchSeconds * 1e6).toFixed(2)} us`,

@@ -47,6 +47,11 @@ if has speed; then
   run 15 speed smollm2
   run 25 speed 8B
   [ -z "$MODEL" ] || run 20 speed "$MODEL"
+  for blocks in 3 4; do
+    LABEL=blocks-$blocks DUOBIT_CUDA_BLOCKS=$blocks ONE_ROW=1 run 12 ladder
+    LABEL=blocks-$blocks DUOBIT_CUDA_BLOCKS=$blocks run 15 speed 8B
+  done
+  LABEL=no-overlap DUOBIT_CUDA_OVERLAP=0 ONE_ROW=1 run 10 ladder
   LABEL=no-overlap DUOBIT_CUDA_OVERLAP=0 run 12 speed smollm2
   LABEL=no-fusing DUOBIT_CUDA_FUSE=0 run 12 speed smollm2
   LABEL=fuse-more DUOBIT_CUDA_FUSE=110000 run 20 speed 8B

@@ -172,3 +172,34 @@ KERNEL(read_bytes, CopyArgs, 256) {
   // Never so; but the compiler cannot know.
   if ((all.x | all.y | all.z | all.w) == 0x12345678u) args.to[0] = all;
 }
+
+struct RateArgs {
+  int* out;
+  int rounds;
+};
+
+/** How fast tensor cores multiply bytes by way of mma.sync, nothing else in the way: 12 products a round and warp. */
+KERNEL(mma_rate, RateArgs, 256) {
+  int c[12][4] = {};
+  const u32 a = threadIdx.x * 0x01030507u, b = threadIdx.x * 0x02040608u + 1;
+  for (int i = 0; i < args.rounds; ++i)
+#pragma unroll
+    for (int k = 0; k < 12; ++k) multiplyTiles(c[k], a, a ^ 1, a ^ 2, a ^ 3, b, b ^ 1);
+  int sum = 0;
+#pragma unroll
+  for (int k = 0; k < 12; ++k) sum += c[k][0] ^ c[k][1] ^ c[k][2] ^ c[k][3];
+  if (sum == 0x7654321) args.out[0] = sum;
+}
+
+/** The same of dp4a: 16 a round and thread. */
+KERNEL(dp4a_rate, RateArgs, 256) {
+  int c[16] = {};
+  const u32 a = threadIdx.x * 0x01030507u, b = threadIdx.x * 0x02040608u + 1;
+  for (int i = 0; i < args.rounds; ++i)
+#pragma unroll
+    for (int k = 0; k < 16; ++k) c[k] = dotBytes(a + k, b, c[k]);
+  int sum = 0;
+#pragma unroll
+  for (int k = 0; k < 16; ++k) sum += c[k];
+  if (sum == 0x7654321) args.out[0] = sum;
+}

@@ -9,10 +9,10 @@ KERNEL(row_chain, RowArgs, 1024) {
   const int row = blockIdx.x, units = (args.width + UNIT - 1) / UNIT;
   float* const v = args.scratch ? args.scratch + static_cast<u64>(row) * args.strideScratch
                                 : reinterpret_cast<float*>(memory);
-  makeRow(args, row, v, shared, true);
+  const Extremes extremes = makeRow(args, row, v, shared, true);
   if (!args.codes) return;
   const u64 at = static_cast<u64>(row) * units;
-  const float2 range = quantizeRow(v, args, args.codes + at * UNIT_WORDS, args.sums + at * 4, shared);
+  const float2 range = quantizeRow(v, extremes, args, args.codes + at * UNIT_WORDS, args.sums + at * 4, shared);
   if (threadIdx.x == 0) {
     args.params[2 * row] = range.x;
     args.params[2 * row + 1] = range.y;

@@ -95,17 +95,29 @@ DEVICE void rotateRow(float* v, int width, int span, float scale) {
 /** Floats of shared memory that the functions here need. */
 #define ROW_SHARED 96
 
+/** Least and greatest of the values a thread has seen; NaN are kept apart, as minima skip them. */
+struct Extremes {
+  float least, most, broken;
+};
+
+DEVICE void include(Extremes& e, float x) {
+  e.least = fminf(e.least, x);
+  e.most = fmaxf(e.most, x);
+  if (!(x == x)) e.broken = 1;
+}
+
+/** Of a quad of a row; values past its end are no values. */
+DEVICE void include(Extremes& e, const float4& v, int k, int width) {
+  include(e, v.x);
+  if (k + 1 < width) include(e, v.y);
+  if (k + 2 < width) include(e, v.z);
+  if (k + 3 < width) include(e, v.w);
+}
+
 /** Offset and step of a row, docs/numerics.md "Activations"; every step one f32 operation. */
-DEVICE float2 rangeOf(const float* v, const RowArgs& a, float* shared) {
-  float least = INFINITE, most = -INFINITE, broken = 0;
-  for (int k = threadIdx.x; k < a.width; k += blockDim.x) {
-    const float x = v[k];
-    least = fminf(least, x);
-    most = fmaxf(most, x);
-    if (!(x == x)) broken = 1;
-  }
+DEVICE float2 rangeOf(const Extremes& e, const RowArgs& a, float* shared) {
   // Three maxima with two barriers.
-  float found[3] = {-least, most, broken};
+  float found[3] = {-e.least, e.most, e.broken};
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < 3; ++i) {
@@ -116,18 +128,16 @@ DEVICE float2 rangeOf(const float* v, const RowArgs& a, float* shared) {
   const int warps = blockDim.x >> 5;
 #pragma unroll
   for (int i = 0; i < 3; ++i) found[i] = maxWarp(laneOf() < warps ? shared[3 * laneOf() + i] : -INFINITE);
-  least = -found[0];
-  most = found[1];
-  broken = found[2];
-  const float lo = __fmul_rn(a.clipLow, least);
-  const float range = __fsub_rn(__fmul_rn(a.clipHigh, most), lo);
-  if (broken > 0 || !(fabsf(range) < INFINITE)) return make_float2(NOT_A_NUMBER, NOT_A_NUMBER);
+  const float lo = __fmul_rn(a.clipLow, -found[0]);
+  const float range = __fsub_rn(__fmul_rn(a.clipHigh, found[1]), lo);
+  if (found[2] > 0 || !(fabsf(range) < INFINITE)) return make_float2(NOT_A_NUMBER, NOT_A_NUMBER);
   return make_float2(lo, range > 0 ? __fdiv_rn(range, 15.0f) : 0.0f);
 }
 
 /** Codes of a row in shared or device memory, and its offset and step. A warp writes a unit, a lane the word (t, j). */
-DEVICE float2 quantizeRow(const float* v, const RowArgs& a, u32* codes, float* sums, float* shared) {
-  const float2 range = rangeOf(v, a, shared);
+DEVICE float2 quantizeRow(const float* v, const Extremes& extremes, const RowArgs& a, u32* codes, float* sums,
+                          float* shared) {
+  const float2 range = rangeOf(extremes, a, shared);
   const float lo = range.x, step = range.y;
   const int units = (a.width + UNIT - 1) / UNIT, lane = laneOf(), t = lane >> 3, j = lane & 7;
   for (int unit = warpOf(); unit < units; unit += blockDim.x >> 5) {
@@ -154,37 +164,61 @@ DEVICE float2 quantizeRow(const float* v, const RowArgs& a, u32* codes, float* s
   return range;
 }
 
-DEVICE float gated(float gate, float up) { return __fdiv_rn(gate, 1.0f + expf(-gate)) * up; }
+/** Both roundings of the quotient are within what docs/numerics.md allows; it is 0 where the sigmoid is below 2^-126. */
+DEVICE float gated(float gate, float up) { return __fdividef(gate, 1.0f + expf(-gate)) * up; }
+
+/** Quads that are loaded before the first is used. */
+#define QUADS_AHEAD 4
 
 /** Norm or gate and rotation of a row into v, which is shared memory or a row that only this block has. */
-DEVICE void makeRow(const RowArgs& a, int row, float* v, float* shared, bool writes) {
-  const int width = a.width;
+DEVICE Extremes makeRow(const RowArgs& a, int row, float* v, float* shared, bool writes) {
+  const int width = a.width, step = 4 * blockDim.x;
   const float* const x = a.x + static_cast<u64>(row) * a.strideX;
+  const float* const y = a.mode == ROW_GATE ? a.y + static_cast<u64>(row) * a.strideY : a.y;
   float* const out = a.out && writes ? a.out + static_cast<u64>(row) * a.strideOut : nullptr;
+  Extremes extremes = {INFINITE, -INFINITE, 0};
   float squares = 0;
-  for (int k = 4 * threadIdx.x; k < width; k += 4 * blockDim.x) {
-    float4 p = loadQuad(x, k, width);
-    if (a.mode == ROW_NORM) squares += p.x * p.x + p.y * p.y + p.z * p.z + p.w * p.w;
-    if (a.mode == ROW_GATE) {
-      const float4 q = loadQuad(a.y + static_cast<u64>(row) * a.strideY, k, width);
-      p = make_float4(gated(p.x, q.x), gated(p.y, q.y), gated(p.z, q.z), gated(p.w, q.w));
-      // What lies past the end of a row is never read, so whole quads may be written.
-      if (out) *reinterpret_cast<float4*>(out + k) = p;
+  for (int base = 4 * threadIdx.x; base < width; base += QUADS_AHEAD * step) {
+    float4 p[QUADS_AHEAD], q[QUADS_AHEAD];
+#pragma unroll
+    for (int i = 0; i < QUADS_AHEAD; ++i) {
+      const int k = base + i * step;
+      if (k >= width) break;
+      p[i] = loadQuad(x, k, width);
+      if (a.mode == ROW_GATE) q[i] = loadQuad(y, k, width);
     }
-    *reinterpret_cast<float4*>(v + k) = p;
+#pragma unroll
+    for (int i = 0; i < QUADS_AHEAD; ++i) {
+      const int k = base + i * step;
+      if (k >= width) break;
+      float4 r = p[i];
+      if (a.mode == ROW_NORM) squares += r.x * r.x + r.y * r.y + r.z * r.z + r.w * r.w;
+      if (a.mode == ROW_GATE) {
+        r = make_float4(gated(r.x, q[i].x), gated(r.y, q[i].y), gated(r.z, q[i].z), gated(r.w, q[i].w));
+        // What lies past the end of a row is never read, so whole quads may be written.
+        if (out) *reinterpret_cast<float4*>(out + k) = r;
+      }
+      if (a.mode != ROW_NORM) include(extremes, r, k, width);
+      *reinterpret_cast<float4*>(v + k) = r;
+    }
   }
   if (a.mode == ROW_NORM) {
     const float scale = __fdiv_rn(1.0f, __fsqrt_rn(sumBlock(squares, shared) / width + a.epsilon));
-    for (int k = 4 * threadIdx.x; k < width; k += 4 * blockDim.x) {
-      const float4 p = *reinterpret_cast<const float4*>(v + k), w = loadQuad(a.y, k, width);
+    for (int k = 4 * threadIdx.x; k < width; k += step) {
+      const float4 p = *reinterpret_cast<const float4*>(v + k), w = loadQuad(y, k, width);
       const float4 r = make_float4(p.x * scale * w.x, p.y * scale * w.y, p.z * scale * w.z, p.w * scale * w.w);
+      include(extremes, r, k, width);
       *reinterpret_cast<float4*>(v + k) = r;
       if (out) *reinterpret_cast<float4*>(out + k) = r;
     }
   }
   __syncthreads();
-  if (a.span == 0) return;
+  if (a.span == 0) return extremes;
   rotateRow(v, width, a.span, a.scale);
-  if (a.rotated && writes)
-    for (int k = threadIdx.x; k < width; k += blockDim.x) a.rotated[static_cast<u64>(row) * a.strideRotated + k] = v[k];
+  extremes = {INFINITE, -INFINITE, 0};
+  for (int k = threadIdx.x; k < width; k += blockDim.x) {
+    include(extremes, v[k]);
+    if (a.rotated && writes) a.rotated[static_cast<u64>(row) * a.strideRotated + k] = v[k];
+  }
+  return extremes;
 }

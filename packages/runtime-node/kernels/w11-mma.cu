@@ -1,7 +1,7 @@
 // W(1+1)A4 on int8 tensor cores: 16 rows of weights times 8 rows of codes in one instruction, three of them (over s, m and
 // both) for 32 columns. Few rows of codes: the warps of a block share a tile's columns. Many: each warp has a tile.
 #include "row.cuh"
-#include "w11.cuh"
+#include "w11-one.cuh"
 
 /** Everything of a unit that a lane holds as operand A: [step][plane] for rows g and g + 8, two words each. */
 struct UnitBits {
@@ -25,32 +25,6 @@ DEVICE void multiplyStep(int (&sums)[3][4], const UnitBits& w, int step, bool st
   multiply(sums[0], s[0], s[1], s[2], s[3]);
   multiply(sums[1], m[0], m[1], m[2], m[3]);
   multiply(sums[2], s[0] & m[0], s[1] & m[1], s[2] & m[2], s[3] & m[3]);
-}
-
-/** What a warp has loaded of one tile: COUNT spans of bits and levels. */
-template <int G, bool OFFSETS, int COUNT>
-struct Loaded {
-  uint4 bits[COUNT][Groups<G>::SPAN];
-  Levels<OFFSETS> levels[COUNT][Groups<G>::IN_UNIT][2];
-};
-
-template <int G, bool OFFSETS, int COUNT>
-DEVICE void loadSpans(Loaded<G, OFFSETS, COUNT>& to, const Chosen& c, int first, int stride, int spans) {
-  constexpr int SPAN = Groups<G>::SPAN, IN_UNIT = Groups<G>::IN_UNIT;
-  const int lane = laneOf(), g = lane >> 2;
-#pragma unroll
-  for (int i = 0; i < COUNT; ++i) {
-    const int span = first + i * stride;
-    if (span >= spans) return;
-    const u64 at = static_cast<u64>(c.tile) * spans + span;
-#pragma unroll
-    for (int u = 0; u < SPAN; ++u) to.bits[i][u] = loadStream(c.bits + (at * SPAN + u) * 32 + lane);
-#pragma unroll
-    for (int h = 0; h < IN_UNIT; ++h)
-#pragma unroll
-      for (int r = 0; r < 2; ++r)
-        to.levels[i][h][r] = loadLevels<OFFSETS>(c.levels, (at * IN_UNIT + h) * TILE_ROWS + g + 8 * r);
-  }
 }
 
 /** Where rows of codes are: in device memory, or one row in shared memory. */
@@ -112,8 +86,6 @@ DEVICE void multiplySpans(float (&acc)[NT][4], const Loaded<G, OFFSETS, COUNT>& 
     }
   }
 }
-
-#define SPLIT_WARPS 8
 
 /** The warps' sums of a split tile to shared memory, [warp][token][row of the tile]. */
 template <int NT>
@@ -194,6 +166,9 @@ DEVICE void multiplyTile(const W11Args& a) {
       finish(c, a, a.params, firstToken + 8 * n + 2 * t + (o & 1), c.tile * TILE_ROWS + g + 8 * (o >> 1), acc[n][o]);
 }
 
+/** The fastest form for one row. */
+#define ONE_BEST ONE_MIXED
+
 struct W11RowArgs {
   W11Args product;
   RowArgs row;
@@ -205,7 +180,7 @@ struct W11RowArgs {
  */
 template <int G, bool OFFSETS>
 DEVICE void multiplyRow(const W11RowArgs& args) {
-  constexpr int SPAN = Groups<G>::SPAN, AHEAD = G >= 128 ? 4 : 2;
+  constexpr int SPAN = Groups<G>::SPAN, AHEAD = G >= 128 ? 4 : 1;
   const W11Args& a = args.product;
   const RowArgs& r = args.row;
   SHARED_BYTES(memory);
@@ -219,8 +194,8 @@ DEVICE void multiplyRow(const W11RowArgs& args) {
   float* const sums = reinterpret_cast<float*>(words + units * UNIT_WORDS);
   float* const v = sums + units * 4;
   const bool writes = blockIdx.x == 0;
-  makeRow(r, 0, v, shared, writes);
-  const float2 range = quantizeRow(v, r, words, sums, shared);
+  const Extremes extremes = makeRow(r, 0, v, shared, writes);
+  const float2 range = quantizeRow(v, extremes, r, words, sums, shared);
   __syncthreads();
   if (writes) {
     for (int i = threadIdx.x; i < units * UNIT_WORDS; i += blockDim.x) r.codes[i] = words[i];
@@ -230,22 +205,30 @@ DEVICE void multiplyRow(const W11RowArgs& args) {
       r.params[1] = range.y;
     }
   }
-  const Codes codes{reinterpret_cast<const uint4*>(words), sums, units, 1, 0};
-  const float params[2] = {range.x, range.y};
-  SHARED(float, partial, SPLIT_WARPS * 8 * TILE_ROWS);
-  multiplyTiles8<G, OFFSETS, 1, AHEAD>(a, loaded, codes, partial, [&](const Chosen& c) {
-    if (threadIdx.x >= TILE_ROWS) return;
-    float sum = 0;
-#pragma unroll
-    for (int w = 0; w < SPLIT_WARPS; ++w) sum += partial[w * 8 * TILE_ROWS + threadIdx.x];
-    finish(c, a, params, 0, c.tile * TILE_ROWS + threadIdx.x, sum);
-  });
+  SHARED(float, partial, 2 * SPLIT_WARPS * TILE_ROWS);
+  const OneRow codes{reinterpret_cast<const uint4*>(words), sums, units};
+  multiplyOneTiles<G, OFFSETS, ONE_BEST, AHEAD>(a, loaded, codes, range, partial);
+}
+
+/** One row whose codes are there already. */
+template <int G, bool OFFSETS, OneForm FORM>
+DEVICE void multiplyOneRow(const W11Args& a) {
+  constexpr int SPAN = Groups<G>::SPAN, AHEAD = G >= 128 ? 4 : 1;
+  const int units = (a.width + UNIT - 1) / UNIT;
+  Loaded<G, OFFSETS, AHEAD> loaded;
+  loadSpans(loaded, choose(a, blockIdx.x), warpOf(), SPLIT_WARPS, (units + SPAN - 1) / SPAN);
+  waitForInputs();
+  SHARED(float, partial, 2 * SPLIT_WARPS * TILE_ROWS);
+  const OneRow codes{reinterpret_cast<const uint4*>(a.codes), a.sums, units};
+  multiplyOneTiles<G, OFFSETS, FORM, AHEAD>(a, loaded, codes, make_float2(a.params[0], a.params[1]), partial);
 }
 
 // Names say how many rows of codes a block takes, the group size, and o for offsets.
 #define MMA_KERNELS(G)                                                                                 \
-  KERNEL(w11_row_g##G, W11RowArgs, 256) { multiplyRow<G, false>(args); }                                \
-  KERNEL(w11_row_g##G##o, W11RowArgs, 256) { multiplyRow<G, true>(args); }                              \
+  KERNEL_OF(w11_row_g##G, W11RowArgs, 256, 2) { multiplyRow<G, false>(args); }                                \
+  KERNEL_OF(w11_row_g##G##o, W11RowArgs, 256, 2) { multiplyRow<G, true>(args); }                              \
+  KERNEL(w11_one_g##G, W11Args, 256) { multiplyOneRow<G, false, ONE_BEST>(args); }                      \
+  KERNEL(w11_one_g##G##o, W11Args, 256) { multiplyOneRow<G, true, ONE_BEST>(args); }                    \
   KERNEL(w11_mma8_g##G, W11Args, 256) { multiplySplit<G, false, 1, G >= 128 ? 4 : 2>(args); }           \
   KERNEL(w11_mma8_g##G##o, W11Args, 256) { multiplySplit<G, true, 1, G >= 128 ? 4 : 2>(args); }         \
   KERNEL(w11_mma16_g##G, W11Args, 256) { multiplySplit<G, false, 2, G >= 128 ? 2 : 1>(args); }          \
@@ -257,3 +240,8 @@ MMA_KERNELS(32)
 MMA_KERNELS(64)
 MMA_KERNELS(128)
 MMA_KERNELS(256)
+
+// Of the ladder.
+KERNEL(w11_onedp4a_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_DP4A>(args); }
+KERNEL(w11_onemixed_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_MIXED>(args); }
+KERNEL(w11_onemma_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_MMA>(args); }

@@ -63,6 +63,8 @@ DEVICE float __fadd_rn(float a, float b) { return a + b; }
 DEVICE float __fsub_rn(float a, float b) { return a - b; }
 DEVICE float __fmul_rn(float a, float b) { return a * b; }
 DEVICE float __fdiv_rn(float a, float b) { return a / b; }
+/** As on the device: 0 where the divisor's reciprocal would be subnormal. */
+DEVICE float __fdividef(float a, float b) { return std::fabs(b) > 8.5e37f ? 0.0f : a / b; }
 DEVICE float __fsqrt_rn(float a) { return std::sqrt(a); }
 DEVICE int __popc(u32 x) { return __builtin_popcount(x); }
 DEVICE int min(int a, int b) { return a < b ? a : b; }

@@ -36,6 +36,9 @@ export interface Bandwidth {
   readonly readBytesPerSecond: number;
   /** Of an empty launch in a recording. */
   readonly launchSeconds: number;
+  /** Products of bytes a second, sums not counted, of tensor cores by way of mma.sync, and of dp4a. */
+  readonly mmaProductsPerSecond: number;
+  readonly dp4aProductsPerSecond: number;
 }
 
 export function measureBandwidth(device: Device, length = 1 << 30): Bandwidth {
@@ -50,7 +53,13 @@ export function measureBandwidth(device: Device, length = 1 << 30): Bandwidth {
     const empty = measure(device, () => {
       for (let i = 0; i < launches; i++) device.launch('copy_bytes', [1, 1, 1], 256, [from, to, 1], []);
     });
+    const rounds = length < 1 << 30 ? 2 : 2000;
+    const warps = blocks * 8;
+    const rate = (name: string) =>
+      measure(device, () => device.launch(name, [blocks, 1, 1], 256, [to], [rounds])) / 1000;
     return {
+      mmaProductsPerSecond: (warps * rounds * 12 * 16 * 8 * 32) / rate('mma_rate'),
+      dp4aProductsPerSecond: (warps * 32 * rounds * 16 * 4) / rate('dp4a_rate'),
       copyBytesPerSecond: (2 * length) / run('copy_bytes'),
       readBytesPerSecond: length / run('read_bytes'),
       launchSeconds: empty / 1000 / launches,
@@ -159,12 +168,14 @@ export function climbLadder(
     for (const tokens of tokenCounts) {
       let first: Float32Array | null = null;
       for (const form of forms) {
+        if (tokens > 1 && form.startsWith('one')) continue;
         const { name, grid, threads } = chooseW11(
           form,
           weights[0]!,
           tiles,
           tokens,
           device.facts.multiprocessors,
+          false,
         );
         const input = { values: form === 'popc' ? planes : codes, sums, params, stride: 0 };
         const launch = (weight: W11Weight) => {

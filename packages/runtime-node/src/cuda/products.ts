@@ -31,12 +31,12 @@ export interface W11Input {
 }
 
 /** `mma`: int8 tensor cores. The others are steps of the ladder, but for `float`, of unquantized activations. */
-export type W11Form = 'mma' | 'dp4a' | 'popc' | 'float';
+export type W11Form = 'mma' | 'dp4a' | 'popc' | 'float' | 'onedp4a' | 'onemixed' | 'onemma';
 
 const MOST_WEIGHTS = 4;
 
 /** Blocks for each multiprocessor of kernels in which blocks go from tile to tile. */
-const [SPLIT_BLOCKS, ROW_BLOCKS] = [4, 2];
+const [SPLIT_BLOCKS, ONE_BLOCKS] = [4, Number(process.env.DUOBIT_CUDA_BLOCKS ?? 2)];
 
 /** The kernel for so many rows, and its grid and threads. */
 export function chooseW11(
@@ -45,6 +45,7 @@ export function chooseW11(
   tiles: number,
   rows: number,
   multiprocessors: number,
+  best = true,
 ): { name: string; grid: Grid; threads: number } {
   const suffix = `_g${groupSize}${offsets ? 'o' : ''}`;
   const split = (kernel: string, each: number, across = tiles) => ({
@@ -55,7 +56,14 @@ export function chooseW11(
   // Blocks go from tile to tile.
   const resident = Math.min(tiles, SPLIT_BLOCKS * multiprocessors);
   if (form === 'float') return split('float', 4);
+  const one = (kernel: string) => ({
+    name: `w11_${kernel}${suffix}`,
+    grid: [Math.min(tiles, ONE_BLOCKS * multiprocessors), 1, 1] as const,
+    threads: 256,
+  });
+  if (form === 'onedp4a' || form === 'onemixed' || form === 'onemma') return one(form);
   if (form !== 'mma') return split(form, rows === 1 ? 1 : 4);
+  if (rows === 1 && best) return one('one');
   if (rows <= 8) return split('mma', 8, resident);
   const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
   // Blocks that each take four tiles and 32 rows must be enough for the device.
@@ -138,7 +146,7 @@ export function fuseRow(setting: Setting, links: ChainLinks, targets: readonly W
   const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
   const input = { values: 0, sums: 0, params: 0, stride: 0 };
   const { pointers, numbers } = w11Arguments(locate(setting, targets), input, 1, row.width);
-  const blocks = Math.min(tiles, ROW_BLOCKS * device.facts.multiprocessors);
+  const blocks = Math.min(tiles, ONE_BLOCKS * device.facts.multiprocessors);
   return () => device.launch(name, [blocks, 1, 1], 256, pointers, numbers, bytes, row);
 }
 
