@@ -170,7 +170,7 @@ struct AttentionArgs {
   float scale;
 };
 
-#define ATTENTION_THREADS 128
+#define ATTENTION_THREADS 256
 #define BLOCK_POSITIONS 128
 #define MOST_HEAD 512
 
@@ -229,7 +229,7 @@ DEVICE void attend(const AttentionArgs& a) {
   constexpr int VALUES = Cached<KIND>::VALUES;
   constexpr bool CODED = Cached<KIND>::CODED;
   // More would spill registers.
-  constexpr int AT_ONCE = KIND == CACHE_F32 ? 1 : 2;
+  constexpr int AT_ONCE = KIND == CACHE_F32 ? 1 : 4;
   SHARED(float, query, MOST_HEAD);
   /** Of a coded cache: sums of the query over the values of 16 bytes. */
   SHARED(float, querySums, MOST_HEAD / 16);

@@ -1,19 +1,21 @@
 // Kernels that have a block a row.
 #include "row.cuh"
 
-/** A chain as a launch of its own. */
+/** A chain as a launch of its own. Several blocks may make the same row, and each a part of its codes. */
 KERNEL(row_chain, RowArgs, 1024) {
   SHARED_BYTES(memory);
   SHARED(float, shared, ROW_SHARED);
+  if (args.mode == ROW_NORM) prefetchRow(args.y, args.width);
   waitForInputs();
   const int row = blockIdx.x, units = (args.width + UNIT - 1) / UNIT;
   float* const v = args.scratch ? args.scratch + static_cast<u64>(row) * args.strideScratch
                                 : reinterpret_cast<float*>(memory);
-  const Extremes extremes = makeRow(args, row, v, shared, true);
+  const Extremes extremes = makeRow(args, row, v, shared, blockIdx.y == 0);
   if (!args.codes) return;
   const u64 at = static_cast<u64>(row) * units;
-  const float2 range = quantizeRow(v, extremes, args, args.codes + at * UNIT_WORDS, args.sums + at * 4, shared);
-  if (threadIdx.x == 0) {
+  const float2 range = quantizeRow(v, extremes, args, args.codes + at * UNIT_WORDS, args.sums + at * 4, shared,
+                                   blockIdx.y, gridDim.y);
+  if (threadIdx.x == 0 && blockIdx.y == 0) {
     args.params[2 * row] = range.x;
     args.params[2 * row + 1] = range.y;
   }

@@ -134,13 +134,17 @@ DEVICE float2 rangeOf(const Extremes& e, const RowArgs& a, float* shared) {
   return make_float2(lo, range > 0 ? __fdiv_rn(range, 15.0f) : 0.0f);
 }
 
-/** Codes of a row in shared or device memory, and its offset and step. A warp writes a unit, a lane the word (t, j). */
+/**
+ * Codes of a row in shared or device memory, and its offset and step. A warp writes a unit, a lane the word (t, j). Blocks that
+ * have the same row take parts of its units.
+ */
 DEVICE float2 quantizeRow(const float* v, const Extremes& extremes, const RowArgs& a, u32* codes, float* sums,
-                          float* shared) {
+                          float* shared, int part = 0, int parts = 1) {
   const float2 range = rangeOf(extremes, a, shared);
   const float lo = range.x, step = range.y;
   const int units = (a.width + UNIT - 1) / UNIT, lane = laneOf(), t = lane >> 3, j = lane & 7;
-  for (int unit = warpOf(); unit < units; unit += blockDim.x >> 5) {
+  const int warps = blockDim.x >> 5;
+  for (int unit = part * warps + warpOf(); unit < units; unit += parts * warps) {
     u32 word = 0, sum = 0;
 #pragma unroll
     for (int b = 0; b < 4; ++b) {
@@ -164,8 +168,10 @@ DEVICE float2 quantizeRow(const float* v, const Extremes& extremes, const RowArg
   return range;
 }
 
-/** Both roundings of the quotient are within what docs/numerics.md allows; it is 0 where the sigmoid is below 2^-126. */
-DEVICE float gated(float gate, float up) { return __fdividef(gate, 1.0f + expf(-gate)) * up; }
+/** Brings a row towards the processor before it is needed. */
+DEVICE void prefetchRow(const float* row, int width) {
+  for (int k = 32 * threadIdx.x; k < width; k += 32 * blockDim.x) prefetch(row + k);
+}
 
 /** Quads that are loaded before the first is used. */
 #define QUADS_AHEAD 4

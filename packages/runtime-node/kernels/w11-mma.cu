@@ -109,13 +109,15 @@ DEVICE void multiplyTiles8(const W11Args& a, Loaded<G, OFFSETS, AHEAD>& loaded, 
   constexpr int SPAN = Groups<G>::SPAN, STRIDE = SPLIT_WARPS * AHEAD;
   const int spans = (codes.units + SPAN - 1) / SPAN, total = a.tileEnd[MOST_WEIGHTS - 1];
   for (int tile = blockIdx.x; tile < total; tile += gridDim.x) {
-    const Chosen c = choose(a, tile), next = choose(a, min(tile + static_cast<int>(gridDim.x), total - 1));
+    const int nextTile = tile + static_cast<int>(gridDim.x);
+    const Chosen c = choose(a, tile), next = choose(a, min(nextTile, total - 1));
     float acc[NT][4] = {};
     // As often for every warp, so that all of them load what comes next.
     for (int base = 0; base < spans; base += STRIDE) {
       const Loaded<G, OFFSETS, AHEAD> now = loaded;
       const bool isLast = base + STRIDE >= spans;
-      loadSpans(loaded, isLast ? next : c, warpOf() + (isLast ? 0 : base + STRIDE), SPLIT_WARPS, spans);
+      if (!isLast || nextTile < total)
+        loadSpans(loaded, isLast ? next : c, warpOf() + (isLast ? 0 : base + STRIDE), SPLIT_WARPS, spans);
       multiplySpans<G, OFFSETS, NT, AHEAD>(acc, now, codes, base + warpOf(), SPLIT_WARPS, spans);
     }
     leaveSums<NT>(partial, acc);
@@ -151,12 +153,10 @@ DEVICE void multiplyTile(const W11Args& a) {
   const int units = (a.width + UNIT - 1) / UNIT, spans = (units + SPAN - 1) / SPAN, firstToken = blockIdx.y * 8 * NT;
   float acc[NT][4] = {};
   const Codes codes{reinterpret_cast<const uint4*>(a.codes), a.sums, units, a.tokens, firstToken};
-  Loaded<G, OFFSETS, 1> loaded;
-  loadSpans(loaded, c, 0, 1, spans);
   for (int span = 0; span < spans; ++span) {
-    const Loaded<G, OFFSETS, 1> now = loaded;
-    loadSpans(loaded, c, span + 1, 1, spans);
-    multiplySpans<G, OFFSETS, NT, 1>(acc, now, codes, span, 1, spans);
+    Loaded<G, OFFSETS, 1> loaded;
+    loadSpans(loaded, c, span, 1, spans);
+    multiplySpans<G, OFFSETS, NT, 1>(acc, loaded, codes, span, 1, spans);
   }
   const int lane = laneOf(), g = lane >> 2, t = lane & 3;
 #pragma unroll
@@ -166,8 +166,11 @@ DEVICE void multiplyTile(const W11Args& a) {
       finish(c, a, a.params, firstToken + 8 * n + 2 * t + (o & 1), c.tile * TILE_ROWS + g + 8 * (o >> 1), acc[n][o]);
 }
 
+/** Spans that one row's products load ahead: more take registers that other blocks need. */
+#define ONE_AHEAD(G) ((G) == 128 ? 2 : 1)
+
 /** The fastest form for one row. */
-#define ONE_BEST ONE_MIXED
+#define ONE_BEST ONE_DP4A
 
 struct W11RowArgs {
   W11Args product;
@@ -180,7 +183,7 @@ struct W11RowArgs {
  */
 template <int G, bool OFFSETS>
 DEVICE void multiplyRow(const W11RowArgs& args) {
-  constexpr int SPAN = Groups<G>::SPAN, AHEAD = G >= 128 ? 4 : 1;
+  constexpr int SPAN = Groups<G>::SPAN, AHEAD = ONE_AHEAD(G);
   const W11Args& a = args.product;
   const RowArgs& r = args.row;
   SHARED_BYTES(memory);
@@ -188,6 +191,8 @@ DEVICE void multiplyRow(const W11RowArgs& args) {
   const int units = (a.width + UNIT - 1) / UNIT;
   Loaded<G, OFFSETS, AHEAD> loaded;
   loadSpans(loaded, choose(a, blockIdx.x), warpOf(), SPLIT_WARPS, (units + SPAN - 1) / SPAN);
+  // So is the weight of a norm, of which the first quads are touched.
+  if (r.mode == ROW_NORM) prefetchRow(r.y, r.width);
   waitForInputs();
   // Codes first: they are read as vectors.
   u32* const words = reinterpret_cast<u32*>(memory);
@@ -213,7 +218,7 @@ DEVICE void multiplyRow(const W11RowArgs& args) {
 /** One row whose codes are there already. */
 template <int G, bool OFFSETS, OneForm FORM>
 DEVICE void multiplyOneRow(const W11Args& a) {
-  constexpr int SPAN = Groups<G>::SPAN, AHEAD = G >= 128 ? 4 : 1;
+  constexpr int SPAN = Groups<G>::SPAN, AHEAD = ONE_AHEAD(G);
   const int units = (a.width + UNIT - 1) / UNIT;
   Loaded<G, OFFSETS, AHEAD> loaded;
   loadSpans(loaded, choose(a, blockIdx.x), warpOf(), SPLIT_WARPS, (units + SPAN - 1) / SPAN);
@@ -232,14 +237,22 @@ DEVICE void multiplyOneRow(const W11Args& a) {
   KERNEL(w11_mma8_g##G, W11Args, 256) { multiplySplit<G, false, 1, G >= 128 ? 4 : 2>(args); }           \
   KERNEL(w11_mma8_g##G##o, W11Args, 256) { multiplySplit<G, true, 1, G >= 128 ? 4 : 2>(args); }         \
   KERNEL(w11_mma16_g##G, W11Args, 256) { multiplySplit<G, false, 2, G >= 128 ? 2 : 1>(args); }          \
-  KERNEL(w11_mma16_g##G##o, W11Args, 256) { multiplySplit<G, true, 2, G >= 128 ? 2 : 1>(args); }        \
-  KERNEL_OF(w11_mma32_g##G, W11Args, 128, 2) { multiplyTile<G, false, 4>(args); }                             \
-  KERNEL_OF(w11_mma32_g##G##o, W11Args, 128, 2) { multiplyTile<G, true, 4>(args); }
+  KERNEL(w11_mma16_g##G##o, W11Args, 256) { multiplySplit<G, true, 2, G >= 128 ? 2 : 1>(args); }
 
 MMA_KERNELS(32)
 MMA_KERNELS(64)
 MMA_KERNELS(128)
 MMA_KERNELS(256)
+
+// Small groups need so many registers that only two blocks fit; told otherwise the compiler spills.
+KERNEL_OF(w11_mma32_g32, W11Args, 128, 2) { multiplyTile<32, false, 4>(args); }
+KERNEL_OF(w11_mma32_g32o, W11Args, 128, 2) { multiplyTile<32, true, 4>(args); }
+KERNEL_OF(w11_mma32_g64, W11Args, 128, 2) { multiplyTile<64, false, 4>(args); }
+KERNEL_OF(w11_mma32_g64o, W11Args, 128, 2) { multiplyTile<64, true, 4>(args); }
+KERNEL(w11_mma32_g128, W11Args, 128) { multiplyTile<128, false, 4>(args); }
+KERNEL(w11_mma32_g128o, W11Args, 128) { multiplyTile<128, true, 4>(args); }
+KERNEL(w11_mma32_g256, W11Args, 128) { multiplyTile<256, false, 4>(args); }
+KERNEL(w11_mma32_g256o, W11Args, 128) { multiplyTile<256, true, 4>(args); }
 
 // Of the ladder.
 KERNEL(w11_onedp4a_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_DP4A>(args); }

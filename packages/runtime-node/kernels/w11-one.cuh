@@ -90,24 +90,44 @@ DEVICE void multiplyOne(float (&acc)[2], const Loaded<G, OFFSETS, COUNT>& loaded
   }
 }
 
+/**
+ * The n-th tile of a block, or none (-1). With a gate each tile of it is followed by the tile of what it gates, so that one
+ * block has both.
+ */
+DEVICE int tileOf(const W11Args& a, int n) {
+  if (!a.gated) {
+    const int tile = blockIdx.x + n * gridDim.x;
+    return tile < a.tileEnd[MOST_WEIGHTS - 1] ? tile : -1;
+  }
+  const int pair = blockIdx.x + (n >> 1) * gridDim.x;
+  return pair >= a.tileEnd[0] ? -1 : n & 1 ? a.tileEnd[0] + pair : pair;
+}
+
 /** The warps' sums of a tile, then its rows: each of eight warps has every eighth span. */
 template <int G, bool OFFSETS, OneForm FORM, int AHEAD>
 DEVICE void multiplyOneTiles(const W11Args& a, Loaded<G, OFFSETS, AHEAD>& loaded, const OneRow& row, float2 params,
                              float* partial) {
   constexpr int SPAN = Groups<G>::SPAN, STRIDE = SPLIT_WARPS * AHEAD;
-  const int spans = (row.units + SPAN - 1) / SPAN, total = a.tileEnd[MOST_WEIGHTS - 1], lane = laneOf(), warp = warpOf();
-  // Two sets of partial sums: one is filled while the other is still read.
-  int turn = 0;
-  for (int tile = blockIdx.x; tile < total; tile += gridDim.x, turn ^= 1) {
-    const Chosen c = choose(a, tile), next = choose(a, min(tile + static_cast<int>(gridDim.x), total - 1));
+  const int spans = (row.units + SPAN - 1) / SPAN, lane = laneOf(), warp = warpOf();
+  float gate = 0;
+  for (int n = 0, tile = tileOf(a, 0); tile >= 0; ++n) {
+    const int nextTile = tileOf(a, n + 1);
+    const Chosen c = choose(a, tile), next = choose(a, nextTile < 0 ? tile : nextTile);
+    const int column = c.tile * TILE_ROWS + threadIdx.x;
+    const bool finishes = threadIdx.x < TILE_ROWS && column < c.rows;
+    // On their way while the tile is multiplied.
+    const float rowSum = finishes ? __ldg(c.rowSums + column) : 0.0f;
+    const float before = finishes && c.sum ? c.sum[column] : 0.0f;
     float acc[2] = {0, 0};
     for (int base = 0; base < spans; base += STRIDE) {
       const Loaded<G, OFFSETS, AHEAD> now = loaded;
       const bool isLast = base + STRIDE >= spans;
-      loadSpans(loaded, isLast ? next : c, warp + (isLast ? 0 : base + STRIDE), SPLIT_WARPS, spans);
+      if (!isLast || nextTile >= 0)
+        loadSpans(loaded, isLast ? next : c, warp + (isLast ? 0 : base + STRIDE), SPLIT_WARPS, spans);
       multiplyOne<G, OFFSETS, FORM, AHEAD>(acc, now, row, base + warp, SPLIT_WARPS, spans);
     }
-    float* const sums = partial + turn * SPLIT_WARPS * TILE_ROWS;
+    // Two sets of sums: one is filled while the other may still be read.
+    float* const sums = partial + (n & 1) * SPLIT_WARPS * TILE_ROWS;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       acc[r] += __shfl_xor_sync(FULL, acc[r], 1);
@@ -115,12 +135,16 @@ DEVICE void multiplyOneTiles(const W11Args& a, Loaded<G, OFFSETS, AHEAD>& loaded
       if ((lane & 3) == 0) sums[warp * TILE_ROWS + (lane >> 2) + 8 * r] = acc[r];
     }
     __syncthreads();
-    if (threadIdx.x < TILE_ROWS) {
+    if (finishes) {
       float sum = 0;
 #pragma unroll
       for (int w = 0; w < SPLIT_WARPS; ++w) sum += sums[w * TILE_ROWS + threadIdx.x];
-      const float both[2] = {params.x, params.y};
-      finish(c, a, both, 0, c.tile * TILE_ROWS + threadIdx.x, sum);
+      const float y = params.y * sum + params.x * rowSum;
+      c.out[column] = y;
+      if (c.sum) c.sum[column] = before + y;
+      if (a.gated && (n & 1) == 1) a.gated[column] = gated(gate, y);
+      gate = y;
     }
+    tile = nextTile;
   }
 }

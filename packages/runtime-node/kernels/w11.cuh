@@ -16,6 +16,8 @@ struct W11Args {
   const u32* codes;
   const float* sums;
   const float* params;
+  /** Of a gate and what it gates, two weights and one row: gate / (1 + exp(-gate)) * up goes here besides; or null. */
+  float* gated;
   /** Output columns of each weight, and the first tile behind its own. */
   int rows[MOST_WEIGHTS];
   int tileEnd[MOST_WEIGHTS];

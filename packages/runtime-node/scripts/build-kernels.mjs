@@ -20,7 +20,9 @@ const CACHE = fileURLToPath(new URL('../../../.cache/cuda/', import.meta.url));
 const VIRTUAL = [80, 90];
 const fileOf = (virtual) => join(KERNELS, `generated/kernels_${virtual}.ptx.gz`);
 const VERSION = '12.0.140';
-const ARCHITECTURES = [80, 86, 89, 90];
+const ARCHITECTURES = process.env.KERNELS_ARCH
+  ? process.env.KERNELS_ARCH.split(',').map(Number)
+  : [80, 86, 89, 90];
 const WHEELS = [`nvidia-cuda-nvrtc-cu12==${VERSION}`, `nvidia-cuda-nvcc-cu12==${VERSION}`];
 const NVRTC = join(CACHE, 'nvidia/cuda_nvrtc/lib/libnvrtc.so.12');
 const PTXAS = join(CACHE, 'nvidia/cuda_nvcc/bin/ptxas');

@@ -106,6 +106,7 @@ DEVICE u32 atomicAdd(u32* p, u32 v) {
 }
 DEVICE void __threadfence() {}
 DEVICE void waitForInputs() {}
+DEVICE void prefetch(const void*) {}
 DEVICE void __syncthreads() { emulator::syncBlock(); }
 
 template <typename T>

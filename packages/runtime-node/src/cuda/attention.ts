@@ -8,7 +8,7 @@ type Rope = Extract<Operation, { op: 'rope' }>;
 
 /** Positions that are worth a block of their own. */
 const PART = 128;
-const THREADS = 128;
+const [CACHE_THREADS, THREADS] = [128, 256];
 
 /** Parts into which the positions of each row and head go; with enough rows and heads, one. */
 function countParts(pairs: number, positions: number, multiprocessors: number): number {
@@ -64,7 +64,7 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
     device.launch(
       'rope_cache',
       [rows, kvHeadCount, 1],
-      THREADS,
+      CACHE_THREADS,
       [query.address, key.address, value.address, table, state, keys, values, keyParams, valueParams],
       [
         sharing,

@@ -36,7 +36,7 @@ export type W11Form = 'mma' | 'dp4a' | 'popc' | 'float' | 'onedp4a' | 'onemixed'
 const MOST_WEIGHTS = 4;
 
 /** Blocks for each multiprocessor of kernels in which blocks go from tile to tile. */
-const [SPLIT_BLOCKS, ONE_BLOCKS] = [4, Number(process.env.DUOBIT_CUDA_BLOCKS ?? 2)];
+const ONE_BLOCKS = Number(process.env.DUOBIT_CUDA_BLOCKS ?? 3);
 
 /** The kernel for so many rows, and its grid and threads. */
 export function chooseW11(
@@ -48,13 +48,11 @@ export function chooseW11(
   best = true,
 ): { name: string; grid: Grid; threads: number } {
   const suffix = `_g${groupSize}${offsets ? 'o' : ''}`;
-  const split = (kernel: string, each: number, across = tiles) => ({
+  const split = (kernel: string, each: number) => ({
     name: `w11_${kernel}${each}${suffix}`,
-    grid: [across, Math.ceil(rows / each), 1] as const,
+    grid: [tiles, Math.ceil(rows / each), 1] as const,
     threads: 256,
   });
-  // Blocks go from tile to tile.
-  const resident = Math.min(tiles, SPLIT_BLOCKS * multiprocessors);
   if (form === 'float') return split('float', 4);
   const one = (kernel: string) => ({
     name: `w11_${kernel}${suffix}`,
@@ -64,10 +62,10 @@ export function chooseW11(
   if (form === 'onedp4a' || form === 'onemixed' || form === 'onemma') return one(form);
   if (form !== 'mma') return split(form, rows === 1 ? 1 : 4);
   if (rows === 1 && best) return one('one');
-  if (rows <= 8) return split('mma', 8, resident);
+  if (rows <= 8) return split('mma', 8);
   const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
   // Blocks that each take four tiles and 32 rows must be enough for the device.
-  if (rows <= 16 || across * down < multiprocessors) return split('mma', 16, resident);
+  if (rows <= 16 || across * down < multiprocessors) return split('mma', 16);
   return { name: `w11_mma32${suffix}`, grid: [across, down, 1], threads: 128 };
 }
 
@@ -77,6 +75,7 @@ export function w11Arguments(
   input: W11Input,
   rows: number,
   width: number,
+  gated = 0,
 ): { pointers: number[]; numbers: Argument[] } {
   const pad = (values: number[], rest = 0) => [
     ...values,
@@ -95,6 +94,7 @@ export function w11Arguments(
       input.values,
       input.sums,
       input.params,
+      gated,
     ],
     numbers: [
       ...pad(operands.map(({ weight }) => weight.rows)),
@@ -127,15 +127,20 @@ const MOST_FUSED_BYTES = Number(process.env.DUOBIT_CUDA_FUSE ?? 48 << 10);
 
 /**
  * A chain of row operations and the products that read its codes, for runs of one row; null where a block cannot hold the
- * row, or a result is written that other blocks still read.
+ * row, or a result is written that other blocks still read. `gated`: the slot that gets the first product as a gate of the second.
  */
-export function fuseRow(setting: Setting, links: ChainLinks, targets: readonly W11Target[]): Step | null {
+export function fuseRow(
+  setting: Setting,
+  links: ChainLinks,
+  targets: readonly W11Target[],
+  gated: string | null,
+): Step | null {
   const { device } = setting;
   const buffers = codesOf(setting, links);
   const { head, rotation, codes } = links;
   const read = [head?.op === 'siluMul' ? head.up : null, head && 'gate' in head ? head.gate : head?.input];
   if (!head) read.push(rotation?.input ?? codes?.input);
-  const written = [head?.out, rotation?.out, ...targets.flatMap(({ out, sum }) => [out, sum])];
+  const written = [head?.out, rotation?.out, gated, ...targets.flatMap(({ out, sum }) => [out, sum])];
   if (buffers.length !== 1 || written.some((name) => name && read.includes(name))) return null;
   const row = rowArguments(setting, links, buffers[0]);
   const units = Math.ceil(row.width / UNIT);
@@ -145,8 +150,14 @@ export function fuseRow(setting: Setting, links: ChainLinks, targets: readonly W
   const name = `w11_row_g${groupSize}${offsets ? 'o' : ''}`;
   const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
   const input = { values: 0, sums: 0, params: 0, stride: 0 };
-  const { pointers, numbers } = w11Arguments(locate(setting, targets), input, 1, row.width);
-  const blocks = Math.min(tiles, ONE_BLOCKS * device.facts.multiprocessors);
+  const { pointers, numbers } = w11Arguments(
+    locate(setting, targets),
+    input,
+    1,
+    row.width,
+    gated === null ? 0 : f32Of(setting, gated).address,
+  );
+  const blocks = Math.min(gated === null ? tiles : tiles / 2, ONE_BLOCKS * device.facts.multiprocessors);
   return () => device.launch(name, [blocks, 1, 1], 256, pointers, numbers, bytes, row);
 }
 

@@ -5,7 +5,7 @@ import { roundUp } from './arena.ts';
 import { type Argument, float } from './device.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
 import type { CodeBuffers } from './slots.ts';
-import { ROW_ALIGN, type VectorWeight } from './weights.ts';
+import { ROW_ALIGN, UNIT, type VectorWeight } from './weights.ts';
 
 export interface ChainLinks {
   readonly head?: Extract<Operation, { op: 'rmsNorm' | 'siluMul' }>;
@@ -14,6 +14,9 @@ export interface ChainLinks {
   /** Operations that it stands for. */
   readonly length: number;
 }
+
+/** Fewer rows than this leave multiprocessors without a block. */
+const FEW_ROWS = 16;
 
 const MODE = { copy: 0, norm: 1, gate: 2 } as const;
 

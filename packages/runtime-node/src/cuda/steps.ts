@@ -21,6 +21,8 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
   const setting: Setting = { ...given, attention: planAttention(given) };
   const { operations } = setting.plan;
   const steps: Step[] = [];
+  /** The slot of a gate's result that the products before have written in a run of one row. */
+  let gatedBefore: string | null = null;
   for (let i = 0; i < operations.length; ) {
     const operation = operations[i]!;
     switch (operation.op) {
@@ -30,18 +32,25 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
       case 'quantizeActivations': {
         const links = takeChain(operations, i);
         i += links.length;
-        const chain = chainSteps(setting, links);
+        // Of one row the gate may have been applied where it was computed.
+        const { head, ...rest } = links;
+        const isMade = head !== undefined && head.out === gatedBefore;
+        gatedBefore = null;
         const next = operations[i];
-        if (next?.op !== 'w11MatMul' || next.input !== links.codes?.out) {
-          steps.push(...chain);
-          break;
-        }
-        const { products, length } = takeProducts(setting, operations, i);
-        const separate = [...chain, productStep(setting, products)];
-        const fused = fuseRow(setting, links, w11Targets(setting, products));
+        const follows = next?.op === 'w11MatMul' && next.input === links.codes?.out;
+        const { products, length } = follows
+          ? takeProducts(setting, operations, i)
+          : { products: [], length: 0 };
+        const chain = chainSteps(setting, links);
+        const rowChain = !isMade ? chain : rest.rotation || rest.codes ? chainSteps(setting, rest) : [];
+        const product = follows ? [productStep(setting, products)] : [];
+        const targets = w11Targets(setting, products);
+        const gated = takeGate(targets, operations[i + length]);
+        const one = follows ? fuseRow(setting, isMade ? rest : links, targets, gated) : null;
+        if (one) gatedBefore = gated;
+        const [many, single] = [[...chain, ...product], one ? [one] : [...rowChain, ...product]];
         steps.push((run) => {
-          if (fused && run.rows === 1) fused(run);
-          else for (const step of separate) step(run);
+          for (const step of run.rows === 1 ? single : many) step(run);
         });
         i += length;
         break;
@@ -161,6 +170,22 @@ function productStep(setting: Setting, products: readonly SummedProduct[]): Step
   return weight?.kind === 'w11'
     ? w11Step(setting, w11Targets(setting, products), operation.input)
     : denseStep(setting, operation, weight as DenseWeight, sum);
+}
+
+/** The slot of a gate's result, where two products are a gate and what it gates, and nothing else. */
+function takeGate(targets: readonly W11Target[], after: Operation | undefined): string | null {
+  const [gate, up] = targets;
+  return targets.length === 2 &&
+    after?.op === 'siluMul' &&
+    after.gate === gate!.out &&
+    after.up === up!.out &&
+    after.out !== after.gate &&
+    after.out !== after.up &&
+    gate!.sum === null &&
+    up!.sum === null &&
+    gate!.weight.rows === up!.weight.rows
+    ? after.out
+    : null;
 }
 
 function w11Targets({ weights }: Setting, products: readonly SummedProduct[]): W11Target[] {
