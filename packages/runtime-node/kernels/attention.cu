@@ -229,7 +229,7 @@ DEVICE void attend(const AttentionArgs& a) {
   constexpr int VALUES = Cached<KIND>::VALUES;
   constexpr bool CODED = Cached<KIND>::CODED;
   // More would spill registers.
-  constexpr int AT_ONCE = KIND == CACHE_F32 ? 1 : 4;
+  constexpr int AT_ONCE = KIND == CACHE_F32 ? 1 : KIND == CACHE_F16 ? 4 : 2;
   SHARED(float, query, MOST_HEAD);
   /** Of a coded cache: sums of the query over the values of 16 bytes. */
   SHARED(float, querySums, MOST_HEAD / 16);

@@ -244,15 +244,15 @@ MMA_KERNELS(64)
 MMA_KERNELS(128)
 MMA_KERNELS(256)
 
-// Small groups need so many registers that only two blocks fit; told otherwise the compiler spills.
+// Told that more blocks are to fit, the compiler spills.
 KERNEL_OF(w11_mma32_g32, W11Args, 128, 2) { multiplyTile<32, false, 4>(args); }
 KERNEL_OF(w11_mma32_g32o, W11Args, 128, 2) { multiplyTile<32, true, 4>(args); }
 KERNEL_OF(w11_mma32_g64, W11Args, 128, 2) { multiplyTile<64, false, 4>(args); }
 KERNEL_OF(w11_mma32_g64o, W11Args, 128, 2) { multiplyTile<64, true, 4>(args); }
-KERNEL(w11_mma32_g128, W11Args, 128) { multiplyTile<128, false, 4>(args); }
-KERNEL(w11_mma32_g128o, W11Args, 128) { multiplyTile<128, true, 4>(args); }
-KERNEL(w11_mma32_g256, W11Args, 128) { multiplyTile<256, false, 4>(args); }
-KERNEL(w11_mma32_g256o, W11Args, 128) { multiplyTile<256, true, 4>(args); }
+KERNEL_OF(w11_mma32_g128, W11Args, 128, 2) { multiplyTile<128, false, 4>(args); }
+KERNEL_OF(w11_mma32_g128o, W11Args, 128, 2) { multiplyTile<128, true, 4>(args); }
+KERNEL_OF(w11_mma32_g256, W11Args, 128, 2) { multiplyTile<256, false, 4>(args); }
+KERNEL_OF(w11_mma32_g256o, W11Args, 128, 2) { multiplyTile<256, true, 4>(args); }
 
 // Of the ladder.
 KERNEL(w11_onedp4a_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_DP4A>(args); }

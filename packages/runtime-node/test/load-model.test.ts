@@ -139,7 +139,7 @@ describe('loadModel', () => {
 
 describe('createBackend', () => {
   it('refuses names and thread counts it does not know', async () => {
-    const name = JSON.parse('"cuda"');
+    const name = JSON.parse('"tpu"');
     expect((await errorOf(() => createBackend(name))).code).toBe('BACKEND_UNKNOWN');
     for (const threads of [0, 1.5])
       expect((await errorOf(() => createBackend('wasm', { threads }))).code).toBe('BACKEND_OPTION');

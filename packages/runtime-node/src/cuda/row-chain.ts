@@ -107,5 +107,17 @@ function launchChain(setting: Setting, links: ChainLinks, buffers: CodeBuffers |
   const { pointers, numbers } = rowArguments(setting, links, buffers, scratch);
   // As many threads as there are quads, in whole warps.
   const threads = Math.min(1024, Math.max(64, roundUp(Math.ceil(width / 4), 32)));
-  return ({ rows }) => device.launch('row_chain', [rows, 1, 1], threads, pointers, numbers, fits ? bytes : 0);
+  // With few rows, as many blocks as give each warp a unit of codes; not where one would overwrite what others read.
+  const [x, y, out, rotated] = pointers;
+  const apart = fits && ![out, rotated].some((to) => to !== 0 && (to === x || to === y));
+  const parts = buffers && apart ? Math.ceil(Math.ceil(width / UNIT) / (threads / 32)) : 1;
+  return ({ rows }) =>
+    device.launch(
+      'row_chain',
+      [rows, rows <= FEW_ROWS ? parts : 1, 1],
+      threads,
+      pointers,
+      numbers,
+      fits ? bytes : 0,
+    );
 }
