@@ -71,7 +71,7 @@ export function addBackendOptions(command: Command): Command {
     .addOption(
       new Option(
         '--backend <name>',
-        'native: C++ kernels, threads; wasm: WebAssembly; reference: slow, double precision; auto: native, or else wasm',
+        'cuda: NVIDIA GPU; native: C++ kernels, threads; wasm: WebAssembly; reference: slow, double precision; auto: cuda, or else native, or else wasm',
       )
         .choices(BACKEND_NAMES)
         .default('auto'),
@@ -92,7 +92,7 @@ export function addBackendOptions(command: Command): Command {
     .addOption(
       new Option(
         '--kv <precision>',
-        'KV cache of the native backend; the others keep f32 (default: f16)',
+        'KV cache of the cuda and native backends; the others keep f32 (default: f16)',
       ).choices(KV_PRECISIONS),
     );
 }

@@ -8,13 +8,24 @@ import {
   type KvPrecision,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
+import { createCudaBackend, cudaSupport } from './cuda/backend.ts';
 import { createNativeBackend, nativeSupport } from './native/backend.ts';
 import { createNodeWebGpuBackend } from './webgpu/backend.ts';
 
-/** 'auto' takes 'native' where its addon can be loaded and has kernels for the processor, else 'wasm'. */
-export type BackendName = 'auto' | 'native' | 'webgpu' | 'wasm' | 'reference';
+/**
+ * 'auto' takes 'cuda' where there is a GPU that it can use, else 'native' where its addon can be loaded and has kernels for the
+ * processor, else 'wasm'.
+ */
+export type BackendName = 'auto' | 'cuda' | 'native' | 'webgpu' | 'wasm' | 'reference';
 
-export const BACKEND_NAMES: readonly BackendName[] = ['auto', 'native', 'webgpu', 'wasm', 'reference'];
+export const BACKEND_NAMES: readonly BackendName[] = [
+  'auto',
+  'cuda',
+  'native',
+  'webgpu',
+  'wasm',
+  'reference',
+];
 
 export interface BackendOptions {
   /** Threads to use; a backend may use fewer, see `Backend.threads`. Default: the backend's own. */
@@ -49,11 +60,15 @@ export async function createBackend(
     });
   switch (name) {
     case 'auto': {
+      // That there is no GPU is no news.
+      if (cudaSupport().available) return createCudaBackend({ kv });
       const obstacle = whyNotNative();
       if (obstacle === null) return createNativeBackend({ threads, kv });
       if (process.env.DUOBIT_NATIVE !== 'off') onNotice(`note: ${obstacle}`);
       return createWasmBackend({ threads: threads ?? defaultThreads() });
     }
+    case 'cuda':
+      return createCudaBackend({ kv });
     case 'native':
       return createNativeBackend({ threads, kv });
     case 'webgpu':

@@ -1,5 +1,11 @@
 // Public face of @duobit/runtime-node.
 export { BACKEND_NAMES, type BackendName, type BackendOptions, createBackend } from './backends.ts';
+export {
+  type CudaBackendOptions,
+  type CudaSupport,
+  createCudaBackend,
+  cudaSupport,
+} from './cuda/backend.ts';
 export { type LoadOptions, loadModel } from './load-model.ts';
 export {
   createNativeBackend,

@@ -7,17 +7,21 @@ import { type AssetRole, createContainerWriter, DuobitError, splitContainer } fr
 import { createFileSink, createFileSource } from '@duobit/format/node';
 import { makeTinyModel } from '@duobit/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BACKEND_NAMES, createBackend, loadModel, nativeSupport } from '../src/index.ts';
+import { BACKEND_NAMES, createBackend, cudaSupport, loadModel, nativeSupport } from '../src/index.ts';
 import { findWebGpu } from './webgpu/swiftshader.ts';
 
 const support = nativeSupport();
 const { available } = support;
+const hasGpu = cudaSupport().available;
 /** What 'auto' takes on this machine. */
-const FASTEST =
-  support.available && support.instructionSets.some((name) => name !== 'scalar') ? 'native' : 'wasm';
+const FASTEST = hasGpu
+  ? 'cuda'
+  : support.available && support.instructionSets.some((name) => name !== 'scalar')
+    ? 'native'
+    : 'wasm';
 const withoutWebGpu = await findWebGpu();
 const PRESENT = BACKEND_NAMES.filter(
-  (name) => (available || name !== 'native') && (withoutWebGpu === null || name !== 'webgpu'),
+  (name) => ({ native: available, cuda: hasGpu, webgpu: withoutWebGpu === null })[name as string] ?? true,
 );
 
 const source = makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8' });
@@ -143,7 +147,7 @@ describe('loadModel', () => {
 
 describe('createBackend', () => {
   it('refuses names and thread counts it does not know', async () => {
-    const name = JSON.parse('"cuda"');
+    const name = JSON.parse('"tpu"');
     expect((await errorOf(() => createBackend(name))).code).toBe('BACKEND_UNKNOWN');
     for (const threads of [0, 1.5])
       expect((await errorOf(() => createBackend('wasm', { threads }))).code).toBe('BACKEND_OPTION');

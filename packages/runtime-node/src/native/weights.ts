@@ -1,5 +1,6 @@
 // Hands the planes of a tensor to the addon, which packs them; nothing else of a tensor is kept.
-import { DuobitError, encodedPlaneLengths, type PlaneRole, type TensorData } from '@duobit/format';
+import type { TensorData } from '@duobit/format';
+import { requirePlanes } from '../planes.ts';
 import type { Addon, ProgramHandle } from './addon.ts';
 
 const DENSE_KINDS: readonly string[] = ['f32', 'f16', 'bf16'];
@@ -46,22 +47,4 @@ export function addWeight(addon: Addon, program: ProgramHandle, data: TensorData
     columns,
     encoding.groupSize,
   );
-}
-
-function requirePlanes(data: TensorData): (role: PlaneRole) => Uint8Array {
-  const lengths = encodedPlaneLengths(data.info.encoding, data.info.shape);
-  const facts = { where: `tensor ${data.info.name}`, remedy: 'Get the file again, or make it again' };
-  const planes = new Map<string, Uint8Array>();
-  for (const [role, expected] of Object.entries(lengths)) {
-    const plane = Object.entries(data.planes).find(([name]) => name === role)?.[1];
-    if (plane === undefined) throw new DuobitError('PLANE_MISSING', `plane "${role}" is missing`, facts);
-    if (plane.byteLength !== expected)
-      throw new DuobitError(
-        'PLANE_LENGTH',
-        `plane "${role}" has ${plane.byteLength} bytes, not ${expected}`,
-        facts,
-      );
-    planes.set(role, plane);
-  }
-  return (role) => planes.get(role)!;
 }

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Checks and measures the cuda backend on a machine with a GPU and nothing else: no network, no Node, no npm.
+#   run.sh [PART …]     parts, by importance: info conformance greedy ladder speed sanitize; default all
+# MODEL=file.duo is measured besides. Records go to $OUT (default: out beside this script). Ends within about 200 s.
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+export OUT=${OUT:-$PWD/out}
+mkdir -p "$OUT"
+[ -x ./node ] || { xz -dkc node.xz >node && chmod +x node; } || python3 -c "
+import lzma,shutil
+shutil.copyfileobj(lzma.open('node.xz'),open('node','wb'))" && chmod +x node
+begun=$SECONDS
+# A kernel that loads at its first launch would do so in a recording.
+export CUDA_MODULE_LOADING=EAGER
+LIMIT=${LIMIT:-200}
+parts=${*:-info conformance greedy ladder speed sanitize}
+status=0
+# run SECONDS PART ARGUMENT …
+run() {
+  local limit=$1 left=$((LIMIT - (SECONDS - begun)))
+  shift
+  [ "$left" -gt 3 ] || { echo "--- $*: no time left"; return; }
+  [ "$limit" -le "$left" ] || limit=$left
+  echo "--- $* (at most $limit s)"
+  local log="$OUT/log-$1-${2//\//_}.txt"
+  PART_SECONDS=$limit timeout -k 2 "$limit" ./node check.mjs "$@" >"$log" 2>&1
+  local rc=$?
+  # The whole is in the log; what is printed must stay short.
+  tail -n 40 "$log" | cut -c1-400 | tail -c 3500
+  [ "$rc" = 0 ] || { echo "--- $*: exit $rc"; status=1; }
+  return "$rc"
+}
+has() { [[ " $parts " == *" $1 "* ]]; }
+
+nvidia-smi --query-gpu=name,driver_version,memory.total,memory.used,clocks.sm,clocks.max.sm --format=csv,noheader 2>&1 | head -3
+run 25 info || {
+  # The driver took neither machine code nor PTX: this machine's own compiler may know what is wrong.
+  if command -v nvcc >/dev/null; then
+    echo '--- compiling the kernels here'
+    mkdir -p kernels/build && timeout 90 nvcc -std=c++17 -arch=sm_90 -cubin -o kernels/build/sm_90.cubin kernels/kernels.cu 2>&1 | tail -20
+    run 25 info
+  fi
+}
+has conformance && run 60 conformance f32
+has greedy && run 25 greedy
+has ladder && run 40 ladder
+if has speed; then
+  run 15 speed smollm2
+  run 25 speed 8B
+  [ -z "$MODEL" ] || run 20 speed "$MODEL"
+  for blocks in 3 4; do
+    LABEL=blocks-$blocks DUOBIT_CUDA_BLOCKS=$blocks ONE_ROW=1 run 12 ladder
+    LABEL=blocks-$blocks DUOBIT_CUDA_BLOCKS=$blocks run 15 speed 8B
+  done
+  LABEL=no-overlap DUOBIT_CUDA_OVERLAP=0 ONE_ROW=1 run 10 ladder
+  LABEL=no-overlap DUOBIT_CUDA_OVERLAP=0 run 12 speed smollm2
+  LABEL=no-fusing DUOBIT_CUDA_FUSE=0 run 12 speed smollm2
+  LABEL=fuse-more DUOBIT_CUDA_FUSE=110000 run 20 speed 8B
+  run 15 speed 1B
+  run 15 speed 3B
+fi
+has conformance && for kv in f16 int8 int4; do run 25 conformance $kv; done
+PATH=$PATH:/usr/local/cuda/bin:$(ls -d /usr/local/cuda*/bin /opt/nvidia/*/ /usr/local/cuda*/compute-sanitizer 2>/dev/null | tr '\n' ':')
+has sanitize && { command -v compute-sanitizer || echo '--- no compute-sanitizer'; }
+if has sanitize && command -v compute-sanitizer >/dev/null; then
+  left=$((LIMIT - (SECONDS - begun)))
+  if [ "$left" -gt 10 ]; then
+    echo '--- compute-sanitizer'
+    [ "$left" -gt 45 ] && left=45
+    PART_SECONDS=$left timeout -k 2 "$left" compute-sanitizer --tool memcheck --print-limit 5 ./node check.mjs short 2>&1 | tee "$OUT/log-sanitizer.txt" | tail -15
+  fi
+fi
+timeout 10 ./node check.mjs table 2>&1 | tee "$OUT/table.txt"
+exit $status

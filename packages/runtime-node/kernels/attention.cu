@@ -1,0 +1,375 @@
+// Rotary embedding, writing the KV cache, and attention over it. The cache is [layer][kv head][position] rows of whole 16
+// bytes, and for int8 and int4 beside it an offset and a step in f16 for every 32 dimensions (docs/numerics.md "KV cache").
+#include "common.cuh"
+
+enum CacheKind { CACHE_F32, CACHE_F16, CACHE_INT8, CACHE_INT4 };
+
+#define CACHE_GROUP 32
+
+struct TableArgs {
+  const double* frequencies;
+  float2* table;
+  int half;
+  int capacity;
+};
+
+/** cos and sin of every position and frequency; the angle in double precision. */
+KERNEL(rope_table, TableArgs, 256) {
+  waitForInputs();
+  const u64 at = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= static_cast<u64>(args.half) * args.capacity) return;
+  const double angle = static_cast<double>(at / args.half) * args.frequencies[at % args.half];
+  args.table[at] = make_float2(static_cast<float>(cos(angle)), static_cast<float>(sin(angle)));
+}
+
+DEVICE void turnHead(float* head, const float2* table, int half, int i) {
+  const float2 turn = table[i];
+  const float a = head[i], b = head[i + half];
+  head[i] = a * turn.x - b * turn.y;
+  head[i + half] = b * turn.x + a * turn.y;
+}
+
+struct RopeArgs {
+  float* x;
+  const float2* table;
+  const RunState* state;
+  int heads;
+  int half;
+  int stride;
+};
+
+KERNEL(rope, RopeArgs, 256) {
+  waitForInputs();
+  const int row = blockIdx.x;
+  const float2* const table = args.table + static_cast<u64>(args.state->position + row) * args.half;
+  for (int i = threadIdx.x; i < args.heads * args.half; i += blockDim.x)
+    turnHead(args.x + static_cast<u64>(row) * args.stride + i / args.half * 2 * args.half, table, args.half, i % args.half);
+}
+
+struct CacheArgs {
+  float* query;
+  float* key;
+  const float* value;
+  const float2* table;
+  const RunState* state;
+  /** Of this layer. */
+  u8* keys;
+  u8* values;
+  u32* keyParams;
+  u32* valueParams;
+  int sharing;
+  int headSize;
+  int capacity;
+  int rowBytes;
+  int groups;
+  int strideQuery;
+  int strideKey;
+  int strideValue;
+  int ropeQuery;
+  int ropeKey;
+  int kind;
+};
+
+/** Within the range of f16; infinite values become NaN and so stay visible. */
+DEVICE float limitToHalf(float x) { return fminf(fmaxf(x, -65504.0f), 65504.0f) + (x - x); }
+
+/** A warp writes up to 32 dimensions of a row of the cache. */
+DEVICE void storeGroup(int kind, int headSize, const float* head, u8* row, u32* params, int group) {
+  const int lane = laneOf(), d = group * CACHE_GROUP + lane;
+  const bool held = d < headSize;
+  const float x = held ? head[d] : 0.0f;
+  if (kind == CACHE_F32) {
+    if (held) reinterpret_cast<float*>(row)[d] = x;
+    return;
+  }
+  const float v = limitToHalf(x);
+  if (kind == CACHE_F16) {
+    if (held) reinterpret_cast<u16*>(row)[d] = floatToHalf(v);
+    return;
+  }
+  const float levels = kind == CACHE_INT8 ? 255.0f : 15.0f;
+  const float least = minWarp(held ? v : INFINITE), most = maxWarp(held ? v : -INFINITE);
+  const bool broken = maxWarp(held && !(v == v) ? 1.0f : 0.0f) > 0;
+  const u16 low = floatToHalf(broken ? NOT_A_NUMBER : least);
+  const float lo = halfToFloat(low);
+  const u16 stepBits = floatToHalf(broken ? NOT_A_NUMBER : __fdiv_rn(__fsub_rn(most, lo), levels));
+  const float step = halfToFloat(stepBits);
+  u32 code = 0;
+  if (held && step > 0) code = static_cast<u32>(fminf(fmaxf(rintf(__fdiv_rn(__fsub_rn(v, lo), step)), 0.0f), levels));
+  if (kind == CACHE_INT4) {
+    code |= __shfl_xor_sync(FULL, code, 1) << 4;
+    if ((lane & 1) == 0 && held) row[d >> 1] = static_cast<u8>(code);
+  } else if (held) {
+    row[d] = static_cast<u8>(code);
+  }
+  if (lane == 0) params[group] = static_cast<u32>(low) | static_cast<u32>(stepBits) << 16;
+}
+
+/** A block writes a key and a value of a head at a row of the cache. */
+DEVICE void storeRow(int kind, int headSize, const float* key, const float* value, u8* keyRow, u8* valueRow,
+                     u32* keyParams, u32* valueParams) {
+  const int groups = (headSize + CACHE_GROUP - 1) / CACHE_GROUP;
+  for (int i = warpOf(); i < 2 * groups; i += blockDim.x >> 5) {
+    const bool isKey = i < groups;
+    storeGroup(kind, headSize, isKey ? key : value, isKey ? keyRow : valueRow, isKey ? keyParams : valueParams,
+               isKey ? i : i - groups);
+  }
+}
+
+/** A block has one row and one kv head: turns its queries and key where asked to, and writes key and value. */
+KERNEL(rope_cache, CacheArgs, 128) {
+  waitForInputs();
+  const int row = blockIdx.x, head = blockIdx.y, half = args.headSize / 2;
+  const int position = args.state->position + row;
+  const float2* const table = args.table + static_cast<u64>(position) * half;
+  float* const key = args.key + static_cast<u64>(row) * args.strideKey + head * args.headSize;
+  const float* const value = args.value + static_cast<u64>(row) * args.strideValue + head * args.headSize;
+  if (args.ropeQuery) {
+    float* const query = args.query + static_cast<u64>(row) * args.strideQuery + head * args.sharing * args.headSize;
+    for (int i = threadIdx.x; i < args.sharing * half; i += blockDim.x)
+      turnHead(query + i / half * args.headSize, table, half, i % half);
+  }
+  if (args.ropeKey) {
+    for (int i = threadIdx.x; i < half; i += blockDim.x) turnHead(key, table, half, i);
+    __syncthreads();
+  }
+  const u64 at = static_cast<u64>(head) * args.capacity + position;
+  storeRow(args.kind, args.headSize, key, value, args.keys + at * args.rowBytes, args.values + at * args.rowBytes,
+           args.keyParams + at * args.groups, args.valueParams + at * args.groups);
+}
+
+struct AttentionArgs {
+  float* query;
+  float* out;
+  u8* keys;
+  u8* values;
+  u32* keyParams;
+  u32* valueParams;
+  /** [row][head][part] of sums not yet divided, their maxima and weights; null with one part. */
+  float* partMix;
+  float2* partStats;
+  /** [row][head] parts that are done; all 0 between launches. */
+  u32* done;
+  const RunState* state;
+  /** Of a run of one row that also writes the cache: the row's key and value; else null. */
+  float* key;
+  const float* value;
+  /** Null where query and key are not to be turned. */
+  const float2* table;
+  /** [kv head] blocks that have read the key; all 0 between launches. */
+  u32* keyDone;
+  int headSize;
+  int sharing;
+  int capacity;
+  int rowBytes;
+  int groups;
+  int strideQuery;
+  int strideOut;
+  /** 0: none. */
+  int window;
+  float scale;
+};
+
+#define ATTENTION_THREADS 256
+#define BLOCK_POSITIONS 128
+#define MOST_HEAD 512
+
+template <CacheKind KIND>
+struct Cached {
+  /** Values in 16 bytes. */
+  static constexpr int VALUES = KIND == CACHE_F32 ? 4 : KIND == CACHE_F16 ? 8 : KIND == CACHE_INT8 ? 16 : 32;
+  static constexpr bool CODED = KIND == CACHE_INT8 || KIND == CACHE_INT4;
+};
+
+/** Values or codes of 16 bytes, as f32. */
+template <CacheKind KIND>
+DEVICE void decodeCached(const uint4& v, float (&out)[Cached<KIND>::VALUES]) {
+  const u32 words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < Cached<KIND>::VALUES; ++i) {
+    if (KIND == CACHE_F32) out[i] = __int_as_float(words[i & 3]);
+    else if (KIND == CACHE_F16) out[i] = halfToFloat(static_cast<u16>(words[i / 2 & 3] >> 16 * (i & 1)));
+    else if (KIND == CACHE_INT8) out[i] = static_cast<float>(words[i / 4 & 3] >> 8 * (i & 3) & 255u);
+    else out[i] = static_cast<float>(words[i / 8 & 3] >> 4 * (i & 7) & 15u);
+  }
+}
+
+/**
+ * What rope_cache does, by the blocks of attention in a run of one row: turns the query in shared memory; in the blocks whose
+ * part has the row's own position also the key, and writes key and value to the cache. Blocks of heads that share a key write the
+ * same bytes. The last of them to read the key stores it turned, as the plan says.
+ */
+template <CacheKind KIND>
+DEVICE void joinRow(const AttentionArgs& a, int kvHead, int position, bool holds, float* query, float* key, u32* before) {
+  const int size = a.headSize, half = size / 2, thread = threadIdx.x;
+  const float2* const table = a.table ? a.table + static_cast<u64>(position) * half : nullptr;
+  if (table)
+    for (int i = thread; i < half; i += ATTENTION_THREADS) turnHead(query, table, half, i);
+  if (!holds) return;
+  float* const given = a.key + kvHead * size;
+  for (int d = thread; d < size; d += ATTENTION_THREADS) key[d] = given[d];
+  __syncthreads();
+  if (table)
+    for (int i = thread; i < half; i += ATTENTION_THREADS) turnHead(key, table, half, i);
+  if (thread == 0) before[0] = atomicAdd(a.keyDone + kvHead, 1u);
+  __syncthreads();
+  const u64 at = static_cast<u64>(kvHead) * a.capacity + position;
+  storeRow(KIND, size, key, a.value + kvHead * size, a.keys + at * a.rowBytes, a.values + at * a.rowBytes,
+           a.keyParams + at * a.groups, a.valueParams + at * a.groups);
+  if (before[0] != static_cast<u32>(a.sharing - 1)) return;
+  if (thread == 0) a.keyDone[kvHead] = 0;
+  if (table)
+    for (int d = thread; d < size; d += ATTENTION_THREADS) given[d] = key[d];
+}
+
+/** A block has one row, one head and one part of the positions; eight lanes share a position's key. */
+template <CacheKind KIND>
+DEVICE void attend(const AttentionArgs& a) {
+  waitForInputs();
+  constexpr int VALUES = Cached<KIND>::VALUES;
+  constexpr bool CODED = Cached<KIND>::CODED;
+  // More would spill registers.
+  constexpr int AT_ONCE = KIND == CACHE_F32 ? 1 : KIND == CACHE_F16 ? 4 : 2;
+  SHARED(float, query, MOST_HEAD);
+  /** Of a coded cache: sums of the query over the values of 16 bytes. */
+  SHARED(float, querySums, MOST_HEAD / 16);
+  SHARED(float, weights, BLOCK_POSITIONS);
+  SHARED(float, mixes, ATTENTION_THREADS * VALUES);
+  SHARED(float, shared, 32);
+  SHARED(u32, before, 1);
+  const int head = blockIdx.x, row = blockIdx.y, part = blockIdx.z, parts = gridDim.z;
+  const int thread = threadIdx.x, lane = laneOf(), sub = lane & 7, size = a.headSize;
+  const int last = a.state->position + row, from = a.window > 0 ? max(0, last - a.window + 1) : 0;
+  const int total = last + 1 - from, perPart = ((total + parts - 1) / parts + BLOCK_POSITIONS - 1) / BLOCK_POSITIONS * BLOCK_POSITIONS;
+  const int begin = from + part * perPart, end = min(begin + perPart, last + 1);
+  const int chunks = (size + VALUES - 1) / VALUES, padded = chunks * VALUES;
+  float* const own = a.query + static_cast<u64>(row) * a.strideQuery + head * size;
+  for (int d = thread; d < padded; d += ATTENTION_THREADS) query[d] = d < size ? own[d] : 0.0f;
+  __syncthreads();
+  if (a.key) {
+    joinRow<KIND>(a, head / a.sharing, last, begin < end && end > last, query, mixes, before);
+    __syncthreads();
+  }
+  if (CODED) {
+    for (int c = thread; c < chunks; c += ATTENTION_THREADS) {
+      float sum = 0;
+      for (int i = 0; i < VALUES; ++i) sum += query[c * VALUES + i];
+      querySums[c] = sum;
+    }
+    __syncthreads();
+  }
+  const u64 rowAt = static_cast<u64>(head / a.sharing) * a.capacity;
+  // The threads of a column of values: one chunk of dimensions, every groups-th position.
+  const int spread = ATTENTION_THREADS / chunks, chunk = thread % chunks, offset = thread / chunks;
+  float highest = -INFINITE, weight = 0, mix[VALUES];
+#pragma unroll
+  for (int i = 0; i < VALUES; ++i) mix[i] = 0;
+  for (int first = begin; first < end; first += BLOCK_POSITIONS) {
+    const int count = min(BLOCK_POSITIONS, end - first);
+    float most = -INFINITE;
+    // As often for all threads; positions past the last are the last again.
+    const int rounds = (count + ATTENTION_THREADS / 8 - 1) / (ATTENTION_THREADS / 8);
+#pragma unroll AT_ONCE
+    for (int i = 0; i < rounds; ++i) {
+      const int p = i * (ATTENTION_THREADS / 8) + (thread >> 3);
+      const u64 at = rowAt + first + min(p, count - 1);
+      float score = 0;
+      for (int c = sub; c < chunks; c += 8) {
+        float v[VALUES];
+        decodeCached<KIND>(*(reinterpret_cast<const uint4*>(a.keys + at * a.rowBytes) + c), v);
+        float dot = 0;
+#pragma unroll
+        for (int i = 0; i < VALUES; ++i) dot = fmaf(v[i], query[c * VALUES + i], dot);
+        if (CODED) {
+          const u32 pair = a.keyParams[at * a.groups + c * VALUES / CACHE_GROUP];
+          score = fmaf(halfToFloat(static_cast<u16>(pair)), querySums[c], score);
+          score = fmaf(halfToFloat(static_cast<u16>(pair >> 16)), dot, score);
+        } else {
+          score += dot;
+        }
+      }
+      score += __shfl_xor_sync(FULL, score, 1);
+      score += __shfl_xor_sync(FULL, score, 2);
+      score += __shfl_xor_sync(FULL, score, 4);
+      score *= a.scale;
+      if (p < count) {
+        if (sub == 0) weights[p] = score;
+        most = fmaxf(most, score);
+      }
+    }
+    const float next = fmaxf(highest, maxBlock(most, shared));
+    // Before the first block nothing is held, and a NaN shows in the weights.
+    const float factor = highest == next ? 1.0f : expf(highest - next);
+    highest = next;
+    float sum = 0;
+    for (int p = thread; p < count; p += ATTENTION_THREADS) sum += weights[p] = expf(weights[p] - highest);
+    weight = weight * factor + sumBlock(sum, shared);
+#pragma unroll
+    for (int i = 0; i < VALUES; ++i) mix[i] *= factor;
+    if (offset < spread)
+#pragma unroll AT_ONCE
+      for (int p = offset; p < count; p += spread) {
+        const u64 at = rowAt + first + p;
+        float v[VALUES], w = weights[p];
+        decodeCached<KIND>(*(reinterpret_cast<const uint4*>(a.values + at * a.rowBytes) + chunk), v);
+        if (CODED) {
+          const u32 pair = a.valueParams[at * a.groups + chunk * VALUES / CACHE_GROUP];
+          const float lo = w * halfToFloat(static_cast<u16>(pair));
+          w *= halfToFloat(static_cast<u16>(pair >> 16));
+#pragma unroll
+          for (int i = 0; i < VALUES; ++i) mix[i] += fmaf(w, v[i], lo);
+        } else {
+#pragma unroll
+          for (int i = 0; i < VALUES; ++i) mix[i] = fmaf(w, v[i], mix[i]);
+        }
+      }
+    __syncthreads();
+  }
+#pragma unroll
+  for (int i = 0; i < VALUES; ++i) mixes[thread * VALUES + i] = mix[i];
+  __syncthreads();
+  const u64 pair = static_cast<u64>(row) * gridDim.x + head;
+  float* const out = a.out + static_cast<u64>(row) * a.strideOut + head * size;
+  float* const to = parts == 1 ? out : a.partMix + (pair * parts + part) * size;
+  for (int d = thread; d < size; d += ATTENTION_THREADS) {
+    float sum = 0;
+    for (int s = 0; s < spread; ++s) sum += mixes[(s * chunks + d / VALUES) * VALUES + d % VALUES];
+    to[d] = parts == 1 ? __fdiv_rn(sum, weight) : sum;
+  }
+  if (parts == 1) {
+    if (a.key && a.table)
+      for (int d = thread; d < size; d += ATTENTION_THREADS) own[d] = query[d];
+    return;
+  }
+  // The block that is done last puts the parts together, in their order.
+  if (thread == 0) a.partStats[pair * parts + part] = make_float2(highest, weight);
+  __threadfence();
+  __syncthreads();
+  if (thread == 0) before[0] = atomicAdd(a.done + pair, 1u);
+  __syncthreads();
+  if (before[0] != static_cast<u32>(parts - 1)) return;
+  __threadfence();
+  if (thread == 0) a.done[pair] = 0;
+  // All have read the query.
+  if (a.key && a.table)
+    for (int d = thread; d < size; d += ATTENTION_THREADS) own[d] = query[d];
+  highest = -INFINITE;
+  for (int s = 0; s < parts; ++s) highest = fmaxf(highest, __ldcg(a.partStats + pair * parts + s).x);
+  for (int d = thread; d < size; d += ATTENTION_THREADS) {
+    float sum = 0, all = 0;
+    for (int s = 0; s < parts; ++s) {
+      const float2 stats = __ldcg(a.partStats + pair * parts + s);
+      // Parts that have no positions.
+      if (stats.y == 0) continue;
+      const float factor = stats.x == highest ? 1.0f : expf(stats.x - highest);
+      sum = fmaf(__ldcg(a.partMix + (pair * parts + s) * size + d), factor, sum);
+      all = fmaf(stats.y, factor, all);
+    }
+    out[d] = __fdiv_rn(sum, all);
+  }
+}
+
+KERNEL(attention_f32, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F32>(args); }
+KERNEL(attention_f16, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F16>(args); }
+KERNEL(attention_int8, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT8>(args); }
+KERNEL(attention_int4, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT4>(args); }

@@ -1,0 +1,147 @@
+// What all kernels share. Compiled by NVRTC or nvcc for the device, and by a C++ compiler for the emulator, which
+// gives the same names another meaning (emulator/device.h). Needs no header of the CUDA toolkit.
+#pragma once
+
+#ifdef DUOBIT_EMULATOR
+#include "emulator/device.h"
+#else
+
+typedef unsigned char u8;
+typedef signed char i8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define DEVICE static __device__ __forceinline__
+/** A kernel takes one struct by value: pointers first, then 32-bit numbers, so that the host can write it down. */
+#define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads) name(const Args args)
+/** The same, with registers for so many blocks on a multiprocessor. */
+#define KERNEL_OF(name, Args, threads, blocks) \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const Args args)
+#define SHARED(type, name, size) __shared__ type name[size]
+/** Memory whose size the launch gives; 16-byte aligned. */
+#define SHARED_BYTES(name)              \
+  extern __shared__ uint4 dynamicShared[]; \
+  char* const name = reinterpret_cast<char*>(dynamicShared)
+
+DEVICE float halfToFloat(u16 bits) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+  return value;
+}
+
+/** To nearest, ties to even. */
+DEVICE u16 floatToHalf(float value) {
+  u16 bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+
+/** c += a b for a 16 x 32, b 32 x 8, of signed bytes; PTX "Matrix fragments for mma.m16n8k32" says who holds what. */
+DEVICE void multiplyTiles(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+/** The same with sums that all begin at one number. */
+DEVICE void multiplyTilesFrom(int start, int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
+      : "=r"(c[0]), "=r"(c[1]), "=r"(c[2]), "=r"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "r"(start));
+}
+
+/** c plus the products of four signed bytes. */
+DEVICE int dotBytes(u32 a, u32 b, int c) {
+  asm("dp4a.s32.s32 %0, %1, %2, %0;" : "+r"(c) : "r"(a), "r"(b));
+  return c;
+}
+
+/**
+ * Kernels may start before the one before them has ended: whatever that writes or still reads is left alone until here. The
+ * next one may start as soon as all blocks of this have begun.
+ */
+DEVICE void waitForInputs() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/** Fetches a line into L2. */
+DEVICE void prefetch(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+
+/** Weights are read once: they need not stay in L1. */
+DEVICE uint4 loadStream(const uint4* p) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(p));
+  return v;
+}
+
+#endif
+
+#define FULL 0xffffffffu
+#define INFINITE __int_as_float(0x7f800000)
+#define NOT_A_NUMBER __int_as_float(0x7fffffff)
+
+/** Slots: rows of this many floats' multiple, so that quads of floats never straddle rows. */
+#define ROW_ALIGN 32
+
+/** What a run is about, in device memory so that a captured graph serves every position. */
+struct RunState {
+  int position;
+  int rows;
+};
+
+DEVICE int laneOf() { return threadIdx.x & 31; }
+DEVICE int warpOf() { return threadIdx.x >> 5; }
+
+DEVICE float sumWarp(float v) {
+#pragma unroll
+  for (int i = 16; i > 0; i >>= 1) v += __shfl_xor_sync(FULL, v, i);
+  return v;
+}
+DEVICE float maxWarp(float v) {
+#pragma unroll
+  for (int i = 16; i > 0; i >>= 1) v = fmaxf(v, __shfl_xor_sync(FULL, v, i));
+  return v;
+}
+DEVICE float minWarp(float v) {
+#pragma unroll
+  for (int i = 16; i > 0; i >>= 1) v = fminf(v, __shfl_xor_sync(FULL, v, i));
+  return v;
+}
+
+/** Sum over a block; `shared` holds 32 floats. All threads get it. */
+DEVICE float sumBlock(float v, float* shared) {
+  v = sumWarp(v);
+  __syncthreads();
+  if (laneOf() == 0) shared[warpOf()] = v;
+  __syncthreads();
+  const int warps = blockDim.x >> 5;
+  return sumWarp(laneOf() < warps ? shared[laneOf()] : 0.0f);
+}
+DEVICE float maxBlock(float v, float* shared) {
+  v = maxWarp(v);
+  __syncthreads();
+  if (laneOf() == 0) shared[warpOf()] = v;
+  __syncthreads();
+  const int warps = blockDim.x >> 5;
+  return maxWarp(laneOf() < warps ? shared[laneOf()] : -INFINITE);
+}
+
+/** Four values of a row; those past its end count as 0. */
+DEVICE float4 loadQuad(const float* row, int k, int width) {
+  float4 v = *reinterpret_cast<const float4*>(row + k);
+  if (k + 4 > width) {
+    if (k + 1 >= width) v.y = 0;
+    if (k + 2 >= width) v.z = 0;
+    v.w = 0;
+  }
+  return v;
+}
+
+/** Both roundings of the quotient are within what docs/numerics.md allows; it is 0 where the sigmoid is below 2^-126. */
+DEVICE float gated(float gate, float up) { return __fdividef(gate, 1.0f + expf(-gate)) * up; }

@@ -1,0 +1,227 @@
+// Products with weights of other encodings (the head, models that are not W(1+1), outlier columns) and looking rows up. A
+// warp has four rows of weights; a lane loads 16 bytes of each, so rows are padded to that.
+#include "common.cuh"
+
+enum DenseKind { DENSE_F32, DENSE_F16, DENSE_BF16, DENSE_INT8, DENSE_INT4 };
+
+struct DenseArgs {
+  const float* x;
+  const u8* weights;
+  /** f16, one a group, of int8 and int4. */
+  const u16* scales;
+  float* out;
+  /** Where results are added to besides, or null. */
+  float* sum;
+  int rows;
+  int width;
+  /** Bytes from one row of weights to the next. */
+  int rowBytes;
+  int groupSize;
+  int groups;
+  int strideX;
+  int strideOut;
+  int strideSum;
+  /** Rows of x: how many, and the first. */
+  int tokens;
+  int firstToken;
+};
+
+template <DenseKind KIND>
+struct Dense {
+  /** Columns in 16 bytes. */
+  static constexpr int COLUMNS = KIND == DENSE_F32 ? 4 : KIND == DENSE_INT8 ? 16 : KIND == DENSE_INT4 ? 32 : 8;
+  static constexpr bool SCALED = KIND == DENSE_INT8 || KIND == DENSE_INT4;
+};
+
+DEVICE u32 wordOf4(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
+
+/** Four columns of 16 bytes of weights, as f32 and exact; scales left out. */
+template <DenseKind KIND>
+DEVICE float4 decodeQuad(const uint4& v, int quad) {
+  if (KIND == DENSE_F32)
+    return make_float4(__int_as_float(v.x), __int_as_float(v.y), __int_as_float(v.z), __int_as_float(v.w));
+  if (KIND == DENSE_F16 || KIND == DENSE_BF16) {
+    const u32 a = wordOf4(v, 2 * quad), b = wordOf4(v, 2 * quad + 1);
+    if (KIND == DENSE_BF16)
+      return make_float4(__int_as_float(a << 16), __int_as_float(a & 0xffff0000u), __int_as_float(b << 16),
+                         __int_as_float(b & 0xffff0000u));
+    return make_float4(halfToFloat(static_cast<u16>(a)), halfToFloat(static_cast<u16>(a >> 16)),
+                       halfToFloat(static_cast<u16>(b)), halfToFloat(static_cast<u16>(b >> 16)));
+  }
+  // Of 2^23 + code + offset the low byte is that; the sign bit turned over makes two's complement code + offset.
+  u32 bytes;
+  float offset;
+  if (KIND == DENSE_INT8) {
+    bytes = wordOf4(v, quad) ^ 0x80808080u;
+    offset = 8388608.0f + 128.0f;
+  } else {
+    const u32 pairs = wordOf4(v, quad >> 1) >> (quad & 1) * 16 ^ 0x8888u;
+    bytes = (pairs & 15u) | (pairs & 0xf0u) << 4 | (pairs & 0xf00u) << 8 | (pairs & 0xf000u) << 12;
+    offset = 8388608.0f + 8.0f;
+  }
+  return make_float4(__int_as_float(__byte_perm(bytes, 0x4b000000u, 0x7540)) - offset,
+                     __int_as_float(__byte_perm(bytes, 0x4b000000u, 0x7541)) - offset,
+                     __int_as_float(__byte_perm(bytes, 0x4b000000u, 0x7542)) - offset,
+                     __int_as_float(__byte_perm(bytes, 0x4b000000u, 0x7543)) - offset);
+}
+
+#define DENSE_ROWS 4
+#define DENSE_WARPS 8
+
+template <DenseKind KIND, int TOKENS>
+DEVICE void multiplyDense(const DenseArgs& a) {
+  waitForInputs();
+  constexpr int COLUMNS = Dense<KIND>::COLUMNS, QUADS = COLUMNS / 4;
+  const int lane = laneOf(), row = (blockIdx.x * DENSE_WARPS + warpOf()) * DENSE_ROWS;
+  if (row >= a.rows) return;
+  const int firstToken = blockIdx.y * TOKENS, chunks = (a.width + COLUMNS - 1) / COLUMNS;
+  float acc[DENSE_ROWS][TOKENS];
+#pragma unroll
+  for (int r = 0; r < DENSE_ROWS; ++r)
+#pragma unroll
+    for (int n = 0; n < TOKENS; ++n) acc[r][n] = 0;
+  for (int chunk = lane; chunk < chunks; chunk += 32) {
+    uint4 w[DENSE_ROWS];
+    float scale[DENSE_ROWS];
+#pragma unroll
+    for (int r = 0; r < DENSE_ROWS; ++r) {
+      // Rows past the last are the last again.
+      const u64 at = min(row + r, a.rows - 1);
+      w[r] = loadStream(reinterpret_cast<const uint4*>(a.weights + at * a.rowBytes) + chunk);
+      if (Dense<KIND>::SCALED) scale[r] = halfToFloat(__ldg(a.scales + at * a.groups + chunk * COLUMNS / a.groupSize));
+    }
+    float part[DENSE_ROWS][TOKENS];
+#pragma unroll
+    for (int r = 0; r < DENSE_ROWS; ++r)
+#pragma unroll
+      for (int n = 0; n < TOKENS; ++n) part[r][n] = 0;
+#pragma unroll
+    for (int q = 0; q < QUADS; ++q) {
+      const int k = chunk * COLUMNS + 4 * q;
+      if (k >= a.width) break;
+      float4 x[TOKENS];
+#pragma unroll
+      for (int n = 0; n < TOKENS; ++n)
+        x[n] = loadQuad(a.x + static_cast<u64>(a.firstToken + min(firstToken + n, a.tokens - 1)) * a.strideX, k, a.width);
+#pragma unroll
+      for (int r = 0; r < DENSE_ROWS; ++r) {
+        const float4 v = decodeQuad<KIND>(w[r], q);
+#pragma unroll
+        for (int n = 0; n < TOKENS; ++n) {
+          part[r][n] = fmaf(v.x, x[n].x, part[r][n]);
+          part[r][n] = fmaf(v.y, x[n].y, part[r][n]);
+          part[r][n] = fmaf(v.z, x[n].z, part[r][n]);
+          part[r][n] = fmaf(v.w, x[n].w, part[r][n]);
+        }
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < DENSE_ROWS; ++r)
+#pragma unroll
+      for (int n = 0; n < TOKENS; ++n)
+        acc[r][n] = Dense<KIND>::SCALED ? fmaf(scale[r], part[r][n], acc[r][n]) : acc[r][n] + part[r][n];
+  }
+#pragma unroll
+  for (int r = 0; r < DENSE_ROWS; ++r)
+#pragma unroll
+    for (int n = 0; n < TOKENS; ++n) {
+      const float y = sumWarp(acc[r][n]);
+      const int token = firstToken + n;
+      if (lane != (r * TOKENS + n) % 32 || row + r >= a.rows || token >= a.tokens) continue;
+      a.out[static_cast<u64>(token) * a.strideOut + row + r] = y;
+      if (a.sum) a.sum[static_cast<u64>(token) * a.strideSum + row + r] += y;
+    }
+}
+
+#define DENSE_KERNELS(name, KIND)                                                        \
+  KERNEL(dense1_##name, DenseArgs, 256) { multiplyDense<KIND, 1>(args); }                \
+  KERNEL(dense4_##name, DenseArgs, 256) { multiplyDense<KIND, 4>(args); }
+
+DENSE_KERNELS(f32, DENSE_F32)
+DENSE_KERNELS(f16, DENSE_F16)
+DENSE_KERNELS(bf16, DENSE_BF16)
+DENSE_KERNELS(int8, DENSE_INT8)
+DENSE_KERNELS(int4, DENSE_INT4)
+
+struct EmbedArgs {
+  const int* tokens;
+  const u8* weights;
+  const u16* scales;
+  float* out;
+  int width;
+  int rowBytes;
+  int groupSize;
+  int groups;
+  int strideOut;
+  int kind;
+};
+
+DEVICE float valueAt(const EmbedArgs& a, u64 row, int k) {
+  const u8* const p = a.weights + row * a.rowBytes;
+  if (a.kind == DENSE_F32) return reinterpret_cast<const float*>(p)[k];
+  if (a.kind == DENSE_F16) return halfToFloat(reinterpret_cast<const u16*>(p)[k]);
+  if (a.kind == DENSE_BF16) return __int_as_float(static_cast<u32>(reinterpret_cast<const u16*>(p)[k]) << 16);
+  const int code = a.kind == DENSE_INT8 ? static_cast<int>(reinterpret_cast<const i8*>(p)[k])
+                                        : static_cast<int>((p[k >> 1] >> 4 * (k & 1) & 15) ^ 8) - 8;
+  return __fmul_rn(halfToFloat(a.scales[row * a.groups + k / a.groupSize]), static_cast<float>(code));
+}
+
+/** Row t of the output is the weight's row of token t: exact. */
+KERNEL(embed, EmbedArgs, 256) {
+  waitForInputs();
+  const int k = blockIdx.x * blockDim.x + threadIdx.x;
+  if (k >= args.width) return;
+  const u64 row = static_cast<u64>(args.tokens[blockIdx.y]);
+  args.out[static_cast<u64>(blockIdx.y) * args.strideOut + k] = valueAt(args, row, k);
+}
+
+struct ArgmaxArgs {
+  const float* logits;
+  /** The winner, also appended to the list at the run's position. */
+  int* token;
+  int* list;
+  RunState* state;
+  int width;
+};
+
+/** Greedy decoding on the device: the best logit (the first of equals), and the run's position one further. */
+KERNEL(argmax_step, ArgmaxArgs, 1024) {
+  waitForInputs();
+  SHARED(float, bestOf, 32);
+  SHARED(int, placeOfBest, 32);
+  float best = -INFINITE;
+  int place = 0x7fffffff;
+  for (int i = threadIdx.x; i < args.width; i += blockDim.x) {
+    const float v = args.logits[i];
+    if (v > best || (v == best && i < place)) {
+      best = v;
+      place = i;
+    }
+  }
+  for (int round = 0; round < 2; ++round) {
+#pragma unroll
+    for (int i = 16; i > 0; i >>= 1) {
+      const float v = __shfl_xor_sync(FULL, best, i);
+      const int p = __shfl_xor_sync(FULL, place, i);
+      if (v > best || (v == best && p < place)) {
+        best = v;
+        place = p;
+      }
+    }
+    if (round == 1) break;
+    if (laneOf() == 0) {
+      bestOf[warpOf()] = best;
+      placeOfBest[warpOf()] = place;
+    }
+    __syncthreads();
+    const bool held = laneOf() < static_cast<int>(blockDim.x >> 5);
+    best = held ? bestOf[laneOf()] : -INFINITE;
+    place = held ? placeOfBest[laneOf()] : 0x7fffffff;
+  }
+  if (threadIdx.x != 0) return;
+  // All logits NaN: a token that exists, so that nothing is read out of bounds.
+  if (place == 0x7fffffff) place = 0;
+  *args.token = place;
+  args.list[args.state->position] = place;
+  args.state->position += 1;
+}

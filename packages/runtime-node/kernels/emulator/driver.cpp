@@ -1,0 +1,290 @@
+// The host side of the emulator: the part of the CUDA driver API that the backend calls, on host memory. Work is done when it
+// is asked for; a captured stream only records. A failed launch stays an error of the context, as on a device.
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fibers.h"
+
+typedef int CUresult;
+typedef uint64_t CUdeviceptr;
+
+namespace {
+
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719 };
+
+/** The device has this much; DUOBIT_EMULATOR_MEMORY says otherwise, for tests of running out. */
+size_t memoryTotal() {
+  const char* const said = std::getenv("DUOBIT_EMULATOR_MEMORY");
+  return said ? std::strtoull(said, nullptr, 10) : size_t{8} << 30;
+}
+
+size_t memoryUsed = 0;
+std::map<CUdeviceptr, size_t> allocations;
+CUresult sticky = SUCCESS;
+std::string lastFault;
+
+struct Node {
+  enum { LAUNCH, COPY, FILL } kind;
+  const emulator::Entry* entry;
+  emulator::Grid grid;
+  size_t sharedBytes;
+  std::vector<char> arguments;
+  void* to;
+  const void* from;
+  size_t bytes;
+  uint32_t value;
+};
+
+typedef std::vector<Node> Graph;
+Graph* capturing = nullptr;
+
+bool isDevice(const void* p, size_t bytes) {
+  const CUdeviceptr at = reinterpret_cast<CUdeviceptr>(p);
+  auto it = allocations.upper_bound(at);
+  if (it == allocations.begin()) return false;
+  --it;
+  return at >= it->first && at + bytes <= it->first + it->second;
+}
+
+CUresult perform(const Node& n) {
+  if (sticky != SUCCESS) return sticky;
+  switch (n.kind) {
+    case Node::COPY: std::memmove(n.to, n.from, n.bytes); return SUCCESS;
+    case Node::FILL:
+      for (size_t i = 0; i < n.bytes; i += 4) std::memcpy(static_cast<char*>(n.to) + i, &n.value, 4);
+      return SUCCESS;
+    case Node::LAUNCH:
+      if (const char* what = emulator::launch(*n.entry, n.grid, n.sharedBytes, n.arguments.data())) {
+        lastFault = std::string(n.entry->name) + ": " + what;
+        return sticky = LAUNCH_FAILED;
+      }
+      return SUCCESS;
+  }
+  return INVALID_VALUE;
+}
+
+CUresult submit(Node node) {
+  if (!capturing) return perform(node);
+  capturing->push_back(std::move(node));
+  return SUCCESS;
+}
+
+double now() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+extern "C" {
+
+/** Told apart from a driver by this symbol. */
+const char* duobitEmulatorFault() { return lastFault.c_str(); }
+
+CUresult cuInit(unsigned) { return SUCCESS; }
+CUresult cuDriverGetVersion(int* version) {
+  *version = 12030;
+  return SUCCESS;
+}
+CUresult cuDeviceGetCount(int* count) {
+  *count = 1;
+  return SUCCESS;
+}
+CUresult cuDeviceGet(int* device, int ordinal) {
+  *device = ordinal;
+  return ordinal == 0 ? SUCCESS : INVALID_VALUE;
+}
+CUresult cuDeviceGetName(char* name, int length, int) {
+  std::strncpy(name, "emulator", static_cast<size_t>(length));
+  return SUCCESS;
+}
+CUresult cuDeviceTotalMem_v2(size_t* bytes, int) {
+  *bytes = memoryTotal();
+  return SUCCESS;
+}
+CUresult cuDeviceGetAttribute(int* value, int attribute, int) {
+  switch (attribute) {
+    case 16: *value = 4; break;        // multiprocessors
+    case 75: *value = 9; break;        // compute capability
+    case 76: *value = 0; break;
+    case 97: *value = 99 << 10; break; // shared memory a block may ask for
+    default: *value = 0;
+  }
+  return SUCCESS;
+}
+CUresult cuDevicePrimaryCtxRetain(void** context, int) {
+  *context = &sticky;
+  return SUCCESS;
+}
+CUresult cuDevicePrimaryCtxRelease_v2(int) {
+  sticky = SUCCESS;
+  return SUCCESS;
+}
+CUresult cuCtxSetCurrent(void*) { return SUCCESS; }
+
+CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
+  *total = memoryTotal();
+  *free = *total - memoryUsed;
+  return SUCCESS;
+}
+CUresult cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
+  if (bytes == 0) return INVALID_VALUE;
+  if (memoryUsed + bytes > memoryTotal()) return OUT_OF_MEMORY;
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 512, bytes) != 0) return OUT_OF_MEMORY;
+  // What nobody has written reads as NaN.
+  std::memset(memory, 0xff, bytes);
+  *pointer = reinterpret_cast<CUdeviceptr>(memory);
+  allocations[*pointer] = bytes;
+  memoryUsed += bytes;
+  return SUCCESS;
+}
+CUresult cuMemFree_v2(CUdeviceptr pointer) {
+  const auto it = allocations.find(pointer);
+  if (it == allocations.end()) return INVALID_VALUE;
+  memoryUsed -= it->second;
+  allocations.erase(it);
+  std::free(reinterpret_cast<void*>(pointer));
+  return SUCCESS;
+}
+CUresult cuMemAllocHost_v2(void** pointer, size_t bytes) {
+  return posix_memalign(pointer, 512, bytes) == 0 ? SUCCESS : OUT_OF_MEMORY;
+}
+CUresult cuMemFreeHost(void* pointer) {
+  std::free(pointer);
+  return SUCCESS;
+}
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, void*) {
+  if (!isDevice(reinterpret_cast<void*>(to), bytes)) return INVALID_VALUE;
+  return submit(Node{Node::COPY, nullptr, {}, 0, {}, reinterpret_cast<void*>(to), from, bytes, 0});
+}
+CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, void*) {
+  if (!isDevice(reinterpret_cast<void*>(from), bytes)) return INVALID_VALUE;
+  return submit(Node{Node::COPY, nullptr, {}, 0, {}, to, reinterpret_cast<void*>(from), bytes, 0});
+}
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, void*) {
+  if (!isDevice(reinterpret_cast<void*>(from), bytes) || !isDevice(reinterpret_cast<void*>(to), bytes)) return INVALID_VALUE;
+  return submit(Node{Node::COPY, nullptr, {}, 0, {}, reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes, 0});
+}
+CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count, void*) {
+  if (!isDevice(reinterpret_cast<void*>(to), 4 * count)) return INVALID_VALUE;
+  return submit(Node{Node::FILL, nullptr, {}, 0, {}, reinterpret_cast<void*>(to), nullptr, 4 * count, value});
+}
+
+CUresult cuStreamCreate(void** stream, unsigned) {
+  *stream = new int(0);
+  return SUCCESS;
+}
+CUresult cuStreamDestroy_v2(void* stream) {
+  delete static_cast<int*>(stream);
+  return SUCCESS;
+}
+CUresult cuStreamSynchronize(void*) { return sticky; }
+CUresult cuStreamBeginCapture_v2(void*, int) {
+  if (capturing) return INVALID_VALUE;
+  capturing = new Graph;
+  return SUCCESS;
+}
+CUresult cuStreamEndCapture(void*, void** graph) {
+  if (!capturing) return INVALID_VALUE;
+  *graph = capturing;
+  capturing = nullptr;
+  return SUCCESS;
+}
+CUresult cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
+  *executable = new Graph(*static_cast<Graph*>(graph));
+  return SUCCESS;
+}
+CUresult cuGraphDestroy(void* graph) {
+  delete static_cast<Graph*>(graph);
+  return SUCCESS;
+}
+CUresult cuGraphExecDestroy(void* executable) {
+  delete static_cast<Graph*>(executable);
+  return SUCCESS;
+}
+CUresult cuGraphLaunch(void* executable, void*) {
+  for (const Node& node : *static_cast<Graph*>(executable))
+    if (const CUresult result = submit(node)) return result;
+  return SUCCESS;
+}
+
+CUresult cuModuleLoadDataEx(void** module, const void* image, unsigned, int*, void**) {
+  if (!image) return INVALID_VALUE;
+  *module = new int(0);
+  return SUCCESS;
+}
+CUresult cuModuleUnload(void* module) {
+  delete static_cast<int*>(module);
+  return SUCCESS;
+}
+CUresult cuModuleGetFunction(void** function, void*, const char* name) {
+  *function = emulator::findKernel(name);
+  return *function ? SUCCESS : NOT_FOUND;
+}
+CUresult cuFuncSetAttribute(void*, int, int) { return SUCCESS; }
+CUresult cuFuncGetAttribute(int* value, int, void*) {
+  *value = 0;
+  return SUCCESS;
+}
+CUresult cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                        unsigned sharedBytes, void*, void** parameters, void**) {
+  const auto* const entry = static_cast<const emulator::Entry*>(function);
+  if (sharedBytes > 99u << 10) return INVALID_VALUE;
+  const char* const args = static_cast<const char*>(parameters[0]);
+  return submit(Node{Node::LAUNCH, entry, {{gx, gy, gz}, {bx, by, bz}}, sharedBytes,
+                     std::vector<char>(args, args + entry->argumentBytes), nullptr, nullptr, 0, 0});
+}
+
+/** CUlaunchConfig. */
+struct LaunchConfig {
+  unsigned grid[3], block[3], sharedBytes;
+  void* stream;
+  void* attributes;
+  unsigned attributeCount;
+};
+CUresult cuLaunchKernelEx(const LaunchConfig* config, void* function, void** parameters, void**) {
+  const unsigned *const g = config->grid, *const b = config->block;
+  return cuLaunchKernel(function, g[0], g[1], g[2], b[0], b[1], b[2], config->sharedBytes, config->stream, parameters, nullptr);
+}
+
+CUresult cuEventCreate(void** event, unsigned) {
+  *event = new double(0);
+  return SUCCESS;
+}
+CUresult cuEventDestroy_v2(void* event) {
+  delete static_cast<double*>(event);
+  return SUCCESS;
+}
+CUresult cuEventRecord(void* event, void*) {
+  *static_cast<double*>(event) = now();
+  return SUCCESS;
+}
+CUresult cuEventSynchronize(void*) { return sticky; }
+CUresult cuEventElapsedTime(float* milliseconds, void* from, void* to) {
+  *milliseconds = static_cast<float>(*static_cast<double*>(to) - *static_cast<double*>(from));
+  return SUCCESS;
+}
+
+CUresult cuGetErrorName(CUresult code, const char** name) {
+  switch (code) {
+    case SUCCESS: *name = "CUDA_SUCCESS"; break;
+    case INVALID_VALUE: *name = "CUDA_ERROR_INVALID_VALUE"; break;
+    case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
+    case NOT_FOUND: *name = "CUDA_ERROR_NOT_FOUND"; break;
+    case LAUNCH_FAILED: *name = "CUDA_ERROR_LAUNCH_FAILED"; break;
+    default: *name = "CUDA_ERROR_UNKNOWN";
+  }
+  return SUCCESS;
+}
+CUresult cuGetErrorString(CUresult code, const char** text) {
+  *text = code == LAUNCH_FAILED ? lastFault.c_str() : "";
+  return SUCCESS;
+}
+
+}  // extern "C"

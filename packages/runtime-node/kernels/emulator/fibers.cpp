@@ -1,0 +1,209 @@
+// Fibers: each starts once through ucontext, after that _setjmp and _longjmp switch, which save no signal mask and so cost
+// nanoseconds.
+#include "fibers.h"
+
+#include <csetjmp>
+#include <cstdlib>
+#include <string>
+#include <ucontext.h>
+#include <vector>
+
+namespace emulator {
+namespace {
+
+constexpr size_t STACK = 64 * 1024;
+constexpr unsigned MOST_THREADS = 1024;
+
+struct Fiber {
+  Thread self;
+  char* stack = nullptr;
+  ucontext_t start;
+  jmp_buf place;
+  bool started, finished;
+  /** Barriers it waits at: passed when the count of them is beyond. */
+  uint64_t blockGate, warpGate;
+};
+
+struct Warp {
+  unsigned arrived, size;
+  uint64_t generation;
+  alignas(16) char mail[32 * MAILBOX];
+};
+
+struct Block {
+  unsigned arrived = 0, alive = 0;
+  uint64_t generation = 0;
+};
+
+std::vector<Fiber> fibers;
+Warp warps[MOST_THREADS / 32];
+Block block;
+Grid running;
+Fiber* self = nullptr;
+jmp_buf scheduler;
+const Entry* entryOf;
+const void* arguments;
+std::vector<char> shared;
+std::string trouble;
+Entry* registered = nullptr;
+
+struct SharedMemory {
+  void* memory;
+  size_t bytes;
+};
+std::vector<SharedMemory>& sharedMemories() {
+  static std::vector<SharedMemory> all;
+  return all;
+}
+
+void yield() {
+  if (_setjmp(self->place) == 0) _longjmp(scheduler, 1);
+}
+
+void finish() {
+  self->finished = true;
+  // Those that wait must not wait for this one; on the device a thread that has ended counts as arrived.
+  --block.alive;
+  Warp& warp = warps[self->self.thread.x / 32];
+  --warp.size;
+  if (warp.size > 0 && warp.arrived == warp.size) {
+    warp.arrived = 0;
+    ++warp.generation;
+  }
+  if (block.alive > 0 && block.arrived == block.alive) {
+    block.arrived = 0;
+    ++block.generation;
+  }
+}
+
+/** A fiber serves block after block. */
+void run() {
+  for (;;) {
+    entryOf->kernel(arguments);
+    finish();
+    yield();
+  }
+}
+
+bool waits(const Fiber& f) {
+  return f.blockGate > block.generation || f.warpGate > warps[f.self.thread.x / 32].generation;
+}
+
+void resume(Fiber& f) {
+  self = &f;
+  if (_setjmp(scheduler) != 0) return;
+  if (f.started) _longjmp(f.place, 1);
+  f.started = true;
+  setcontext(&f.start);
+}
+
+/** Fibers that were left in the middle of a kernel start anew. */
+void abandon() {
+  for (Fiber& f : fibers) f.started = false;
+}
+
+void runBlock(Dim3 index, unsigned threads) {
+  std::memset(shared.data(), 0xa5, shared.size());
+  for (const SharedMemory& m : sharedMemories()) std::memset(m.memory, 0xa5, m.bytes);
+  block = Block{0, threads, 0};
+  for (unsigned w = 0; w * 32 < threads; ++w) warps[w] = Warp{0, 32, 0, {}};
+  for (unsigned i = 0; i < threads; ++i) {
+    Fiber& f = fibers[i];
+    f.self = {{i, 0, 0}, index};
+    f.finished = false;
+    f.blockGate = f.warpGate = 0;
+    if (f.started) continue;
+    getcontext(&f.start);
+    f.start.uc_stack.ss_sp = f.stack;
+    f.start.uc_stack.ss_size = STACK;
+    f.start.uc_link = nullptr;
+    makecontext(&f.start, run, 0);
+  }
+  while (block.alive > 0) {
+    bool moved = false;
+    for (unsigned i = 0; i < threads; ++i) {
+      Fiber& f = fibers[i];
+      if (f.finished || waits(f)) continue;
+      moved = true;
+      resume(f);
+      if (!trouble.empty()) return abandon();
+    }
+    if (!moved) {
+      trouble = "deadlock: threads wait for others that do not come";
+      return abandon();
+    }
+  }
+}
+
+}  // namespace
+
+Thread& current() { return self->self; }
+const Grid& grid() { return running; }
+char* dynamicShared() { return shared.data(); }
+char* mailbox(int) { return warps[self->self.thread.x / 32].mail; }
+
+void fault(const char* what) {
+  trouble = what;
+  _longjmp(scheduler, 1);
+}
+
+void syncBlock() {
+  self->blockGate = block.generation + 1;
+  if (++block.arrived == block.alive) {
+    block.arrived = 0;
+    ++block.generation;
+    return;
+  }
+  yield();
+}
+
+void syncWarp() {
+  Warp& warp = warps[self->self.thread.x / 32];
+  self->warpGate = warp.generation + 1;
+  if (++warp.arrived == warp.size) {
+    warp.arrived = 0;
+    ++warp.generation;
+    return;
+  }
+  yield();
+}
+
+Registration::Registration(const char* name, size_t bytes, unsigned threads, Kernel kernel)
+    : entry{name, bytes, threads, kernel, registered} {
+  registered = &entry;
+}
+
+Entry* findKernel(const char* name) {
+  for (Entry* e = registered; e; e = e->next)
+    if (std::strcmp(e->name, name) == 0) return e;
+  return nullptr;
+}
+
+void registerShared(void* memory, size_t bytes) { sharedMemories().push_back({memory, bytes}); }
+
+const char* launch(const Entry& entry, const Grid& wanted, size_t sharedBytes, const void* args) {
+  const Dim3 b = wanted.blocks, t = wanted.blockSize;
+  if (t.y != 1 || t.z != 1 || t.x == 0 || t.x % 32 != 0 || t.x > entry.threads || b.x == 0 || b.y == 0 || b.z == 0 ||
+      b.y > 65535 || b.z > 65535)
+    return "the launch has a grid or block that the device would refuse";
+  while (fibers.size() < t.x) {
+    fibers.emplace_back();
+    fibers.back().started = false;
+    // Not std::vector: a stack stays where it is.
+    fibers.back().stack = static_cast<char*>(std::malloc(STACK));
+  }
+  running = wanted;
+  entryOf = &entry;
+  arguments = args;
+  shared.assign(sharedBytes + 16, 0);
+  trouble.clear();
+  for (unsigned z = 0; z < b.z; ++z)
+    for (unsigned y = 0; y < b.y; ++y)
+      for (unsigned x = 0; x < b.x; ++x) {
+        runBlock({x, y, z}, t.x);
+        if (!trouble.empty()) return trouble.c_str();
+      }
+  return nullptr;
+}
+
+}  // namespace emulator

@@ -1,0 +1,3 @@
+// The kernels of the device, as C++ of the host.
+#define DUOBIT_EMULATOR
+#include "../kernels.cu"

@@ -1,0 +1,50 @@
+// How W(1+1) weights and 4-bit codes lie in device memory. Both come in units of 128 columns, and a unit is 4 words t of 32
+// columns, so that a lane of a warp loads whole words and each is, with a mask and at most one shift, an operand of an
+// int8 tensor core or of dp4a: bits j, 8 + j, 16 + j and 24 + j of a weight word are four bytes when masked in place. They
+// then count 2^(j & 3), so codes are stored times 2^(3 - (j & 3)): every product is 8 times what it should be, exactly.
+//
+//   weights  [tile of 16 rows][unit][lane = 4 g + t] sign, bitmap of row g; sign, bitmap of row g + 8  (16 bytes a lane)
+//   levels   [tile][group][row of the tile] alpha0, alpha1 and, with offsets, mu0, mu1  (f16)
+//   codes    [row][unit][half of the eight j][t][j] four codes, byte b for bit 8 b + j  (128 bytes a unit)
+//   sums     [row][unit][4] plain sums of codes: of the unit, its halves or its quarters, whatever a group needs
+#pragma once
+#include "common.cuh"
+
+#define UNIT 128
+#define UNIT_WORDS 32
+#define TILE_ROWS 16
+
+/** Which columns are neighbours: groups of 128 or 256 take a unit as it is, smaller ones must not share a product. */
+enum Layout { LAYOUT_UNIT = 0, LAYOUT_HALF = 1, LAYOUT_QUARTER = 2 };
+
+/** The column within a unit of byte b of word (t, j). */
+DEVICE int columnOf(int layout, int t, int j, int b) {
+  if (layout == LAYOUT_UNIT) return 32 * t + 8 * b + j;
+  if (layout == LAYOUT_HALF) return 64 * (j >> 2) + 16 * t + 4 * b + (j & 3);
+  return 32 * (j >> 1) + 8 * t + 2 * b + (j & 1);
+}
+
+/** Where the word (t, j) of codes lies in a unit: lanes t side by side, so that a warp's loads are of whole sectors. */
+DEVICE int wordOf(int t, int j) { return (j >> 2) * 16 + t * 4 + (j & 3); }
+
+/** The reverse of columnOf. */
+DEVICE void placeOf(int layout, int column, int& t, int& j, int& byte) {
+  if (layout == LAYOUT_UNIT) {
+    t = column >> 5;
+    byte = column >> 3 & 3;
+    j = column & 7;
+  } else if (layout == LAYOUT_HALF) {
+    t = column >> 4 & 3;
+    byte = column >> 2 & 3;
+    j = (column >> 6) * 4 + (column & 3);
+  } else {
+    t = column >> 3 & 3;
+    byte = column >> 1 & 3;
+    j = (column >> 5) * 2 + (column & 1);
+  }
+}
+
+/** Which of a unit's sums word j belongs to. */
+DEVICE int partOf(int layout, int j) {
+  return layout == LAYOUT_UNIT ? 0 : layout == LAYOUT_HALF ? j >> 2 : j >> 1;
+}

@@ -1,0 +1,205 @@
+// Brings the planes of a container into the layouts of the kernels, once, when a program is prepared.
+#include "layout.cuh"
+
+struct PackBitsArgs {
+  const u32* sign;
+  const u32* bitmap;
+  uint4* bits;
+  int rows;
+  int width;
+  /** Units that are stored, zeros past the last column among them. */
+  int units;
+  int layout;
+};
+
+/** Word t of a unit of a row, in the order of the layout; bits that are no weights are 0. */
+DEVICE u32 gatherWord(const u32* plane, const PackBitsArgs& a, int row, int unit, int t) {
+  if (row >= a.rows) return 0;
+  const u64 words = (a.width + 31) / 32;
+  const u32* const from = plane + row * words;
+  if (a.layout == LAYOUT_UNIT) {
+    const int first = unit * UNIT + 32 * t, left = a.width - first;
+    return left <= 0 ? 0 : left >= 32 ? from[first >> 5] : from[first >> 5] & ((1u << left) - 1);
+  }
+  u32 word = 0;
+  for (int j = 0; j < 8; ++j)
+    for (int b = 0; b < 4; ++b) {
+      const int k = unit * UNIT + columnOf(a.layout, t, j, b);
+      if (k < a.width) word |= (from[k >> 5] >> (k & 31) & 1u) << (8 * b + j);
+    }
+  return word;
+}
+
+KERNEL(pack_bits, PackBitsArgs, 256) {
+  waitForInputs();
+  const u64 at = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int lane = static_cast<int>(at & 31), unit = static_cast<int>((at >> 5) % args.units);
+  const int tile = static_cast<int>((at >> 5) / args.units), row = tile * TILE_ROWS + (lane >> 2), t = lane & 3;
+  if (tile * TILE_ROWS >= args.rows) return;
+  uint4 v;
+  v.x = gatherWord(args.sign, args, row, unit, t);
+  v.y = gatherWord(args.bitmap, args, row, unit, t);
+  v.z = gatherWord(args.sign, args, row + 8, unit, t);
+  v.w = gatherWord(args.bitmap, args, row + 8, unit, t);
+  args.bits[at] = v;
+}
+
+struct PackLevelsArgs {
+  const u16* alpha;
+  /** Null without offsets. */
+  const u16* mu;
+  const u32* sign;
+  const u32* bitmap;
+  u16* levels;
+  float* rowSums;
+  int rows;
+  int width;
+  int groupSize;
+  /** Groups that are stored, zeros past the last among them. */
+  int groups;
+};
+
+/** A warp a row, padding rows included: levels by tile, and the sum of the row's weights. */
+KERNEL(pack_levels, PackLevelsArgs, 256) {
+  waitForInputs();
+  const int row = blockIdx.x * 8 + warpOf(), lane = laneOf();
+  const int held = (args.width + args.groupSize - 1) / args.groupSize, each = args.mu ? 4 : 2;
+  const u64 words = (args.width + 31) / 32;
+  double total = 0;
+  for (int g = lane; g < args.groups; g += 32) {
+    u16* const to = args.levels + ((static_cast<u64>(row / TILE_ROWS) * args.groups + g) * TILE_ROWS + row % TILE_ROWS) * each;
+    if (row >= args.rows || g >= held) {
+      for (int i = 0; i < each; ++i) to[i] = 0;
+      continue;
+    }
+    const u64 pair = (static_cast<u64>(row) * held + g) * 2;
+    float alpha[2], mu[2] = {0, 0};
+    for (int m = 0; m < 2; ++m) {
+      to[m] = args.alpha[pair + m];
+      alpha[m] = halfToFloat(to[m]);
+      if (!args.mu) continue;
+      to[2 + m] = args.mu[pair + m];
+      mu[m] = halfToFloat(to[2 + m]);
+    }
+    int signs = 0, second = 0, both = 0;
+    const int end = min(args.width, (g + 1) * args.groupSize);
+    for (int k = g * args.groupSize; k < end; k += 32) {
+      const u32 mask = end - k >= 32 ? FULL : (1u << (end - k)) - 1;
+      const u32 s = args.sign[row * words + (k >> 5)] & mask, m = args.bitmap[row * words + (k >> 5)] & mask;
+      signs += __popc(s);
+      second += __popc(m);
+      both += __popc(s & m);
+    }
+    const int first = end - g * args.groupSize - second;
+    total += static_cast<double>(mu[0]) * first + static_cast<double>(alpha[0]) * (2 * (signs - both) - first);
+    total += static_cast<double>(mu[1]) * second + static_cast<double>(alpha[1]) * (2 * both - second);
+  }
+#pragma unroll
+  for (int i = 16; i > 0; i >>= 1) total += __shfl_xor_sync(FULL, total, i);
+  if (lane == 0 && row < args.rows) args.rowSums[row] = static_cast<float>(total);
+}
+
+struct PackRowsArgs {
+  const u8* from;
+  u8* to;
+  int rows;
+  int fromBytes;
+  int toBytes;
+};
+
+/** Rows of bytes, padded with zeros. */
+KERNEL(pack_rows, PackRowsArgs, 256) {
+  waitForInputs();
+  const u64 at = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const u64 row = at / args.toBytes;
+  const int byte = static_cast<int>(at % args.toBytes);
+  if (row >= static_cast<u64>(args.rows)) return;
+  args.to[at] = byte < args.fromBytes ? args.from[row * args.fromBytes + byte] : 0;
+}
+
+struct PackVectorArgs {
+  const u8* from;
+  float* to;
+  int width;
+  int stored;
+  /** 0 f32, 1 f16, 2 bf16. */
+  int kind;
+};
+
+/** A vector as f32, padded with zeros. */
+KERNEL(pack_vector, PackVectorArgs, 256) {
+  waitForInputs();
+  const int k = blockIdx.x * blockDim.x + threadIdx.x;
+  if (k >= args.stored) return;
+  float v = 0;
+  if (k < args.width) {
+    if (args.kind == 0) v = reinterpret_cast<const float*>(args.from)[k];
+    else {
+      const u16 bits = reinterpret_cast<const u16*>(args.from)[k];
+      v = args.kind == 1 ? halfToFloat(bits) : __int_as_float(static_cast<u32>(bits) << 16);
+    }
+  }
+  args.to[k] = v;
+}
+
+struct CopyArgs {
+  const uint4* from;
+  uint4* to;
+  u64 count;
+};
+
+/** What memory can move at most, measured with the same tools as everything else. */
+KERNEL(copy_bytes, CopyArgs, 256) {
+  waitForInputs();
+  const u64 stride = static_cast<u64>(gridDim.x) * blockDim.x;
+  for (u64 i = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x; i < args.count; i += stride) args.to[i] = args.from[i];
+}
+
+/** Reads only, which is what a matvec does. */
+KERNEL(read_bytes, CopyArgs, 256) {
+  waitForInputs();
+  const u64 stride = static_cast<u64>(gridDim.x) * blockDim.x;
+  uint4 all = make_uint4(0, 0, 0, 0);
+  u64 i = static_cast<u64>(blockIdx.x) * blockDim.x + threadIdx.x;
+  for (; i + 3 * stride < args.count; i += 4 * stride) {
+    const uint4 a = args.from[i], b = args.from[i + stride], c = args.from[i + 2 * stride], d = args.from[i + 3 * stride];
+    all.x ^= a.x ^ b.x ^ c.x ^ d.x;
+    all.y ^= a.y ^ b.y ^ c.y ^ d.y;
+    all.z ^= a.z ^ b.z ^ c.z ^ d.z;
+    all.w ^= a.w ^ b.w ^ c.w ^ d.w;
+  }
+  for (; i < args.count; i += stride) all.x ^= args.from[i].x;
+  // Never so; but the compiler cannot know.
+  if ((all.x | all.y | all.z | all.w) == 0x12345678u) args.to[0] = all;
+}
+
+struct RateArgs {
+  int* out;
+  int rounds;
+};
+
+/** How fast tensor cores multiply bytes by way of mma.sync, nothing else in the way: 12 products a round and warp. */
+KERNEL(mma_rate, RateArgs, 256) {
+  int c[12][4] = {};
+  const u32 a = threadIdx.x * 0x01030507u, b = threadIdx.x * 0x02040608u + 1;
+  for (int i = 0; i < args.rounds; ++i)
+#pragma unroll
+    for (int k = 0; k < 12; ++k) multiplyTiles(c[k], a, a ^ 1, a ^ 2, a ^ 3, b, b ^ 1);
+  int sum = 0;
+#pragma unroll
+  for (int k = 0; k < 12; ++k) sum += c[k][0] ^ c[k][1] ^ c[k][2] ^ c[k][3];
+  if (sum == 0x7654321) args.out[0] = sum;
+}
+
+/** The same of dp4a: 16 a round and thread. */
+KERNEL(dp4a_rate, RateArgs, 256) {
+  int c[16] = {};
+  const u32 a = threadIdx.x * 0x01030507u, b = threadIdx.x * 0x02040608u + 1;
+  for (int i = 0; i < args.rounds; ++i)
+#pragma unroll
+    for (int k = 0; k < 16; ++k) c[k] = dotBytes(a + k, b, c[k]);
+  int sum = 0;
+#pragma unroll
+  for (int k = 0; k < 16; ++k) sum += c[k];
+  if (sum == 0x7654321) args.out[0] = sum;
+}

@@ -1,0 +1,260 @@
+// W(1+1)A4 on int8 tensor cores: 16 rows of weights times 8 rows of codes in one instruction, three of them (over s, m and
+// both) for 32 columns. Few rows of codes: the warps of a block share a tile's columns. Many: each warp has a tile.
+#include "row.cuh"
+#include "w11-one.cuh"
+
+/** Everything of a unit that a lane holds as operand A: [step][plane] for rows g and g + 8, two words each. */
+struct UnitBits {
+  u32 s[2], m[2];
+};
+
+/** 32 columns; the first of a group starts its sums. */
+DEVICE void multiplyStep(int (&sums)[3][4], const UnitBits& w, int step, bool starts, u32 b0, u32 b1) {
+  u32 s[4], m[4];
+#pragma unroll
+  for (int h = 0; h < 2; ++h)
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      s[2 * h + r] = maskWord(w.s[r], 2 * step + h);
+      m[2 * h + r] = maskWord(w.m[r], 2 * step + h);
+    }
+  const auto multiply = [&](int (&sum)[4], u32 a0, u32 a1, u32 a2, u32 a3) {
+    if (starts) multiplyTilesFrom(SUM_START, sum, a0, a1, a2, a3, b0, b1);
+    else multiplyTiles(sum, a0, a1, a2, a3, b0, b1);
+  };
+  multiply(sums[0], s[0], s[1], s[2], s[3]);
+  multiply(sums[1], m[0], m[1], m[2], m[3]);
+  multiply(sums[2], s[0] & m[0], s[1] & m[1], s[2] & m[2], s[3] & m[3]);
+}
+
+/** Where rows of codes are: in device memory, or one row in shared memory. */
+struct Codes {
+  const uint4* words;
+  const float* sums;
+  int units, tokens, first;
+};
+
+template <int G, bool OFFSETS, int NT, int COUNT>
+DEVICE void multiplySpans(float (&acc)[NT][4], const Loaded<G, OFFSETS, COUNT>& loaded, const Codes& codes, int first,
+                          int stride, int spans) {
+  constexpr int SPAN = Groups<G>::SPAN, IN_UNIT = Groups<G>::IN_UNIT;
+  const int lane = laneOf(), g = lane >> 2, t = lane & 3, units = codes.units;
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) {
+    const int span = first + i * stride;
+    if (span >= spans) return;
+    Factors factors[IN_UNIT][2];
+#pragma unroll
+    for (int h = 0; h < IN_UNIT; ++h)
+#pragma unroll
+      for (int r = 0; r < 2; ++r) factors[h][r] = factorsOf<OFFSETS>(loaded.levels[i][h][r]);
+#pragma unroll
+    for (int n = 0; n < NT; ++n) {
+      // Rows of codes past the last are the last again; nobody reads their results.
+      const int token = min(codes.first + 8 * n + g, codes.tokens - 1);
+      const int left = min(codes.first + 8 * n + 2 * t, codes.tokens - 1), right = min(left + 1, codes.tokens - 1);
+      int sums[3][4];
+      float plain[2] = {0, 0};
+#pragma unroll
+      for (int u = 0; u < SPAN; ++u) {
+        const int unit = span * SPAN + u;
+        if (SPAN > 1 && unit >= units) break;
+        const uint4* const words = codes.words + (static_cast<u64>(token) * units + unit) * 8 + t;
+        const uint4 low = words[0], high = words[4];
+        const u32 b[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+        const uint4 w = loaded.bits[i][u];
+        const UnitBits bits{{w.x, w.z}, {w.y, w.w}};
+#pragma unroll
+        for (int step = 0; step < 4; ++step) {
+          multiplyStep(sums, bits, step, step * IN_UNIT % 4 == 0 && u == 0, b[2 * step], b[2 * step + 1]);
+          const bool isEnd = (step + 1) * IN_UNIT % 4 == 0;
+          if (!isEnd) continue;
+          const int h = (step + 1) * IN_UNIT / 4 - 1;
+          plain[0] += codes.sums[(static_cast<u64>(left) * units + unit) * 4 + h];
+          plain[1] += codes.sums[(static_cast<u64>(right) * units + unit) * 4 + h];
+          if (SPAN > 1) continue;
+#pragma unroll
+          for (int o = 0; o < 4; ++o)
+            acc[n][o] = addGroup(acc[n][o], factors[h][o >> 1], plain[o & 1], sums[0][o], sums[1][o], sums[2][o]);
+          plain[0] = plain[1] = 0;
+        }
+      }
+      if (SPAN > 1)
+#pragma unroll
+        for (int o = 0; o < 4; ++o)
+          acc[n][o] = addGroup(acc[n][o], factors[0][o >> 1], plain[o & 1], sums[0][o], sums[1][o], sums[2][o]);
+    }
+  }
+}
+
+/** The warps' sums of a split tile to shared memory, [warp][token][row of the tile]. */
+template <int NT>
+DEVICE void leaveSums(float* partial, const float (&acc)[NT][4]) {
+  const int lane = laneOf(), g = lane >> 2, t = lane & 3;
+#pragma unroll
+  for (int n = 0; n < NT; ++n)
+#pragma unroll
+    for (int o = 0; o < 4; ++o)
+      partial[(warpOf() * 8 * NT + 8 * n + 2 * t + (o & 1)) * TILE_ROWS + g + 8 * (o >> 1)] = acc[n][o];
+  __syncthreads();
+}
+
+/**
+ * Tiles of a block, one after the other: its eight warps share a tile, each taking every eighth span. AHEAD spans are loaded
+ * before they are used, those of the next tile while this one's sums are put together. `loaded` has the first tile's.
+ */
+template <int G, bool OFFSETS, int NT, int AHEAD, typename Finish>
+DEVICE void multiplyTiles8(const W11Args& a, Loaded<G, OFFSETS, AHEAD>& loaded, const Codes& codes, float* partial,
+                           const Finish& finishTile) {
+  constexpr int SPAN = Groups<G>::SPAN, STRIDE = SPLIT_WARPS * AHEAD;
+  const int spans = (codes.units + SPAN - 1) / SPAN, total = a.tileEnd[MOST_WEIGHTS - 1];
+  for (int tile = blockIdx.x; tile < total; tile += gridDim.x) {
+    const int nextTile = tile + static_cast<int>(gridDim.x);
+    const Chosen c = choose(a, tile), next = choose(a, min(nextTile, total - 1));
+    float acc[NT][4] = {};
+    // As often for every warp, so that all of them load what comes next.
+    for (int base = 0; base < spans; base += STRIDE) {
+      const Loaded<G, OFFSETS, AHEAD> now = loaded;
+      const bool isLast = base + STRIDE >= spans;
+      if (!isLast || nextTile < total)
+        loadSpans(loaded, isLast ? next : c, warpOf() + (isLast ? 0 : base + STRIDE), SPLIT_WARPS, spans);
+      multiplySpans<G, OFFSETS, NT, AHEAD>(acc, now, codes, base + warpOf(), SPLIT_WARPS, spans);
+    }
+    leaveSums<NT>(partial, acc);
+    finishTile(c);
+    __syncthreads();
+  }
+}
+
+/** Few rows of codes. */
+template <int G, bool OFFSETS, int NT, int AHEAD>
+DEVICE void multiplySplit(const W11Args& a) {
+  constexpr int SPAN = Groups<G>::SPAN;
+  const int units = (a.width + UNIT - 1) / UNIT, firstToken = blockIdx.y * 8 * NT;
+  Loaded<G, OFFSETS, AHEAD> loaded;
+  // Weights are no other kernel's results, so they may be on their way before those are there.
+  loadSpans(loaded, choose(a, blockIdx.x), warpOf(), SPLIT_WARPS, (units + SPAN - 1) / SPAN);
+  waitForInputs();
+  const Codes codes{reinterpret_cast<const uint4*>(a.codes), a.sums, units, a.tokens, firstToken};
+  SHARED(float, partial, SPLIT_WARPS * 8 * NT * TILE_ROWS);
+  multiplyTiles8<G, OFFSETS, NT, AHEAD>(a, loaded, codes, partial, [&](const Chosen& c) {
+    finishSplit<SPLIT_WARPS, 8 * NT>(c, a, a.params, firstToken, partial);
+  });
+}
+
+/** Many rows of codes: each of four warps has a tile. */
+template <int G, bool OFFSETS, int NT>
+DEVICE void multiplyTile(const W11Args& a) {
+  constexpr int SPAN = Groups<G>::SPAN;
+  const int tile = blockIdx.x * 4 + warpOf();
+  waitForInputs();
+  if (tile >= a.tileEnd[MOST_WEIGHTS - 1]) return;
+  const Chosen c = choose(a, tile);
+  const int units = (a.width + UNIT - 1) / UNIT, spans = (units + SPAN - 1) / SPAN, firstToken = blockIdx.y * 8 * NT;
+  float acc[NT][4] = {};
+  const Codes codes{reinterpret_cast<const uint4*>(a.codes), a.sums, units, a.tokens, firstToken};
+  for (int span = 0; span < spans; ++span) {
+    Loaded<G, OFFSETS, 1> loaded;
+    loadSpans(loaded, c, span, 1, spans);
+    multiplySpans<G, OFFSETS, NT, 1>(acc, loaded, codes, span, 1, spans);
+  }
+  const int lane = laneOf(), g = lane >> 2, t = lane & 3;
+#pragma unroll
+  for (int n = 0; n < NT; ++n)
+#pragma unroll
+    for (int o = 0; o < 4; ++o)
+      finish(c, a, a.params, firstToken + 8 * n + 2 * t + (o & 1), c.tile * TILE_ROWS + g + 8 * (o >> 1), acc[n][o]);
+}
+
+/** Spans that one row's products load ahead: more take registers that other blocks need. */
+#define ONE_AHEAD(G) ((G) == 128 ? 2 : 1)
+
+/** The fastest form for one row. */
+#define ONE_BEST ONE_DP4A
+
+struct W11RowArgs {
+  W11Args product;
+  RowArgs row;
+};
+
+/**
+ * One row: each block makes the row's codes for itself, norm and all, which takes less time than a launch of its own. The
+ * first block also writes what it made where the plan says.
+ */
+template <int G, bool OFFSETS>
+DEVICE void multiplyRow(const W11RowArgs& args) {
+  constexpr int SPAN = Groups<G>::SPAN, AHEAD = ONE_AHEAD(G);
+  const W11Args& a = args.product;
+  const RowArgs& r = args.row;
+  SHARED_BYTES(memory);
+  SHARED(float, shared, ROW_SHARED);
+  const int units = (a.width + UNIT - 1) / UNIT;
+  Loaded<G, OFFSETS, AHEAD> loaded;
+  loadSpans(loaded, choose(a, blockIdx.x), warpOf(), SPLIT_WARPS, (units + SPAN - 1) / SPAN);
+  // So is the weight of a norm, of which the first quads are touched.
+  if (r.mode == ROW_NORM) prefetchRow(r.y, r.width);
+  waitForInputs();
+  // Codes first: they are read as vectors.
+  u32* const words = reinterpret_cast<u32*>(memory);
+  float* const sums = reinterpret_cast<float*>(words + units * UNIT_WORDS);
+  float* const v = sums + units * 4;
+  const bool writes = blockIdx.x == 0;
+  const Extremes extremes = makeRow(r, 0, v, shared, writes);
+  const float2 range = quantizeRow(v, extremes, r, words, sums, shared);
+  __syncthreads();
+  if (writes) {
+    for (int i = threadIdx.x; i < units * UNIT_WORDS; i += blockDim.x) r.codes[i] = words[i];
+    for (int i = threadIdx.x; i < units * 4; i += blockDim.x) r.sums[i] = sums[i];
+    if (threadIdx.x == 0) {
+      r.params[0] = range.x;
+      r.params[1] = range.y;
+    }
+  }
+  SHARED(float, partial, 2 * SPLIT_WARPS * TILE_ROWS);
+  const OneRow codes{reinterpret_cast<const uint4*>(words), sums, units};
+  multiplyOneTiles<G, OFFSETS, ONE_BEST, AHEAD>(a, loaded, codes, range, partial);
+}
+
+/** One row whose codes are there already. */
+template <int G, bool OFFSETS, OneForm FORM>
+DEVICE void multiplyOneRow(const W11Args& a) {
+  constexpr int SPAN = Groups<G>::SPAN, AHEAD = ONE_AHEAD(G);
+  const int units = (a.width + UNIT - 1) / UNIT;
+  Loaded<G, OFFSETS, AHEAD> loaded;
+  loadSpans(loaded, choose(a, blockIdx.x), warpOf(), SPLIT_WARPS, (units + SPAN - 1) / SPAN);
+  waitForInputs();
+  SHARED(float, partial, 2 * SPLIT_WARPS * TILE_ROWS);
+  const OneRow codes{reinterpret_cast<const uint4*>(a.codes), a.sums, units};
+  multiplyOneTiles<G, OFFSETS, FORM, AHEAD>(a, loaded, codes, make_float2(a.params[0], a.params[1]), partial);
+}
+
+// Names say how many rows of codes a block takes, the group size, and o for offsets.
+#define MMA_KERNELS(G)                                                                                 \
+  KERNEL_OF(w11_row_g##G, W11RowArgs, 256, 2) { multiplyRow<G, false>(args); }                                \
+  KERNEL_OF(w11_row_g##G##o, W11RowArgs, 256, 2) { multiplyRow<G, true>(args); }                              \
+  KERNEL(w11_one_g##G, W11Args, 256) { multiplyOneRow<G, false, ONE_BEST>(args); }                      \
+  KERNEL(w11_one_g##G##o, W11Args, 256) { multiplyOneRow<G, true, ONE_BEST>(args); }                    \
+  KERNEL(w11_mma8_g##G, W11Args, 256) { multiplySplit<G, false, 1, G >= 128 ? 4 : 2>(args); }           \
+  KERNEL(w11_mma8_g##G##o, W11Args, 256) { multiplySplit<G, true, 1, G >= 128 ? 4 : 2>(args); }         \
+  KERNEL(w11_mma16_g##G, W11Args, 256) { multiplySplit<G, false, 2, G >= 128 ? 2 : 1>(args); }          \
+  KERNEL(w11_mma16_g##G##o, W11Args, 256) { multiplySplit<G, true, 2, G >= 128 ? 2 : 1>(args); }
+
+MMA_KERNELS(32)
+MMA_KERNELS(64)
+MMA_KERNELS(128)
+MMA_KERNELS(256)
+
+// Told that more blocks are to fit, the compiler spills.
+KERNEL_OF(w11_mma32_g32, W11Args, 128, 2) { multiplyTile<32, false, 4>(args); }
+KERNEL_OF(w11_mma32_g32o, W11Args, 128, 2) { multiplyTile<32, true, 4>(args); }
+KERNEL_OF(w11_mma32_g64, W11Args, 128, 2) { multiplyTile<64, false, 4>(args); }
+KERNEL_OF(w11_mma32_g64o, W11Args, 128, 2) { multiplyTile<64, true, 4>(args); }
+KERNEL_OF(w11_mma32_g128, W11Args, 128, 2) { multiplyTile<128, false, 4>(args); }
+KERNEL_OF(w11_mma32_g128o, W11Args, 128, 2) { multiplyTile<128, true, 4>(args); }
+KERNEL_OF(w11_mma32_g256, W11Args, 128, 2) { multiplyTile<256, false, 4>(args); }
+KERNEL_OF(w11_mma32_g256o, W11Args, 128, 2) { multiplyTile<256, true, 4>(args); }
+
+// Of the ladder.
+KERNEL(w11_onedp4a_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_DP4A>(args); }
+KERNEL(w11_onemixed_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_MIXED>(args); }
+KERNEL(w11_onemma_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_MMA>(args); }

@@ -1,0 +1,124 @@
+// Launches of kernels/attention.cu: rotary embedding with the cache's new rows, then attention over the cache.
+import type { Operation } from '@duobit/core';
+import { float } from './device.ts';
+import { type AttentionScratch, f32Of, type Setting, type Step } from './setting.ts';
+
+type Attention = Extract<Operation, { op: 'attention' }>;
+type Rope = Extract<Operation, { op: 'rope' }>;
+
+/** Positions that are worth a block of their own. */
+const PART = 128;
+const [CACHE_THREADS, THREADS] = [128, 256];
+
+/** Parts into which the positions of each row and head go; with enough rows and heads, one. */
+function countParts(pairs: number, positions: number, multiprocessors: number): number {
+  return Math.max(1, Math.min(Math.ceil(positions / PART), Math.floor((4 * multiprocessors) / pairs)));
+}
+
+/** Room for `countParts`: pairs times parts is at most four times the multiprocessors where there is more than one part. */
+export function planAttention({
+  plan,
+  device,
+  arena,
+  options,
+}: Omit<Setting, 'attention'>): AttentionScratch {
+  const heads = plan.operations.flatMap((operation) =>
+    operation.op === 'attention' ? [operation.heads] : [],
+  );
+  if (heads.length === 0) return { mix: 0, stats: 0, done: 0, keyDone: 0 };
+  const parts = 4 * device.facts.multiprocessors;
+  const most = (of: (layout: (typeof heads)[number]) => number) => Math.max(...heads.map(of));
+  return {
+    mix: arena.allocate(4 * parts * most(({ headSize }) => headSize), 'parts of attention'),
+    stats: arena.allocate(8 * parts, 'parts of attention'),
+    done: arena.allocateZeroed(
+      4 * options.maxRows * most(({ headCount }) => headCount),
+      'parts of attention',
+    ),
+    keyDone: arena.allocateZeroed(4 * most(({ kvHeadCount }) => kvHeadCount), 'parts of attention'),
+  };
+}
+
+export function ropeStep(setting: Setting, { target, headCount, headSize }: Rope): Step {
+  const { device, table, state } = setting;
+  const x = f32Of(setting, target);
+  return ({ rows }) =>
+    device.launch('rope', [rows, 1, 1], 256, [x.address, table, state], [headCount, headSize / 2, x.stride]);
+}
+
+/** @param turns whether query and key are turned by it */
+export function attentionStep(setting: Setting, operation: Attention, turns: boolean): Step[] {
+  const { device, cache, table, state, attention, options } = setting;
+  const [query, key, value, out] = [
+    f32Of(setting, operation.query),
+    f32Of(setting, operation.key),
+    f32Of(setting, operation.value),
+    f32Of(setting, operation.out),
+  ];
+  const { headCount, kvHeadCount, headSize } = operation.heads;
+  const { keys, values, keyParams, valueParams } = cache.layers[operation.layer]!;
+  const sharing = headCount / kvHeadCount;
+  const { capacity } = options;
+  const window = operation.window ?? 0;
+  const store: Step = ({ rows }) =>
+    device.launch(
+      'rope_cache',
+      [rows, kvHeadCount, 1],
+      CACHE_THREADS,
+      [query.address, key.address, value.address, table, state, keys, values, keyParams, valueParams],
+      [
+        sharing,
+        headSize,
+        capacity,
+        cache.rowBytes,
+        cache.groups,
+        query.stride,
+        key.stride,
+        value.stride,
+        turns ? 1 : 0,
+        turns ? 1 : 0,
+        cache.kind,
+      ],
+    );
+  const attend: Step = ({ rows, positions }) => {
+    // One row's blocks turn and write for themselves.
+    const joins = rows === 1 ? [key.address, value.address, turns ? table : 0] : [0, 0, 0];
+    const seen = window > 0 ? Math.min(window, positions) : positions;
+    const parts = countParts(headCount * rows, seen, device.facts.multiprocessors);
+    const scratch = parts > 1 ? [attention.mix, attention.stats, attention.done] : [0, 0, 0];
+    device.launch(
+      `attention_${cache.precision}`,
+      [headCount, rows, parts],
+      THREADS,
+      [
+        query.address,
+        out.address,
+        keys,
+        values,
+        keyParams,
+        valueParams,
+        ...scratch,
+        state,
+        ...joins,
+        attention.keyDone,
+      ],
+      [
+        headSize,
+        sharing,
+        capacity,
+        cache.rowBytes,
+        cache.groups,
+        query.stride,
+        out.stride,
+        window,
+        float(1 / Math.sqrt(headSize)),
+      ],
+    );
+  };
+  return [
+    (run) => {
+      if (run.rows > 1) store(run);
+      attend(run);
+    },
+  ];
+}

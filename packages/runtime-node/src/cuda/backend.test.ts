@@ -1,0 +1,127 @@
+// What is particular to the cuda backend, on the emulator: fused launches of one row, decoding on the device, memory, refusals.
+import {
+  buildPlan,
+  createModel,
+  createReferenceBackend,
+  readOutlierColumns,
+  SLOTS,
+  splitOutliers,
+} from '@duobit/core';
+import { makeTinyModel, type TinyModel, type TinyModelOptions } from '@duobit/testkit';
+import { describe, expect, it } from 'vitest';
+import { createBackend } from '../backends.ts';
+import { createCudaBackend, cudaSupport } from './backend.ts';
+import { Device } from './device.ts';
+import { decodeGreedy } from './greedy.ts';
+import type { CudaProgram } from './program.ts';
+import { buildEmulator } from './testing/emulator.ts';
+
+const { path: library, reason } = buildEmulator();
+
+describe('without a driver', () => {
+  it('says why in one line, and auto takes another backend', async () => {
+    for (const missing of ['/nowhere/libcuda.so.1', 'off']) {
+      const support = cudaSupport(missing);
+      expect(support).toMatchObject({ available: false });
+      if (!support.available) expect(support.reason).not.toContain('\n');
+      await expect(createCudaBackend({ library: missing })).rejects.toMatchObject({
+        code: 'BACKEND_UNSUPPORTED',
+      });
+    }
+    process.env.DUOBIT_CUDA = 'off';
+    const backend = await createBackend('auto', { onNotice: () => {} });
+    expect(backend.name).not.toBe('cuda');
+    await backend.dispose();
+    delete process.env.DUOBIT_CUDA;
+  });
+});
+
+async function prepare(source: TinyModel, kv: 'f32' | 'f16' = 'f32') {
+  const backend = await createCudaBackend({ library, kv });
+  const plan = buildPlan(source, { outliers: await readOutlierColumns(source) });
+  const program = (await backend.prepare(
+    plan,
+    splitOutliers((name) => source.readTensor(name)),
+    { capacity: 32, maxRows: 16 },
+  )) as CudaProgram;
+  return { backend, program };
+}
+
+const PROMPT = [5, 77, 130, 6, 240, 9, 31, 2, 88, 41];
+const COUNT = 10;
+
+describe.skipIf(reason !== null)(`on the emulator${reason === null ? '' : `: ${reason}`}`, () => {
+  const models: [string, TinyModelOptions][] = [
+    ...([32, 64, 128, 256] as const).map((groupSize): [string, TinyModelOptions] => [
+      `groups of ${groupSize}`,
+      { seed: groupSize, linear: 'w11', groupSize, offsets: groupSize % 96 !== 0, embedding: 'int8' },
+    ]),
+    ['rotated inputs', { seed: 3, linear: 'w11', rotated: () => true, architecture: { hiddenSize: 192 } }],
+    ['outlier columns', { seed: 4, linear: 'w11-outlier', rotated: (weight) => !/o_proj/.test(weight) }],
+  ];
+  it.each(models)('writes what the reference writes, one row a launch: %s', async (_, options) => {
+    const source = makeTinyModel(options);
+    const texts: number[][] = [];
+    const { backend, program } = await prepare(source);
+    for (const each of [createReferenceBackend(), backend]) {
+      const model = await createModel(source, each, { contextLength: 32, maxRows: 16, tokenizer: false });
+      const tokens: number[] = [];
+      const generated = model.generate(
+        { tokens: PROMPT },
+        { maxTokens: COUNT, temperature: 0, ignoreEos: true },
+      );
+      for await (const event of generated) if (event.kind === 'token') tokens.push(event.token);
+      texts.push(tokens);
+      await model.dispose();
+    }
+    expect(texts[1]).toEqual(texts[0]);
+    await program.write(SLOTS.tokens, Int32Array.from(PROMPT));
+    await program.run({ rows: PROMPT.length, position: 0, logits: 'last' });
+    const chosen = await decodeGreedy(program, texts[0]![0]!, PROMPT.length, COUNT - 1);
+    expect([...chosen]).toEqual(texts[0]!.slice(1));
+    await program.dispose();
+    await backend.dispose();
+  });
+
+  it('gives back all memory, after failed preparations too', async () => {
+    const device = new Device(library);
+    const { free } = device.memory();
+    for (let i = 0; i < 3; i++) {
+      const { backend, program } = await prepare(makeTinyModel({ linear: 'w11', embedding: 'int8' }));
+      expect(device.memory().free).toBeLessThan(free);
+      const broken = async () => Promise.reject(new Error('cannot be read'));
+      await expect(backend.prepare(program.parts.plan, broken, { capacity: 8, maxRows: 1 })).rejects.toThrow(
+        'cannot be read',
+      );
+      await program.dispose();
+      await backend.dispose();
+    }
+    expect(device.memory().free).toBe(free);
+    device.dispose();
+  });
+
+  it('says what was needed and what was free when memory runs out', async () => {
+    process.env.DUOBIT_EMULATOR_MEMORY = String(64 << 20);
+    const source = makeTinyModel({ linear: 'w11' });
+    const backend = await createCudaBackend({ library });
+    const device = new Device(library);
+    const { free } = device.memory();
+    await expect(
+      backend.prepare(buildPlan(source), (name) => source.readTensor(name), { capacity: 1e6, maxRows: 1 }),
+    ).rejects.toMatchObject({
+      code: 'BACKEND_OUT_OF_MEMORY',
+      message: expect.stringMatching(/KV cache of \d+ positions: [\d.]+ MiB needed, [\d.]+ MiB of 64.0 MiB/),
+    });
+    expect(device.memory().free).toBe(free);
+    device.dispose();
+    await backend.dispose();
+    delete process.env.DUOBIT_EMULATOR_MEMORY;
+  });
+
+  it('refuses options that there are not', async () => {
+    await expect(createCudaBackend({ library, kv: 'int3' as 'int4' })).rejects.toMatchObject({
+      code: 'BACKEND_OPTION',
+      where: 'kv',
+    });
+  });
+});

@@ -1,0 +1,145 @@
+// The cuda backend: kernels of this package on an NVIDIA GPU, through the driver alone.
+import {
+  type Backend,
+  checkPlan,
+  checkPrepareOptions,
+  type ExecutionPlan,
+  KV_PRECISIONS,
+  type KvPrecision,
+  listPlanWeights,
+  type PrepareOptions,
+  type Program,
+  type WeightReader,
+} from '@duobit/core';
+import { DuobitError, type TensorData } from '@duobit/format';
+import { Arena } from './arena.ts';
+import { Device, type DeviceFacts } from './device.ts';
+import { CudaProgram, guard } from './program.ts';
+import { allocateCache, allocateSlots } from './slots.ts';
+import { compileSteps, makeRopeTable } from './steps.ts';
+import { addWeight, type DeviceWeight, type W11Weight } from './weights.ts';
+
+export interface CudaBackendOptions {
+  /** Precision of the KV cache; docs/numerics.md has what each costs. Default 'f16'. */
+  readonly kv?: KvPrecision | undefined;
+  /** The driver's library. Default: DUOBIT_CUDA from the environment, else the system's. */
+  readonly library?: string | undefined;
+}
+
+export type CudaSupport =
+  | { readonly available: true; readonly facts: DeviceFacts; readonly image: string }
+  | { readonly available: false; readonly reason: string };
+
+/** Whether there is a GPU that the backend can use; never throws. */
+export function cudaSupport(library?: string): CudaSupport {
+  let device: Device | undefined;
+  try {
+    device = new Device(library);
+    return { available: true, facts: device.facts, image: device.image };
+  } catch (error) {
+    return { available: false, reason: error instanceof Error ? error.message : String(error) };
+  } finally {
+    device?.dispose();
+  }
+}
+
+/** Rows of a run: grids have 65535 blocks down. */
+const MOST_ROWS = 65_535;
+/** Dimensions of a head that kernels/attention.cu holds. */
+const MOST_HEAD = 512;
+
+/**
+ * Runs plans on the first NVIDIA GPU.
+ * @throws DuobitError `BACKEND_UNSUPPORTED` without driver or GPU; `BACKEND_OPTION` for bad options.
+ */
+export async function createCudaBackend(options: CudaBackendOptions = {}): Promise<Backend> {
+  const { kv = 'f16', library } = options;
+  if (!KV_PRECISIONS.includes(kv))
+    throw badOption('kv', `kv is "${String(kv)}"`, `Use one of: ${KV_PRECISIONS.join(', ')}`);
+  const device = guard(() => new Device(library));
+  let disposed = false;
+  return {
+    name: 'cuda',
+    threads: 1,
+    kv,
+    instructionSet: `sm_${device.facts.capability}`,
+    async prepare(plan, weights, prepareOptions) {
+      if (disposed)
+        throw new DuobitError('BACKEND_DISPOSED', 'the backend was used after dispose()', {
+          remedy: 'Create a new one',
+        });
+      return prepareProgram(device, kv, plan, weights, prepareOptions);
+    },
+    async dispose() {
+      disposed = true;
+      guard(() => device.dispose());
+    },
+  };
+}
+
+function badOption(where: string, message: string, remedy: string): DuobitError {
+  return new DuobitError('BACKEND_OPTION', message, { where, remedy });
+}
+
+async function prepareProgram(
+  device: Device,
+  kv: KvPrecision,
+  plan: ExecutionPlan,
+  read: WeightReader,
+  options: PrepareOptions,
+): Promise<Program> {
+  checkPrepareOptions(options);
+  if (options.maxRows > MOST_ROWS)
+    throw badOption('maxRows', `a run of ${options.maxRows} rows`, `Run at most ${MOST_ROWS} rows at once`);
+  const arena = new Arena(device);
+  try {
+    const facts = new Map<string, TensorData['info']>();
+    const weights = new Map<string, DeviceWeight>();
+    for (const name of listPlanWeights(plan)) {
+      const data = await read(name);
+      facts.set(name, data.info);
+      const weight = guard(() => addWeight(device, arena, data));
+      if (weight !== null) weights.set(name, weight);
+    }
+    const weightBytes = arena.used;
+    checkPlan(plan, (name) => facts.get(name)!);
+    if (plan.cacheLayers > 0 && plan.heads.headSize > MOST_HEAD)
+      throw new DuobitError('BACKEND_UNSUPPORTED', `heads of ${plan.heads.headSize} dimensions`, {
+        where: 'cuda backend',
+        remedy: `Use another backend; this one has heads of at most ${MOST_HEAD}`,
+      });
+    return guard(() => {
+      arena.freeScratch();
+      const w11 = new Map(
+        [...weights].filter((entry): entry is [string, W11Weight] => entry[1].kind === 'w11'),
+      );
+      const slots = allocateSlots(plan, w11, options, arena);
+      const cache = allocateCache(plan, options, kv, arena);
+      const state = arena.allocateZeroed(8, 'state');
+      const table = makeRopeTable(device, arena, plan, options);
+      const steps = compileSteps({ device, plan, options, slots, weights, cache, arena, state, table });
+      // What goes wrong while weights are packed is to be told here.
+      device.synchronize();
+      const vocabularies = new Map<string, number>();
+      for (const operation of plan.operations)
+        if (operation.op === 'embed') {
+          const rows = facts.get(operation.weight)!.shape[0]!;
+          vocabularies.set(operation.input, Math.min(rows, vocabularies.get(operation.input) ?? rows));
+        }
+      return new CudaProgram({
+        device,
+        plan,
+        options: { ...options },
+        arena,
+        slots,
+        steps,
+        state,
+        weightBytes,
+        vocabularies,
+      });
+    });
+  } catch (error) {
+    arena.dispose();
+    throw error;
+  }
+}

@@ -1,0 +1,225 @@
+// Launches of products: W(1+1) on codes or floats (kernels/w11-*.cu), other encodings (kernels/dense.cu).
+import type { Operation } from '@duobit/core';
+import { DuobitError } from '@duobit/format';
+import { roundUp } from './arena.ts';
+import type { Argument, Grid } from './device.ts';
+import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
+import { f32Of, type Setting, type Step } from './setting.ts';
+import { type DenseWeight, UNIT, type W11Weight } from './weights.ts';
+
+export interface W11Target {
+  readonly weight: W11Weight;
+  readonly out: string;
+  readonly sum: string | null;
+}
+
+/** A W(1+1) weight and where its results go, as addresses. */
+export interface W11Operand {
+  readonly weight: W11Weight;
+  readonly out: number;
+  readonly strideOut: number;
+  readonly sum: number;
+  readonly strideSum: number;
+}
+
+export interface W11Input {
+  /** Codes, their bit planes, or f32 rows. */
+  readonly values: number;
+  readonly sums: number;
+  readonly params: number;
+  readonly stride: number;
+}
+
+/** `mma`: int8 tensor cores. The others are steps of the ladder, but for `float`, of unquantized activations. */
+export type W11Form = 'mma' | 'dp4a' | 'popc' | 'float' | 'onedp4a' | 'onemixed' | 'onemma';
+
+const MOST_WEIGHTS = 4;
+
+/** Blocks for each multiprocessor of kernels in which blocks go from tile to tile. */
+const ONE_BLOCKS = Number(process.env.DUOBIT_CUDA_BLOCKS ?? 3);
+
+/** The kernel for so many rows, and its grid and threads. */
+export function chooseW11(
+  form: W11Form,
+  { groupSize, offsets }: Pick<W11Weight, 'groupSize' | 'offsets'>,
+  tiles: number,
+  rows: number,
+  multiprocessors: number,
+  best = true,
+): { name: string; grid: Grid; threads: number } {
+  const suffix = `_g${groupSize}${offsets ? 'o' : ''}`;
+  const split = (kernel: string, each: number) => ({
+    name: `w11_${kernel}${each}${suffix}`,
+    grid: [tiles, Math.ceil(rows / each), 1] as const,
+    threads: 256,
+  });
+  if (form === 'float') return split('float', 4);
+  const one = (kernel: string) => ({
+    name: `w11_${kernel}${suffix}`,
+    grid: [Math.min(tiles, ONE_BLOCKS * multiprocessors), 1, 1] as const,
+    threads: 256,
+  });
+  if (form === 'onedp4a' || form === 'onemixed' || form === 'onemma') return one(form);
+  if (form !== 'mma') return split(form, rows === 1 ? 1 : 4);
+  if (rows === 1 && best) return one('one');
+  if (rows <= 8) return split('mma', 8);
+  const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
+  // Blocks that each take four tiles and 32 rows must be enough for the device.
+  if (rows <= 16 || across * down < multiprocessors) return split('mma', 16);
+  return { name: `w11_mma32${suffix}`, grid: [across, down, 1], threads: 128 };
+}
+
+/** `W11Args` of kernels/w11.cuh. */
+export function w11Arguments(
+  operands: readonly W11Operand[],
+  input: W11Input,
+  rows: number,
+  width: number,
+  gated = 0,
+): { pointers: number[]; numbers: Argument[] } {
+  const pad = (values: number[], rest = 0) => [
+    ...values,
+    ...new Array<number>(MOST_WEIGHTS - values.length).fill(rest),
+  ];
+  const ends: number[] = [];
+  let tiles = 0;
+  for (const { weight } of operands) ends.push((tiles += weight.tiles));
+  return {
+    pointers: [
+      ...pad(operands.map(({ weight }) => weight.bits)),
+      ...pad(operands.map(({ weight }) => weight.levels)),
+      ...pad(operands.map(({ weight }) => weight.rowSums)),
+      ...pad(operands.map(({ out }) => out)),
+      ...pad(operands.map(({ sum }) => sum)),
+      input.values,
+      input.sums,
+      input.params,
+      gated,
+    ],
+    numbers: [
+      ...pad(operands.map(({ weight }) => weight.rows)),
+      ...pad(ends, tiles),
+      ...pad(operands.map(({ strideOut }) => strideOut)),
+      ...pad(operands.map(({ strideSum }) => strideSum)),
+      rows,
+      width,
+      input.stride,
+    ],
+  };
+}
+
+function locate(setting: Setting, targets: readonly W11Target[]): W11Operand[] {
+  return targets.map((target) => {
+    const out = f32Of(setting, target.out);
+    const sum = target.sum === null ? null : f32Of(setting, target.sum);
+    return {
+      weight: target.weight,
+      out: out.address,
+      strideOut: out.stride,
+      sum: sum?.address ?? 0,
+      strideSum: sum?.stride ?? 0,
+    };
+  });
+}
+
+/** Longer rows take longer to make once a block than a launch of its own. DUOBIT_CUDA_FUSE is for trying others. */
+const MOST_FUSED_BYTES = Number(process.env.DUOBIT_CUDA_FUSE ?? 48 << 10);
+
+/**
+ * A chain of row operations and the products that read its codes, for runs of one row; null where a block cannot hold the
+ * row, or a result is written that other blocks still read. `gated`: the slot that gets the first product as a gate of the second.
+ */
+export function fuseRow(
+  setting: Setting,
+  links: ChainLinks,
+  targets: readonly W11Target[],
+  gated: string | null,
+): Step | null {
+  const { device } = setting;
+  const buffers = codesOf(setting, links);
+  const { head, rotation, codes } = links;
+  const read = [head?.op === 'siluMul' ? head.up : null, head && 'gate' in head ? head.gate : head?.input];
+  if (!head) read.push(rotation?.input ?? codes?.input);
+  const written = [head?.out, rotation?.out, gated, ...targets.flatMap(({ out, sum }) => [out, sum])];
+  if (buffers.length !== 1 || written.some((name) => name && read.includes(name))) return null;
+  const row = rowArguments(setting, links, buffers[0]);
+  const units = Math.ceil(row.width / UNIT);
+  const bytes = units * (UNIT + 16) + roundUp(row.width, 4) * 4;
+  if (bytes > Math.min(device.sharedMemory, MOST_FUSED_BYTES)) return null;
+  const { groupSize, offsets } = targets[0]!.weight;
+  const name = `w11_row_g${groupSize}${offsets ? 'o' : ''}`;
+  const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
+  const input = { values: 0, sums: 0, params: 0, stride: 0 };
+  const { pointers, numbers } = w11Arguments(
+    locate(setting, targets),
+    input,
+    1,
+    row.width,
+    gated === null ? 0 : f32Of(setting, gated).address,
+  );
+  const blocks = Math.min(gated === null ? tiles : tiles / 2, ONE_BLOCKS * device.facts.multiprocessors);
+  return () => device.launch(name, [blocks, 1, 1], 256, pointers, numbers, bytes, row);
+}
+
+export function w11Step(setting: Setting, targets: readonly W11Target[], inputName: string): Step {
+  const { device, slots } = setting;
+  const slot = slots.get(inputName)!;
+  const { weight } = targets[0]!;
+  const operands = locate(setting, targets);
+  let input: W11Input;
+  if (slot.kind === 'a4') {
+    const layout = weight.groupSize >= 128 ? 0 : weight.groupSize === 64 ? 1 : 2;
+    const buffers = slot.buffers.find((buffer) => buffer.layout === layout);
+    if (!buffers) throw new DuobitError('INTERNAL', `slot "${inputName}" has no codes of layout ${layout}`);
+    input = { values: buffers.codes, sums: buffers.sums, params: buffers.params, stride: 0 };
+  } else {
+    const x = f32Of(setting, inputName);
+    input = { values: x.address, sums: 0, params: 0, stride: x.stride };
+  }
+  const form = slot.kind === 'a4' ? 'mma' : 'float';
+  const tiles = operands.reduce((total, operand) => total + operand.weight.tiles, 0);
+  return ({ rows }) => {
+    const { name, grid, threads } = chooseW11(form, weight, tiles, rows, device.facts.multiprocessors);
+    const { pointers, numbers } = w11Arguments(operands, input, rows, weight.columns);
+    device.launch(name, grid, threads, pointers, numbers);
+  };
+}
+
+/** Rows of a weight that a block of kernels/dense.cu takes. */
+const DENSE_BLOCK_ROWS = 32;
+const DENSE_THREADS = 256;
+
+export function denseStep(
+  setting: Setting,
+  operation: Extract<Operation, { op: 'denseMatMul' | 'logits' | 'w11MatMul' }>,
+  weight: DenseWeight,
+  sumName: string | null,
+): Step {
+  const { device } = setting;
+  const [x, out] = [f32Of(setting, operation.input), f32Of(setting, operation.out)];
+  const sum = sumName === null ? null : f32Of(setting, sumName);
+  const isLogits = operation.op === 'logits';
+  return ({ rows, logitRows }) => {
+    const tokens = isLogits ? logitRows : rows;
+    if (tokens === 0) return;
+    const each = tokens === 1 ? 1 : 4;
+    device.launch(
+      `dense${each}_${weight.encoding}`,
+      [Math.ceil(weight.rows / DENSE_BLOCK_ROWS), Math.ceil(tokens / each), 1],
+      DENSE_THREADS,
+      [x.address, weight.data, weight.scales, out.address, sum?.address ?? 0],
+      [
+        weight.rows,
+        weight.columns,
+        weight.rowBytes,
+        weight.groupSize,
+        weight.groups,
+        x.stride,
+        out.stride,
+        sum?.stride ?? 0,
+        tokens,
+        isLogits ? rows - logitRows : 0,
+      ],
+    );
+  };
+}

@@ -1,0 +1,45 @@
+// What steps are compiled from, and what a step is.
+import type { ExecutionPlan, PrepareOptions } from '@duobit/core';
+import { DuobitError } from '@duobit/format';
+import type { Arena } from './arena.ts';
+import type { Device } from './device.ts';
+import type { DeviceCache, DeviceSlot, F32Slot } from './slots.ts';
+import type { DeviceWeight } from './weights.ts';
+
+/** Where parts of positions leave their results. */
+export interface AttentionScratch {
+  readonly mix: number;
+  readonly stats: number;
+  readonly done: number;
+  readonly keyDone: number;
+}
+
+export interface StepRun {
+  readonly rows: number;
+  readonly logitRows: number;
+  /** No less than the positions that the last row sees; a power of two, so that few recordings serve all. */
+  readonly positions: number;
+}
+
+export type Step = (run: StepRun) => void;
+
+export interface Setting {
+  readonly device: Device;
+  readonly plan: ExecutionPlan;
+  readonly options: PrepareOptions;
+  readonly slots: ReadonlyMap<string, DeviceSlot>;
+  readonly weights: ReadonlyMap<string, DeviceWeight>;
+  readonly cache: DeviceCache;
+  readonly arena: Arena;
+  /** `RunState` of kernels/common.cuh. */
+  readonly state: number;
+  /** cos and sin by position, or 0 in plans without rotary embedding. */
+  readonly table: number;
+  readonly attention: AttentionScratch;
+}
+
+export function f32Of({ slots }: Setting, name: string): F32Slot {
+  const slot = slots.get(name);
+  if (slot?.kind !== 'f32') throw new DuobitError('INTERNAL', `slot "${name}" is not of kind 'f32'`);
+  return slot;
+}
