@@ -173,7 +173,7 @@ function loadBinding(tf: typeof TensorFlow): string {
       return name;
     } catch (error) {
       // Of a package that is there, its own reason says more than that the other is missing.
-      if (!reason || (error as { code?: string }).code !== 'MODULE_NOT_FOUND') reason = error;
+      if (!reason || !/Cannot find module/.test(String(error))) reason = error;
     }
   }
   throw reason;

@@ -1,7 +1,6 @@
 // Windows as the batches that a step takes, uploaded once: residual streams go through the blocks as they are.
 import { createRandom } from '@duobit/core';
-import type { Engine } from '@duobit/tfjs';
-import type { Tensor2D } from '@tensorflow/tfjs';
+import type { Engine, Tensor2D } from '@duobit/tfjs';
 import { pause } from '../abort.ts';
 import type { BlockModel, BlockValues } from './block-model.ts';
 

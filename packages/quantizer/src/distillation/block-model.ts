@@ -1,8 +1,14 @@
 // One block of a model as a differentiable function of its residual stream, with weights and quantizers that the caller names.
 import { buildPlan, type ExecutionPlan, inputSlot, rotatedSlot, SLOTS } from '@duobit/core';
 import { blockWeights } from '@duobit/format';
-import { type Engine, interpret, type TensorQuantizer } from '@duobit/tfjs';
-import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import {
+  type Engine,
+  interpret,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  type TensorQuantizer,
+} from '@duobit/tfjs';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { PLAIN_QUANTIZER } from '../stages/clip-search.ts';
 import type { Batch } from './batches.ts';

@@ -1,7 +1,6 @@
 // All that training moves in a block, or in several: its layers' latent weights and levels, its inputs' quantizers.
 import type { ActivationQuantizer } from '@duobit/format';
-import type { Engine, TensorQuantizer } from '@duobit/tfjs';
-import type { Tensor2D, Variable } from '@tensorflow/tfjs';
+import type { Engine, Tensor2D, TensorQuantizer, Variable } from '@duobit/tfjs';
 import type { BlockLayers, QuantizedLayer } from '../stages/block-store.ts';
 import type { BlockModel, BlockValues } from './block-model.ts';
 import { LayerParameters } from './layer-parameters.ts';
@@ -108,7 +107,8 @@ export class BlockTensors implements BlockValues {
     this.#quantized = activations === 'a4';
     for (const [name, { result, activation }] of layers) {
       this.#matrices.set(name, engine.tf.tensor2d(result.approximation, model.shapeOf(name)));
-      this.#quantizers.set(model.inputOf(name), quantizerTensors(engine, activation));
+      const slot = model.inputOf(name);
+      if (!this.#quantizers.has(slot)) this.#quantizers.set(slot, quantizerTensors(engine, activation));
     }
   }
 

@@ -3,8 +3,7 @@
 //
 // Stage 2 moves latent weights and levels, with unquantized inputs; stage 3 keeps the bits and moves levels, clips and the knee,
 // with 4-bit inputs. A block that does not come out better on windows it was not trained on stays as it was.
-import type { Engine } from '@duobit/tfjs';
-import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type { Engine, Scalar, Tensor1D, Tensor2D } from '@duobit/tfjs';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
 import { advance, type Batch, disposeBatches, planBatches, uploadBatches } from './batches.ts';

@@ -1,7 +1,6 @@
 // What counts in a block's training: the error of each channel of its output against what the block adds there. A plain mean square
 // would be ruled by a few channels with huge values, and hardly move.
-import type { Engine } from '@duobit/tfjs';
-import type { Tensor1D } from '@tensorflow/tfjs';
+import type { Engine, Tensor1D } from '@duobit/tfjs';
 import type { Batch } from './batches.ts';
 
 /** Channels that a block hardly changes count as if they varied by this part of the mean. */

@@ -1,8 +1,14 @@
 // Stage 4: the whole model at once, with 4-bit inputs, trained towards the distribution of the unquantized model over the next
 // token. Beyond the paper; what brings small models back, since blocks alone do not know which of their errors matter.
 import { buildPlan, type ExecutionPlan, LLAMA, SLOTS } from '@duobit/core';
-import { type Engine, interpret } from '@duobit/tfjs';
-import type { Scalar, Tensor1D, Tensor2D, Variable } from '@tensorflow/tfjs';
+import {
+  type Engine,
+  interpret,
+  type Scalar,
+  type Tensor1D,
+  type Tensor2D,
+  type Variable,
+} from '@duobit/tfjs';
 import { pause } from '../abort.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers } from '../stages/block-store.ts';

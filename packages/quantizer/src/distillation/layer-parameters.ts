@@ -1,6 +1,5 @@
 // A W(1+1) layer as what training moves: latent weights that take their nearest level, or codes that are fixed; and the levels.
-import type { Engine } from '@duobit/tfjs';
-import type { Tensor2D, Variable } from '@tensorflow/tfjs';
+import type { Engine, Tensor2D, Variable } from '@duobit/tfjs';
 import type { LayerResult } from '../methods/layer-method.ts';
 import { type Pairing, packLevels, readLevels, sortFour, storeLevels } from '../methods/w11-levels.ts';
 
@@ -44,10 +43,11 @@ export class LayerParameters {
     const { levels, codes } = readLevels(result.packed!, [rows, columns]);
     const kept = offsets ? levels : outerLevels(levels);
     this.unit = kept.reduce((sum, level) => sum + Math.abs(level), 0) / kept.length;
-    this.levels = tf.variable(tf.tensor2d(kept, [rows, groups * (offsets ? 4 : 2)]));
+    // Tidied: a variable takes over the values, not the tensor that they came in.
+    this.levels = tf.tidy(() => tf.variable(tf.tensor2d(kept, [rows, groups * (offsets ? 4 : 2)])));
     if (weights) {
       const latent = result.approximation.map((level, i) => level + start * (weights[i]! - level));
-      this.latent = tf.variable(tf.tensor2d(latent, [rows, columns]));
+      this.latent = tf.tidy(() => tf.variable(tf.tensor2d(latent, [rows, columns])));
       this.#codes = null;
     } else {
       this.latent = null;

@@ -1,7 +1,6 @@
 // The 4-bit quantizer of an input as what stage 3 moves: its clips, and the slope above the knee.
 import type { ActivationQuantizer } from '@duobit/format';
-import type { Engine, TensorQuantizer } from '@duobit/tfjs';
-import type { Tensor1D, Variable } from '@tensorflow/tfjs';
+import type { Engine, Tensor1D, TensorQuantizer, Variable } from '@duobit/tfjs';
 
 /** Of docs/format.md, "Activations". */
 const MOST_SLOPE = 8;
@@ -15,9 +14,10 @@ export class QuantizerParameters {
 
   /** @param knee the code that the knee is at, or null for an even quantizer */
   constructor({ tf }: Engine, { clipLow, clipHigh, knee: before }: ActivationQuantizer, knee: number | null) {
-    this.clips = tf.variable(tf.tensor1d([clipLow, clipHigh]));
+    const variable = (values: number[]): Variable => tf.tidy(() => tf.variable(tf.tensor1d(values)));
+    this.clips = variable([clipLow, clipHigh]);
     this.#knee = knee;
-    this.slope = knee === null ? null : tf.variable(tf.tensor1d([before?.slopeRatio ?? 1]));
+    this.slope = knee === null ? null : variable([before?.slopeRatio ?? 1]);
   }
 
   tensors(): TensorQuantizer {

@@ -1,7 +1,6 @@
 // The loop that every stage trains by: batches in shuffled order, Adam with cosine decay, and an eye on the loss.
 import { createRandom } from '@duobit/core';
-import { Adam, cosineDecay, type Engine } from '@duobit/tfjs';
-import type { Scalar, Variable } from '@tensorflow/tfjs';
+import { Adam, cosineDecay, type Engine, type Scalar, type Variable } from '@duobit/tfjs';
 import { pause } from '../abort.ts';
 
 export interface TrainOptions {

@@ -1,0 +1,175 @@
+// Stages 2 to 4 on a small model: what they improve and what they leave, resuming, options that are refused.
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createMemorySink, createMemorySource, openContainer, validateContainer } from '@duobit/format';
+import { type Engine, openEngine, type Scalar } from '@duobit/tfjs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { QuantizeOptions } from '../options.ts';
+import { quantize } from '../quantize.ts';
+import { makeMemoryCheckpoint, SMALL_ARCHITECTURE } from '../testing/memory-checkpoint.ts';
+import type { BlockOutcome } from './block-stages.ts';
+import type { DistillationOptions } from './options.ts';
+import { train } from './train.ts';
+
+const TINY_STORIES = new URL('../../../../fixtures/tinystories-656k/', import.meta.url);
+const TEXT = Array.from(
+  { length: 60 },
+  (_, i) => `Once upon a time there were ${i} cats who liked to play with ${i * i} balls in the garden.`,
+);
+
+let engine: Engine;
+let assets: Parameters<typeof makeMemoryCheckpoint>[1];
+let folder: string;
+beforeAll(async () => {
+  const read = async (name: string) => new Uint8Array(await readFile(new URL(name, TINY_STORIES)));
+  assets = {
+    tokenizer: await read('tokenizer.json'),
+    'tokenizer-config': await read('tokenizer_config.json'),
+  };
+  folder = await mkdtemp(join(tmpdir(), 'duobit-distill-'));
+  engine = await openEngine({ device: 'cpu' });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+type Stages = Partial<DistillationOptions>;
+
+const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
+
+const ALL: Stages = { weights: { passes: 2 }, activations: { passes: 1 }, endToEnd: { passes: 1 } };
+
+async function run(stages: Stages, options: QuantizeOptions = {}) {
+  const architecture = { ...SMALL_ARCHITECTURE, vocabularySize: 2048, contextLength: 128 };
+  const sink = createMemorySink();
+  const outcomes: [number, BlockOutcome][] = [];
+  await quantize(makeMemoryCheckpoint(architecture, assets), join(folder, 'memory.duo'), {
+    calibration: { text: TEXT, context: 32, maxWindows: 8 },
+    groupSize: 32,
+    workFolder: null,
+    distillation: { engine, tokens: 512, ...stages },
+    ...options,
+    onBlock(stage, outcome) {
+      outcomes.push([stage, outcome]);
+      options.onBlock?.(stage, outcome);
+    },
+    openSink: async () => sink,
+  });
+  return { bytes: sink.bytes(), outcomes };
+}
+
+describe('stages 2 to 4', () => {
+  it('leave every block no worse on what it was not trained on, and no tensor behind', async () => {
+    await run(ALL);
+    const before = engine.tf.memory().numTensors;
+    const { bytes, outcomes } = await run(ALL);
+    expect(engine.tf.memory().numTensors).toBe(before);
+    expect(outcomes.map(([stage, { block }]) => [stage, block])).toEqual([
+      [2, 0],
+      [2, 1],
+      [3, 0],
+      [3, 1],
+      [4, 0],
+    ]);
+    for (const [stage, { training }] of outcomes) {
+      const { losses, heldOutBefore, heldOutAfter, kept, divergences } = training!;
+      expect(losses.every(Number.isFinite)).toBe(true);
+      expect(divergences).toEqual([]);
+      expect(kept).toBe(heldOutAfter < heldOutBefore);
+      if (stage === 2) expect(mean(losses.slice(-4))).toBeLessThan(mean(losses.slice(0, 4)));
+    }
+    const issues = await validateContainer(createMemorySource(bytes));
+    expect(issues.ok).toBe(true);
+    const container = await openContainer(createMemorySource(bytes));
+    const clips = container.tensorNames.map((name) => container.tensorInfo(name).activation?.clipLow);
+    expect(clips.some((clip) => clip !== undefined && clip !== 1)).toBe(true);
+    await container.close();
+  });
+
+  it('give the same bytes again, and others with another seed', async () => {
+    const stages: Stages = { weights: { passes: 1 } };
+    const first = await run(stages);
+    expect(Buffer.from(first.bytes).equals((await run(stages)).bytes)).toBe(true);
+    expect(Buffer.from(first.bytes).equals((await run({ ...stages, seed: 1 })).bytes)).toBe(false);
+  });
+
+  it('go on after they were cut short in any stage, with the same result', async () => {
+    const whole = await run(ALL);
+    for (const [stage, block] of [
+      [2, 0],
+      [3, 1],
+    ]) {
+      const workFolder = join(folder, `work-${stage}`);
+      const cut = new AbortController();
+      const stop = (at: number, outcome: BlockOutcome): void => {
+        if (at === stage && outcome.block === block) cut.abort();
+      };
+      await expect(run(ALL, { workFolder, signal: cut.signal, onBlock: stop })).rejects.toMatchObject({
+        code: 'ABORTED',
+      });
+      const { bytes, outcomes } = await run(ALL, { workFolder });
+      expect(outcomes.some(([, { training }]) => training === null)).toBe(true);
+      expect(Buffer.from(bytes).equals(whole.bytes)).toBe(true);
+    }
+  });
+
+  it.each<[Stages, string]>([
+    [{ tokens: 0 }, 'distillation.tokens'],
+    [{ weights: { passes: 0 } }, 'distillation.weights.passes'],
+    [{ activations: { batch: 1.5 } }, 'distillation.activations.batch'],
+    [{ endToEnd: { heldOut: 0.9 } }, 'distillation.endToEnd.heldOut'],
+    [
+      { weights: { rates: { latent: -1, levels: 0, clips: 0, knee: 0 } } },
+      'distillation.weights.rates.latent',
+    ],
+  ])('refuse %j', async (stages, where) => {
+    await expect(run({ weights: {}, ...stages })).rejects.toMatchObject({ code: 'QUANTIZE_OPTION', where });
+  });
+});
+
+describe('the training loop', () => {
+  const options = { passes: 30, batches: 2, seed: 0, clipNorm: 1 };
+
+  it('finds the least of a bowl', async () => {
+    const { tf } = engine;
+    const at = tf.variable(tf.tensor1d([3, -2]));
+    const { losses, diverged } = await train(
+      engine,
+      new Map([[at, 0.3]]),
+      () => tf.sum(tf.square(at)) as Scalar,
+      options,
+    );
+    expect(diverged).toBeNull();
+    expect(losses).toHaveLength(60);
+    expect(losses.at(-1)).toBeLessThan(0.01 * losses[0]!);
+    at.dispose();
+  });
+
+  it('stops at the first loss that is no number, and says where', async () => {
+    const { tf } = engine;
+    const at = tf.variable(tf.tensor1d([1]));
+    let step = 0;
+    const { diverged } = await train(
+      engine,
+      new Map([[at, 0.1]]),
+      () => tf.mul(tf.sum(at), ++step === 5 ? Number.NaN : 1) as Scalar,
+      options,
+    );
+    expect(diverged).toBe('the loss is NaN at step 5');
+    at.dispose();
+  });
+
+  it('stops when the loss rises without end', async () => {
+    const { tf } = engine;
+    const at = tf.variable(tf.tensor1d([1]));
+    let step = 0;
+    const { diverged, losses } = await train(
+      engine,
+      new Map([[at, 1e-6]]),
+      () => tf.mul(tf.sum(at), 1.3 ** ++step) as Scalar,
+      options,
+    );
+    expect(diverged).toMatch(/^the loss rose from/);
+    expect(losses.length).toBeLessThan(30);
+    at.dispose();
+  });
+});
