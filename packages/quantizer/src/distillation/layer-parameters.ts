@@ -1,7 +1,14 @@
 // A W(1+1) layer as what training moves: latent weights that take their nearest level, or codes that are fixed; and the levels.
 import type { Engine, Tensor2D, Variable } from '@duobit/tfjs';
 import type { LayerResult } from '../methods/layer-method.ts';
-import { type Pairing, packLevels, readLevels, sortFour, storeLevels } from '../methods/w11-levels.ts';
+import {
+  type Pairing,
+  packLevels,
+  placesOf,
+  readLevels,
+  sortFour,
+  storeLevels,
+} from '../methods/w11-levels.ts';
 
 export interface LayerShape {
   readonly name: string;
@@ -136,8 +143,7 @@ function movedIndices(
   { rows, columns, groupSize }: LayerShape,
 ): Uint8Array {
   const groups = Math.ceil(columns / groupSize);
-  const place = new Uint8Array(order.length);
-  for (let i = 0; i < order.length; i++) place[(i & ~3) + order[i]!] = i & 3;
+  const place = placesOf(order);
   const indices = new Uint8Array(codes.length);
   for (let row = 0, i = 0; row < rows; row++)
     for (let column = 0; column < columns; column++, i++)

@@ -13,7 +13,14 @@ import {
 } from '../linalg/index.ts';
 import { LevelFitter } from '../stages/level-fitter.ts';
 import type { LayerMethod, LayerProblem, LayerResult } from './layer-method.ts';
-import { type Pairing, packLevels, type StoredLevels, sortFour, storeLevels } from './w11-levels.ts';
+import {
+  type Pairing,
+  packLevels,
+  placesOf,
+  type StoredLevels,
+  sortFour,
+  storeLevels,
+} from './w11-levels.ts';
 
 export interface W11LayerOptions {
   /** Columns that share four levels. */
@@ -239,8 +246,7 @@ function sortLevels(
   const groups = Math.ceil(columns / groupSize);
   const order = new Uint8Array(levels.length).map((_, i) => i & 3);
   for (let start = 0; start < levels.length; start += 4) sortFour(levels, order, start);
-  const place = new Uint8Array(levels.length);
-  for (let i = 0; i < order.length; i++) place[(i & ~3) + order[i]!] = i & 3;
+  const place = placesOf(order);
   for (let row = 0, i = 0; row < rows; row++)
     for (let j = 0; j < columns; j++, i++)
       codes[i] = place[(row * groups + Math.floor(j / groupSize)) * 4 + codes[i]!]!;

@@ -132,8 +132,7 @@ export function readLevels(
   }
   const order = new Uint8Array(levels.length).map((_, i) => i & 3);
   for (let first = 0; first < levels.length; first += 4) sortFour(levels, order, first);
-  const place = new Uint8Array(order.length);
-  for (let i = 0; i < order.length; i++) place[(i & ~3) + order[i]!] = i & 3;
+  const place = placesOf(order);
   const codes = unpackBits(planes.sign!, rows, columns);
   const bitmap = unpackBits(planes.bitmap!, rows, columns);
   for (let row = 0, i = 0; row < rows; row++)
@@ -147,6 +146,13 @@ export function readLevels(
 function readF16(plane: Uint8Array): Float32Array {
   const view = new DataView(plane.buffer, plane.byteOffset, plane.byteLength);
   return Float32Array.from({ length: plane.byteLength / 2 }, (_, i) => f16ToF32(view.getUint16(2 * i, true)));
+}
+
+/** Where each of four went when they were sorted: `order` names what each place has now. */
+export function placesOf(order: Uint8Array): Uint8Array {
+  const places = new Uint8Array(order.length);
+  for (let i = 0; i < order.length; i++) places[(i & ~3) + order[i]!] = i & 3;
+  return places;
 }
 
 /** Sorts four levels and what belongs to them by value; ties keep their order. Rounding can make neighbours cross. */

@@ -115,7 +115,7 @@ export async function calibrateLayers(
           total: blocks * steps,
         }),
       onBlock: options.onBlock,
-    });
+    }).finally(() => blocks.return());
     stores.push(...distilled.stores);
     load = distilled.load;
   }
