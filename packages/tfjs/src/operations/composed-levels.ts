@@ -9,7 +9,8 @@ export function cutGroups(tf: typeof TensorFlow, matrix: Tensor2D, groupSize: nu
   const [rows, columns] = matrix.shape;
   const groups = Math.ceil(columns / groupSize);
   const missing = groups * groupSize - columns;
-  const padded = missing === 0 ? matrix : tf.pad(matrix, [[0, 0], [0, missing]]); // biome-ignore format: pairs
+  const behind: [number, number] = [0, missing];
+  const padded = missing === 0 ? matrix : tf.pad(matrix, [[0, 0], behind]);
   return tf.reshape(padded, [rows, groups, groupSize]);
 }
 
