@@ -3,13 +3,14 @@
 //
 // Stage 2 moves latent weights and levels, with unquantized inputs; stage 3 keeps the bits and moves levels, clips and the knee,
 // with 4-bit inputs. A block that does not come out better on windows it was not trained on stays as it was.
-import type { Engine, Scalar, Tensor1D, Tensor2D } from '@duobit/tfjs';
+import type { Engine, Scalar, Tensor2D } from '@duobit/tfjs';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
 import { advance, type Batch, disposeBatches, planBatches, uploadBatches } from './batches.ts';
 import { BlockModel } from './block-model.ts';
 import { BlockParameters, BlockTensors } from './block-parameters.ts';
 import { channelWeights } from './channel-weights.ts';
+import { channelObjective, type Objective, predictionObjective } from './objective.ts';
 import type { BlockStageOptions } from './options.ts';
 import { train } from './train.ts';
 
@@ -24,6 +25,8 @@ export interface BlockStageRun {
    */
   readonly before: (block: number, previous: BlockLayers | undefined) => Promise<BlockLayers>;
   readonly store: BlockStore;
+  /** `measureSensitivities`, once for all stages and only where a block is trained. */
+  readonly sensitivities: () => Promise<readonly Float32Array[]>;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: BlockStageProgress) => void) | undefined;
 }
@@ -80,7 +83,16 @@ export async function* runBlockStage(
         let outcome: BlockOutcome = { block, layers: kept ?? before, training: null };
         if (!kept) {
           const streams = { student, teacher, targets };
-          outcome = await trainBlock(options, run, model, originals, plan.trained, streams, outcome);
+          outcome = await trainBlock(
+            options,
+            run,
+            model,
+            originals,
+            plan.trained,
+            streams,
+            outcome,
+            options.channels === 'sensitivity' ? (await run.sensitivities())[block]! : null,
+          );
           await store.save(block, outcome.layers);
         }
         previous = outcome.layers;
@@ -114,10 +126,13 @@ async function trainBlock(
   trained: number,
   { student, teacher, targets }: Streams,
   { block, layers: before }: BlockOutcome,
+  sensitivity: Float32Array | null,
 ): Promise<BlockOutcome> {
-  const { operations } = engine;
   const { passes, clipNorm } = options;
-  const channels = channelWeights(engine, teacher, targets);
+  const objective =
+    block + 1 === checkpoint.architecture.blockCount && options.channels === 'sensitivity'
+      ? await predictionObjective(engine, checkpoint)
+      : channelObjective(engine, channelWeights(engine, teacher, targets, sensitivity));
   const evaluate = (layers: BlockLayers): Promise<number> =>
     evaluateBlock(
       engine,
@@ -126,7 +141,7 @@ async function trainBlock(
       options.activations,
       student.slice(trained),
       targets.slice(trained),
-      channels,
+      objective,
     );
   const progress = { block, blocks: checkpoint.architecture.blockCount };
   const divergences: string[] = [];
@@ -140,7 +155,7 @@ async function trainBlock(
     try {
       const lossOf = (batch: number): Scalar => {
         const output = model.forward(student[batch]!, parameters.open());
-        return operations.weightedError(output, targets[batch]!.values, channels);
+        return objective.loss(output, targets[batch]!);
       };
       const rates = parameters.rates(options.rates, RETRY_RATE ** divergences.length);
       const training = await train(
@@ -163,7 +178,7 @@ async function trainBlock(
       parameters.dispose();
     }
   }
-  channels.dispose();
+  objective.dispose();
   const training = { losses, heldOutBefore, heldOutAfter, kept: layers !== before, divergences };
   return { block, layers, training };
 }
@@ -175,16 +190,14 @@ async function evaluateBlock(
   activations: 'a4' | 'f16',
   inputs: readonly Batch[],
   targets: readonly Batch[],
-  channels: Tensor1D,
+  objective: Objective,
 ): Promise<number> {
-  const { tf, operations } = engine;
+  const { tf } = engine;
   const tensors = new BlockTensors(engine, model, layers, activations);
   let sum = 0;
   let windows = 0;
   for (const [i, input] of inputs.entries()) {
-    const loss = tf.tidy(() =>
-      operations.weightedError(model.forward(input, tensors), targets[i]!.values, channels),
-    );
+    const loss = tf.tidy(() => objective.loss(model.forward(input, tensors), targets[i]!));
     sum += (await loss.data())[0]! * input.windows;
     windows += input.windows;
     loss.dispose();

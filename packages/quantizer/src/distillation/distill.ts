@@ -8,6 +8,7 @@ import type { BlockResult } from '../stages/stage1.ts';
 import { type BlockOutcome, type BlockStageProgress, runBlockStage } from './block-stages.ts';
 import { trainEndToEnd } from './end-to-end.ts';
 import { type DistillationOptions, resolveStages } from './options.ts';
+import { measureSensitivities } from './whole-model.ts';
 
 export interface DistillationRun {
   readonly checkpoint: Checkpoint;
@@ -41,6 +42,7 @@ export async function distill(options: DistillationOptions, run: DistillationRun
   let { load, identity } = run;
   const stores: BlockStore[] = [];
   const tokensSha256 = await hashWindows(windows);
+  let sensitivities: Promise<readonly Float32Array[]> | undefined;
   for (const [stage, stageOptions] of [
     [2, weights],
     [3, activations],
@@ -56,6 +58,11 @@ export async function distill(options: DistillationOptions, run: DistillationRun
       streams,
       before: stage === 2 && run.fit ? (_, previous) => nextBlock(run.fit!, previous) : load,
       store,
+      sensitivities: () => {
+        const { batch, seed } = stageOptions;
+        sensitivities ??= measureSensitivities(engine, checkpoint, streams, batch, seed, signal);
+        return sensitivities;
+      },
       signal,
       onProgress: (progress) => run.onProgress?.(stage, progress),
     });

@@ -26,13 +26,15 @@ export interface BlockStageOptions {
   readonly clipNorm: number;
   /** Latent weights begin at their level and this part of the way to the weight. */
   readonly latentStart: number;
+  /** What an error in a channel of the block's output counts; quantization.md, "Stages 2 to 4". */
+  readonly channels: 'variance' | 'sensitivity';
   /** Code of the knee; null trains none. */
   readonly knee: number | null;
   readonly seed: number;
 }
 
 /** Of stage 4. Rates as in `Rates`; latent weights begin at their levels. */
-export type EndToEndOptions = Omit<BlockStageOptions, 'activations' | 'knee' | 'latentStart'>;
+export type EndToEndOptions = Omit<BlockStageOptions, 'activations' | 'channels' | 'knee' | 'latentStart'>;
 
 export interface DistillationOptions {
   /** Opened with `openEngine`; stays the caller's. */
@@ -56,6 +58,7 @@ export const WEIGHT_DEFAULTS: BlockStageOptions = {
   activations: 'f16',
   passes: 4,
   latentStart: 0.1,
+  channels: 'sensitivity',
   knee: null,
   rates: { latent: 0.002, levels: 0.003, clips: 0, knee: 0 },
 };
@@ -66,6 +69,7 @@ export const ACTIVATION_DEFAULTS: BlockStageOptions = {
   activations: 'a4',
   passes: 1,
   latentStart: 0,
+  channels: 'sensitivity',
   knee: null,
   rates: { latent: 0, levels: 0.003, clips: 0.005, knee: 0 },
 };
