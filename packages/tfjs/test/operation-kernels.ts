@@ -5,6 +5,8 @@ import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 import type { Engine } from '../src/engine.ts';
 
 export interface OperationKernels extends TrainingKernels {
+  /** Into an array, now or by when `settle` is done. */
+  deliver(tensor: Tensor, out: Float32Array): void;
   settle(): Promise<void>;
 }
 
@@ -45,6 +47,7 @@ export function operationKernels({ tf, operations, name, device }: Engine): Oper
   return {
     name,
     threads: 1,
+    deliver: write,
     async settle() {
       await Promise.all(pending.splice(0));
     },
