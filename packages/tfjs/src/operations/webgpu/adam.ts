@@ -33,7 +33,7 @@ export class WebGpuAdam {
     if (most === null) return tf.ones([1]);
     const partsOf = ({ size }: Tensor): number => Math.min(MOST_PARTS, Math.ceil(size / PART));
     const count = gradients.reduce((sum, gradient) => sum + partsOf(gradient), 0);
-    const parts = tf.zeros([count]);
+    const parts: Tensor1D = this.#programs.make([count]);
     let first = 0;
     for (const gradient of gradients) {
       const workgroups = partsOf(gradient);

@@ -71,11 +71,17 @@ export class Programs {
     return this.#tf.backend() as unknown as Backend;
   }
 
+  /** A new tensor, with whatever values. */
+  make<T extends Tensor>(shape: readonly number[]): T {
+    const made = this.#backend.makeTensorInfo([...shape], 'float32');
+    return this.#tf.engine().makeTensorFromTensorInfo(made) as T;
+  }
+
   /** A new tensor, which the kernel fills. */
   run<T extends Tensor>(kernel: Kernel, shape: readonly number[], launch: Launch): T {
-    const made = this.#backend.makeTensorInfo([...shape], 'float32');
+    const made = this.make<T>(shape);
     this.#launch(kernel, made, launch);
-    return this.#tf.engine().makeTensorFromTensorInfo(made) as T;
+    return made;
   }
 
   /** Changes a tensor, and all that share its data. */
