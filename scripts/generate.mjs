@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { generateKernels } from '../packages/core/scripts/build-kernels.mjs';
 import { generateLinalg } from '../packages/quantizer/scripts/build-linalg.mjs';
 import { generateShaders } from '../packages/runtime-web/scripts/build-shaders.mjs';
+import { generateTrainingShaders } from '../packages/tfjs/scripts/build-shaders.mjs';
 import { generateSchema } from './generate-schema.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -15,6 +16,11 @@ const GENERATORS = [
   { name: 'kernels', owns: ['packages/core/src/backends/wasm/generated'], generate: generateKernels },
   { name: 'linalg', owns: ['packages/quantizer/src/linalg/generated'], generate: generateLinalg },
   { name: 'shaders', owns: ['packages/runtime-web/src/generated'], generate: generateShaders },
+  {
+    name: 'training shaders',
+    owns: ['packages/tfjs/src/operations/webgpu/generated'],
+    generate: generateTrainingShaders,
+  },
 ];
 
 function listFiles(folder) {

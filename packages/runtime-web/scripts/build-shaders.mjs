@@ -7,12 +7,20 @@ import { fileURLToPath } from 'node:url';
 
 const KERNELS = join(dirname(fileURLToPath(import.meta.url)), '../src/kernels');
 
-function strip(source) {
+/** WGSL without comments and empty lines. */
+export function stripShader(source) {
   return source
     .split('\n')
     .map((line) => line.replace(/\s*\/\/.*$/, '').trimEnd())
     .filter((line) => line !== '')
     .join('\n');
+}
+
+/** An entry of a generated table. */
+export function quoteShader(name, text) {
+  if (/[`\\]|\$\{/.test(text))
+    throw new Error(`${name} has characters that a template literal takes for its own`);
+  return `  '${name}': \`${text}\`,`;
 }
 
 /** The generated file as a map of its path from the repository root to its text. */
@@ -21,10 +29,8 @@ export function generateShaders() {
     .filter((name) => name.endsWith('.wgsl'))
     .sort();
   const entries = names.map((name) => {
-    const text = strip(readFileSync(join(KERNELS, name), 'utf8'));
-    if (/[`\\]|\$\{/.test(text))
-      throw new Error(`${name} has characters that a template literal takes for its own`);
-    return `  '${name.slice(0, -'.wgsl'.length)}': \`${text}\`,`;
+    const text = stripShader(readFileSync(join(KERNELS, name), 'utf8'));
+    return quoteShader(name.slice(0, -'.wgsl'.length), text);
   });
   const text = [
     '// Generated from src/kernels/*.wgsl by scripts/build-shaders.mjs; do not edit.',

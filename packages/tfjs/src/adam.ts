@@ -1,7 +1,9 @@
-// Adam with rates a group of parameters, cosine decay and clipping by the norm of all gradients.
+// Adam with rates a group of parameters, cosine decay and clipping by the norm of all gradients; by kernels where an engine has them.
 import type { TrainingKernels } from '@duobit/core';
 import type * as TensorFlow from '@tensorflow/tfjs';
 import type { NamedTensorMap, Tensor, Variable } from '@tensorflow/tfjs';
+import type { Engine } from './engine.ts';
+import { WebGpuAdam } from './operations/webgpu/adam.ts';
 
 export interface AdamOptions {
   readonly beta1: number;
@@ -27,13 +29,20 @@ interface Moments {
 export class Adam {
   readonly #tf: typeof TensorFlow;
   readonly #kernels: TrainingKernels | null;
+  readonly #webGpu: WebGpuAdam | null;
   readonly #options: AdamOptions;
   readonly #moments = new Map<Variable, Moments>();
+  /** Means and behind them means of squares [2, size], where a GPU moves both at once. */
+  readonly #joined = new Map<Variable, Tensor>();
   #step = 0;
 
-  constructor(tf: typeof TensorFlow, kernels: TrainingKernels | null, options: Partial<AdamOptions> = {}) {
+  constructor(
+    { tf, kernels, device }: Pick<Engine, 'tf' | 'kernels' | 'device'>,
+    options: Partial<AdamOptions> = {},
+  ) {
     this.#tf = tf;
     this.#kernels = kernels;
+    this.#webGpu = device === 'webgpu' ? new WebGpuAdam(tf) : null;
     this.#options = { ...ADAM_DEFAULTS, ...options };
   }
 
@@ -43,13 +52,18 @@ export class Adam {
    */
   apply(gradients: NamedTensorMap, rates: ReadonlyMap<Variable, number>): void {
     this.#step++;
-    if (this.#kernels) this.#applyInPlace(this.#kernels, gradients, rates);
+    const kernels = this.#kernels;
+    const webGpu = this.#webGpu;
+    if (kernels) this.#applyInPlace(kernels, gradients, rates);
+    else if (webGpu) this.#tf.tidy(() => this.#applyOnGpu(webGpu, gradients, rates));
     else this.#tf.tidy(() => this.#applyComposed(gradients, rates));
   }
 
   dispose(): void {
     for (const { mean, square } of this.#moments.values()) this.#tf.dispose([mean, square]);
     this.#moments.clear();
+    this.#tf.dispose([...this.#joined.values()]);
+    this.#joined.clear();
   }
 
   #momentsOf(parameter: Variable): Moments {
@@ -81,6 +95,21 @@ export class Adam {
       const { mean, square } = this.#momentsOf(parameter);
       const options = { rate, beta1, beta2, epsilon, step: this.#step, scale };
       kernels.adam(read(parameter), read(gradients[parameter.name]!), read(mean), read(square), options);
+    }
+  }
+
+  #applyOnGpu(webGpu: WebGpuAdam, gradients: NamedTensorMap, rates: ReadonlyMap<Variable, number>): void {
+    const { clipNorm, ...options } = this.#options;
+    const all = [...rates.keys()].map(({ name }) => gradients[name]!);
+    const scale = webGpu.clipScale(all, clipNorm);
+    for (const [parameter, rate] of rates) {
+      let moments = this.#joined.get(parameter);
+      if (!moments) {
+        moments = this.#tf.keep(this.#tf.zeros([2, parameter.size]));
+        this.#joined.set(parameter, moments);
+      }
+      const step = { ...options, rate, step: this.#step };
+      webGpu.move(parameter, gradients[parameter.name]!, moments, scale, step);
     }
   }
 

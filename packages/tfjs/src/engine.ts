@@ -9,6 +9,7 @@ import { composeOperations } from './operations/composed.ts';
 import { fuseOperations } from './operations/fused.ts';
 import { StepMemory } from './operations/memory.ts';
 import type { Operations } from './operations/operations.ts';
+import { webGpuOperations } from './operations/webgpu/operations.ts';
 
 /**
  * 'tensorflow': TensorFlow's own library, on CUDA or the processor. 'webgpu': a GPU, in Node through the package `webgpu`. 'native':
@@ -113,12 +114,16 @@ function describe(
 ): Engine {
   const composed = composeOperations(tf);
   const memory = new StepMemory();
+  const choose = (): Operations => {
+    if (kernels) return fuseOperations(tf, kernels, composed, memory);
+    return device === 'webgpu' ? webGpuOperations(tf, composed) : composed;
+  };
   return {
     device,
     name,
     tf,
     kernels,
-    operations: kernels ? fuseOperations(tf, kernels, composed, memory) : composed,
+    operations: choose(),
     step: (run) => memory.step(run),
     async sync() {
       const probe = tf.scalar(0);

@@ -1,12 +1,31 @@
-// The operations of an engine in the shape of training kernels, so that the cases that kernels must pass are theirs, too.
+// The operations of an engine in the shape of training kernels, so that the cases that kernels must pass are theirs, too. A device
+// that works by itself has written results only when `settle` is done.
 import type { TrainingKernels } from '@duobit/core';
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 import type { Engine } from '../src/engine.ts';
 
-export function operationKernels({ tf, operations, name }: Engine): TrainingKernels {
+export interface OperationKernels extends TrainingKernels {
+  /** Into an array, now or by when `settle` is done. */
+  deliver(tensor: Tensor, out: Float32Array): void;
+  settle(): Promise<void>;
+}
+
+export function operationKernels({ tf, operations, name, device }: Engine): OperationKernels {
+  const pending: Promise<void>[] = [];
   const matrix = (values: Float32Array, width: number): Tensor2D =>
     tf.tensor2d(values, [values.length / width, width]);
-  const write = (tensor: Tensor, out: Float32Array): void => out.set(tensor.dataSync());
+  const write = (tensor: Tensor, out: Float32Array): void => {
+    if (device !== 'webgpu') {
+      out.set(tensor.dataSync());
+      return;
+    }
+    const kept = tf.keep(tf.clone(tensor));
+    const read = async (): Promise<void> => {
+      out.set(await kept.data());
+      kept.dispose();
+    };
+    pending.push(read());
+  };
   const run = (out: Float32Array, f: () => Tensor): void => {
     tf.tidy(() => write(f(), out));
   };
@@ -28,6 +47,10 @@ export function operationKernels({ tf, operations, name }: Engine): TrainingKern
   return {
     name,
     threads: 1,
+    deliver: write,
+    async settle() {
+      await Promise.all(pending.splice(0));
+    },
     add: (a, b, out) => run(out, () => operations.add(matrix(a, a.length), matrix(b, b.length))),
     matMul: (a, b, out, { m, n, k }, transposed) => {
       // The product forward, and its two gradients, are the three forms that training has.

@@ -44,9 +44,9 @@ export async function train(
     onStep?: ((step: number, steps: number, loss: number) => void) | undefined;
   } = {},
 ): Promise<Training> {
-  const { tf, kernels } = engine;
+  const { tf } = engine;
   const steps = Math.max(1, Math.round(passes * batches));
-  const adam = new Adam(tf, kernels, { clipNorm });
+  const adam = new Adam(engine, { clipNorm });
   const next = drawBatches(batches, seed);
   const variables = [...rates.keys()];
   const losses: number[] = [];

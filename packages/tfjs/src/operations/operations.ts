@@ -1,5 +1,5 @@
-// The differentiable operations that plans and distillation are made of. Two sets exist: composed of TensorFlow.js operations
-// for any of its backends, and on hand-written kernels where values lie in the memory of the process.
+// The differentiable operations that plans and distillation are made of. Three sets exist: composed of TensorFlow.js operations
+// for any of its backends, on hand-written kernels where values lie in the memory of the process, and on kernels in WGSL.
 import type { HeadLayout, TrainingRows } from '@duobit/core';
 import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 

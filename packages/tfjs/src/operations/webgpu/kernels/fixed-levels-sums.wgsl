@@ -1,0 +1,4 @@
+// The gradient of levels that fixed codes choose.
+#import common
+#import fixed-choice
+#import level-sums
