@@ -10,7 +10,7 @@ import { type BlockParameters, BlockTensors } from './block-parameters.ts';
 import { HeadModel } from './head-model.ts';
 
 /** Rows that sensitivities are measured on: their mean over so many hardly changes with more. */
-const SENSITIVITY_ROWS = 8192;
+const SENSITIVITY_ROWS = 4096;
 
 /**
  * `WholeModel.sensitivities` of some of the windows.
