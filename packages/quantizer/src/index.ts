@@ -4,7 +4,7 @@ export type { CalibrationOptions } from './calibration/windows.ts';
 export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
 export { type PreparedCheckpoint, prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
-export type { BlockOutcome, BlockTraining } from './distillation/block-stages.ts';
+export type { BlockOutcome } from './distillation/block-stages.ts';
 export {
   type BlockStageOptions,
   type DistillationOptions,
@@ -14,6 +14,7 @@ export {
   presetStages,
   type Rates,
 } from './distillation/options.ts';
+export type { TrainingRecord } from './distillation/retry.ts';
 export { negativeLogLikelihood } from './evaluation/log-likelihood.ts';
 export {
   evaluatePerplexity,

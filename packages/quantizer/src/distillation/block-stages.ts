@@ -11,6 +11,7 @@ import { BlockModel } from './block-model.ts';
 import { BlockParameters, BlockTensors } from './block-parameters.ts';
 import { channelWeights } from './channel-weights.ts';
 import type { BlockStageOptions } from './options.ts';
+import { type TrainingRecord, trainWithRetries } from './retry.ts';
 import { train } from './train.ts';
 
 export interface BlockStageRun {
@@ -36,27 +37,13 @@ export interface BlockStageProgress {
   readonly loss: number;
 }
 
-/** What training did to a block. */
-export interface BlockTraining {
-  readonly losses: readonly number[];
-  /** The loss on held-out windows. */
-  readonly heldOutBefore: number;
-  readonly heldOutAfter: number;
-  readonly kept: boolean;
-  /** Why it was begun anew with lower rates, each time. */
-  readonly divergences: readonly string[];
-}
-
 export interface BlockOutcome {
   readonly block: number;
   readonly layers: BlockLayers;
-  /** Null for a block that an earlier run finished. */
-  readonly training: BlockTraining | null;
+  readonly training: TrainingRecord;
+  /** Whether an earlier run, which was cut short, had finished it. */
+  readonly resumed: boolean;
 }
-
-const RETRIES = 3;
-/** Of the rates, after divergence. */
-const RETRY_RATE = 0.3;
 
 /** @throws DuobitError `ABORTED`, `ENGINE_FAILED`, and those of checkpoint and store */
 export async function* runBlockStage(
@@ -77,11 +64,12 @@ export async function* runBlockStage(
         const targets = await advanceTeacher(engine, model, originals, teacher, signal);
         const before = await run.before(block, previous);
         const kept = await store.load(block, (name) => checkpoint.tensorInfo(name));
-        let outcome: BlockOutcome = { block, layers: kept ?? before, training: null };
-        if (!kept) {
+        let outcome: BlockOutcome;
+        if (kept?.training) outcome = { block, layers: kept.layers, training: kept.training, resumed: true };
+        else {
           const streams = { student, teacher, targets };
-          outcome = await trainBlock(options, run, model, originals, plan.trained, streams, outcome);
-          await store.save(block, outcome.layers);
+          outcome = await trainBlock(options, run, model, originals, plan.trained, streams, block, before);
+          await store.save(block, outcome);
         }
         previous = outcome.layers;
         disposeBatches(engine, teacher);
@@ -113,59 +101,47 @@ async function trainBlock(
   originals: ReadonlyMap<string, Float32Array>,
   trained: number,
   { student, teacher, targets }: Streams,
-  { block, layers: before }: BlockOutcome,
+  block: number,
+  before: BlockLayers,
 ): Promise<BlockOutcome> {
   const { operations } = engine;
   const { passes, clipNorm } = options;
   const channels = channelWeights(engine, teacher, targets);
-  const evaluate = (layers: BlockLayers): Promise<number> =>
-    evaluateBlock(
-      engine,
-      model,
-      layers,
-      options.activations,
-      student.slice(trained),
-      targets.slice(trained),
-      channels,
-    );
   const progress = { block, blocks: checkpoint.architecture.blockCount };
-  const divergences: string[] = [];
-  const losses: number[] = [];
-  let heldOutAfter = Number.NaN;
-  let layers = before;
-  const heldOutBefore = await evaluate(before);
-  while (divergences.length <= RETRIES) {
-    const moved = options.rates.latent > 0 ? originals : null;
-    const parameters = new BlockParameters(engine, model, before, moved, options);
-    try {
-      const lossOf = (batch: number): Scalar => {
-        const output = model.forward(student[batch]!, parameters.open());
-        return operations.weightedError(output, targets[batch]!.values, channels);
-      };
-      const rates = parameters.rates(options.rates, RETRY_RATE ** divergences.length);
-      const training = await train(
-        engine,
-        rates,
-        lossOf,
-        { passes, clipNorm, batches: trained, seed: options.seed + block },
-        { signal, onStep: (step, steps, loss) => onProgress?.({ ...progress, step, steps, loss }) },
-      );
-      losses.push(...training.losses);
-      if (training.diverged !== null) {
-        divergences.push(training.diverged);
-        continue;
-      }
-      const after = await parameters.harden();
-      heldOutAfter = await evaluate(after);
-      if (heldOutAfter < heldOutBefore) layers = after;
-      break;
-    } finally {
-      parameters.dispose();
-    }
+  const moved = options.rates.latent > 0 ? originals : null;
+  try {
+    const { state: layers, training } = await trainWithRetries<BlockParameters, BlockLayers>({
+      before,
+      open: () => new BlockParameters(engine, model, before, moved, options),
+      train(parameters, scale, lossBefore) {
+        const lossOf = (batch: number): Scalar => {
+          const output = model.forward(student[batch]!, parameters.open());
+          return operations.weightedError(output, targets[batch]!.values, channels);
+        };
+        return train(
+          engine,
+          parameters.rates(options.rates, scale),
+          lossOf,
+          { passes, clipNorm, batches: trained, seed: options.seed + block, lossBefore },
+          { signal, onStep: (step, steps, loss) => onProgress?.({ ...progress, step, steps, loss }) },
+        );
+      },
+      harden: (parameters) => parameters.harden(),
+      evaluate: (layers) =>
+        evaluateBlock(
+          engine,
+          model,
+          layers,
+          options.activations,
+          student.slice(trained),
+          targets.slice(trained),
+          channels,
+        ),
+    });
+    return { block, layers, training, resumed: false };
+  } finally {
+    channels.dispose();
   }
-  channels.dispose();
-  const training = { losses, heldOutBefore, heldOutAfter, kept: layers !== before, divergences };
-  return { block, layers, training };
 }
 
 async function evaluateBlock(

@@ -60,7 +60,7 @@ export async function distill(options: DistillationOptions, run: DistillationRun
       onProgress: (progress) => run.onProgress?.(stage, progress),
     });
     for await (const outcome of blocks) run.onBlock?.(stage, outcome);
-    load = async (block) => (await store.load(block, (name) => checkpoint.tensorInfo(name)))!;
+    load = async (block) => (await store.load(block, (name) => checkpoint.tensorInfo(name)))!.layers;
   }
   if (endToEnd) {
     identity = JSON.stringify({
@@ -74,12 +74,16 @@ export async function distill(options: DistillationOptions, run: DistillationRun
     stores.push(store);
     const { blockCount } = checkpoint.architecture;
     const kept = (block: number) => store.load(block, (name) => checkpoint.tensorInfo(name));
-    // The last block is saved last: when it is there, all are.
-    if ((await kept(blockCount - 1)) === null) {
+    // The last block is saved last, and the record with it: when it is there, all are.
+    const last = await kept(blockCount - 1);
+    if (last?.training) {
+      const { layers } = (await kept(0))!;
+      run.onBlock?.(4, { block: 0, layers, training: last.training, resumed: true });
+    } else {
       const before: BlockLayers[] = [];
       for (let block = 0; block < blockCount; block++) before.push(await load(block));
       const { windows: streams } = await embedWindows(checkpoint, backend, windows, signal);
-      const { blocks, ...training } = await trainEndToEnd(endToEnd, {
+      const { blocks, training } = await trainEndToEnd(endToEnd, {
         engine,
         checkpoint,
         streams,
@@ -87,10 +91,11 @@ export async function distill(options: DistillationOptions, run: DistillationRun
         signal,
         onStep: (step, steps, loss) => run.onProgress?.(4, { block: 0, blocks: 1, step, steps, loss }),
       });
-      for (const [block, layers] of blocks.entries()) await store.save(block, layers);
-      run.onBlock?.(4, { block: 0, layers: blocks[0]!, training });
+      for (const [block, layers] of blocks.entries())
+        await store.save(block, { layers, training: block + 1 === blockCount ? training : null });
+      run.onBlock?.(4, { block: 0, layers: blocks[0]!, training, resumed: false });
     }
-    load = async (block) => (await kept(block))!;
+    load = async (block) => (await kept(block))!.layers;
   }
   return { load, stores };
 }

@@ -95,7 +95,9 @@ export async function calibrateLayers(
   const together = Boolean(stages?.weights);
   if (!together) for await (const _ of blocks);
   const stores = [store];
-  let load = (block: number) => store.load(block, (name) => checkpoint.tensorInfo(name));
+  const loadFitted = async (block: number): Promise<BlockLayers | null> =>
+    (await store.load(block, (name) => checkpoint.tensorInfo(name)))?.layers ?? null;
+  let load = loadFitted;
   if (distillation) {
     const maxWindows = Math.ceil(distillation.tokens / windows[0]!.length);
     const distilled = await distill(distillation, {
@@ -103,7 +105,7 @@ export async function calibrateLayers(
       backend,
       windows: cutWindows(checkpoint, tokenizer, { ...options.calibration!, maxWindows }),
       identity,
-      load: async (block) => (await load(block))!,
+      load: async (block) => (await loadFitted(block))!,
       fit: together ? blocks : null,
       openStore,
       signal,
