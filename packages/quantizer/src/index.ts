@@ -66,7 +66,15 @@ export type {
   RotationKind,
 } from './options.ts';
 export { quantize } from './quantize.ts';
-export type { QuantizeReport, TensorReport } from './report.ts';
+export {
+  parseRecipe,
+  type Recipe,
+  type RecipeCalibration,
+  type RecipeDistillation,
+  recipeOptions,
+} from './recipe.ts';
+export type { LevelStatistics, QuantizeReport, TensorReport } from './report.ts';
+export { renderReport } from './report-page/page.ts';
 export {
   type Calibration,
   calibrate,
@@ -75,4 +83,5 @@ export {
 export { type FittedModel, fitModel } from './stages/fitted-model.ts';
 export { LevelFitter } from './stages/level-fitter.ts';
 export { chooseOutliers } from './stages/outliers.ts';
+export { DEFAULT_EVALUATION_WINDOWS, type StagePerplexity, type StageReport } from './stages/stage-report.ts';
 export type { Stage1Options } from './stages/stage1.ts';

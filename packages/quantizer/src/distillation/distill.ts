@@ -3,11 +3,12 @@ import type { Backend } from '@duobit/core';
 import { embedWindows } from '../calibration/streams.ts';
 import { hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
+import { type BlockLayers, type BlockStore, loadLayers } from '../stages/block-store.ts';
 import type { BlockResult } from '../stages/stage1.ts';
 import { type BlockOutcome, type BlockStageProgress, runBlockStage } from './block-stages.ts';
 import { trainEndToEnd } from './end-to-end.ts';
 import { type DistillationOptions, resolveStages } from './options.ts';
+import type { TrainingRecord } from './retry.ts';
 
 export interface DistillationRun {
   readonly checkpoint: Checkpoint;
@@ -25,6 +26,12 @@ export interface DistillationRun {
   readonly openStore: (identity: string) => Promise<BlockStore>;
   readonly onProgress?: ((stage: number, progress: BlockStageProgress) => void) | undefined;
   readonly onBlock?: ((stage: number, outcome: BlockOutcome) => void) | undefined;
+  /** Waited for at the end of every stage. @param load what it made of a block */
+  readonly onStage: (
+    stage: number,
+    trainings: readonly TrainingRecord[],
+    load: (block: number) => Promise<BlockLayers>,
+  ) => Promise<void>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -59,8 +66,13 @@ export async function distill(options: DistillationOptions, run: DistillationRun
       signal,
       onProgress: (progress) => run.onProgress?.(stage, progress),
     });
-    for await (const outcome of blocks) run.onBlock?.(stage, outcome);
-    load = async (block) => (await store.load(block, (name) => checkpoint.tensorInfo(name)))!.layers;
+    const trainings: TrainingRecord[] = [];
+    for await (const outcome of blocks) {
+      trainings.push(outcome.training);
+      run.onBlock?.(stage, outcome);
+    }
+    load = (block) => loadLayers(store, checkpoint, block);
+    await run.onStage(stage, trainings, load);
   }
   if (endToEnd) {
     identity = JSON.stringify({
@@ -75,15 +87,15 @@ export async function distill(options: DistillationOptions, run: DistillationRun
     const { blockCount } = checkpoint.architecture;
     const kept = (block: number) => store.load(block, (name) => checkpoint.tensorInfo(name));
     // The last block is saved last, and the record with it: when it is there, all are.
-    const last = await kept(blockCount - 1);
-    if (last?.training) {
-      const { layers } = (await kept(0))!;
-      run.onBlock?.(4, { block: 0, layers, training: last.training, resumed: true });
+    let training = (await kept(blockCount - 1))?.training;
+    if (training) {
+      const layers = await loadLayers(store, checkpoint, 0);
+      run.onBlock?.(4, { block: 0, layers, training, resumed: true });
     } else {
       const before: BlockLayers[] = [];
       for (let block = 0; block < blockCount; block++) before.push(await load(block));
       const { windows: streams } = await embedWindows(checkpoint, backend, windows, signal);
-      const { blocks, training } = await trainEndToEnd(endToEnd, {
+      const { blocks, training: record } = await trainEndToEnd(endToEnd, {
         engine,
         checkpoint,
         streams,
@@ -92,10 +104,12 @@ export async function distill(options: DistillationOptions, run: DistillationRun
         onStep: (step, steps, loss) => run.onProgress?.(4, { block: 0, blocks: 1, step, steps, loss }),
       });
       for (const [block, layers] of blocks.entries())
-        await store.save(block, { layers, training: block + 1 === blockCount ? training : null });
-      run.onBlock?.(4, { block: 0, layers: blocks[0]!, training, resumed: false });
+        await store.save(block, { layers, training: block + 1 === blockCount ? record : null });
+      run.onBlock?.(4, { block: 0, layers: blocks[0]!, training: record, resumed: false });
+      training = record;
     }
-    load = async (block) => (await kept(block))!.layers;
+    load = (block) => loadLayers(store, checkpoint, block);
+    await run.onStage(4, [training], load);
   }
   return { load, stores };
 }

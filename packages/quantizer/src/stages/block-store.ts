@@ -10,8 +10,10 @@ import {
   type TensorInfo,
   toHex,
 } from '@duobit/format';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { TrainingRecord } from '../distillation/retry.ts';
 import type { LayerResult } from '../methods/layer-method.ts';
+import { verifyError } from '../tensor-encoding.ts';
 import { readResult } from './outliers.ts';
 
 type LayerInfo = Pick<TensorInfo, 'name' | 'shape'>;
@@ -63,6 +65,17 @@ export interface BlockStore {
   save(block: number, kept: KeptBlock): Promise<void>;
   /** Removes the files of this run, and the folder when it is empty then. */
   clear(): Promise<void>;
+}
+
+/** Layers of a block that has been saved. @throws DuobitError `QUANTIZE_VERIFY` when they are damaged */
+export async function loadLayers(
+  store: BlockStore,
+  checkpoint: Pick<Checkpoint, 'name' | 'tensorInfo'>,
+  block: number,
+): Promise<BlockLayers> {
+  const kept = await store.load(block, (name) => checkpoint.tensorInfo(name));
+  if (!kept) throw verifyError(checkpoint.name, `block ${block}`, 'it was damaged after it was kept');
+  return kept.layers;
 }
 
 /** Keeps packed blocks in memory, for runs that are not to leave anything on disk. */
