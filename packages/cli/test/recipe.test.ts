@@ -71,6 +71,19 @@ describe('duobit quantize --from-recipe', () => {
     }
   });
 
+  it('writes a page about the run', async () => {
+    expect(made.report_file).toBe(`${folder.path('a.duo')}.report.html`);
+    const page = await readFile(made.report_file as string, 'utf8');
+    for (const { stage, perplexity } of made.stages as { stage: number; perplexity: { a4: number } }[])
+      expect(page).toMatch(new RegExp(`Stage ${stage}<.*${perplexity.a4.toPrecision(3)}<`));
+    expect(page).toContain(
+      `SHA-256 <code>${JSON.parse(readFileSync(made.recipe_file as string, 'utf8')).model.sha256}`,
+    );
+    expect(page).not.toMatch(/NaN|undefined|\[object/);
+    // The bytes that the page accounts for are the file's.
+    expect(page).toContain((await readFile(folder.path('a.duo'))).length.toLocaleString('en-US'));
+  });
+
   it('refuses another text', async () => {
     const { code, stderr: said } = await repeat(
       'no.duo',

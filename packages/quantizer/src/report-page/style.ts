@@ -104,6 +104,7 @@ footer { padding-bottom: 3rem; color: var(--soft); font-size: 0.875rem; }
   .curves { grid-template-columns: 1fr 1fr; gap: 0.5rem; }
   dl.pairs { grid-template-columns: 1fr; gap: 0; } dl.pairs dd { margin-bottom: 0.6rem; }
   .rows.wide { grid-template-columns: max-content 1fr; } .rows.wide .number { grid-column: 2; text-align: left; margin-top: -0.35rem; padding-bottom: 0.4rem; }
+  .rows.wide .stack + .number { margin-top: 0; }
 }
 @media print { section, .tiles > div { break-inside: avoid; } body { background: none; } }
 `;
