@@ -145,6 +145,10 @@ describe('stages 2 to 4', () => {
     expect(await readAll(bytes)).toEqual(await readAll((await run({})).bytes));
   });
 
+  it('refuse a text of one window, of which none could be held out', async () => {
+    await expect(run({ weights: {}, tokens: 32 })).rejects.toMatchObject({ code: 'TEXT_TOO_SHORT' });
+  });
+
   it.each<[Stages, string]>([
     [{ tokens: 0 }, 'distillation.tokens'],
     [{ weights: { passes: 0 } }, 'distillation.weights.passes'],

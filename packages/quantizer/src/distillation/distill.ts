@@ -1,5 +1,6 @@
 // Stages 2 to 4 one after the other: each takes the blocks of the stage before from where they are kept, and keeps its own.
 import type { Backend } from '@duobit/core';
+import { DuobitError } from '@duobit/format';
 import { embedWindows } from '../calibration/streams.ts';
 import { hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
@@ -40,10 +41,20 @@ export interface Distilled {
   readonly stores: readonly BlockStore[];
 }
 
-/** @throws DuobitError those of `runBlockStage` */
+/** @throws DuobitError `TEXT_TOO_SHORT` when no window could be held out, and those of `runBlockStage` */
 export async function distill(options: DistillationOptions, run: DistillationRun): Promise<Distilled> {
   const { checkpoint, backend, windows, signal } = run;
   const { engine } = options;
+  if (windows.length < 2)
+    throw new DuobitError(
+      'TEXT_TOO_SHORT',
+      'the calibration gives one window to train on, none to judge by',
+      {
+        source: checkpoint.name,
+        where: 'calibration',
+        remedy: 'Give a longer text, more tokens to train on, or a shorter window',
+      },
+    );
   const { weights, activations, endToEnd } = resolveStages(options);
   let { load, identity } = run;
   const stores: BlockStore[] = [];
