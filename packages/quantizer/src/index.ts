@@ -4,7 +4,7 @@ export type { CalibrationOptions } from './calibration/windows.ts';
 export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
 export { type PreparedCheckpoint, prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
-export type { BlockOutcome, BlockTraining } from './distillation/block-stages.ts';
+export type { BlockOutcome } from './distillation/block-stages.ts';
 export {
   type BlockStageOptions,
   type DistillationOptions,
@@ -14,6 +14,7 @@ export {
   presetStages,
   type Rates,
 } from './distillation/options.ts';
+export type { TrainingRecord } from './distillation/retry.ts';
 export { negativeLogLikelihood } from './evaluation/log-likelihood.ts';
 export {
   evaluatePerplexity,
@@ -65,7 +66,15 @@ export type {
   RotationKind,
 } from './options.ts';
 export { quantize } from './quantize.ts';
-export type { QuantizeReport, TensorReport } from './report.ts';
+export {
+  parseRecipe,
+  type Recipe,
+  type RecipeCalibration,
+  type RecipeDistillation,
+  recipeOptions,
+} from './recipe.ts';
+export type { LevelStatistics, QuantizeReport, TensorReport } from './report.ts';
+export { renderReport } from './report-page/page.ts';
 export {
   type Calibration,
   calibrate,
@@ -74,4 +83,5 @@ export {
 export { type FittedModel, fitModel } from './stages/fitted-model.ts';
 export { LevelFitter } from './stages/level-fitter.ts';
 export { chooseOutliers } from './stages/outliers.ts';
+export { DEFAULT_EVALUATION_WINDOWS, type StagePerplexity, type StageReport } from './stages/stage-report.ts';
 export type { Stage1Options } from './stages/stage1.ts';

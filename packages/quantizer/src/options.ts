@@ -6,13 +6,14 @@ import type { CalibrationOptions } from './calibration/windows.ts';
 import type { BlockOutcome } from './distillation/block-stages.ts';
 import type { DistillationOptions } from './distillation/options.ts';
 import { W11_DEFAULTS, type W11LayerOptions } from './methods/w11-layer-method.ts';
+import type { StageReport } from './stages/stage-report.ts';
 
 export type EmbeddingFormat = 'q8' | 'q4' | 'f16';
 export type GroupSize = 32 | 64 | 128 | 256;
 export type RotationKind = 'none' | 'inputs' | 'full' | 'blocks';
 
 export interface QuantizeProgress {
-  readonly phase: 'hash' | 'calibrate' | 'distil' | 'quantize' | 'write';
+  readonly phase: 'hash' | 'calibrate' | 'distil' | 'evaluate' | 'quantize' | 'write';
   /** Tensor, block or file being worked on. */
   readonly tensor: string;
   /** Work units of this phase: weights for 'quantize', steps of blocks for 'calibrate' and 'distil', 1 for the others. */
@@ -29,8 +30,21 @@ export interface QuantizeOptions {
   readonly offsets?: boolean;
   /** Text whose activations the layers are fitted to, one after the other; without it weights are fitted by themselves. */
   readonly calibration?: CalibrationOptions;
-  /** Stages 2 and 3, after the calibrated fit; none without. */
+  /** Stages 2 to 4, after the calibrated fit; none without. */
   readonly distillation?: DistillationOptions;
+  /**
+   * Measures perplexity after each stage on that many windows of the calibration text, the ones that stages 2 to 4 hold out, with
+   * and without 4-bit inputs; 0, the default, does not. It costs three runs of the model over these windows a stage, and once
+   * the memory of the unquantized model.
+   */
+  readonly evaluationWindows?: number;
+  /** Told of every stage that has ended, in order. */
+  readonly onStage?: (report: StageReport) => void;
+  /**
+   * What the checkpoint and the windows cut from the calibration text must be, for runs that are to repeat another:
+   * `Checkpoint.weightsSha256`, and the SHA-256 of all tokens as 32-bit little-endian numbers.
+   */
+  readonly expected?: { readonly weightsSha256?: string; readonly tokensSha256?: string };
   /** Told of every block that a stage after the first has finished. */
   readonly onBlock?: (stage: number, outcome: BlockOutcome) => void;
   /** How layers are fitted to the calibration. */
@@ -89,6 +103,9 @@ export const VERSION = '0.1.0';
 
 /** @throws DuobitError `QUANTIZE_OPTION` for a value outside its range. */
 export function resolveOptions(options: QuantizeOptions): ResolvedOptions {
+  const { evaluationWindows = 0 } = options;
+  if (!Number.isSafeInteger(evaluationWindows) || evaluationWindows < 0)
+    throw badOption('evaluationWindows', `is ${evaluationWindows}`, 'Use a whole number, 0 or more');
   const {
     embedding = 'q8',
     groupSize = 128,

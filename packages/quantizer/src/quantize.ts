@@ -20,6 +20,7 @@ import { createIntegerMethod } from './methods/integer-method.ts';
 import type { TensorMethod } from './methods/tensor-method.ts';
 import { createW11Method } from './methods/w11-method.ts';
 import { type QuantizeOptions, type ResolvedOptions, resolveOptions } from './options.ts';
+import { makeRecipe } from './recipe.ts';
 import { makeReport, type QuantizeReport, reportTensor, type TensorReport } from './report.ts';
 import { type CalibratedLayers, calibrateLayers } from './stages/calibrated-layers.ts';
 import { PLAIN_QUANTIZER } from './stages/clip-search.ts';
@@ -44,7 +45,7 @@ const ASSETS: readonly { readonly role: AssetRole; readonly mediaType: string }[
  *
  * @param checkpoint An opened checkpoint, which stays open, or a path for `openCheckpoint`.
  * @throws DuobitError `QUANTIZE_OPTION`, `QUANTIZE_NOT_FINITE`, `QUANTIZE_OUT_OF_RANGE`, `QUANTIZE_VERIFY`,
- * `TEXT_TOO_SHORT`, `CALIBRATION_NOT_FINITE`, `ABORTED`, and those of checkpoint, writer and sink.
+ * `TEXT_TOO_SHORT`, `CALIBRATION_NOT_FINITE`, `RECIPE_MISMATCH`, `ABORTED`, and those of checkpoint, writer and sink.
  */
 export async function quantize(
   checkpoint: Checkpoint | string,
@@ -75,11 +76,13 @@ async function quantizeCheckpoint(
   const sink = await (options.openSink ?? createFileSink)(outPath);
   let writer: ContainerWriter | undefined;
   try {
+    await checkExpected(given, options);
     const { checkpoint, calibrated } = await prepare(given, outPath, options, resolved);
     const specs = listTensors(checkpoint.architecture);
     const methods = new Map(specs.map((spec) => [spec.name, chooseMethod(spec, resolved)]));
     const encodingOf = (name: string): Encoding =>
       calibrated?.encodingOf(name) ?? methods.get(name)!.encoding;
+    const provenance = await describeProvenance(checkpoint, options, resolved, calibrated);
     writer = await createContainerWriter(
       {
         architecture: checkpoint.architecture,
@@ -92,7 +95,7 @@ async function quantizeCheckpoint(
           activation: kind === 'linear' ? (calibrated?.activationOf(name) ?? PLAIN_QUANTIZER) : null,
           inputRotation: checkpoint.tensorInfo(name).inputRotation,
         })),
-        provenance: await describeProvenance(checkpoint, options, resolved, calibrated),
+        provenance,
         metadata: options.metadata ?? {},
       },
       sink,
@@ -109,12 +112,27 @@ async function quantizeCheckpoint(
       headerSha256,
       calibrationTokens: calibrated?.tokens ?? 0,
       seconds: (performance.now() - started) / 1000,
+      stages: calibrated?.stages ?? [],
+      evaluationTokens: calibrated?.evaluationTokens ?? 0,
+      recipe: makeRecipe(checkpoint, provenance.sourceSha256!, options, resolved, calibrated),
     });
   } catch (error) {
     await (writer ?? sink).abort();
     const { signal } = options;
     throw signal?.aborted && !(error instanceof DuobitError) ? abortedError(signal) : error;
   }
+}
+
+/** @throws DuobitError `RECIPE_MISMATCH` */
+async function checkExpected(checkpoint: Checkpoint, { expected, signal }: QuantizeOptions): Promise<void> {
+  if (expected?.weightsSha256 === undefined) return;
+  const sha256 = await checkpoint.weightsSha256(signal);
+  if (sha256 === expected.weightsSha256) return;
+  throw new DuobitError(
+    'RECIPE_MISMATCH',
+    `the weights have the SHA-256 ${sha256}, the recipe's had ${expected.weightsSha256}`,
+    { source: checkpoint.name, remedy: 'Give the checkpoint that the recipe was made with' },
+  );
 }
 
 /** The checkpoint as it will be quantized, and its linear layers if they are to be calibrated. */

@@ -1,6 +1,10 @@
 // What a quantization did, tensor by tensor and in sum. Sizes are bytes as stored; nothing is left out of bits a weight.
 import type { TensorSpec } from '@duobit/core';
-import type { Encoding } from '@duobit/format';
+import { type Encoding, groupCount, type PlaneRole } from '@duobit/format';
+import type { PackedLayer } from './methods/layer-method.ts';
+import { readLevels } from './methods/w11-levels.ts';
+import type { Recipe } from './recipe.ts';
+import type { StageReport } from './stages/stage-report.ts';
 import type { EncodedTensor } from './tensor-encoding.ts';
 
 export interface TensorReport {
@@ -16,6 +20,18 @@ export interface TensorReport {
   readonly relativeError: number;
   /** The same with h = 1. */
   readonly relativeErrorUniform: number;
+  /** Bytes of each plane; they add up to `bytes`. */
+  readonly planes: Readonly<Partial<Record<PlaneRole, number>>>;
+  /** Of a W(1+1) tensor without outlier columns; null for others. */
+  readonly levels: LevelStatistics | null;
+}
+
+/** What the four levels of a tensor's groups are used for, the lowest first. */
+export interface LevelStatistics {
+  /** Weights that have it. */
+  readonly counts: readonly number[];
+  /** Mean over all weights that have it, in root mean squares of the stored weights; 0 where none has it. */
+  readonly means: readonly number[];
 }
 
 export interface QuantizeReport {
@@ -37,6 +53,11 @@ export interface QuantizeReport {
   readonly calibrationTokens: number;
   readonly seconds: number;
   readonly tensors: readonly TensorReport[];
+  /** In order; empty without calibration. */
+  readonly stages: readonly StageReport[];
+  /** Tokens of the windows that perplexity after each stage was measured on; 0 when it was not. */
+  readonly evaluationTokens: number;
+  readonly recipe: Recipe;
 }
 
 export function reportTensor(spec: TensorSpec, encoding: Encoding, encoded: EncodedTensor): TensorReport {
@@ -52,14 +73,45 @@ export function reportTensor(spec: TensorSpec, encoding: Encoding, encoded: Enco
     bitsPerWeight: (8 * bytes) / weights,
     relativeError: ratio(sums.weightedError, sums.weightedSquares),
     relativeErrorUniform: ratio(sums.error, sums.squares),
+    planes: Object.fromEntries(Object.entries(encoded.planes).map(([role, plane]) => [role, plane.length])),
+    levels: encoding.kind === 'w11' ? countLevels(spec, { encoding, planes: encoded.planes }) : null,
   };
+}
+
+function countLevels({ shape }: TensorSpec, layer: PackedLayer): LevelStatistics {
+  const [rows, columns] = shape as [number, number];
+  const { encoding } = layer;
+  if (encoding.kind !== 'w11') throw new TypeError(`${encoding.kind} has no levels`);
+  const { levels, codes } = readLevels(layer, [rows, columns]);
+  const groups = groupCount(columns, encoding.groupSize);
+  const counts = [0, 0, 0, 0];
+  const sums = [0, 0, 0, 0];
+  let squares = 0;
+  for (let row = 0, i = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++, i++) {
+      const code = codes[i]!;
+      const level = levels[(row * groups + Math.floor(column / encoding.groupSize)) * 4 + code]!;
+      counts[code]! += 1;
+      sums[code]! += level;
+      squares += level * level;
+    }
+  const unit = Math.sqrt(squares / codes.length) || 1;
+  return { counts, means: sums.map((sum, i) => (counts[i] === 0 ? 0 : sum / counts[i]! / unit)) };
 }
 
 export function makeReport(
   tensors: readonly TensorReport[],
   facts: Pick<
     QuantizeReport,
-    'outPath' | 'sourceName' | 'fileBytes' | 'headerSha256' | 'calibrationTokens' | 'seconds'
+    | 'outPath'
+    | 'sourceName'
+    | 'fileBytes'
+    | 'headerSha256'
+    | 'calibrationTokens'
+    | 'seconds'
+    | 'stages'
+    | 'evaluationTokens'
+    | 'recipe'
   >,
 ): QuantizeReport {
   const linear = tensors.filter((tensor) => tensor.kind === 'linear');

@@ -2,24 +2,25 @@
 
 import { DuobitError } from '@duobit/format';
 import {
-  type CalibrationOptions,
-  type DistillationOptions,
+  DEFAULT_EVALUATION_WINDOWS,
   type FitOptions,
   PRESETS,
   type Preset,
   presetStages,
+  type QuantizeOptions,
   type QuantizeReport,
   quantize,
   type RotationKind,
 } from '@duobit/quantizer';
 import { BACKEND_NAMES, type BackendName, createBackend, createTrainingKernels } from '@duobit/runtime-node';
-import { DEVICES, type Device, openEngine } from '@duobit/tfjs';
+import { DEVICES, type Device, type Engine, openEngine } from '@duobit/tfjs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Context, emit, note } from '../context.ts';
 import { readCorpus } from '../corpus.ts';
 import { addExamples, addJsonOption, decimal, integer } from '../options.ts';
 import { createProgress } from '../progress.ts';
-import { formatBytes, formatCount, formatPairs, formatTable } from '../text.ts';
+import { describeDivergence, describeStage, formatReport, toJson } from './quantize-output.ts';
+import { openRecipe, recordFile, refuseContradictions, writeSideFiles } from './quantize-recipe.ts';
 
 interface Options {
   readonly output: string;
@@ -46,6 +47,10 @@ interface Options {
   readonly backend: BackendName;
   readonly threads?: number;
   readonly work?: string;
+  readonly evaluate?: number;
+  readonly report?: string | boolean;
+  readonly recipe?: string | boolean;
+  readonly fromRecipe?: string;
   readonly embedding: 'q8' | 'q4' | 'f16';
   readonly group: '32' | '64' | '128' | '256';
   readonly symmetric: boolean;
@@ -169,57 +174,122 @@ export function addQuantizeCommand(program: Command, context: Context): void {
     .addOption(new Option('--backend <name>', 'runs the calibration').choices(BACKEND_NAMES).default('auto'))
     .addOption(new Option('--threads <count>', 'threads of the backend').argParser(integer(1)))
     .option('--work <folder>', 'keeps blocks until all are done (default: the output and .work)')
+    .addOption(
+      new Option(
+        '--evaluate <windows>',
+        'windows to measure perplexity on after each stage (default: 8 with stages 2 to 4, else 0)',
+      ).argParser(integer(0)),
+    )
+    .option('--report [file]', 'page about the run (default with stages 2 to 4: the output and .report.html)')
+    .option('--no-report', 'write no such page')
+    .option(
+      '--recipe [file]',
+      'all options as JSON (default with stages 2 to 4: the output and .recipe.json)',
+    )
+    .option('--no-recipe', 'write no such file')
+    .option('--from-recipe <file>', 'repeat the run that the recipe is of')
     .option('--tensors', 'list every tensor with its size and error', false)
-    .action((checkpoint: string, options: Options) => runQuantize(context, checkpoint, options));
+    .action((checkpoint: string, options: Options) => runQuantize(context, command, checkpoint, options));
   addJsonOption(command);
   addExamples(
     command,
     'duobit quantize fixtures/tinystories-656k -o tiny.duo',
     'duobit quantize model.gguf -o model.duo --calibration text.txt --embedding q4',
+    'duobit quantize model -o model.duo --from-recipe model.duo.recipe.json',
   );
 }
 
-async function runQuantize(context: Context, checkpoint: string, options: Options): Promise<void> {
-  const calibration = await readCalibration(options);
-  const backend = calibration
-    ? await createBackend(options.backend, {
+async function runQuantize(
+  context: Context,
+  command: Command,
+  checkpoint: string,
+  options: Options,
+): Promise<void> {
+  const recipe = options.fromRecipe === undefined ? null : await openRecipe(options.fromRecipe);
+  if (recipe) refuseContradictions(command);
+  const file = await recordFile(options, recipe);
+  const text = file && (await readCorpus(file.path, '--calibration', file.field ?? undefined));
+  const given = (name: string): boolean => command.getOptionValueSource(name) === 'cli';
+  const backend = text
+    ? await createBackend(recipe && !given('backend') ? recipe.backend(context) : options.backend, {
         threads: options.threads,
         onNotice: (line) => note(context, line),
       })
     : undefined;
-  const distillation = await openDistillation(context, options, calibration !== undefined);
-  const progress = createProgress(context.io, { lines: { calibrate: 3, distil: 20, quantize: 5 } });
+  const progress = createProgress(context.io, {
+    lines: { calibrate: 3, distil: 20, evaluate: 0, quantize: 5 },
+  });
+  const say = (line: string | null): void => {
+    if (line === null) return;
+    progress.stop();
+    note(context, line);
+  };
+  const staged = recipe ? recipe.staged : options.stages.length > 1;
   let report: QuantizeReport;
   try {
+    checkStages(options, text !== null);
+    const engine = staged
+      ? await openTraining(context, recipe && !given('device') ? recipe.device : options.device, options)
+      : undefined;
+    recipe?.compare(backend, engine, say);
     report = await quantize(checkpoint, options.output, {
-      embedding: options.embedding,
-      groupSize: GROUP_SIZES[options.group],
-      offsets: !options.symmetric,
-      rotation: options.rotation,
-      ...(calibration && { calibration }),
-      ...(backend && { backend }),
-      ...(distillation && { distillation }),
+      ...(recipe
+        ? recipe.options({ ...(text && { text }), ...(backend && { backend }), ...(engine && { engine }) })
+        : { ...chosenOptions(options, text, engine), ...(backend && { backend }) }),
       ...(options.work === undefined ? {} : { workFolder: options.work }),
-      fit: {
-        importance: options.importance,
-        fit: options.fit,
-        pairing: options.pairing,
-        propagate: options.propagate,
-        turns: options.turns,
-        damping: options.damping,
-        correction: options.correction,
-        clips: options.clips,
-        activations: options.activations,
-        outliers: options.outliers,
-      },
+      evaluationWindows: options.evaluate ?? (staged ? DEFAULT_EVALUATION_WINDOWS : 0),
       onProgress: ({ phase, done, total, tensor }) => progress.update(phase, done, total, tensor),
+      onBlock: (stage, outcome) => say(describeDivergence(stage, outcome)),
+      onStage: (stage) => say(describeStage(stage)),
       signal: context.signal,
     });
   } finally {
     progress.stop();
     await backend?.dispose();
   }
-  emit(context, options.json, toJson(report), () => formatReport(report, options.tensors));
+  const { report: full, files } = await writeSideFiles(report, file, options, staged);
+  emit(context, options.json, toJson(full, files), () => formatReport(full, files, options.tensors));
+}
+
+function chosenOptions(
+  options: Options,
+  text: readonly string[] | null,
+  engine: Engine | undefined,
+): QuantizeOptions {
+  return {
+    embedding: options.embedding,
+    groupSize: GROUP_SIZES[options.group],
+    offsets: !options.symmetric,
+    rotation: options.rotation,
+    ...(text && {
+      calibration: {
+        text,
+        maxWindows: options.calibrationWindows,
+        ...(options.calibrationContext === undefined ? {} : { context: options.calibrationContext }),
+        ...(options.calibrationSeed === undefined ? {} : { seed: options.calibrationSeed }),
+      },
+    }),
+    ...(engine && {
+      distillation: {
+        engine,
+        tokens: options.tokens,
+        seed: options.seed,
+        ...presetStages(options.preset, options.stages),
+      },
+    }),
+    fit: {
+      importance: options.importance,
+      fit: options.fit,
+      pairing: options.pairing,
+      propagate: options.propagate,
+      turns: options.turns,
+      damping: options.damping,
+      correction: options.correction,
+      clips: options.clips,
+      activations: options.activations,
+      outliers: options.outliers,
+    },
+  };
 }
 
 /** `1,2,3` as [1, 2, 3]. */
@@ -230,88 +300,18 @@ function stageList(text: string): readonly number[] {
   return stages;
 }
 
-async function openDistillation(
-  context: Context,
-  { stages, preset, tokens, seed, device, threads, outliers }: Options,
-  calibrated: boolean,
-): Promise<DistillationOptions | undefined> {
-  if (stages.length === 1) return undefined;
+function checkStages({ stages, outliers }: Options, calibrated: boolean): void {
+  if (stages.length === 1) return;
   const refuse = (message: string, remedy: string): DuobitError =>
     new DuobitError('QUANTIZE_OPTION', message, { where: '--stages', remedy });
   if (!calibrated) throw refuse('stages 2 to 4 train on a text', 'Give one with --calibration');
   if (outliers > 0) throw refuse('layers with outlier columns cannot be trained yet', 'Leave out --outliers');
-  const engine = await openEngine({
+}
+
+function openTraining(context: Context, device: Device | 'auto', { threads }: Options): Promise<Engine> {
+  return openEngine({
     device,
     kernels: () => createTrainingKernels(threads === undefined ? {} : { threads }),
     onNotice: (line) => note(context, line),
   });
-  return { engine, tokens, seed, ...presetStages(preset, stages) };
-}
-
-async function readCalibration(options: Options): Promise<CalibrationOptions | undefined> {
-  if (options.calibration === undefined) return undefined;
-  return {
-    text: await readCorpus(options.calibration, '--calibration', options.calibrationField),
-    maxWindows: options.calibrationWindows,
-    ...(options.calibrationContext === undefined ? {} : { context: options.calibrationContext }),
-    ...(options.calibrationSeed === undefined ? {} : { seed: options.calibrationSeed }),
-  };
-}
-
-function toJson(report: QuantizeReport): object {
-  return {
-    output: report.outPath,
-    source: report.sourceName,
-    file_bytes: report.fileBytes,
-    header_sha256: report.headerSha256,
-    parameters: report.parameters,
-    linear_weights: report.linearWeights,
-    linear_bytes: report.linearBytes,
-    bits_per_weight_linear: report.bitsPerWeightLinear,
-    bits_per_weight_file: report.bitsPerWeightFile,
-    relative_error_linear: report.relativeErrorLinear,
-    calibration_tokens: report.calibrationTokens,
-    seconds: report.seconds,
-    tensors: report.tensors.map((tensor) => ({
-      name: tensor.name,
-      shape: tensor.shape,
-      encoding: tensor.encoding,
-      bytes: tensor.bytes,
-      weights: tensor.weights,
-      bits_per_weight: tensor.bitsPerWeight,
-      relative_error: tensor.relativeError,
-      relative_error_uniform: tensor.relativeErrorUniform,
-    })),
-  };
-}
-
-function formatReport(report: QuantizeReport, tensors: boolean): string {
-  const summary = formatPairs([
-    ['written', report.outPath],
-    ['file size', formatBytes(report.fileBytes)],
-    ['parameters', formatCount(report.parameters)],
-    ['bits a weight, linear layers only', report.bitsPerWeightLinear.toFixed(4)],
-    ['bits a weight, whole file', report.bitsPerWeightFile.toFixed(4)],
-    ['relative squared error, linear layers', report.relativeErrorLinear.toFixed(5)],
-    [
-      'calibration',
-      report.calibrationTokens === 0 ? 'none (uniform)' : `${formatCount(report.calibrationTokens)} tokens`,
-    ],
-    ['header SHA-256', report.headerSha256],
-    ['time', `${report.seconds.toFixed(1)} s`],
-  ]);
-  if (!tensors) return summary;
-  const table = formatTable(
-    ['tensor', 'shape', 'encoding', 'bytes', 'bits a weight', 'relative error'],
-    report.tensors.map((tensor) => [
-      tensor.name,
-      tensor.shape.join(' x '),
-      tensor.encoding,
-      formatCount(tensor.bytes),
-      tensor.bitsPerWeight.toFixed(3),
-      tensor.relativeError.toExponential(2),
-    ]),
-    ['bytes', 'bits a weight', 'relative error'],
-  );
-  return `${summary}\n${table}`;
 }

@@ -18,12 +18,17 @@ export interface BatchPlan {
   readonly trained: number;
 }
 
+/** How many windows, the last, are held out: of `windows` the part `heldOut`, but one at least, and not all. */
+export function heldOutCount(windows: number, heldOut: number): number {
+  return Math.min(windows - 1, Math.max(1, Math.round(windows * heldOut)));
+}
+
 /**
  * The last windows are held out, the others mixed.
- * @param heldOut part of the windows, at least one of them
+ * @param heldOut part of the windows
  */
 export function planBatches(windows: number, size: number, heldOut: number, seed: number): BatchPlan {
-  const held = Math.min(windows - 1, Math.max(1, Math.round(windows * heldOut)));
+  const held = heldOutCount(windows, heldOut);
   const random = createRandom(seed);
   const order = Array.from({ length: windows - held }, (_, i) => i);
   for (let i = order.length - 1; i > 0; i--) {

@@ -12,6 +12,7 @@ import { BlockParameters, BlockTensors } from './block-parameters.ts';
 import { channelWeights } from './channel-weights.ts';
 import { channelObjective, type Objective, predictionObjective } from './objective.ts';
 import type { BlockStageOptions } from './options.ts';
+import { type TrainingRecord, trainWithRetries } from './retry.ts';
 import { train } from './train.ts';
 
 export interface BlockStageRun {
@@ -39,27 +40,13 @@ export interface BlockStageProgress {
   readonly loss: number;
 }
 
-/** What training did to a block. */
-export interface BlockTraining {
-  readonly losses: readonly number[];
-  /** The loss on held-out windows. */
-  readonly heldOutBefore: number;
-  readonly heldOutAfter: number;
-  readonly kept: boolean;
-  /** Why it was begun anew with lower rates, each time. */
-  readonly divergences: readonly string[];
-}
-
 export interface BlockOutcome {
   readonly block: number;
   readonly layers: BlockLayers;
-  /** Null for a block that an earlier run finished. */
-  readonly training: BlockTraining | null;
+  readonly training: TrainingRecord;
+  /** Whether an earlier run, which was cut short, had finished it. */
+  readonly resumed: boolean;
 }
-
-const RETRIES = 3;
-/** Of the rates, after divergence. */
-const RETRY_RATE = 0.3;
 
 /** @throws DuobitError `ABORTED`, `ENGINE_FAILED`, and those of checkpoint and store */
 export async function* runBlockStage(
@@ -80,20 +67,12 @@ export async function* runBlockStage(
         const targets = await advanceTeacher(engine, model, originals, teacher, signal);
         const before = await run.before(block, previous);
         const kept = await store.load(block, (name) => checkpoint.tensorInfo(name));
-        let outcome: BlockOutcome = { block, layers: kept ?? before, training: null };
-        if (!kept) {
+        let outcome: BlockOutcome;
+        if (kept?.training) outcome = { block, layers: kept.layers, training: kept.training, resumed: true };
+        else {
           const streams = { student, teacher, targets };
-          outcome = await trainBlock(
-            options,
-            run,
-            model,
-            originals,
-            plan.trained,
-            streams,
-            outcome,
-            options.channels === 'sensitivity' ? (await run.sensitivities())[block]! : null,
-          );
-          await store.save(block, outcome.layers);
+          outcome = await trainBlock(options, run, model, originals, plan.trained, streams, block, before);
+          await store.save(block, outcome);
         }
         previous = outcome.layers;
         disposeBatches(engine, teacher);
@@ -120,67 +99,67 @@ interface Streams {
 
 async function trainBlock(
   options: BlockStageOptions,
-  { engine, checkpoint, signal, onProgress }: BlockStageRun,
+  run: BlockStageRun,
   model: BlockModel,
   originals: ReadonlyMap<string, Float32Array>,
   trained: number,
   { student, teacher, targets }: Streams,
-  { block, layers: before }: BlockOutcome,
-  sensitivity: Float32Array | null,
+  block: number,
+  before: BlockLayers,
 ): Promise<BlockOutcome> {
+  const { engine, checkpoint, signal, onProgress } = run;
   const { passes, clipNorm } = options;
-  const objective =
-    block + 1 === checkpoint.architecture.blockCount && options.channels === 'sensitivity'
-      ? await predictionObjective(engine, checkpoint)
-      : channelObjective(engine, channelWeights(engine, teacher, targets, sensitivity));
-  const evaluate = (layers: BlockLayers): Promise<number> =>
-    evaluateBlock(
-      engine,
-      model,
-      layers,
-      options.activations,
-      student.slice(trained),
-      targets.slice(trained),
-      objective,
-    );
+  const objective = await chooseObjective(options, run, block, teacher, targets);
   const progress = { block, blocks: checkpoint.architecture.blockCount };
-  const divergences: string[] = [];
-  const losses: number[] = [];
-  let heldOutAfter = Number.NaN;
-  let layers = before;
-  const heldOutBefore = await evaluate(before);
-  while (divergences.length <= RETRIES) {
-    const moved = options.rates.latent > 0 ? originals : null;
-    const parameters = new BlockParameters(engine, model, before, moved, options);
-    try {
-      const lossOf = (batch: number): Scalar => {
-        const output = model.forward(student[batch]!, parameters.open());
-        return objective.loss(output, targets[batch]!);
-      };
-      const rates = parameters.rates(options.rates, RETRY_RATE ** divergences.length);
-      const training = await train(
-        engine,
-        rates,
-        lossOf,
-        { passes, clipNorm, batches: trained, seed: options.seed + block },
-        { signal, onStep: (step, steps, loss) => onProgress?.({ ...progress, step, steps, loss }) },
-      );
-      losses.push(...training.losses);
-      if (training.diverged !== null) {
-        divergences.push(training.diverged);
-        continue;
-      }
-      const after = await parameters.harden();
-      heldOutAfter = await evaluate(after);
-      if (heldOutAfter < heldOutBefore) layers = after;
-      break;
-    } finally {
-      parameters.dispose();
-    }
+  const moved = options.rates.latent > 0 ? originals : null;
+  try {
+    const { state: layers, training } = await trainWithRetries<BlockParameters, BlockLayers>({
+      before,
+      open: () => new BlockParameters(engine, model, before, moved, options),
+      train(parameters, scale, lossBefore) {
+        const lossOf = (batch: number): Scalar => {
+          const output = model.forward(student[batch]!, parameters.open());
+          return objective.loss(output, targets[batch]!);
+        };
+        return train(
+          engine,
+          parameters.rates(options.rates, scale),
+          lossOf,
+          { passes, clipNorm, batches: trained, seed: options.seed + block, lossBefore },
+          { signal, onStep: (step, steps, loss) => onProgress?.({ ...progress, step, steps, loss }) },
+        );
+      },
+      harden: (parameters) => parameters.harden(),
+      evaluate: (layers) =>
+        evaluateBlock(
+          engine,
+          model,
+          layers,
+          options.activations,
+          student.slice(trained),
+          targets.slice(trained),
+          objective,
+        ),
+    });
+    return { block, layers, training, resumed: false };
+  } finally {
+    objective.dispose();
   }
-  objective.dispose();
-  const training = { losses, heldOutBefore, heldOutAfter, kept: layers !== before, divergences };
-  return { block, layers, training };
+}
+
+/** By the sensitivities of channels, and of the last block by what is predicted. */
+async function chooseObjective(
+  { channels }: BlockStageOptions,
+  { engine, checkpoint, sensitivities }: BlockStageRun,
+  block: number,
+  inputs: readonly Batch[],
+  targets: readonly Batch[],
+): Promise<Objective> {
+  const sensitive = channels === 'sensitivity';
+  if (sensitive && block + 1 === checkpoint.architecture.blockCount)
+    return predictionObjective(engine, checkpoint);
+  const sensitivity = sensitive ? (await sensitivities())[block]! : null;
+  return channelObjective(engine, channelWeights(engine, inputs, targets, sensitivity));
 }
 
 async function evaluateBlock(

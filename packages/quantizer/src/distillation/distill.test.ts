@@ -36,6 +36,8 @@ type Stages = Partial<DistillationOptions>;
 
 const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
 
+const WILD = { latent: 1, levels: 1, clips: 1, knee: 0 };
+
 /** Without sensitivities, which a run of many takes long to measure. */
 const ALL: Stages = {
   weights: { passes: 2, channels: 'variance' },
@@ -77,10 +79,10 @@ describe('stages 2 to 4', () => {
       [4, 0],
     ]);
     for (const [stage, { block, training }] of outcomes) {
-      const { losses, heldOutBefore, heldOutAfter, kept, divergences } = training!;
+      const { losses, heldOutBefore, heldOutAfter, kept, divergences } = training;
       expect(losses.every(Number.isFinite)).toBe(true);
       expect(divergences).toEqual([]);
-      expect(kept).toBe(heldOutAfter < heldOutBefore);
+      expect(kept).toBe(heldOutAfter! < heldOutBefore);
       // The last block is trained towards a prediction that is even in this model.
       if (stage === 2 && block === 0) expect(mean(losses.slice(-4))).toBeLessThan(mean(losses.slice(0, 4)));
     }
@@ -114,9 +116,44 @@ describe('stages 2 to 4', () => {
         code: 'ABORTED',
       });
       const { bytes, outcomes } = await run(ALL, { workFolder });
-      expect(outcomes.some(([, { training }]) => training === null)).toBe(true);
+      expect(outcomes.filter(([, { resumed }]) => resumed).length).toBeGreaterThan(0);
+      expect(outcomes.at(-1)![1].resumed).toBe(false);
+      // What was trained before the cut is told as it was then.
+      const records = (all: typeof outcomes) => all.map(([at, { training }]) => [at, training]);
+      expect(records(outcomes)).toEqual(records(whole.outcomes));
       expect(Buffer.from(bytes).equals(whole.bytes)).toBe(true);
     }
+  });
+
+  // Steps as large as the levels themselves are far too large.
+  it.each<[string, Stages]>([
+    ['2', { weights: { passes: 2, clipNorm: 1e30, rates: WILD } }],
+    ['3', { activations: { passes: 2, rates: { ...WILD, latent: 0 } } }],
+    ['4', { endToEnd: { passes: 2, rates: WILD } }],
+  ])('begin anew when stage %s diverges, say why, and leave no block worse', async (stage, stages) => {
+    await run({ weights: { passes: 0.1 }, activations: { passes: 0.1 }, endToEnd: { passes: 0.1 } });
+    const before = engine.tf.memory().numTensors;
+    const { bytes, outcomes } = await run(stages);
+    expect(engine.tf.memory().numTensors).toBe(before);
+    for (const [, { training }] of outcomes) {
+      const { divergences, kept, heldOutBefore, heldOutAfter, restarts } = training;
+      expect(divergences[0]).toMatch(/^the loss rose from/);
+      expect(restarts).toHaveLength(divergences.length);
+      expect(kept).toBe(heldOutAfter !== null && heldOutAfter < heldOutBefore);
+    }
+    if (stage !== '2') return;
+    // No block came out better, so all are what stage 1 gives.
+    expect(outcomes.map(([, { training }]) => training.kept)).toEqual([false, false]);
+    const readAll = async (file: Uint8Array<ArrayBuffer>) => {
+      const container = await openContainer(createMemorySource(file));
+      const tensors = container.tensorNames.map(async (name) => (await container.readTensor(name)).planes);
+      return Promise.all(tensors).finally(() => container.close());
+    };
+    expect(await readAll(bytes)).toEqual(await readAll((await run({})).bytes));
+  });
+
+  it('refuse a text of one window, of which none could be held out', async () => {
+    await expect(run({ weights: {}, tokens: 32 })).rejects.toMatchObject({ code: 'TEXT_TOO_SHORT' });
   });
 
   it.each<[Stages, string]>([
@@ -177,6 +214,22 @@ describe('the training loop', () => {
     );
     expect(diverged).toMatch(/^the loss rose from/);
     expect(losses.length).toBeLessThan(30);
+    at.dispose();
+  });
+
+  it('sees a rise within the first steps by what the loss was before', async () => {
+    const { tf } = engine;
+    const at = tf.variable(tf.tensor1d([1]));
+    const lossOf = () => {
+      let step = 0;
+      return () => tf.mul(tf.sum(at), ++step === 1 ? 1 : 100) as Scalar;
+    };
+    const rates = new Map([[at, 1e-6]]);
+    const { diverged, losses } = await train(engine, rates, lossOf(), { ...options, lossBefore: 2 });
+    expect(diverged).toBe('the loss rose from 2.00 to 87.6');
+    expect(losses).toHaveLength(8);
+    const { diverged: none } = await train(engine, rates, lossOf(), { ...options, lossBefore: 50 });
+    expect(none).toBeNull();
     at.dispose();
   });
 });

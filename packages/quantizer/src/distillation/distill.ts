@@ -1,13 +1,15 @@
 // Stages 2 to 4 one after the other: each takes the blocks of the stage before from where they are kept, and keeps its own.
 import type { Backend } from '@duobit/core';
+import { DuobitError } from '@duobit/format';
 import { embedWindows } from '../calibration/streams.ts';
 import { hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
+import { type BlockLayers, type BlockStore, loadLayers } from '../stages/block-store.ts';
 import type { BlockResult } from '../stages/stage1.ts';
 import { type BlockOutcome, type BlockStageProgress, runBlockStage } from './block-stages.ts';
 import { trainEndToEnd } from './end-to-end.ts';
 import { type DistillationOptions, resolveStages } from './options.ts';
+import type { TrainingRecord } from './retry.ts';
 import { measureSensitivities } from './whole-model.ts';
 
 export interface DistillationRun {
@@ -26,6 +28,12 @@ export interface DistillationRun {
   readonly openStore: (identity: string) => Promise<BlockStore>;
   readonly onProgress?: ((stage: number, progress: BlockStageProgress) => void) | undefined;
   readonly onBlock?: ((stage: number, outcome: BlockOutcome) => void) | undefined;
+  /** Waited for at the end of every stage. @param load what it made of a block */
+  readonly onStage: (
+    stage: number,
+    trainings: readonly TrainingRecord[],
+    load: (block: number) => Promise<BlockLayers>,
+  ) => Promise<void>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -34,10 +42,20 @@ export interface Distilled {
   readonly stores: readonly BlockStore[];
 }
 
-/** @throws DuobitError those of `runBlockStage` */
+/** @throws DuobitError `TEXT_TOO_SHORT` when no window could be held out, and those of `runBlockStage` */
 export async function distill(options: DistillationOptions, run: DistillationRun): Promise<Distilled> {
   const { checkpoint, backend, windows, signal } = run;
   const { engine } = options;
+  if (windows.length < 2)
+    throw new DuobitError(
+      'TEXT_TOO_SHORT',
+      'the calibration gives one window to train on, none to judge by',
+      {
+        source: checkpoint.name,
+        where: 'calibration',
+        remedy: 'Give a longer text, more tokens to train on, or a shorter window',
+      },
+    );
   const { weights, activations, endToEnd } = resolveStages(options);
   let { load, identity } = run;
   const stores: BlockStore[] = [];
@@ -66,8 +84,13 @@ export async function distill(options: DistillationOptions, run: DistillationRun
       signal,
       onProgress: (progress) => run.onProgress?.(stage, progress),
     });
-    for await (const outcome of blocks) run.onBlock?.(stage, outcome);
-    load = async (block) => (await store.load(block, (name) => checkpoint.tensorInfo(name)))!;
+    const trainings: TrainingRecord[] = [];
+    for await (const outcome of blocks) {
+      trainings.push(outcome.training);
+      run.onBlock?.(stage, outcome);
+    }
+    load = (block) => loadLayers(store, checkpoint, block);
+    await run.onStage(stage, trainings, load);
   }
   if (endToEnd) {
     identity = JSON.stringify({
@@ -81,12 +104,16 @@ export async function distill(options: DistillationOptions, run: DistillationRun
     stores.push(store);
     const { blockCount } = checkpoint.architecture;
     const kept = (block: number) => store.load(block, (name) => checkpoint.tensorInfo(name));
-    // The last block is saved last: when it is there, all are.
-    if ((await kept(blockCount - 1)) === null) {
+    // The last block is saved last, and the record with it: when it is there, all are.
+    let training = (await kept(blockCount - 1))?.training;
+    if (training) {
+      const layers = await loadLayers(store, checkpoint, 0);
+      run.onBlock?.(4, { block: 0, layers, training, resumed: true });
+    } else {
       const before: BlockLayers[] = [];
       for (let block = 0; block < blockCount; block++) before.push(await load(block));
       const { windows: streams } = await embedWindows(checkpoint, backend, windows, signal);
-      const { blocks, ...training } = await trainEndToEnd(endToEnd, {
+      const { blocks, training: record } = await trainEndToEnd(endToEnd, {
         engine,
         checkpoint,
         streams,
@@ -94,10 +121,13 @@ export async function distill(options: DistillationOptions, run: DistillationRun
         signal,
         onStep: (step, steps, loss) => run.onProgress?.(4, { block: 0, blocks: 1, step, steps, loss }),
       });
-      for (const [block, layers] of blocks.entries()) await store.save(block, layers);
-      run.onBlock?.(4, { block: 0, layers: blocks[0]!, training });
+      for (const [block, layers] of blocks.entries())
+        await store.save(block, { layers, training: block + 1 === blockCount ? record : null });
+      run.onBlock?.(4, { block: 0, layers: blocks[0]!, training: record, resumed: false });
+      training = record;
     }
-    load = async (block) => (await kept(block))!;
+    load = (block) => loadLayers(store, checkpoint, block);
+    await run.onStage(4, [training], load);
   }
   return { load, stores };
 }

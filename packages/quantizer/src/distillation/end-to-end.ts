@@ -4,8 +4,10 @@ import type { Engine, Variable } from '@duobit/tfjs';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers } from '../stages/block-store.ts';
 import { disposeBatches, planBatches, uploadBatches } from './batches.ts';
+import type { BlockModel } from './block-model.ts';
 import { BlockParameters } from './block-parameters.ts';
-import type { EndToEndOptions } from './options.ts';
+import type { EndToEndOptions, Rates } from './options.ts';
+import { type TrainingRecord, trainWithRetries } from './retry.ts';
 import { train } from './train.ts';
 import { WholeModel } from './whole-model.ts';
 
@@ -22,17 +24,9 @@ export interface EndToEndRun {
 
 export interface EndToEndOutcome {
   readonly blocks: readonly BlockLayers[];
-  /** KL a token in nats, of every step. */
-  readonly losses: readonly number[];
-  /** On held-out windows. */
-  readonly heldOutBefore: number;
-  readonly heldOutAfter: number;
-  readonly kept: boolean;
-  readonly divergences: readonly string[];
+  /** Losses are KL a token in nats. */
+  readonly training: TrainingRecord;
 }
-
-const RETRIES = 3;
-const RETRY_RATE = 0.3;
 
 /** @throws DuobitError `ABORTED`, `ENGINE_FAILED`, and those of the checkpoint */
 export async function trainEndToEnd(options: EndToEndOptions, run: EndToEndRun): Promise<EndToEndOutcome> {
@@ -42,44 +36,52 @@ export async function trainEndToEnd(options: EndToEndOptions, run: EndToEndRun):
   const plan = planBatches(run.streams.length, options.batch, options.heldOut, options.seed);
   const batches = uploadBatches(engine, plan, run.streams, hiddenSize);
   try {
-    const evaluate = (blocks: readonly BlockLayers[]): Promise<number> =>
-      model.evaluate(blocks, batches.slice(plan.trained), signal);
-    const heldOutBefore = await evaluate(before);
-    const losses: number[] = [];
-    const divergences: string[] = [];
-    while (divergences.length <= RETRIES) {
-      const parameters = before.map((layers, block) =>
-        BlockParameters.whole(engine, model.blocks[block]!, layers, options.rates.latent > 0),
-      );
-      try {
-        const scale = RETRY_RATE ** divergences.length;
-        const rates = new Map<Variable, number>();
-        for (const block of parameters)
-          for (const [variable, rate] of block.rates(options.rates, scale)) rates.set(variable, rate);
-        const training = await train(
+    const { state: blocks, training } = await trainWithRetries<ModelParameters, readonly BlockLayers[]>({
+      before,
+      open: () => new ModelParameters(engine, model.blocks, before, options.rates.latent > 0),
+      train: ({ blocks, rates }, scale, lossBefore) =>
+        train(
           engine,
-          rates,
-          (batch) => model.loss(parameters, batches[batch]!),
-          { ...options, batches: plan.trained },
+          rates(options.rates, scale),
+          (batch) => model.loss(blocks, batches[batch]!),
+          { ...options, batches: plan.trained, lossBefore },
           { signal, onStep: run.onStep },
-        );
-        losses.push(...training.losses);
-        if (training.diverged !== null) {
-          divergences.push(training.diverged);
-          continue;
-        }
-        const after: BlockLayers[] = [];
-        for (const block of parameters) after.push(await block.harden());
-        const heldOutAfter = await evaluate(after);
-        const kept = heldOutAfter < heldOutBefore;
-        return { blocks: kept ? after : before, losses, heldOutBefore, heldOutAfter, kept, divergences };
-      } finally {
-        for (const block of parameters) block.dispose();
-      }
-    }
-    return { blocks: before, losses, heldOutBefore, heldOutAfter: Number.NaN, kept: false, divergences };
+        ),
+      harden: (parameters) => parameters.harden(),
+      evaluate: (state) => model.evaluate(state, batches.slice(plan.trained), signal),
+    });
+    return { blocks, training };
   } finally {
     disposeBatches(engine, batches);
     model.dispose();
+  }
+}
+
+/** What training moves in all blocks. */
+class ModelParameters {
+  readonly blocks: readonly BlockParameters[];
+
+  constructor(
+    engine: Engine,
+    models: readonly BlockModel[],
+    before: readonly BlockLayers[],
+    latent: boolean,
+  ) {
+    this.blocks = before.map((layers, block) =>
+      BlockParameters.whole(engine, models[block]!, layers, latent),
+    );
+  }
+
+  readonly rates = (rates: Rates, scale: number): Map<Variable, number> =>
+    new Map(this.blocks.flatMap((block) => [...block.rates(rates, scale)]));
+
+  async harden(): Promise<BlockLayers[]> {
+    const after: BlockLayers[] = [];
+    for (const block of this.blocks) after.push(await block.harden());
+    return after;
+  }
+
+  dispose(): void {
+    for (const block of this.blocks) block.dispose();
   }
 }

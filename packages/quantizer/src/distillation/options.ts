@@ -50,7 +50,7 @@ export interface DistillationOptions {
   readonly endToEnd?: Partial<EndToEndOptions> | null;
 }
 
-const SHARED = { batch: 2, heldOut: 1 / 16, clipNorm: 1, seed: 0 } as const;
+export const SHARED = { batch: 2, heldOut: 1 / 16, clipNorm: 1, seed: 0 } as const;
 
 /** Stage 2. */
 export const WEIGHT_DEFAULTS: BlockStageOptions = {

@@ -10,6 +10,8 @@ export interface TrainOptions {
   readonly seed: number;
   /** Gradients of a step whose norm, of all together, is larger are scaled down to it. */
   readonly clipNorm: number;
+  /** What the loss is about before training, so that a rise within the first steps is seen, too. */
+  readonly lossBefore?: number;
 }
 
 export interface Training {
@@ -23,7 +25,7 @@ export interface Training {
 const UNREAD_LOSSES = 16;
 /** Losses that are averaged to tell a trend from noise. */
 const TREND = 8;
-/** A mean loss above this many times the first is divergence. */
+/** A mean loss above this many times what it was at first is divergence. */
 const TOO_MUCH = 4;
 
 /**
@@ -35,7 +37,7 @@ export async function train(
   engine: Engine,
   rates: ReadonlyMap<Variable, number>,
   lossOf: (batch: number) => Scalar,
-  { passes, batches, seed, clipNorm }: TrainOptions,
+  { passes, batches, seed, clipNorm, lossBefore = Number.POSITIVE_INFINITY }: TrainOptions,
   {
     signal,
     onStep,
@@ -68,7 +70,7 @@ export async function train(
       losses.push(...(await takeLosses(engine, unread)));
       await pause(signal);
       onStep?.(step + 1, steps, losses.at(-1)!);
-      const diverged = findDivergence(losses);
+      const diverged = findDivergence(losses, lossBefore);
       if (diverged) return { losses, diverged };
     }
     return { losses, diverged: null };
@@ -87,13 +89,16 @@ async function takeLosses(engine: Engine, unread: Scalar[]): Promise<number[]> {
   return values;
 }
 
-function findDivergence(losses: readonly number[]): string | null {
+function findDivergence(losses: readonly number[], lossBefore: number): string | null {
   const broken = losses.findIndex((loss) => !Number.isFinite(loss));
   if (broken >= 0) return `the loss is ${losses[broken]} at step ${broken + 1}`;
-  if (losses.length < 2 * TREND) return null;
-  const first = mean(losses.slice(0, TREND));
+  if (losses.length < TREND) return null;
+  // The first batch may be an easy one, and so may what `lossBefore` was measured on: a rise is one above both.
+  const begin = Math.max(losses[0]!, lossBefore);
+  const first = losses.length < 2 * TREND ? begin : Math.min(begin, mean(losses.slice(0, TREND)));
   const last = mean(losses.slice(-TREND));
-  return last > TOO_MUCH * first
+  // A divergence of distributions that are the same can round to a negative number.
+  return first > 0 && last > TOO_MUCH * first
     ? `the loss rose from ${first.toPrecision(3)} to ${last.toPrecision(3)}`
     : null;
 }

@@ -10,14 +10,20 @@ import {
   type TensorInfo,
   toHex,
 } from '@duobit/format';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { TrainingRecord } from '../distillation/retry.ts';
 import type { LayerResult } from '../methods/layer-method.ts';
+import { verifyError } from '../tensor-encoding.ts';
 import { readResult } from './outliers.ts';
 
 type LayerInfo = Pick<TensorInfo, 'name' | 'shape'>;
 
-/** What a file begins with, as one line of JSON; the planes follow in this order, then nothing. */
+/**
+ * What a file has on its second line, as JSON; the planes follow in this order, then nothing. The first line is the SHA-256 of all
+ * that comes after it.
+ */
 interface Contents {
-  readonly sha256: string;
+  readonly training: StoredRecord | null;
   readonly layers: readonly {
     readonly name: string;
     readonly encoding: NonNullable<LayerResult['packed']>['encoding'];
@@ -36,16 +42,40 @@ export interface QuantizedLayer {
   readonly activation: ActivationQuantizer;
 }
 
+/** JSON has no NaN and no infinity: those are strings. */
+type StoredRecord = Omit<TrainingRecord, 'losses' | 'heldOutBefore'> & {
+  readonly losses: readonly (number | string)[];
+  readonly heldOutBefore: number | string;
+};
+
 /** Layers of a block by name, in order of use. */
 export type BlockLayers = ReadonlyMap<string, QuantizedLayer>;
 
+/** A block as it is kept. */
+export interface KeptBlock {
+  readonly layers: BlockLayers;
+  /** How it was trained; null after stage 1, which trains nothing. */
+  readonly training: TrainingRecord | null;
+}
+
 export interface BlockStore {
   /** Null when the block is not there, or what is there is damaged. */
-  load(block: number, tensorInfo: (name: string) => LayerInfo): Promise<BlockLayers | null>;
+  load(block: number, tensorInfo: (name: string) => LayerInfo): Promise<KeptBlock | null>;
   /** @throws DuobitError `WORK_FOLDER` when the disk is full or the folder cannot be written */
-  save(block: number, layers: BlockLayers): Promise<void>;
+  save(block: number, kept: KeptBlock): Promise<void>;
   /** Removes the files of this run, and the folder when it is empty then. */
   clear(): Promise<void>;
+}
+
+/** Layers of a block that has been saved. @throws DuobitError `QUANTIZE_VERIFY` when they are damaged */
+export async function loadLayers(
+  store: BlockStore,
+  checkpoint: Pick<Checkpoint, 'name' | 'tensorInfo'>,
+  block: number,
+): Promise<BlockLayers> {
+  const kept = await store.load(block, (name) => checkpoint.tensorInfo(name));
+  if (!kept) throw verifyError(checkpoint.name, `block ${block}`, 'it was damaged after it was kept');
+  return kept.layers;
 }
 
 /** Keeps packed blocks in memory, for runs that are not to leave anything on disk. */
@@ -56,8 +86,8 @@ export function createMemoryStore(): BlockStore {
       const bytes = blocks.get(block);
       return bytes ? parseBlock(Buffer.from(bytes), tensorInfo) : null;
     },
-    async save(block, layers) {
-      blocks.set(block, await formatBlock(layers));
+    async save(block, kept) {
+      blocks.set(block, await formatBlock(kept));
     },
     clear: async () => blocks.clear(),
   };
@@ -74,15 +104,15 @@ export async function createBlockStore(folder: string, identity: string): Promis
   return {
     async load(block, tensorInfo) {
       const bytes = await readFile(pathOf(block)).catch(() => null);
-      const layers = bytes && (await parseBlock(bytes, tensorInfo));
-      if (layers) saved.add(block);
-      return layers;
+      const kept = bytes && (await parseBlock(bytes, tensorInfo));
+      if (kept) saved.add(block);
+      return kept;
     },
-    async save(block, layers) {
+    async save(block, kept) {
       const path = pathOf(block);
       try {
         await mkdir(folder, { recursive: true });
-        await writeDurably(`${path}.tmp`, await formatBlock(layers));
+        await writeDurably(`${path}.tmp`, await formatBlock(kept));
         await rename(`${path}.tmp`, path);
         saved.add(block);
       } catch (cause) {
@@ -111,7 +141,7 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-async function formatBlock(layers: BlockLayers): Promise<Uint8Array> {
+async function formatBlock({ layers, training }: KeptBlock): Promise<Uint8Array> {
   const planes: Uint8Array[] = [];
   const list: Contents['layers'][number][] = [];
   for (const [name, { result, error, activation }] of layers) {
@@ -126,20 +156,32 @@ async function formatBlock(layers: BlockLayers): Promise<Uint8Array> {
       planes: entries.map(([role, plane]) => ({ role, bytes: plane.length })),
     });
   }
-  const body = Buffer.concat(planes);
-  const contents: Contents = { sha256: toHex(await sha256(body)), layers: list };
-  return Buffer.concat([Buffer.from(`${JSON.stringify(contents)}\n`), body]);
+  const contents: Contents = {
+    training: training && {
+      ...training,
+      losses: training.losses.map(storeNumber),
+      heldOutBefore: storeNumber(training.heldOutBefore),
+    },
+    layers: list,
+  };
+  const body = Buffer.concat([Buffer.from(`${JSON.stringify(contents)}\n`), ...planes]);
+  return Buffer.concat([Buffer.from(`${toHex(await sha256(body))}\n`), body]);
+}
+
+function storeNumber(value: number): number | string {
+  return Number.isFinite(value) ? value : String(value);
 }
 
 async function parseBlock(
   bytes: Buffer<ArrayBuffer>,
   tensorInfo: (name: string) => LayerInfo,
-): Promise<BlockLayers | null> {
+): Promise<KeptBlock | null> {
   try {
-    const end = bytes.indexOf(10);
-    const contents = JSON.parse(bytes.toString('utf8', 0, end)) as Contents;
-    const body = bytes.subarray(end + 1);
-    if (toHex(await sha256(body)) !== contents.sha256) return null;
+    const first = bytes.indexOf(10);
+    if (toHex(await sha256(bytes.subarray(first + 1))) !== bytes.toString('utf8', 0, first)) return null;
+    const second = bytes.indexOf(10, first + 1);
+    const { training, ...contents } = JSON.parse(bytes.toString('utf8', first + 1, second)) as Contents;
+    const body = bytes.subarray(second + 1);
     let at = 0;
     const layers = new Map<string, QuantizedLayer>();
     for (const { name, encoding, error, activation, planes } of contents.layers) {
@@ -151,7 +193,12 @@ async function parseBlock(
       const result = readResult(name, tensorInfo(name).shape, encoding, own);
       layers.set(name, { result, error, activation });
     }
-    return layers;
+    const record = training && {
+      ...training,
+      losses: training.losses.map(Number),
+      heldOutBefore: Number(training.heldOutBefore),
+    };
+    return { layers, training: record };
   } catch {
     return null;
   }

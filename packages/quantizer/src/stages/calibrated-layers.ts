@@ -1,13 +1,15 @@
 // Stage 1 as the writer of a container uses it: all blocks are quantized first, since the header holds what was found for
 // their inputs, and kept packed; then each layer is given when its turn comes.
 import { type Backend, createTokenizer } from '@duobit/core';
-import type { ActivationQuantizer, Encoding } from '@duobit/format';
+import { type ActivationQuantizer, DuobitError, type Encoding } from '@duobit/format';
 import { embedWindows } from '../calibration/streams.ts';
 import { cutWindows, hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { PreparedCheckpoint } from '../checkpoint/prepared-checkpoint.ts';
+import { heldOutCount } from '../distillation/batches.ts';
 import { distill } from '../distillation/distill.ts';
-import { resolveStages } from '../distillation/options.ts';
+import { resolveStages, SHARED } from '../distillation/options.ts';
+import type { TrainingRecord } from '../distillation/retry.ts';
 import { Workspace } from '../linalg/index.ts';
 import { createW11LayerMethod } from '../methods/w11-layer-method.ts';
 import type { QuantizeOptions, ResolvedOptions } from '../options.ts';
@@ -17,14 +19,18 @@ import {
   type BlockStore,
   createBlockStore,
   createMemoryStore,
+  loadLayers,
   type QuantizedLayer,
 } from './block-store.ts';
 import { readResult } from './outliers.ts';
+import { measureWeightErrors, StageEvaluation, type StageReport } from './stage-report.ts';
 import { quantizeBlocks } from './stage1.ts';
 
 export interface CalibratedLayers {
   readonly tokens: number;
   readonly tokensSha256: string;
+  /** What ran it; may be disposed by now. */
+  readonly backend: Backend;
   /** What the layers depend on besides checkpoint and tokens; plain JSON, keys sorted. */
   readonly recipe: object;
   /** The quantizer of a linear layer's input. */
@@ -33,6 +39,10 @@ export interface CalibratedLayers {
   encodingOf(name: string): Encoding | undefined;
   /** A linear layer, checked by decoding. Quickest in order of use. */
   take(name: string): Promise<EncodedTensor>;
+  /** What each stage did, in order. */
+  readonly stages: readonly StageReport[];
+  /** Tokens of the windows that perplexity was measured on; 0 when it was not. */
+  readonly evaluationTokens: number;
   /** Removes what was kept for a run that is cut short. */
   forget(): Promise<void>;
 }
@@ -49,6 +59,17 @@ export async function calibrateLayers(
   const tokenizer = await createTokenizer(checkpoint);
   const windows = cutWindows(checkpoint, tokenizer, options.calibration!);
   const tokensSha256 = await hashWindows(windows);
+  const expected = options.expected?.tokensSha256;
+  if (expected !== undefined && expected !== tokensSha256)
+    throw new DuobitError(
+      'RECIPE_MISMATCH',
+      `the calibration text gives tokens with SHA-256 ${tokensSha256}, the recipe's gave ${expected}`,
+      {
+        source: checkpoint.name,
+        where: 'calibration',
+        remedy: 'Give the text that the recipe was made with',
+      },
+    );
   const recipe = sortKeys({
     ...fit,
     backend: [backend.name, backend.instructionSet].filter(Boolean).join(' '),
@@ -95,15 +116,38 @@ export async function calibrateLayers(
   const together = Boolean(stages?.weights);
   if (!together) for await (const _ of blocks);
   const stores = [store];
-  let load = (block: number) => store.load(block, (name) => checkpoint.tensorInfo(name));
+  const loadFitted = (block: number): Promise<BlockLayers> => loadLayers(store, checkpoint, block);
+  const trained = distillation
+    ? cutWindows(checkpoint, tokenizer, {
+        ...options.calibration!,
+        maxWindows: Math.ceil(distillation.tokens / windows[0]!.length),
+      })
+    : windows;
+  const evaluation = openEvaluation(checkpoint, backend, trained, stages, options);
+  const reports: StageReport[] = [];
+  const endStage = async (
+    stage: number,
+    trainings: readonly TrainingRecord[],
+    loadStage: (block: number) => Promise<BlockLayers>,
+  ): Promise<void> => {
+    if (evaluation) onProgress?.({ phase: 'evaluate', tensor: `stage ${stage}`, done: 0, total: 1 });
+    const perplexity = evaluation ? await evaluation.measure(loadStage) : null;
+    // Without further stages the report has the errors of the tensors themselves.
+    const weightErrors = distillation ? await measureWeightErrors(checkpoint, loadStage) : new Map();
+    if (evaluation) onProgress?.({ phase: 'evaluate', tensor: `stage ${stage}`, done: 1, total: 1 });
+    const report = { stage, trainings, weightErrors, perplexity };
+    reports.push(report);
+    options.onStage?.(report);
+  };
+  if (!together) await endStage(1, [], loadFitted);
+  let load = loadFitted;
   if (distillation) {
-    const maxWindows = Math.ceil(distillation.tokens / windows[0]!.length);
     const distilled = await distill(distillation, {
       checkpoint,
       backend,
-      windows: cutWindows(checkpoint, tokenizer, { ...options.calibration!, maxWindows }),
+      windows: trained,
       identity,
-      load: async (block) => (await load(block))!,
+      load: loadFitted,
       fit: together ? blocks : null,
       openStore,
       signal,
@@ -115,6 +159,11 @@ export async function calibrateLayers(
           total: blocks * steps,
         }),
       onBlock: options.onBlock,
+      async onStage(stage, trainings, loadStage) {
+        // Run together, the two end together.
+        if (stage === 2 && together) await endStage(1, [], loadFitted);
+        await endStage(stage, trainings, loadStage);
+      },
     }).finally(() => blocks.return());
     stores.push(...distilled.stores);
     load = distilled.load;
@@ -123,7 +172,7 @@ export async function calibrateLayers(
   const quantizers = new Map<string, ActivationQuantizer>();
   const encodings = new Map<string, Encoding>();
   for (let block = 0; block < checkpoint.architecture.blockCount; block++)
-    for (const [name, { activation, result }] of (await load(block)) ?? []) {
+    for (const [name, { activation, result }] of await load(block)) {
       places.set(name, block);
       quantizers.set(name, activation);
       encodings.set(name, result.packed!.encoding);
@@ -132,21 +181,40 @@ export async function calibrateLayers(
   return {
     tokens: windows.length * windows[0]!.length,
     tokensSha256,
+    backend,
+    stages: reports,
+    evaluationTokens: evaluation?.tokens ?? 0,
     recipe: stages ? { ...recipe, distillation: stages } : recipe,
     activationOf: (name) => quantizers.get(name)!,
     encodingOf: (name) => encodings.get(name),
     async take(name) {
-      if (!layers.has(name)) {
-        const kept = await load(places.get(name)!);
-        if (!kept) throw verifyError(checkpoint.name, name, 'its block was damaged after it was kept');
-        layers = kept;
-      }
+      if (!layers.has(name)) layers = await load(places.get(name)!);
       return encodeLayer(checkpoint, name, layers.get(name)!);
     },
     async forget() {
       for (const each of stores) await each.clear();
     },
   };
+}
+
+/** On windows that no stage trains on, as many of the first of them as are asked for. */
+function openEvaluation(
+  checkpoint: Checkpoint,
+  backend: Backend,
+  windows: readonly Int32Array[],
+  stages: ReturnType<typeof resolveStages> | undefined,
+  { evaluationWindows = 0, signal }: QuantizeOptions,
+): StageEvaluation | null {
+  if (evaluationWindows === 0 || windows[0]!.length < 2) return null;
+  const parts = [stages?.weights, stages?.activations, stages?.endToEnd].flatMap(
+    (stage) => stage?.heldOut ?? [],
+  );
+  const heldOut = Math.max(
+    1,
+    heldOutCount(windows.length, parts.length > 0 ? Math.min(...parts) : SHARED.heldOut),
+  );
+  const chosen = windows.slice(windows.length - heldOut).slice(0, evaluationWindows);
+  return new StageEvaluation(checkpoint, backend, chosen, signal);
 }
 
 function sortKeys(record: Readonly<Record<string, unknown>>): object {

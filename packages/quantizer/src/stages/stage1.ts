@@ -81,7 +81,7 @@ export async function* quantizeBlocks(
       const step = (layer: string, done: number) =>
         run.onProgress?.(layer, block * STEPS + done, blockCount * STEPS);
       const kept = await run.store?.load(block, (name) => checkpoint.tensorInfo(name));
-      const layers = new Map(kept);
+      const layers = new Map(kept?.layers);
       const groups = kept ? [] : listGroups(block);
       for (const [index, names] of groups.entries()) {
         step(names[0]!, index);
@@ -90,7 +90,7 @@ export async function* quantizeBlocks(
         for (const [name, layer] of await quantizeGroup(fit, names, student, teacher))
           layers.set(name, layer);
       }
-      if (!kept) await run.store?.save(block, layers);
+      if (!kept) await run.store?.save(block, { layers, training: null });
       step(`block ${block}`, STEPS - 1);
       const improved = yield { block, layers };
       if (block + 1 < blockCount) {
