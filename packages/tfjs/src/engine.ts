@@ -20,6 +20,8 @@ export type Device = (typeof DEVICES)[number];
 export interface EngineOptions {
   /** 'auto', the default, takes the first that loads. */
   readonly device?: Device | 'auto';
+  /** What 'auto' tries, in this order. Default: all. */
+  readonly among?: readonly Device[] | undefined;
   /** Kernels for 'native'; undefined or null where there are none. @throws what says why there are none */
   readonly kernels?: (() => TrainingKernels | null) | undefined;
   /** One line about each device that was passed over, and why. */
@@ -50,13 +52,13 @@ export interface Engine {
  * @throws DuobitError `ENGINE_ABSENT` when the device that was asked for, or any, cannot be opened
  */
 export async function openEngine(options: EngineOptions = {}): Promise<Engine> {
-  const { device = 'auto', onNotice } = options;
-  const wanted = device === 'auto' ? DEVICES : [device];
+  const { device = 'auto', among = DEVICES, onNotice } = options;
+  const wanted = device === 'auto' ? among : [device];
   const reasons: string[] = [];
   for (const name of wanted) {
     try {
       const engine = await OPENERS[name](options, device === 'auto');
-      if (reasons.length > 0) onNotice?.(`training runs on ${engine.name} (${reasons.join('; ')})`);
+      if (reasons.length > 0) onNotice?.(`TensorFlow.js runs on ${engine.name} (${reasons.join('; ')})`);
       return engine;
     } catch (error) {
       reasons.push(`no ${name}: ${firstLine(error)}`);
