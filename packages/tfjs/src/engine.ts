@@ -178,7 +178,10 @@ function loadBinding(tf: typeof TensorFlow): string {
       if (!reason || !/Cannot find module/.test(String(error))) reason = error;
     }
   }
-  throw reason;
+  throw new Error(
+    `${firstLine(reason)}. It needs @tensorflow/tfjs-node-gpu or @tensorflow/tfjs-node, which fetch libtensorflow 2.9 when they are ` +
+      'installed, the first with CUDA 11.2; or DUOBIT_TFJS_NODE, the folder of a build by scripts/tfjs-binding.mjs',
+  );
 }
 
 /** A build of tfjs-node as scripts/tfjs-binding.mjs makes it: without what finds and downloads its addon. */

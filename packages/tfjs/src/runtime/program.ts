@@ -204,9 +204,10 @@ export class TfjsProgram implements Program {
         this.#logitRows.set(out, count);
         if (count === 0) return;
         slots.set(out, () => {
-          const x = at(input);
-          const wanted = tf.slice(x, [rows - count, 0], [count, x.shape[1]]);
-          return multiplyDense(tf, wanted, weight<DenseWeight>(name));
+          // Of all rows also where one is wanted: TensorFlow rounds a product of one row differently, and the last row's logits are
+          // to be the same bits either way.
+          const all = multiplyDense(tf, at(input), weight<DenseWeight>(name));
+          return count === rows ? all : tf.slice(all, [rows - count, 0], [count, all.shape[1]]);
         });
       },
       rope: ({ target, headCount }) =>
