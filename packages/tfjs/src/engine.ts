@@ -166,18 +166,24 @@ async function loadTensorFlow(): Promise<typeof TensorFlow> {
 function loadBinding(tf: typeof TensorFlow): string {
   mendNode();
   const folder = process.env.DUOBIT_TFJS_NODE;
-  if (folder !== undefined) return loadFolder(tf, folder);
   const require = createRequire(import.meta.url);
   let reason: unknown;
-  for (const name of ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node']) {
+  if (folder !== undefined)
     try {
-      require(name);
-      return name;
+      return loadFolder(tf, folder);
     } catch (error) {
-      // Of a package that is there, its own reason says more than that the other is missing.
-      if (!reason || !/Cannot find module/.test(String(error))) reason = error;
+      reason = new Error(`DUOBIT_TFJS_NODE: ${firstLine(error)}`);
     }
-  }
+  else
+    for (const name of ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node']) {
+      try {
+        require(name);
+        return name;
+      } catch (error) {
+        // Of a package that is there, its own reason says more than that the other is missing.
+        if (!reason || !/Cannot find module/.test(String(error))) reason = error;
+      }
+    }
   throw new Error(
     `${firstLine(reason)}. It needs @tensorflow/tfjs-node-gpu or @tensorflow/tfjs-node, which fetch libtensorflow 2.9 when they are ` +
       'installed, the first with CUDA 11.2; or DUOBIT_TFJS_NODE, the folder of a build by scripts/tfjs-binding.mjs',

@@ -21,7 +21,7 @@ export function addDevicesCommand(program: Command, context: Context): void {
     )
     .action((options: Options) => runDevices(context, options));
   addJsonOption(command);
-  addExamples(command, 'duobit devices', 'duobit devices --json');
+  addExamples(command, 'duobit devices --timeout 20', 'duobit devices --json');
 }
 
 async function runDevices(context: Context, options: Options): Promise<void> {

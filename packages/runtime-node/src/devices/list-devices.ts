@@ -84,7 +84,12 @@ export async function probeApart(file: URL, group: Group, timeout: number): Prom
       else findings.push(message);
     });
     child.on('error', (error) => end(`its probe did not start: ${error.message}`));
-    child.on('exit', (code, signal) => end(`its probe ended with ${signal ?? `exit code ${code}`}`));
+    child.on('exit', (code, signal) => {
+      const how = `its probe ended with ${signal ?? `exit code ${code}`}`;
+      // What it has told may still be on its way.
+      if (child.connected) child.on('disconnect', () => end(how));
+      else end(how);
+    });
   });
   for (const [backend, engine] of GROUPS[group])
     if (!findings.some(({ entry }) => entry.backend === backend && entry.engine === engine))
