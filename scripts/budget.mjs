@@ -17,7 +17,8 @@ const ALLOWED = {
   '@duobit/format': [],
   '@duobit/core': ['@duobit/format'],
   '@duobit/runtime-web': ['@duobit/format', '@duobit/core'],
-  '@duobit/runtime-node': ['@duobit/format', '@duobit/core', '@duobit/runtime-web'],
+  // @duobit/tfjs is an optional peer that only `backend: 'tfjs'` loads: TensorFlow.js is hundreds of megabytes.
+  '@duobit/runtime-node': ['@duobit/format', '@duobit/core', '@duobit/runtime-web', '@duobit/tfjs'],
   '@duobit/tfjs': ['@duobit/format', '@duobit/core'],
   '@duobit/quantizer': ['@duobit/format', '@duobit/core', '@duobit/tfjs'],
   '@duobit/testkit': ['@duobit/format', '@duobit/core'],

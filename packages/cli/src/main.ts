@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addAnnotateCommand } from './commands/annotate.ts';
 import { addBenchCommand } from './commands/bench.ts';
 import { addConvertCommand } from './commands/convert.ts';
+import { addDevicesCommand } from './commands/devices.ts';
 import { addDiffCommand } from './commands/diff.ts';
 import { addEvalCommand } from './commands/eval.ts';
 import { addHashCommand } from './commands/hash.ts';
@@ -51,6 +52,7 @@ export function createProgram(context: Context): Command {
   addRunCommand(program, context);
   addEvalCommand(program, context);
   addBenchCommand(program, context);
+  addDevicesCommand(program, context);
   program.addHelpText(
     'after',
     '\nExit codes: 0 ok, 1 the input is bad, 2 usage, 130 stopped by Ctrl-C. Errors: docs/errors.md\n',

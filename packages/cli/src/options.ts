@@ -71,7 +71,7 @@ export function addBackendOptions(command: Command): Command {
     .addOption(
       new Option(
         '--backend <name>',
-        'cuda: NVIDIA GPU; native: C++ kernels, threads; wasm: WebAssembly; reference: slow, double precision; auto: cuda, or else native, or else wasm',
+        'cuda: NVIDIA GPU; native: C++ kernels, threads; wasm: WebAssembly; tfjs: TensorFlow.js, right but slow; reference: slow, double precision; auto: cuda, or else native, or else wasm',
       )
         .choices(BACKEND_NAMES)
         .default('auto'),

@@ -23,6 +23,7 @@ const COMMANDS = [
   ['eval', 'zeroshot'],
   ['eval', 'rerun'],
   ['bench'],
+  ['devices'],
 ] as const;
 
 describe('usage errors', () => {
@@ -79,7 +80,7 @@ describe('usage errors', () => {
     { argv: ['run', 'a.duo', '-p', 'x', '--top-p', '1.1'], says: 'Give a number, 0 to 1' },
     {
       argv: ['run', 'a.duo', '-p', 'x', '--backend', 'tpu'],
-      says: 'Allowed choices are auto, cuda, native, webgpu, wasm, reference',
+      says: 'Allowed choices are auto, cuda, native, webgpu, tfjs, wasm, reference',
     },
     { argv: ['run', 'a.duo', '-p', 'x', '--threads', '0'], says: 'Give a whole number, 1 to 1024' },
     { argv: ['run', 'a.duo', '-p', 'x', '--activations', 'a8'], says: 'Allowed choices are a4, f16' },

@@ -43,6 +43,9 @@ export type KvPrecision = 'f32' | 'f16' | 'int8' | 'int4';
 
 export const KV_PRECISIONS: readonly KvPrecision[] = ['f32', 'f16', 'int8', 'int4'];
 
+/** What an activation quantizer may have beyond its clips, docs/format.md "Activation quantizers". */
+export type ActivationRefinement = 'knee';
+
 export interface Backend {
   /** 'reference', 'wasm', … */
   readonly name: string;
@@ -52,6 +55,8 @@ export interface Backend {
   readonly kv: KvPrecision;
   /** 'avx2', …: what its kernels were chosen for, where it chooses. */
   readonly instructionSet?: string | undefined;
+  /** Refinements of quantizers that it runs; most run none. */
+  readonly refinements?: readonly ActivationRefinement[] | undefined;
   prepare(plan: ExecutionPlan, weights: WeightReader, options: PrepareOptions): Promise<Program>;
   dispose(): Promise<void>;
 }

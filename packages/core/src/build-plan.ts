@@ -10,6 +10,7 @@ import {
   type ModelSource,
   type ModelTensor,
 } from '@duobit/format';
+import type { ActivationRefinement } from './backend.ts';
 import { MOST_OUTLIER_COLUMNS, outliersOf } from './outliers.ts';
 import type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
 import { checkArchitecture, checkTensor, type TensorFacts } from './plan-checks.ts';
@@ -36,6 +37,8 @@ export interface PlanOptions {
    * read as two, itself and `outliersOf` it, as `splitOutliers` parts a w11-outlier tensor.
    */
   readonly outliers?: ((weight: string) => readonly number[]) | undefined;
+  /** Refinements of quantizers that the backend runs (`Backend.refinements`); a plan with others is refused. Default: none. */
+  readonly refinements?: readonly ActivationRefinement[] | undefined;
   readonly section?: PlanSection | undefined;
   /**
    * 'gram' adds the Gram matrix of every distinct input of linear weights, in `statisticsSlot`; 'cross' besides it the
@@ -256,18 +259,19 @@ class PlanBuilder {
   }
 
   #quantizer(tensor: TensorFacts): ActivationQuantizer | null {
-    const { activations = 'a4', quantizers } = this.#options;
+    const { activations = 'a4', quantizers, refinements = [] } = this.#options;
     if (activations === 'f16') return null;
     const quantizer = quantizers ? quantizers(tensor.name) : tensor.activation;
-    if (quantizer?.knee || quantizer?.planeScales) {
-      const what = quantizer.knee ? 'a knee' : 'plane scales';
+    const kneed = quantizer?.knee && !refinements.includes('knee');
+    if (kneed || quantizer?.planeScales) {
+      const what = kneed ? 'a knee' : 'plane scales';
       throw new DuobitError(
         'PLAN_ACTIVATION_UNSUPPORTED',
-        `the activation quantizer of "${tensor.name}" has ${what}, which no backend can run yet`,
+        `the activation quantizer of "${tensor.name}" has ${what}, which this backend does not run`,
         {
           source: this.#source.name,
           where: tensor.name,
-          remedy: 'Use a newer version of this library, or run it with unquantized activations',
+          remedy: `Use ${kneed ? 'the tfjs backend' : 'a newer version of this library'}, or run it with unquantized activations`,
         },
       );
     }
@@ -283,8 +287,8 @@ class PlanBuilder {
   }
 
   #quantize(input: string, quantizer: ActivationQuantizer, width: number): string {
-    const { bits, clipLow, clipHigh } = quantizer;
-    const key = `${bits} ${clipLow} ${clipHigh}`;
+    const { bits, clipLow, clipHigh, knee } = quantizer;
+    const key = `${bits} ${clipLow} ${clipHigh} ${knee ? `${knee.code} ${knee.slopeRatio}` : ''}`;
     const known = this.#codes.get(input) ?? new Map<string, string>();
     this.#codes.set(input, known);
     const existing = known.get(key);

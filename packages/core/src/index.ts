@@ -7,6 +7,7 @@ export {
   type ModelTensor as TensorSpec,
 } from '@duobit/format';
 export {
+  type ActivationRefinement,
   type Backend,
   KV_PRECISIONS,
   type KvPrecision,

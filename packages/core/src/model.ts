@@ -105,7 +105,7 @@ export async function createModel(
   checkCount('maxRows', maxRows, capacity);
 
   const outliers = await readOutlierColumns(source);
-  const plan = buildPlan(source, { activations, quantizers, outliers });
+  const plan = buildPlan(source, { activations, quantizers, outliers, refinements: backend.refinements });
   const hasTokenizer = options.tokenizer !== false && (await source.readAsset('tokenizer')) !== null;
   const tokenizer = hasTokenizer ? await createTokenizer(source) : null;
   const total = new Set(listPlanWeights(plan).map(tensorOf)).size;

@@ -8,21 +8,23 @@ import {
   type KvPrecision,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import { createCudaBackend, cudaSupport } from './cuda/backend.ts';
-import { createNativeBackend, nativeSupport } from './native/backend.ts';
+import { type CudaSupport, createCudaBackend, cudaSupport } from './cuda/backend.ts';
+import { createNativeBackend, type NativeSupport, nativeSupport } from './native/backend.ts';
+import { createNodeTfjsBackend, type TfjsDevice } from './tfjs.ts';
 import { createNodeWebGpuBackend } from './webgpu/backend.ts';
 
 /**
  * 'auto' takes 'cuda' where there is a GPU that it can use, else 'native' where its addon can be loaded and has kernels for the
- * processor, else 'wasm'.
+ * processor, else 'wasm'. 'tfjs' needs the optional package @duobit/tfjs.
  */
-export type BackendName = 'auto' | 'cuda' | 'native' | 'webgpu' | 'wasm' | 'reference';
+export type BackendName = 'auto' | 'cuda' | 'native' | 'webgpu' | 'tfjs' | 'wasm' | 'reference';
 
 export const BACKEND_NAMES: readonly BackendName[] = [
   'auto',
   'cuda',
   'native',
   'webgpu',
+  'tfjs',
   'wasm',
   'reference',
 ];
@@ -30,10 +32,16 @@ export const BACKEND_NAMES: readonly BackendName[] = [
 export interface BackendOptions {
   /** Threads to use; a backend may use fewer, see `Backend.threads`. Default: the backend's own. */
   readonly threads?: number | undefined;
-  /** Precision of the KV cache. A backend that has f32 only uses that, see `Backend.kv`. Default: the backend's own. */
-  readonly kv?: KvPrecision | undefined;
   /**
-   * Told in one line when 'auto' does without the native backend. Default: writes it to stderr, once in a process.
+   * Precision of the KV cache. 'wasm' and 'reference' have f32 only and use that, see `Backend.kv`; 'tfjs' refuses others. Default:
+   * the backend's own.
+   */
+  readonly kv?: KvPrecision | undefined;
+  /** Which TensorFlow.js backend 'tfjs' runs on. Default: DUOBIT_TFJS_DEVICE from the environment, else the first that loads. */
+  readonly device?: TfjsDevice | 'auto' | undefined;
+  /**
+   * Told in one line when 'auto' does without the native backend, and when 'tfjs' passes over a
+   * device. Default: writes it to stderr, once in a process.
    * Nothing is told when DUOBIT_NATIVE=off asked for it.
    */
   readonly onNotice?: ((line: string) => void) | undefined;
@@ -47,7 +55,7 @@ export async function createBackend(
   name: BackendName = 'auto',
   options: BackendOptions = {},
 ): Promise<Backend> {
-  const { threads, kv, onNotice = noticeOnce } = options;
+  const { threads, kv, device, onNotice = noticeOnce } = options;
   if (threads !== undefined && (!Number.isInteger(threads) || threads < 1))
     throw new DuobitError('BACKEND_OPTION', `threads is ${threads}; it must be a whole number, 1 or more`, {
       where: 'threads',
@@ -60,12 +68,9 @@ export async function createBackend(
     });
   switch (name) {
     case 'auto': {
-      // That there is no GPU is no news.
-      if (cudaSupport().available) return createCudaBackend({ kv });
-      const obstacle = whyNotNative();
-      if (obstacle === null) return createNativeBackend({ threads, kv });
-      if (process.env.DUOBIT_NATIVE !== 'off') onNotice(`note: ${obstacle}`);
-      return createWasmBackend({ threads: threads ?? defaultThreads() });
+      const { backend, obstacle } = chooseAutomatic(cudaSupport, nativeSupport);
+      if (obstacle !== null && process.env.DUOBIT_NATIVE !== 'off') onNotice(`note: ${obstacle}`);
+      return createBackend(backend, { threads, kv });
     }
     case 'cuda':
       return createCudaBackend({ kv });
@@ -73,6 +78,8 @@ export async function createBackend(
       return createNativeBackend({ threads, kv });
     case 'webgpu':
       return createNodeWebGpuBackend({ kv });
+    case 'tfjs':
+      return createNodeTfjsBackend({ kv, device, onNotice: (line) => onNotice(`note: ${line}`) });
     case 'wasm':
       return createWasmBackend({ threads: threads ?? defaultThreads() });
     case 'reference':
@@ -85,9 +92,25 @@ export async function createBackend(
   }
 }
 
+/** What 'auto' takes. */
+export interface AutomaticChoice {
+  readonly backend: 'cuda' | 'native' | 'wasm';
+  /** Why it is 'wasm'; null for the others. That there is no GPU is no news. */
+  readonly obstacle: string | null;
+}
+
+/** Decides for 'auto'. The second is only asked where there is no GPU. */
+export function chooseAutomatic(
+  cuda: () => Pick<CudaSupport, 'available'>,
+  native: () => NativeSupport,
+): AutomaticChoice {
+  if (cuda().available) return { backend: 'cuda', obstacle: null };
+  const obstacle = whyNotNative(native());
+  return { backend: obstacle === null ? 'native' : 'wasm', obstacle };
+}
+
 /** Null where 'native' is the faster choice. Its plain C++ runs everywhere, but at a fraction of the speed of wasm. */
-function whyNotNative(): string | null {
-  const support = nativeSupport();
+function whyNotNative(support: NativeSupport): string | null {
   if (!support.available) return `the native backend is not available, using wasm (${support.reason})`;
   const asked = (process.env.DUOBIT_ISA ?? '') !== '';
   return asked || support.instructionSets.some((name) => name !== 'scalar')

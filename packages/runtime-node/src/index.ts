@@ -6,6 +6,12 @@ export {
   createCudaBackend,
   cudaSupport,
 } from './cuda/backend.ts';
+export {
+  type DeviceEntry,
+  type DeviceList,
+  type ListDevicesOptions,
+  listDevices,
+} from './devices/list-devices.ts';
 export { type LoadOptions, loadModel } from './load-model.ts';
 export {
   createNativeBackend,
@@ -17,4 +23,5 @@ export {
 } from './native/backend.ts';
 export { benchNativeMatvec } from './native/bench.ts';
 export { createTrainingKernels, type TrainingKernelOptions } from './native/training.ts';
+export { createNodeTfjsBackend, type NodeTfjsOptions, type TfjsDevice } from './tfjs.ts';
 export { createNodeWebGpuBackend, type NodeWebGpuOptions, whyNotWebGpu } from './webgpu/backend.ts';

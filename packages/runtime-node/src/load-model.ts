@@ -3,6 +3,7 @@ import { type Backend, createModel, type KvPrecision, type Model, type ModelOpti
 import { openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { type BackendName, createBackend } from './backends.ts';
+import type { TfjsDevice } from './tfjs.ts';
 
 export interface LoadOptions extends ModelOptions {
   /** A name, or an open backend, which then stays the caller's. Default 'auto'. */
@@ -11,6 +12,8 @@ export interface LoadOptions extends ModelOptions {
   readonly threads?: number | undefined;
   /** Precision of the KV cache of a backend given by name, as for `createBackend`. */
   readonly kv?: KvPrecision | undefined;
+  /** Which TensorFlow.js backend a 'tfjs' given by name runs on, as for `createBackend`. */
+  readonly device?: TfjsDevice | 'auto' | undefined;
 }
 
 /**
@@ -18,7 +21,7 @@ export interface LoadOptions extends ModelOptions {
  * @throws DuobitError what opening the file, reading the container, `createBackend` and `createModel` throw.
  */
 export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
-  const { backend: wanted = 'auto', threads, kv, ...modelOptions } = options;
+  const { backend: wanted = 'auto', threads, kv, device, ...modelOptions } = options;
   const closers: (() => Promise<void>)[] = [];
   const closeAll = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close();
@@ -27,7 +30,8 @@ export async function loadModel(path: string, options: LoadOptions = {}): Promis
     const source = await createFileSource(path);
     closers.push(() => source.close());
     const container = await openContainer(source);
-    const backend = typeof wanted === 'string' ? await createBackend(wanted, { threads, kv }) : wanted;
+    const backend =
+      typeof wanted === 'string' ? await createBackend(wanted, { threads, kv, device }) : wanted;
     if (typeof wanted === 'string') closers.push(() => backend.dispose());
     const model = await createModel(container, backend, modelOptions);
     closers.push(() => model.dispose());

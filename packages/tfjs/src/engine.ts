@@ -21,6 +21,8 @@ export type Device = (typeof DEVICES)[number];
 export interface EngineOptions {
   /** 'auto', the default, takes the first that loads. */
   readonly device?: Device | 'auto';
+  /** What 'auto' tries, in this order. Default: all. */
+  readonly among?: readonly Device[] | undefined;
   /** Kernels for 'native'; undefined or null where there are none. @throws what says why there are none */
   readonly kernels?: (() => TrainingKernels | null) | undefined;
   /** One line about each device that was passed over, and why. */
@@ -51,13 +53,13 @@ export interface Engine {
  * @throws DuobitError `ENGINE_ABSENT` when the device that was asked for, or any, cannot be opened
  */
 export async function openEngine(options: EngineOptions = {}): Promise<Engine> {
-  const { device = 'auto', onNotice } = options;
-  const wanted = device === 'auto' ? DEVICES : [device];
+  const { device = 'auto', among = DEVICES, onNotice } = options;
+  const wanted = device === 'auto' ? among : [device];
   const reasons: string[] = [];
   for (const name of wanted) {
     try {
       const engine = await OPENERS[name](options, device === 'auto');
-      if (reasons.length > 0) onNotice?.(`training runs on ${engine.name} (${reasons.join('; ')})`);
+      if (reasons.length > 0) onNotice?.(`TensorFlow.js runs on ${engine.name} (${reasons.join('; ')})`);
       return engine;
     } catch (error) {
       reasons.push(`no ${name}: ${firstLine(error)}`);
@@ -169,19 +171,28 @@ async function loadTensorFlow(): Promise<typeof TensorFlow> {
 function loadBinding(tf: typeof TensorFlow): string {
   mendNode();
   const folder = process.env.DUOBIT_TFJS_NODE;
-  if (folder !== undefined) return loadFolder(tf, folder);
   const require = createRequire(import.meta.url);
   let reason: unknown;
-  for (const name of ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node']) {
+  if (folder !== undefined)
     try {
-      require(name);
-      return name;
+      return loadFolder(tf, folder);
     } catch (error) {
-      // Of a package that is there, its own reason says more than that the other is missing.
-      if (!reason || !/Cannot find module/.test(String(error))) reason = error;
+      reason = new Error(`DUOBIT_TFJS_NODE: ${firstLine(error)}`);
     }
-  }
-  throw reason;
+  else
+    for (const name of ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node']) {
+      try {
+        require(name);
+        return name;
+      } catch (error) {
+        // Of a package that is there, its own reason says more than that the other is missing.
+        if (!reason || !/Cannot find module/.test(String(error))) reason = error;
+      }
+    }
+  throw new Error(
+    `${firstLine(reason)}. It needs @tensorflow/tfjs-node-gpu or @tensorflow/tfjs-node, which fetch libtensorflow 2.9 when they are ` +
+      'installed, the first with CUDA 11.2; or DUOBIT_TFJS_NODE, the folder of a build by scripts/tfjs-binding.mjs',
+  );
 }
 
 /** A build of tfjs-node as scripts/tfjs-binding.mjs makes it: without what finds and downloads its addon. */

@@ -1,9 +1,10 @@
-// Runs a plan on tensors, so that TensorFlow.js can differentiate it: every operation makes a new tensor and its slot names it.
-import type { ExecutionPlan, Operation, TrainingRows } from '@duobit/core';
+// Runs a plan on tensors for training, so that TensorFlow.js can differentiate it: every operation makes a new tensor and its slot names it.
+import type { ExecutionPlan, TrainingRows } from '@duobit/core';
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 import type { Knee, Operations } from './operations/operations.ts';
+import { type OperationOf, runOperations } from './run-operations.ts';
 
-export type QuantizeOperation = Extract<Operation, { readonly op: 'quantizeActivations' }>;
+export type QuantizeOperation = OperationOf<'quantizeActivations'>;
 
 /** The quantizer of an input as tensors, so that it can be trained. */
 export interface TensorQuantizer {
@@ -32,58 +33,41 @@ export function interpret(
   values: PlanValues,
 ): void {
   const at = (slot: string): Tensor2D => slots.get(slot)!;
-  const matrix = (name: string): Tensor2D => values.weight(name) as Tensor2D;
-  for (const operation of plan.operations) {
-    switch (operation.op) {
-      case 'rmsNorm':
-        slots.set(
-          operation.out,
-          operations.rmsNorm(
-            at(operation.input),
-            values.weight(operation.weight) as Tensor1D,
-            operation.epsilon,
-          ),
-        );
-        break;
-      case 'rotateInput':
-        slots.set(operation.out, operations.rotate(at(operation.input)));
-        break;
-      case 'quantizeActivations': {
-        const quantizer = values.quantizer(operation);
-        const input = at(operation.input);
-        slots.set(
-          operation.out,
-          quantizer ? operations.quantizeActivations(input, quantizer.clips, quantizer.knee) : input,
-        );
-        break;
-      }
-      case 'decodeActivations':
-        slots.set(operation.out, at(operation.input));
-        break;
-      case 'w11MatMul':
-      case 'denseMatMul':
-      case 'logits':
-        slots.set(operation.out, operations.linear(at(operation.input), matrix(operation.weight)));
-        break;
-      case 'rope': {
-        const { target, headCount } = operation;
-        slots.set(target, operations.rope(at(target), headCount, plan.ropeFrequencies, rows));
-        break;
-      }
-      case 'attention': {
-        const { query, key, value, heads, window } = operation;
-        const shape = { heads, rows, span: window };
-        slots.set(operation.out, operations.attention(at(query), at(key), at(value), shape));
-        break;
-      }
-      case 'siluMul':
-        slots.set(operation.out, operations.siluMul(at(operation.gate), at(operation.up)));
-        break;
-      case 'add':
-        slots.set(operation.out, operations.add(at(operation.out), at(operation.input)));
-        break;
-      default:
-        throw new RangeError(`operation "${operation.op}" cannot be run on tensors`);
-    }
-  }
+  const linear = ({ input, weight, out }: OperationOf<'w11MatMul' | 'denseMatMul' | 'logits'>): void => {
+    slots.set(out, operations.linear(at(input), values.weight(weight) as Tensor2D));
+  };
+  runOperations(plan, {
+    rmsNorm({ input, weight, epsilon, out }) {
+      slots.set(out, operations.rmsNorm(at(input), values.weight(weight) as Tensor1D, epsilon));
+    },
+    rotateInput({ input, out }) {
+      slots.set(out, operations.rotate(at(input)));
+    },
+    quantizeActivations(operation) {
+      const quantizer = values.quantizer(operation);
+      const input = at(operation.input);
+      slots.set(
+        operation.out,
+        quantizer ? operations.quantizeActivations(input, quantizer.clips, quantizer.knee) : input,
+      );
+    },
+    decodeActivations({ input, out }) {
+      slots.set(out, at(input));
+    },
+    w11MatMul: linear,
+    denseMatMul: linear,
+    logits: linear,
+    rope({ target, headCount }) {
+      slots.set(target, operations.rope(at(target), headCount, plan.ropeFrequencies, rows));
+    },
+    attention({ query, key, value, out, heads, window }) {
+      slots.set(out, operations.attention(at(query), at(key), at(value), { heads, rows, span: window }));
+    },
+    siluMul({ gate, up, out }) {
+      slots.set(out, operations.siluMul(at(gate), at(up)));
+    },
+    add({ input, out }) {
+      slots.set(out, operations.add(at(out), at(input)));
+    },
+  });
 }

@@ -1,7 +1,7 @@
 // Checks that every backend makes: of a plan and its weights when it is prepared, of a request when it runs. A plan that
 // passed here needs no further checks inside the kernels.
 import { DuobitError, type TensorData } from '@duobit/format';
-import type { PrepareOptions, RunRequest } from '../backend.ts';
+import type { ActivationRefinement, PrepareOptions, RunRequest } from '../backend.ts';
 import type { ExecutionPlan, Operation, Slot } from '../plan.ts';
 
 type WeightFacts = Pick<TensorData['info'], 'shape' | 'encoding'>;
@@ -26,15 +26,20 @@ export function checkPrepareOptions(options: PrepareOptions): void {
 /**
  * Checks slots, kinds and widths of all operations, and the shapes and encodings of their weights.
  * @param weightOf facts of a weight; called once an operation that has one.
+ * @param refinements those of activation quantizers that the backend runs
  * @throws DuobitError `PLAN_INVALID`
  */
-export function checkPlan(plan: ExecutionPlan, weightOf: (name: string) => WeightFacts): void {
+export function checkPlan(
+  plan: ExecutionPlan,
+  weightOf: (name: string) => WeightFacts,
+  refinements: readonly ActivationRefinement[] = [],
+): void {
   for (const [name, slot] of Object.entries(plan.slots))
     if (!Number.isSafeInteger(slot.width) || slot.width < 1 || (slot.kind === 'tokens' && slot.width !== 1))
       throw planInvalid(`slot "${name}" of kind '${slot.kind}' has width ${slot.width}`, name);
   const sums = new Set<string>();
   for (const operation of plan.operations) {
-    checkOperation(plan, operation, weightOf);
+    checkOperation(plan, operation, weightOf, refinements);
     if (operation.op !== 'accumulateGram') continue;
     // Of a symmetric matrix only a triangle is kept up, which another operation's sums would not fit.
     if (sums.has(operation.out))
@@ -47,6 +52,7 @@ function checkOperation(
   plan: ExecutionPlan,
   operation: Operation,
   weightOf: (name: string) => WeightFacts,
+  refinements: readonly string[],
 ): void {
   const { op } = operation;
   const width = (name: string, kinds: readonly Slot['kind'][], expected?: number): number => {
@@ -106,8 +112,11 @@ function checkOperation(
         );
       // A refinement that the format knows and no kernel here does (a knee, plane scales) must not be ignored.
       for (const [field, value] of Object.entries(operation.quantizer))
-        if (!QUANTIZER_FIELDS.includes(field) && value !== null && value !== undefined)
-          throw planInvalid(`activation quantizer uses "${field}", which no backend runs yet`, operation.out);
+        if (![...QUANTIZER_FIELDS, ...refinements].includes(field) && value !== null && value !== undefined)
+          throw planInvalid(
+            `activation quantizer uses "${field}", which this backend does not run`,
+            operation.out,
+          );
       width(operation.out, ['a4'], width(operation.input, ['f32']));
       break;
     }
