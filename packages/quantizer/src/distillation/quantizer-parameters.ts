@@ -1,5 +1,5 @@
 // The 4-bit quantizer of an input as what stage 3 moves: its clips, and the slope above the knee.
-import type { ActivationQuantizer } from '@duobit/format';
+import { type ActivationQuantizer, DuobitError } from '@duobit/format';
 import type { Engine, Tensor1D, TensorQuantizer, Variable } from '@duobit/tfjs';
 
 /** Of docs/format.md, "Activations". */
@@ -28,9 +28,17 @@ export class QuantizerParameters {
     return { clips: this.clips as unknown as Tensor1D, knee };
   }
 
-  /** With the slope as the whole number that the container holds; 1 is no knee. */
+  /**
+   * With the slope as the whole number that the container holds; 1 is no knee.
+   * @throws DuobitError `QUANTIZE_OUT_OF_RANGE` for clips that are not above 0
+   */
   async harden(): Promise<ActivationQuantizer> {
     const [clipLow, clipHigh] = (await this.clips.data()) as Float32Array;
+    if (!(clipLow! > 0 && clipHigh! > 0))
+      throw new DuobitError('QUANTIZE_OUT_OF_RANGE', `clips of ${clipLow} and ${clipHigh} cannot be stored`, {
+        where: 'clips',
+        remedy: 'Lower the rate of clips',
+      });
     const soft = this.slope ? (await this.slope.data())[0]! : 1;
     const slopeRatio = Math.min(MOST_SLOPE, Math.max(1, Math.round(soft)));
     return {
