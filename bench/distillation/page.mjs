@@ -58,19 +58,20 @@ export function drawTokens({ title, full, stages }) {
     `<text x="${at.toFixed(1)}" y="${down.toFixed(1)}" text-anchor="${anchor}" ${FONT} font-size="12" fill="#334155"${more}>${words}</text>`;
   const line = (down, dash) =>
     `<line x1="${EDGE.left}" x2="${WIDTH - EDGE.right}" y1="${down.toFixed(1)}" y2="${down.toFixed(1)}" stroke="#94a3b8"${dash}/>`;
-  const marks = points.flatMap(({ tokens, perplexity, after }) => [
+  // Labels above and below by turns, so that near ones do not meet.
+  const marks = points.flatMap(({ tokens, perplexity, after }, i) => [
     `<circle cx="${x(tokens).toFixed(1)}" cy="${y(perplexity.a4).toFixed(1)}" r="5" fill="#c2410c"/>`,
     text(
-      x(tokens) + 8,
-      y(perplexity.a4) - 8,
-      'start',
+      x(tokens) + (i % 2 === 0 ? 8 : -8),
+      y(perplexity.a4) + (i % 2 === 0 ? -8 : 18),
+      i % 2 === 0 ? 'start' : 'end',
       `${perplexity.a4.toFixed(1)} <tspan fill="#64748b">${after}</tspan>`,
     ),
   ]);
   const path_ = points
     .map(({ tokens, perplexity }) => `${x(tokens).toFixed(1)},${y(perplexity.a4).toFixed(1)}`)
     .join(' ');
-  const ticks = [1e5, 3e5, 1e6, 3e6, 1e7, PAPER_TOKENS].filter((tokens) => tokens >= low);
+  const ticks = [1e5, 3e5, 1e6, 3e6, PAPER_TOKENS].filter((tokens) => tokens >= low);
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}: perplexity at A4 against training tokens">`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
@@ -82,9 +83,9 @@ export function drawTokens({ title, full, stages }) {
       ' font-weight="600"',
     ),
     line(y(full), ' stroke-dasharray="4 4"'),
-    text(WIDTH - EDGE.right, y(full) - 6, 'end', `full precision ${full.toFixed(1)}`),
+    text(EDGE.left, y(full) - 6, 'start', `full precision ${full.toFixed(1)}`),
     line(y(2 * full), ' stroke-dasharray="2 6"'),
-    text(WIDTH - EDGE.right, y(2 * full) - 6, 'end', `twice that ${(2 * full).toFixed(1)}`),
+    text(EDGE.left, y(2 * full) - 6, 'start', `twice that ${(2 * full).toFixed(1)}`),
     line(HEIGHT - EDGE.bottom, ''),
     ...ticks.map((tokens) =>
       text(
