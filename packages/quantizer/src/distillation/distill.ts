@@ -77,7 +77,8 @@ export async function distill(options: DistillationOptions, run: DistillationRun
       before: stage === 2 && run.fit ? (_, previous) => nextBlock(run.fit!, previous) : load,
       store,
       sensitivities: () => {
-        const { batch, seed } = stageOptions;
+        // Those of the first stage, whichever asks: a run that is taken up again in stage 3 must give the same bytes.
+        const { batch, seed } = (weights ?? activations)!;
         sensitivities ??= measureSensitivities(engine, checkpoint, streams, batch, seed, signal);
         return sensitivities;
       },
