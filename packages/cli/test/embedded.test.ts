@@ -11,9 +11,10 @@ describe('the embedded container', () => {
   it('is valid, and is what its recipe says', async () => {
     expect((await runCli(['validate', CONTAINER])).code).toBe(0);
     const { json } = await runJson(['inspect', CONTAINER]);
-    const provenance = json.provenance as { source_sha256: string };
+    const provenance = json.provenance as { sourceSha256: string; calibrationSha256: string };
     const recipe = JSON.parse(await readFile(new URL('tinystories-656k.recipe.json', FOLDER), 'utf8'));
-    expect(recipe.model.weightsSha256).toBe(provenance.source_sha256);
+    expect(recipe.model.sha256).toBe(provenance.sourceSha256);
+    expect(recipe.calibration.tokensSha256).toBe(provenance.calibrationSha256);
   });
 
   it('costs less than 1.45 times the perplexity of the checkpoint, with 4-bit activations, on stories it has not seen', async () => {
