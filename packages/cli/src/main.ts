@@ -15,6 +15,7 @@ import { addSignCommand } from './commands/sign.ts';
 import { addSplitCommand } from './commands/split.ts';
 import { addValidateCommand } from './commands/validate.ts';
 import { addVerifySignatureCommand } from './commands/verify-signature.ts';
+import { addWorkerCommand } from './commands/worker.ts';
 import type { Context } from './context.ts';
 import { describeFailure, EXIT } from './failure.ts';
 import { type Io, processIo } from './io.ts';
@@ -39,6 +40,7 @@ export function createProgram(context: Context): Command {
     outputError: () => undefined,
   });
   addQuantizeCommand(program, context);
+  addWorkerCommand(program, context);
   addValidateCommand(program, context);
   addInspectCommand(program, context);
   addDiffCommand(program, context);

@@ -8,6 +8,7 @@ import { ROOT, runCli, runJson } from './harness.ts';
 
 const COMMANDS = [
   ['quantize'],
+  ['worker'],
   ['validate'],
   ['inspect'],
   ['diff'],

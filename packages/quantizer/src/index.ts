@@ -6,6 +6,8 @@ export { openCheckpoint } from './checkpoint/open.ts';
 export { type PreparedCheckpoint, prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
 export type { BlockOutcome } from './distillation/block-stages.ts';
 export {
+  BLOCK_INPUTS,
+  type BlockInputs,
   type BlockStageOptions,
   type DistillationOptions,
   type EndToEndOptions,
@@ -66,6 +68,7 @@ export type {
   RotationKind,
 } from './options.ts';
 export { quantize } from './quantize.ts';
+export { type QueueOptions, type QueueWorkerOptions, runQueueWorker } from './queue/open.ts';
 export {
   parseRecipe,
   type Recipe,

@@ -45,7 +45,7 @@ const ASSETS: readonly { readonly role: AssetRole; readonly mediaType: string }[
  *
  * @param checkpoint An opened checkpoint, which stays open, or a path for `openCheckpoint`.
  * @throws DuobitError `QUANTIZE_OPTION`, `QUANTIZE_NOT_FINITE`, `QUANTIZE_OUT_OF_RANGE`, `QUANTIZE_VERIFY`,
- * `TEXT_TOO_SHORT`, `CALIBRATION_NOT_FINITE`, `RECIPE_MISMATCH`, `ABORTED`, and those of checkpoint, writer and sink.
+ * `TEXT_TOO_SHORT`, `CALIBRATION_NOT_FINITE`, `RECIPE_MISMATCH`, `ABORTED`, with a queue those of `runQueuedStage`, and those of checkpoint, writer and sink.
  */
 export async function quantize(
   checkpoint: Checkpoint | string,
@@ -53,6 +53,9 @@ export async function quantize(
   options: QuantizeOptions = {},
 ): Promise<QuantizeReport> {
   const resolved = resolveOptions(options);
+  const queue = options.distillation?.queue;
+  // Before hours of stage 1.
+  if (queue) await (await import('./queue/connection.ts')).checkQueue(queue.url);
   if (typeof checkpoint !== 'string') return quantizeCheckpoint(checkpoint, outPath, options, resolved);
   const opened = await openCheckpoint(checkpoint);
   try {

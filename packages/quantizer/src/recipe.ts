@@ -114,6 +114,7 @@ export function recipeOptions(
   given: Pick<QuantizeOptions, 'backend'> & {
     readonly text?: string | readonly string[];
     readonly engine?: DistillationOptions['engine'];
+    readonly queue?: DistillationOptions['queue'];
   },
 ): QuantizeOptions {
   const { calibration, distillation } = recipe;
@@ -151,6 +152,7 @@ export function recipeOptions(
         weights: distillation.weights,
         activations: distillation.activations,
         endToEnd: distillation.endToEnd,
+        ...(given.queue && { queue: given.queue }),
       },
     }),
   };
@@ -200,6 +202,7 @@ const BLOCK_TRAINING = object(
   {
     ...TRAINING,
     activations: 'string',
+    inputs: 'string',
     latentStart: 'number',
     channels: 'string',
     knee: { maybe: 'number' },

@@ -26,6 +26,7 @@ const FREE = new Set([
   'calibration',
   'backend',
   'device',
+  'queue',
   'threads',
   'work',
   'evaluate',

@@ -2,6 +2,8 @@
 
 import { DuobitError } from '@duobit/format';
 import {
+  BLOCK_INPUTS,
+  type BlockInputs,
   DEFAULT_EVALUATION_WINDOWS,
   type FitOptions,
   PRESETS,
@@ -9,7 +11,9 @@ import {
   presetStages,
   type QuantizeOptions,
   type QuantizeReport,
+  type QueueOptions,
   quantize,
+  type RecipeDistillation,
   type RotationKind,
 } from '@duobit/quantizer';
 import { BACKEND_NAMES, type BackendName, createBackend, createTrainingKernels } from '@duobit/runtime-node';
@@ -41,6 +45,8 @@ interface Options {
   readonly outliers: number;
   readonly stages: readonly number[];
   readonly preset: Preset;
+  readonly inputs: BlockInputs;
+  readonly queue?: string;
   readonly tokens: number;
   readonly seed: number;
   readonly device: Device | 'auto';
@@ -161,6 +167,14 @@ export function addQuantizeCommand(program: Command, context: Context): void {
       new Option('--preset <name>', 'how long stages 2 to 4 train').choices(PRESETS).default('balanced'),
     )
     .addOption(
+      new Option(
+        '--inputs <whose>',
+        "what stages 2 and 3 feed a block: the student's stream with the errors of the blocks before it, or the teacher's without",
+      )
+        .choices(BLOCK_INPUTS)
+        .default('student'),
+    )
+    .addOption(
       new Option('--tokens <count>', 'most tokens of the calibration text that stages 2 to 4 train on')
         .argParser(integer(1))
         .default(131_072),
@@ -170,6 +184,10 @@ export function addQuantizeCommand(program: Command, context: Context): void {
       new Option('--device <name>', 'trains: tensorflow (CUDA or processor), a GPU, kernels of ours, …')
         .choices(['auto', ...DEVICES])
         .default('auto'),
+    )
+    .option(
+      '--queue <url>',
+      'have workers (duobit worker) train the blocks of stages 2 and 3: redis://host:port[/name]',
     )
     .addOption(new Option('--backend <name>', 'runs the calibration').choices(BACKEND_NAMES).default('auto'))
     .addOption(new Option('--threads <count>', 'threads of the backend').argParser(integer(1)))
@@ -224,18 +242,24 @@ async function runQuantize(
     progress.stop();
     note(context, line);
   };
+  const queue = options.queue === undefined ? undefined : { url: options.queue, onNotice: say };
   const staged = recipe ? recipe.staged : options.stages.length > 1;
   let report: QuantizeReport;
   try {
-    checkStages(options, text !== null);
+    checkStages(options, recipe?.recipe.distillation ?? null, text !== null);
     const engine = staged
       ? await openTraining(context, recipe && !given('device') ? recipe.device : options.device, options)
       : undefined;
     recipe?.compare(backend, engine, say);
     report = await quantize(checkpoint, options.output, {
       ...(recipe
-        ? recipe.options({ ...(text && { text }), ...(backend && { backend }), ...(engine && { engine }) })
-        : { ...chosenOptions(options, text, engine), ...(backend && { backend }) }),
+        ? recipe.options({
+            ...(text && { text }),
+            ...(backend && { backend }),
+            ...(engine && { engine }),
+            ...(queue && { queue }),
+          })
+        : { ...chosenOptions(options, text, engine, queue), ...(backend && { backend }) }),
       ...(options.work === undefined ? {} : { workFolder: options.work }),
       evaluationWindows: options.evaluate ?? (staged ? DEFAULT_EVALUATION_WINDOWS : 0),
       onProgress: ({ phase, done, total, tensor }) => progress.update(phase, done, total, tensor),
@@ -255,6 +279,7 @@ function chosenOptions(
   options: Options,
   text: readonly string[] | null,
   engine: Engine | undefined,
+  queue: QueueOptions | undefined,
 ): QuantizeOptions {
   return {
     embedding: options.embedding,
@@ -274,7 +299,8 @@ function chosenOptions(
         engine,
         tokens: options.tokens,
         seed: options.seed,
-        ...presetStages(options.preset, options.stages),
+        ...presetStages(options.preset, options.stages, options.inputs),
+        ...(queue && { queue }),
       },
     }),
     fit: {
@@ -300,15 +326,42 @@ function stageList(text: string): readonly number[] {
   return stages;
 }
 
-function checkStages({ stages, outliers }: Options, calibrated: boolean): void {
-  if (stages.length === 1) return;
+function checkStages(
+  { stages, inputs, queue, outliers }: Options,
+  repeated: RecipeDistillation | null,
+  calibrated: boolean,
+): void {
   const refuse = (message: string, remedy: string): DuobitError =>
     new DuobitError('QUANTIZE_OPTION', message, { where: '--stages', remedy });
+  const blockwise = repeated
+    ? (repeated.weights ?? repeated.activations)
+    : stages.includes(2) || stages.includes(3);
+  if (queue !== undefined && !blockwise)
+    throw new DuobitError(
+      'QUANTIZE_OPTION',
+      'workers train the blocks of stages 2 and 3, and this run has neither',
+      {
+        where: '--queue',
+        remedy: 'Add --stages 1,2,3 --inputs teacher, or leave out --queue',
+      },
+    );
+  if (queue !== undefined && !repeated && inputs === 'student')
+    throw new DuobitError(
+      'QUANTIZE_OPTION',
+      "a block that is fed with the student's stream has to wait for those before it",
+      { where: '--queue', remedy: 'Add --inputs teacher, or leave out --queue' },
+    );
+  if (stages.length === 1) return;
   if (!calibrated) throw refuse('stages 2 to 4 train on a text', 'Give one with --calibration');
   if (outliers > 0) throw refuse('layers with outlier columns cannot be trained yet', 'Leave out --outliers');
 }
 
-function openTraining(context: Context, device: Device | 'auto', { threads }: Options): Promise<Engine> {
+/** What trains, here and in workers. */
+export function openTraining(
+  context: Context,
+  device: Device | 'auto',
+  { threads }: { readonly threads?: number },
+): Promise<Engine> {
   return openEngine({
     device,
     kernels: () => createTrainingKernels(threads === undefined ? {} : { threads }),

@@ -1,4 +1,4 @@
-// Stages 2 and 3: block after block, shallow to deep, each fed with what the quantized blocks before it give and trained towards
+// Stages 2 and 3 on the student's stream: block after block, shallow to deep, each fed with what the quantized blocks before it give and trained towards
 // what the unquantized block gives on the unquantized stream (LBLLM: stage 2 weights, stage 3 activations).
 //
 // Stage 2 moves latent weights and levels, with unquantized inputs; stage 3 keeps the bits and moves levels, clips and the knee,
@@ -15,21 +15,25 @@ import type { BlockStageOptions } from './options.ts';
 import { type TrainingRecord, trainWithRetries } from './retry.ts';
 import { train } from './train.ts';
 
-export interface BlockStageRun {
+/** What training a block takes besides the block. */
+export interface BlockTrainingRun {
   readonly engine: Engine;
   readonly checkpoint: Checkpoint;
   /** Residual streams before the first block, one a window [tokens, hiddenSize]. */
   readonly streams: readonly Float32Array[];
+  /** `measureSensitivities`, once for all stages and only where a block is trained. */
+  readonly sensitivities: () => Promise<readonly Float32Array[]>;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: BlockStageProgress) => void) | undefined;
+}
+
+export interface BlockStageRun extends BlockTrainingRun {
   /**
    * Layers of a block as the stage before left them; called for each in turn.
    * @param previous what this stage made of the block before
    */
   readonly before: (block: number, previous: BlockLayers | undefined) => Promise<BlockLayers>;
   readonly store: BlockStore;
-  /** `measureSensitivities`, once for all stages and only where a block is trained. */
-  readonly sensitivities: () => Promise<readonly Float32Array[]>;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: BlockStageProgress) => void) | undefined;
 }
 
 export interface BlockStageProgress {
@@ -91,15 +95,17 @@ export async function* runBlockStage(
 }
 
 interface Streams {
+  /** What the block is fed. */
   readonly student: readonly Batch[];
   readonly teacher: readonly Batch[];
   /** What the teacher's block gives. */
   readonly targets: readonly Batch[];
 }
 
-async function trainBlock(
+/** Trains one block, or leaves it as it was. */
+export async function trainBlock(
   options: BlockStageOptions,
-  run: BlockStageRun,
+  run: BlockTrainingRun,
   model: BlockModel,
   originals: ReadonlyMap<string, Float32Array>,
   trained: number,
@@ -150,7 +156,7 @@ async function trainBlock(
 /** By the sensitivities of channels, and of the last block by what is predicted. */
 async function chooseObjective(
   { channels }: BlockStageOptions,
-  { engine, checkpoint, sensitivities }: BlockStageRun,
+  { engine, checkpoint, sensitivities }: BlockTrainingRun,
   block: number,
   inputs: readonly Batch[],
   targets: readonly Batch[],
@@ -186,13 +192,18 @@ async function evaluateBlock(
   return sum / windows;
 }
 
-async function readOriginals(checkpoint: Checkpoint, model: BlockModel): Promise<Map<string, Float32Array>> {
+/** The unquantized matrices of a block by name. */
+export async function readOriginals(
+  checkpoint: Checkpoint,
+  model: BlockModel,
+): Promise<Map<string, Float32Array>> {
   const weights = new Map<string, Float32Array>();
   for (const name of model.linear) weights.set(name, await checkpoint.readF32(name));
   return weights;
 }
 
-async function advanceTeacher(
+/** What the unquantized block gives; its inputs stay. */
+export async function advanceTeacher(
   engine: Engine,
   model: BlockModel,
   originals: ReadonlyMap<string, Float32Array>,

@@ -123,6 +123,29 @@ describe('stages 2 to 4', () => {
     }
   });
 
+  it("train blocks on the teacher's stream, whichever of them are kept already", async () => {
+    const stages: Stages = {
+      weights: { ...ALL.weights, inputs: 'teacher' },
+      activations: { ...ALL.activations, inputs: 'teacher' },
+    };
+    await run(stages);
+    const before = engine.tf.memory().numTensors;
+    const whole = await run(stages);
+    expect(engine.tf.memory().numTensors).toBe(before);
+    const fed = await run({ weights: ALL.weights!, activations: ALL.activations! });
+    expect(Buffer.from(whole.bytes).equals(fed.bytes)).toBe(false);
+    // Nothing comes before the first block, but its fit to stage 2's blocks: the first is the same either way.
+    expect(whole.outcomes[0]![1].training.heldOutBefore).toBe(fed.outcomes[0]![1].training.heldOutBefore);
+    const workFolder = join(folder, 'work-teacher');
+    const cut = new AbortController();
+    await expect(
+      run(stages, { workFolder, signal: cut.signal, onBlock: (stage) => void (stage === 3 && cut.abort()) }),
+    ).rejects.toMatchObject({ code: 'ABORTED' });
+    const again = await run(stages, { workFolder });
+    expect(again.outcomes.map(([, { resumed }]) => resumed)).toEqual([true, true, true, false]);
+    expect(Buffer.from(again.bytes).equals(whole.bytes)).toBe(true);
+  });
+
   // Steps as large as the levels themselves are far too large.
   it.each<[string, Stages]>([
     ['2', { weights: { passes: 2, clipNorm: 1e30, rates: WILD, channels: 'variance' } }],
@@ -172,6 +195,7 @@ describe('stages 2 to 4', () => {
   it.each<[Stages, string]>([
     [{ tokens: 0 }, 'distillation.tokens'],
     [{ weights: { passes: 0 } }, 'distillation.weights.passes'],
+    [{ weights: { inputs: 'pupil' as 'student' } }, 'distillation.weights.inputs'],
     [{ activations: { batch: 1.5 } }, 'distillation.activations.batch'],
     [{ endToEnd: { heldOut: 0.9 } }, 'distillation.endToEnd.heldOut'],
     [

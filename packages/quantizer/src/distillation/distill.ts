@@ -4,12 +4,20 @@ import { DuobitError } from '@duobit/format';
 import { embedWindows } from '../calibration/streams.ts';
 import { hashWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { RotationKind } from '../options.ts';
+import type { QueuedStage } from '../queue/coordinator.ts';
 import { type BlockLayers, type BlockStore, loadLayers } from '../stages/block-store.ts';
 import type { BlockResult } from '../stages/stage1.ts';
-import { type BlockOutcome, type BlockStageProgress, runBlockStage } from './block-stages.ts';
+import {
+  type BlockOutcome,
+  type BlockStageProgress,
+  type BlockStageRun,
+  runBlockStage,
+} from './block-stages.ts';
 import { trainEndToEnd } from './end-to-end.ts';
-import { type DistillationOptions, resolveStages } from './options.ts';
+import { type BlockStageOptions, type DistillationOptions, resolveStages, SHARED } from './options.ts';
 import type { TrainingRecord } from './retry.ts';
+import { runTeacherForced } from './teacher-forced.ts';
 import { measureSensitivities } from './whole-model.ts';
 
 export interface DistillationRun {
@@ -17,6 +25,8 @@ export interface DistillationRun {
   /** Runs the embedding. */
   readonly backend: Backend;
   readonly windows: readonly Int32Array[];
+  /** What made the checkpoint of the one that was opened. */
+  readonly rotation: RotationKind;
   /** What the blocks given depend on. */
   readonly identity: string;
   /** Of blocks that are done, unless `fit` is given. */
@@ -60,6 +70,8 @@ export async function distill(options: DistillationOptions, run: DistillationRun
   let { load, identity } = run;
   const stores: BlockStore[] = [];
   const tokensSha256 = await hashWindows(windows);
+  // By the first stage's options whichever stage needs them first: a run that goes on measures what it would have measured before.
+  const { batch, seed } = weights ?? activations ?? endToEnd ?? SHARED;
   let sensitivities: Promise<readonly Float32Array[]> | undefined;
   for (const [stage, stageOptions] of [
     [2, weights],
@@ -70,21 +82,27 @@ export async function distill(options: DistillationOptions, run: DistillationRun
     const store = await run.openStore(identity);
     stores.push(store);
     const { windows: streams } = await embedWindows(checkpoint, backend, windows, signal);
-    const blocks = runBlockStage(stageOptions, {
+    const stageRun: BlockStageRun = {
       engine,
       checkpoint,
       streams,
       before: stage === 2 && run.fit ? (_, previous) => nextBlock(run.fit!, previous) : load,
       store,
       sensitivities: () => {
-        // Those of the first stage, whichever asks: a run that is taken up again in stage 3 must give the same bytes.
-        const { batch, seed } = (weights ?? activations)!;
         sensitivities ??= measureSensitivities(engine, checkpoint, streams, batch, seed, signal);
         return sensitivities;
       },
       signal,
       onProgress: (progress) => run.onProgress?.(stage, progress),
+    };
+    const runStage = await chooseRunner(options, stageOptions, {
+      stage,
+      identity,
+      windows,
+      tokensSha256,
+      rotation: run.rotation,
     });
+    const blocks = runStage(stageOptions, stageRun);
     const trainings: TrainingRecord[] = [];
     for await (const outcome of blocks) {
       trainings.push(outcome.training);
@@ -131,6 +149,19 @@ export async function distill(options: DistillationOptions, run: DistillationRun
     await run.onStage(4, [training], load);
   }
   return { load, stores };
+}
+
+/** By whose inputs blocks are trained, and where. */
+async function chooseRunner(
+  { queue }: DistillationOptions,
+  { inputs }: BlockStageOptions,
+  stage: Omit<QueuedStage, 'url' | 'onNotice'>,
+): Promise<typeof runBlockStage> {
+  if (inputs === 'student') return runBlockStage;
+  if (!queue) return runTeacherForced;
+  const { runQueuedStage } = await import('../queue/coordinator.ts');
+  const { url, onNotice } = queue;
+  return (options, run) => runQueuedStage(options, run, { ...stage, url, onNotice });
 }
 
 async function nextBlock(

@@ -1,6 +1,7 @@
 // Options of stages 2 to 4, and what they are unless told otherwise.
 import type { Engine } from '@duobit/tfjs';
 import { badOption } from '../bad-option.ts';
+import type { QueueOptions } from '../queue/open.ts';
 
 /** Steps of Adam by kind of parameter, each in units of what it moves; 0 fixes it. */
 export interface Rates {
@@ -13,9 +14,17 @@ export interface Rates {
   readonly knee: number;
 }
 
+export const BLOCK_INPUTS = ['student', 'teacher'] as const;
+export type BlockInputs = (typeof BLOCK_INPUTS)[number];
+
 /** Of a stage that goes block by block. */
 export interface BlockStageOptions {
   readonly activations: 'f16' | 'a4';
+  /**
+   * What a block is fed while it is trained. 'student': what the quantized blocks before it give, so that it learns to make up for
+   * their errors. 'teacher': what the unquantized ones give, so that no block depends on another.
+   */
+  readonly inputs: BlockInputs;
   readonly rates: Rates;
   /** How often training goes through the windows; need not be whole. */
   readonly passes: number;
@@ -34,7 +43,10 @@ export interface BlockStageOptions {
 }
 
 /** Of stage 4. Rates as in `Rates`; latent weights begin at their levels. */
-export type EndToEndOptions = Omit<BlockStageOptions, 'activations' | 'channels' | 'knee' | 'latentStart'>;
+export type EndToEndOptions = Omit<
+  BlockStageOptions,
+  'activations' | 'channels' | 'inputs' | 'knee' | 'latentStart'
+>;
 
 export interface DistillationOptions {
   /** Opened with `openEngine`; stays the caller's. */
@@ -48,6 +60,8 @@ export interface DistillationOptions {
   readonly activations?: Partial<BlockStageOptions> | null;
   /** Stage 4; null leaves it out. */
   readonly endToEnd?: Partial<EndToEndOptions> | null;
+  /** Has workers train the blocks of stages 2 and 3, whose inputs have to be the teacher's; changes no byte. */
+  readonly queue?: QueueOptions;
 }
 
 export const SHARED = { batch: 2, heldOut: 1 / 16, clipNorm: 1, seed: 0 } as const;
@@ -56,6 +70,7 @@ export const SHARED = { batch: 2, heldOut: 1 / 16, clipNorm: 1, seed: 0 } as con
 export const WEIGHT_DEFAULTS: BlockStageOptions = {
   ...SHARED,
   activations: 'f16',
+  inputs: 'student',
   passes: 4,
   latentStart: 0.1,
   channels: 'sensitivity',
@@ -67,6 +82,7 @@ export const WEIGHT_DEFAULTS: BlockStageOptions = {
 export const ACTIVATION_DEFAULTS: BlockStageOptions = {
   ...SHARED,
   activations: 'a4',
+  inputs: 'student',
   passes: 1,
   latentStart: 0,
   channels: 'sensitivity',
@@ -95,11 +111,12 @@ const PASSES: Readonly<Record<Preset, { weights: number; activations: number; en
 export function presetStages(
   preset: Preset,
   stages: readonly number[],
+  inputs: BlockInputs = 'student',
 ): Pick<DistillationOptions, 'weights' | 'activations' | 'endToEnd'> {
   const { weights, activations, endToEnd } = PASSES[preset];
   return {
-    weights: stages.includes(2) ? { passes: weights } : null,
-    activations: stages.includes(3) ? { passes: activations } : null,
+    weights: stages.includes(2) ? { passes: weights, inputs } : null,
+    activations: stages.includes(3) ? { passes: activations, inputs } : null,
     endToEnd: stages.includes(4) ? { passes: endToEnd } : null,
   };
 }
@@ -122,8 +139,21 @@ export function resolveStages(options: DistillationOptions): {
   };
   if (!Number.isInteger(options.tokens) || options.tokens < 1)
     throw badOption('distillation.tokens', `is ${options.tokens}`, 'Use a whole number above 0');
+  for (const [name, stage] of Object.entries({ weights: stages.weights, activations: stages.activations }))
+    if (stage) checkInputs(`distillation.${name}.inputs`, stage.inputs, options.queue !== undefined);
   for (const [name, stage] of Object.entries(stages)) if (stage) checkStage(`distillation.${name}`, stage);
   return stages;
+}
+
+function checkInputs(where: string, inputs: BlockInputs, queued: boolean): void {
+  if (!BLOCK_INPUTS.includes(inputs))
+    throw badOption(where, `is '${inputs}'`, `Use one of: ${BLOCK_INPUTS.join(', ')}`);
+  if (queued && inputs === 'student')
+    throw badOption(
+      where,
+      "is 'student', and workers on a queue cannot wait for each other's blocks",
+      "Use 'teacher' (--inputs teacher), or no queue",
+    );
 }
 
 function checkStage(where: string, stage: EndToEndOptions): void {

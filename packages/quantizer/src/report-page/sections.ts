@@ -28,7 +28,7 @@ export function perplexitySection({ stages, evaluationTokens, recipe }: Quantize
       text: html`${significant(a16)} <span class="soft">/</span> ${significant(a4)}`,
     };
   });
-  const together = recipe.distillation?.weights != null;
+  const together = recipe.distillation?.weights?.inputs === 'student';
   const body = html`<p class="soft">Lower is better. ${count(evaluationTokens)} tokens of the calibration text${
     trained ? ' that no training has seen' : ''
   }; stage 1 may have. Embedding and head are the checkpoint’s.${

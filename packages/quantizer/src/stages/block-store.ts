@@ -84,10 +84,10 @@ export function createMemoryStore(): BlockStore {
   return {
     async load(block, tensorInfo) {
       const bytes = blocks.get(block);
-      return bytes ? parseBlock(Buffer.from(bytes), tensorInfo) : null;
+      return bytes ? unpackBlock(Buffer.from(bytes), tensorInfo) : null;
     },
     async save(block, kept) {
-      blocks.set(block, await formatBlock(kept));
+      blocks.set(block, await packBlock(kept));
     },
     clear: async () => blocks.clear(),
   };
@@ -104,7 +104,7 @@ export async function createBlockStore(folder: string, identity: string): Promis
   return {
     async load(block, tensorInfo) {
       const bytes = await readFile(pathOf(block)).catch(() => null);
-      const kept = bytes && (await parseBlock(bytes, tensorInfo));
+      const kept = bytes && (await unpackBlock(bytes, tensorInfo));
       if (kept) saved.add(block);
       return kept;
     },
@@ -112,7 +112,7 @@ export async function createBlockStore(folder: string, identity: string): Promis
       const path = pathOf(block);
       try {
         await mkdir(folder, { recursive: true });
-        await writeDurably(`${path}.tmp`, await formatBlock(kept));
+        await writeDurably(`${path}.tmp`, await packBlock(kept));
         await rename(`${path}.tmp`, path);
         saved.add(block);
       } catch (cause) {
@@ -141,7 +141,8 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-async function formatBlock({ layers, training }: KeptBlock): Promise<Uint8Array> {
+/** A block as its file holds it. */
+export async function packBlock({ layers, training }: KeptBlock): Promise<Buffer<ArrayBuffer>> {
   const planes: Uint8Array[] = [];
   const list: Contents['layers'][number][] = [];
   for (const [name, { result, error, activation }] of layers) {
@@ -172,8 +173,9 @@ function storeNumber(value: number): number | string {
   return Number.isFinite(value) ? value : String(value);
 }
 
-async function parseBlock(
-  bytes: Buffer<ArrayBuffer>,
+/** What `packBlock` was given; null when the bytes are damaged. */
+export async function unpackBlock(
+  bytes: Buffer,
   tensorInfo: (name: string) => LayerInfo,
 ): Promise<KeptBlock | null> {
   try {

@@ -93,8 +93,9 @@ export async function calibrateLayers(
   const folder = options.workFolder === undefined ? `${outPath}.work` : options.workFolder;
   const openStore = async (key: string): Promise<BlockStore> =>
     folder === null ? createMemoryStore() : createBlockStore(folder, key);
-  // What a block is fitted to depends on what stage 2 made of those before.
-  const store = await openStore(stages?.weights ? JSON.stringify({ identity, stages }) : identity);
+  // With the student's inputs, what a block is fitted to depends on what stage 2 made of those before.
+  const together = stages?.weights?.inputs === 'student';
+  const store = await openStore(together ? JSON.stringify({ identity, stages }) : identity);
   const space = await Workspace.create();
   const stream = await embedWindows(checkpoint, backend, windows, signal);
   const method = createW11LayerMethod({ ...fit, groupSize, offsets });
@@ -109,11 +110,10 @@ export async function calibrateLayers(
       signal,
       store,
       onProgress: (tensor, done, total) => {
-        if (!stages?.weights) onProgress?.({ phase: 'calibrate', tensor, done, total });
+        if (!together) onProgress?.({ phase: 'calibrate', tensor, done, total });
       },
     },
   );
-  const together = Boolean(stages?.weights);
   if (!together) for await (const _ of blocks);
   const stores = [store];
   const loadFitted = (block: number): Promise<BlockLayers> => loadLayers(store, checkpoint, block);
@@ -146,6 +146,7 @@ export async function calibrateLayers(
       checkpoint,
       backend,
       windows: trained,
+      rotation,
       identity,
       load: loadFitted,
       fit: together ? blocks : null,
