@@ -200,6 +200,8 @@ const BLOCK_TRAINING = object(
   {
     ...TRAINING,
     activations: 'string',
+    bits: 'string',
+    polarisation: 'number',
     latentStart: 'number',
     channels: 'string',
     knee: { maybe: 'number' },
