@@ -51,7 +51,9 @@ export function formatAblations() {
   const rows = readAblations();
   const trained = rows.find(({ row }) => row.id === 'default')?.record;
   if (!trained) return null;
-  const { recipe, passes, machine, threads } = trained;
+  const { recipe, passes, machine } = trained;
+  const threads = [...new Set(rows.flatMap(({ record }) => record.threads ?? []))].sort();
+  const missing = ROWS.filter(({ id }) => !rows.some(({ row }) => row.id === id));
   const { tokens, seed, engine } = recipe.distillation;
   const head = [
     'what is changed',
@@ -71,13 +73,14 @@ export function formatAblations() {
     '`node bench/ablations/run.mjs` measures anew.',
     '',
     `${MODELS.tinystories.title}, ${MODELS.tinystories.describe}. Trained on ${tokens} tokens of the calibration text: ${passes} passes of`,
-    `stage 2 (or 4), 1 of stage 3, seed ${seed}; ${engine.name} on ${threads} thread${threads === 1 ? '' : 's'}, ${machine.cpu}, ${machine.cores} cores. Other work shared the cores: seconds are`,
+    `stage 2 (or 4), 1 of stage 3, seed ${seed}; ${engine.name} on ${threads.join(' or ')} threads, ${machine.cpu}, ${machine.cores} cores. Other work shared the cores: seconds are`,
     'upper bounds. One seed each: differences below some 0.5 say nothing. Held-out losses compare within a stage, block and kind of loss alone.',
     '',
     `| ${head.join(' | ')} |`,
     `| ${head.map((_, i) => (i === 0 || i === 5 || i === 6 ? '---' : '---:')).join(' | ')} |`,
     ...rows.map(formatRow),
     '',
+    ...(missing.length > 0 ? [`Not measured yet: ${missing.map(({ title }) => title).join('; ')}.`, ''] : []),
   ].join('\n');
 }
 

@@ -26,6 +26,11 @@ export const ROWS = [
     stages: (p) => after(p, { bits: 'relaxed', polarisation: 0 }),
   },
   {
+    id: 'relaxed-near',
+    title: 'relaxed bitmap, polarisation 1, latent start 0.6',
+    stages: (p) => after(p, { bits: 'relaxed', polarisation: 1, latentStart: 0.6 }),
+  },
+  {
     id: 'teacher-inputs',
     title: 'inputs of the unquantized model in training',
     stages: (p) => after(p, { inputs: 'teacher' }),
