@@ -203,6 +203,8 @@ const BLOCK_TRAINING = object(
     ...TRAINING,
     activations: 'string',
     inputs: 'string',
+    bits: 'string',
+    polarisation: 'number',
     latentStart: 'number',
     channels: 'string',
     knee: { maybe: 'number' },

@@ -29,4 +29,5 @@ export {
 } from './toy-tokenizer.ts';
 export { checkPlanOnBackend, type TracedRun } from './trace.ts';
 export { blank, type TrainingCase } from './training/cases.ts';
+export * as trainingReference from './training/reference.ts';
 export { checkTrainingCase, TRAINING_CASES } from './training/suite.ts';

@@ -4,6 +4,7 @@ export type { Scalar, Tensor, Tensor1D, Tensor2D, Variable } from '@tensorflow/t
 export { ADAM_DEFAULTS, Adam, type AdamOptions, cosineDecay } from './adam.ts';
 export { DEVICES, type Device, type Engine, type EngineOptions, openEngine } from './engine.ts';
 export { interpret, type PlanValues, type QuantizeOperation, type TensorQuantizer } from './interpret.ts';
+export { type Differentiated, differentiable } from './operations/differentiable.ts';
 export type { AttentionShape, Knee, Operations } from './operations/operations.ts';
 export {
   createTfjsBackend,

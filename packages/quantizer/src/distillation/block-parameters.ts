@@ -1,6 +1,6 @@
 // All that training moves in a block, or in several: its layers' latent weights and levels, its inputs' quantizers.
 import type { ActivationQuantizer } from '@duobit/format';
-import type { Engine, Tensor2D, TensorQuantizer, Variable } from '@duobit/tfjs';
+import type { Engine, Scalar, Tensor2D, TensorQuantizer, Variable } from '@duobit/tfjs';
 import type { BlockLayers, QuantizedLayer } from '../stages/block-store.ts';
 import type { BlockModel, BlockValues } from './block-model.ts';
 import { LayerParameters } from './layer-parameters.ts';
@@ -8,6 +8,7 @@ import type { BlockStageOptions, Rates } from './options.ts';
 import { QuantizerParameters, quantizerTensors } from './quantizer-parameters.ts';
 
 export class BlockParameters {
+  readonly #engine: Engine;
   readonly #model: BlockModel;
   readonly #before: BlockLayers;
   readonly #layers = new Map<string, LayerParameters>();
@@ -18,7 +19,7 @@ export class BlockParameters {
   static whole(engine: Engine, model: BlockModel, before: BlockLayers, latent: boolean): BlockParameters {
     const levels = new Map([...before].map(([name, { result }]) => [name, result.approximation]));
     const knee = [...before.values()].find(({ activation }) => activation.knee)?.activation.knee?.code;
-    const options = { activations: 'a4', knee: knee ?? null, latentStart: 0 } as const;
+    const options = { activations: 'a4', knee: knee ?? null, bits: 'nearest', latentStart: 0 } as const;
     return new BlockParameters(engine, model, before, latent ? levels : null, options);
   }
 
@@ -28,8 +29,10 @@ export class BlockParameters {
     model: BlockModel,
     before: BlockLayers,
     originals: ReadonlyMap<string, Float32Array> | null,
-    { activations, knee, latentStart }: Pick<BlockStageOptions, 'activations' | 'knee' | 'latentStart'>,
+    options: Pick<BlockStageOptions, 'activations' | 'knee' | 'bits' | 'latentStart'>,
   ) {
+    const { activations, knee } = options;
+    this.#engine = engine;
     this.#model = model;
     this.#before = before;
     for (const name of model.linear) {
@@ -40,7 +43,7 @@ export class BlockParameters {
       const shape = { name, rows, columns, groupSize: encoding.groupSize, offsets: encoding.offsets };
       this.#layers.set(
         name,
-        new LayerParameters(engine, shape, result, originals?.get(name) ?? null, latentStart),
+        new LayerParameters(engine, shape, result, originals?.get(name) ?? null, options),
       );
       const slot = model.inputOf(name);
       if (activations === 'a4' && !this.#quantizers.has(slot))
@@ -54,10 +57,8 @@ export class BlockParameters {
     const add = (variable: Variable | null, rate: number): void => {
       if (variable && rate > 0) all.set(variable, rate * scale);
     };
-    for (const layer of this.#layers.values()) {
-      add(layer.levels, rates.levels * layer.unit);
-      add(layer.latent, rates.latent * layer.unit);
-    }
+    for (const layer of this.#layers.values())
+      for (const [variable, rate] of layer.rates(rates)) add(variable, rate);
     for (const { clips, slope } of this.#quantizers.values()) {
       add(clips, rates.clips);
       add(slope, rates.knee);
@@ -72,6 +73,13 @@ export class BlockParameters {
       weights: (name) => matrices.get(name)!,
       quantizers: this.#quantizers.size === 0 ? null : (slot) => this.#quantizers.get(slot)!.tensors(),
     };
+  }
+
+  /** Mean of all layers' penalties, differentiable; null where there are none. */
+  penalty(): Scalar | null {
+    const { tf } = this.#engine;
+    const parts = [...this.#layers.values()].flatMap((layer) => layer.penalty() ?? []);
+    return parts.length === 0 ? null : (tf.mean(tf.stack(parts)) as Scalar);
   }
 
   /** The block as it would be stored. @throws DuobitError `QUANTIZE_OUT_OF_RANGE` */

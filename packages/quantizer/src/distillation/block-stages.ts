@@ -114,7 +114,8 @@ export async function trainBlock(
   before: BlockLayers,
 ): Promise<BlockOutcome> {
   const { engine, checkpoint, signal, onProgress } = run;
-  const { passes, clipNorm } = options;
+  const { tf } = engine;
+  const { passes, clipNorm, polarisation } = options;
   const objective = await chooseObjective(options, run, block, teacher, targets);
   const progress = { block, blocks: checkpoint.architecture.blockCount };
   const moved = options.rates.latent > 0 ? originals : null;
@@ -123,9 +124,11 @@ export async function trainBlock(
       before,
       open: () => new BlockParameters(engine, model, before, moved, options),
       train(parameters, scale, lossBefore) {
-        const lossOf = (batch: number): Scalar => {
+        const lossOf = (batch: number, progress: number): Scalar => {
           const output = model.forward(student[batch]!, parameters.open());
-          return objective.loss(output, targets[batch]!);
+          const loss = objective.loss(output, targets[batch]!);
+          const penalty = polarisation > 0 ? parameters.penalty() : null;
+          return penalty ? tf.add(loss, tf.mul(penalty, polarisation * progress)) : loss;
         };
         return train(
           engine,

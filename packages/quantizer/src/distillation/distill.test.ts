@@ -92,6 +92,24 @@ describe('stages 2 to 4', () => {
     await container.close();
   });
 
+  it('train relaxed bits with and without polarisation, and leave no tensor behind', async () => {
+    const relaxed = { passes: 2, channels: 'variance', bits: 'relaxed' } as const;
+    const train = (polarisation: number) => run({ weights: { ...relaxed, polarisation } });
+    const without = await train(0);
+    const before = engine.tf.memory().numTensors;
+    const { bytes, outcomes } = await train(5);
+    expect(engine.tf.memory().numTensors).toBe(before);
+    for (const [, { training }] of [...without.outcomes, ...outcomes]) {
+      expect(training.divergences).toEqual([]);
+      expect(training.kept).toBe(training.heldOutAfter! < training.heldOutBefore);
+    }
+    // Its weight grows from 0.
+    const [losses, others] = [outcomes, without.outcomes].map(([first]) => first![1].training.losses);
+    expect(losses![0]).toBe(others![0]);
+    expect(losses!.at(-1)).toBeGreaterThan(others!.at(-1)!);
+    expect((await validateContainer(createMemorySource(bytes))).ok).toBe(true);
+  });
+
   it('give the same bytes again, and others with another seed', async () => {
     const stages: Stages = { weights: { passes: 1 } };
     const first = await run(stages);
@@ -202,6 +220,12 @@ describe('stages 2 to 4', () => {
       { weights: { rates: { latent: -1, levels: 0, clips: 0, knee: 0 } } },
       'distillation.weights.rates.latent',
     ],
+    [{ weights: { bits: 'soft' as 'relaxed' } }, 'distillation.weights.bits'],
+    [{ weights: { bits: 'relaxed', polarisation: -1 } }, 'distillation.weights.polarisation'],
+    [{ weights: { bits: 'relaxed', polarisation: Number.NaN } }, 'distillation.weights.polarisation'],
+    [{ weights: { bits: 'nearest', polarisation: 1 } }, 'distillation.weights.polarisation'],
+    // Stage 3 trains no bits unless it is told to.
+    [{ activations: { bits: 'relaxed', polarisation: 1 } }, 'distillation.activations.polarisation'],
   ])('refuse %j', async (stages, where) => {
     await expect(run({ weights: {}, ...stages })).rejects.toMatchObject({ code: 'QUANTIZE_OPTION', where });
   });

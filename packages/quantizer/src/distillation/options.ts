@@ -33,6 +33,13 @@ export interface BlockStageOptions {
   /** Part of the windows, the last of them, that blocks are judged on and not trained. */
   readonly heldOut: number;
   readonly clipNorm: number;
+  /**
+   * How bits are trained. 'nearest': a latent weight takes the nearest of its group's levels. 'relaxed': a latent weight's sign and
+   * a bitmap of numbers that is cut at a half (LBLLM); its rate is that of latent weights, in units of 1.
+   */
+  readonly bits: 'nearest' | 'relaxed';
+  /** What pushing a relaxed bitmap towards 0 and 1 counts at the end of training; it grows from 0. */
+  readonly polarisation: number;
   /** Latent weights begin at their level and this part of the way to the weight. */
   readonly latentStart: number;
   /** What an error in a channel of the block's output counts; quantization.md, "Stages 2 to 4". */
@@ -45,7 +52,7 @@ export interface BlockStageOptions {
 /** Of stage 4. Rates as in `Rates`; latent weights begin at their levels. */
 export type EndToEndOptions = Omit<
   BlockStageOptions,
-  'activations' | 'channels' | 'inputs' | 'knee' | 'latentStart'
+  'activations' | 'bits' | 'channels' | 'inputs' | 'knee' | 'latentStart' | 'polarisation'
 >;
 
 export interface DistillationOptions {
@@ -72,6 +79,8 @@ export const WEIGHT_DEFAULTS: BlockStageOptions = {
   activations: 'f16',
   inputs: 'student',
   passes: 4,
+  bits: 'nearest',
+  polarisation: 0,
   latentStart: 0.1,
   channels: 'sensitivity',
   knee: null,
@@ -84,6 +93,8 @@ export const ACTIVATION_DEFAULTS: BlockStageOptions = {
   activations: 'a4',
   inputs: 'student',
   passes: 1,
+  bits: 'nearest',
+  polarisation: 0,
   latentStart: 0,
   channels: 'sensitivity',
   knee: null,
@@ -142,6 +153,10 @@ export function resolveStages(options: DistillationOptions): {
   for (const [name, stage] of Object.entries({ weights: stages.weights, activations: stages.activations }))
     if (stage) checkInputs(`distillation.${name}.inputs`, stage.inputs, options.queue !== undefined);
   for (const [name, stage] of Object.entries(stages)) if (stage) checkStage(`distillation.${name}`, stage);
+  for (const name of ['weights', 'activations'] as const) {
+    const stage = stages[name];
+    if (stage) checkBits(`distillation.${name}`, stage);
+  }
   return stages;
 }
 
@@ -168,4 +183,17 @@ function checkStage(where: string, stage: EndToEndOptions): void {
   check('seed', seed, Number.isSafeInteger(seed), 'Use a whole number');
   for (const [name, rate] of Object.entries(rates))
     check(`rates.${name}`, rate, rate >= 0 && rate <= 1, 'Use 0 to 1');
+}
+
+function checkBits(where: string, { bits, polarisation, rates }: BlockStageOptions): void {
+  if (bits !== 'nearest' && bits !== 'relaxed')
+    throw badOption(`${where}.bits`, `is ${bits}`, "Use 'nearest' or 'relaxed'");
+  if (!(polarisation >= 0 && polarisation <= 1000))
+    throw badOption(`${where}.polarisation`, `is ${polarisation}`, 'Use 0 to 1000');
+  if (polarisation > 0 && (bits !== 'relaxed' || rates.latent === 0))
+    throw badOption(
+      `${where}.polarisation`,
+      `is ${polarisation}, but no relaxed bitmap is trained`,
+      "Use 0, or bits 'relaxed' with a rate of latent weights",
+    );
 }

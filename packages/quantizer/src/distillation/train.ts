@@ -30,13 +30,13 @@ const TOO_MUCH = 4;
 
 /**
  * @param rates of every variable at the first step
- * @param lossOf of a batch, differentiable in the variables
+ * @param lossOf of a batch, differentiable in the variables; `progress` is the part of the steps that are behind
  * @param onStep step, from 1, of how many, and the last loss that is known
  */
 export async function train(
   engine: Engine,
   rates: ReadonlyMap<Variable, number>,
-  lossOf: (batch: number) => Scalar,
+  lossOf: (batch: number, progress: number) => Scalar,
   { passes, batches, seed, clipNorm, lossBefore = Number.POSITIVE_INFINITY }: TrainOptions,
   {
     signal,
@@ -60,7 +60,7 @@ export async function train(
       const decay = cosineDecay(step, steps);
       const now = new Map(variables.map((variable) => [variable, rates.get(variable)! * decay]));
       const loss = engine.step(() => {
-        const { value, grads } = tf.variableGrads(() => lossOf(chosen), variables);
+        const { value, grads } = tf.variableGrads(() => lossOf(chosen, step / steps), variables);
         adam.apply(grads, now);
         tf.dispose(grads);
         return value;
