@@ -74,7 +74,7 @@ export function formatAblations() {
     '',
     `${MODELS.tinystories.title}, ${MODELS.tinystories.describe}. Trained on ${tokens} tokens of the calibration text: ${passes} passes of`,
     `stage 2 (or 4), 1 of stage 3, seed ${seed}; ${engine.name} on ${threads.join(' or ')} threads, ${machine.cpu}, ${machine.cores} cores. Other work shared the cores: seconds are`,
-    'upper bounds. One seed each: differences below some 0.5 say nothing. Held-out losses compare within a stage, block and kind of loss alone.',
+    'upper bounds. One seed each; what another seed changes was not measured. Held-out losses compare within a stage, block and kind of loss alone.',
     '',
     `| ${head.join(' | ')} |`,
     `| ${head.map((_, i) => (i === 0 || i === 5 || i === 6 ? '---' : '---:')).join(' | ')} |`,
