@@ -1,6 +1,7 @@
 // The container that is in the repository: whole, of the checkpoint beside it, and as good as fixtures/embedded/README.md says.
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { parseRecipe } from '@duobit/quantizer';
 import { describe, expect, it } from 'vitest';
 import { CHECKPOINT, HELDOUT, runCli, runJson } from './harness.ts';
 
@@ -12,9 +13,12 @@ describe('the embedded container', () => {
     expect((await runCli(['validate', CONTAINER])).code).toBe(0);
     const { json } = await runJson(['inspect', CONTAINER]);
     const provenance = json.provenance as { sourceSha256: string; calibrationSha256: string };
-    const recipe = JSON.parse(await readFile(new URL('tinystories-656k.recipe.json', FOLDER), 'utf8'));
+    const recipe = parseRecipe(
+      await readFile(new URL('tinystories-656k.recipe.json', FOLDER), 'utf8'),
+      'tinystories-656k.recipe.json',
+    );
     expect(recipe.model.sha256).toBe(provenance.sourceSha256);
-    expect(recipe.calibration.tokensSha256).toBe(provenance.calibrationSha256);
+    expect(recipe.calibration!.tokensSha256).toBe(provenance.calibrationSha256);
   });
 
   it('costs less than 1.45 times the perplexity of the checkpoint, with 4-bit activations, on stories it has not seen', async () => {
