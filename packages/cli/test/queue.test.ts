@@ -126,7 +126,7 @@ describe.skipIf(!ABLE)('duobit quantize --queue, with redis-server', () => {
     expect(code, stderr).toBe(0);
     whole = await readFile(folder.path('whole.duo'));
     stages = json.stages;
-  });
+  }, 120_000);
   afterAll(() => void server?.kill('SIGKILL'));
 
   it('gives the bytes and the records of one machine, with two workers', async () => {

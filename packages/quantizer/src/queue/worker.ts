@@ -98,12 +98,11 @@ async function serve(
   // Lost connections, which it makes again, and jobs that were taken from it; without a listener they would end the process.
   worker.on('error', () => {});
   try {
-    while (!signal?.aborted) {
-      const now = await speaking(address, () => readRun(connection));
-      if (now?.queue !== queue) break;
-      await rest(POLL, signal);
-    }
+    const isOn = async () => (await speaking(address, () => readRun(connection)))?.queue === queue;
+    while (!signal?.aborted && (await isOn())) await rest(POLL, signal);
     await worker.close();
+    // BullMQ may have written it again after the coordinator had removed it.
+    if (!(await isOn())) await speaking(address, () => connection.redis.del(`${PREFIX}:${queue}:meta`));
   } catch (error) {
     await worker.close(true).catch(() => {});
     throw error;
