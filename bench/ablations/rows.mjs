@@ -3,7 +3,7 @@
 /** Soft slopes are rounded to whole numbers in the end: one that is to get there has to move fast. */
 const KNEE = { rates: { knee: 0.02 } };
 
-/** `id`: name of the record; `stages(p)`: of `distillation`; `needs`: a member of BlockStageOptions that there must be. */
+/** `id`: name of the record; `stages(p)`: of `distillation`. */
 export const ROWS = [
   { id: 'stage-1', title: 'stage 1 alone', stages: () => null },
   { id: 'default', title: '**stages 2 and 3 as they are**', stages: (p) => after(p) },
@@ -34,7 +34,6 @@ export const ROWS = [
     id: 'teacher-inputs',
     title: 'inputs of the unquantized model in training',
     stages: (p) => after(p, { inputs: 'teacher' }),
-    needs: 'inputs',
   },
   { id: 'levels', title: 'levels alone, bits of stage 1', stages: (p) => after(p, { rates: { latent: 0 } }) },
   {
