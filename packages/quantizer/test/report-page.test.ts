@@ -5,16 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { renderReport } from '@duobit/quantizer';
+import { findChromium, launchChromium } from '@duobit/testkit/chromium';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeQuantizeReport } from '../src/testing/quantize-report.ts';
-import { Chromium, findChromium } from './chromium.ts';
 
 const command = findChromium();
 const NAME = '<script>document.title="owned"</script><img src="https://example.invalid/x.png">';
 
 describe.skipIf(!command)('the report page in Chromium', () => {
-  let browser: Chromium;
-  let session: string;
+  let browser: Browser;
+  let page: Page;
   let folder: string;
   let url: string;
   const requests: string[] = [];
@@ -25,22 +26,11 @@ describe.skipIf(!command)('the report page in Chromium', () => {
     const path = join(folder, 'report.html');
     writeFileSync(path, renderReport(makeQuantizeReport({ name: `SmolLM ${NAME}` })));
     url = pathToFileURL(path).href;
-    browser = new Chromium(command!);
-    const { targetId } = await browser.send<{ targetId: string }>('Target.createTarget', {
-      url: 'about:blank',
-    });
-    ({ sessionId: session } = await browser.send<{ sessionId: string }>('Target.attachToTarget', {
-      targetId,
-      flatten: true,
-    }));
-    browser.onEvent((method, params) => {
-      if (method === 'Network.requestWillBeSent')
-        requests.push((params as { request: { url: string } }).request.url);
-      if (['Log.entryAdded', 'Runtime.consoleAPICalled', 'Runtime.exceptionThrown'].includes(method))
-        complaints.push(JSON.stringify(params));
-    });
-    for (const domain of ['Page', 'Network', 'Log', 'Runtime'])
-      await browser.send(`${domain}.enable`, {}, session);
+    browser = await launchChromium(command!);
+    page = await browser.newPage();
+    page.on('request', (request) => requests.push(request.url()));
+    page.on('console', (message) => complaints.push(message.text()));
+    page.on('pageerror', (error) => complaints.push(error.message));
   }, 60_000);
   afterAll(async () => {
     await browser?.close();
@@ -48,27 +38,17 @@ describe.skipIf(!command)('the report page in Chromium', () => {
   });
 
   async function open(width: number, scheme: 'light' | 'dark'): Promise<void> {
-    const metrics = { width, height: 900, deviceScaleFactor: 1, mobile: width < 600 };
-    await browser.send('Emulation.setDeviceMetricsOverride', metrics, session);
-    const features = [{ name: 'prefers-color-scheme', value: scheme }];
-    await browser.send('Emulation.setEmulatedMedia', { features }, session);
-    const loaded = browser.event('Page.loadEventFired');
-    await browser.send('Page.navigate', { url }, session);
-    await loaded;
-    if (!process.env.SCREENSHOTS) return;
-    const options = { format: 'png', captureBeyondViewport: true };
-    const { data } = await browser.send<{ data: string }>('Page.captureScreenshot', options, session);
-    writeFileSync(join(process.env.SCREENSHOTS, `${width}-${scheme}.png`), Buffer.from(data, 'base64'));
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.goto(url);
+    if (process.env.SCREENSHOTS)
+      await page.screenshot({
+        path: join(process.env.SCREENSHOTS, `${width}-${scheme}.png`),
+        fullPage: true,
+      });
   }
 
-  async function evaluate<T>(expression: string): Promise<T> {
-    const { result } = await browser.send<{ result: { value: T } }>(
-      'Runtime.evaluate',
-      { expression, returnByValue: true },
-      session,
-    );
-    return result.value;
-  }
+  const evaluate = <T>(expression: string): Promise<T> => page.evaluate(expression);
 
   it.each([
     [1200, 'light'],
@@ -120,31 +100,18 @@ describe.skipIf(!command)('the report page in Chromium', () => {
     const unnamed = `[...document.querySelectorAll('svg[role=img], section, [role=region]')].filter((each) =>
       !each.getAttribute('aria-label') && !document.getElementById(each.getAttribute('aria-labelledby'))).length`;
     expect(await evaluate(unnamed)).toBe(0);
-    const { nodes } = await browser.send<{ nodes: { role: { value: string }; name?: { value: string } }[] }>(
-      'Accessibility.getFullAXTree',
-      {},
-      session,
-    );
-    const named = (role: string) =>
-      nodes.filter((node) => node.role.value === role).map((node) => node.name?.value ?? '');
-    expect(named('heading')).toContain('Perplexity after each stage');
-    expect(named('image').filter((name) => /^Block \d+: loss .* steps$/.test(name))).toHaveLength(24);
+    expect(await page.getByRole('heading', { name: 'Perplexity after each stage' }).count()).toBe(1);
+    expect(await page.getByRole('img', { name: /^Block \d+: loss .* steps$/ }).count()).toBe(24);
     // Tab until the first table's summary has the focus, then Enter.
     for (let presses = 0; presses < 40; presses++) {
-      await press('Tab', 9);
+      await page.keyboard.press('Tab');
       if ((await evaluate('document.activeElement.tagName')) === 'SUMMARY') break;
     }
     expect(await evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid');
     expect(await evaluate('document.activeElement.parentElement.open')).toBe(false);
-    await press('Enter', 13);
+    await page.keyboard.press('Enter');
     expect(await evaluate('document.activeElement.parentElement.open')).toBe(true);
   });
-
-  async function press(key: string, code: number): Promise<void> {
-    const event = { key, code: key, windowsVirtualKeyCode: code, ...(key === 'Enter' && { text: '\r' }) };
-    await browser.send('Input.dispatchKeyEvent', { type: 'keyDown', ...event }, session);
-    await browser.send('Input.dispatchKeyEvent', { type: 'keyUp', ...event }, session);
-  }
 });
 
 /** The least contrast of any text with what is behind it, as WCAG counts it; a canvas turns any colour into sRGB. */
