@@ -1,0 +1,63 @@
+// The chat page: state, controller and views, put together.
+import { createBlobSource, createHttpSource } from '@duobit/format';
+import './styles/tokens.css';
+import './styles/layout.css';
+import './styles/parts.css';
+import './styles/panels.css';
+import { Controller } from './controller.ts';
+import { h } from './dom.ts';
+import { createEngine } from './engine.ts';
+import { readSettings } from './settings.ts';
+import { findStart } from './start.ts';
+import type { State } from './state.ts';
+import { createStore } from './store.ts';
+import { createBitsPanel } from './views/bits.ts';
+import { createComposer } from './views/composer.ts';
+import { createHeader } from './views/header.ts';
+import { createModelCard } from './views/model-card.ts';
+import { createNotices } from './views/notices.ts';
+import { listenForDrops } from './views/opener.ts';
+import { createRunFacts } from './views/run-facts.ts';
+import { createSamplingPanel } from './views/sampling.ts';
+import { createStage } from './views/stage.ts';
+import { createTabs } from './views/tabs.ts';
+
+const query = new URLSearchParams(location.search);
+const engine = createEngine();
+const store = createStore<State>({
+  card: null,
+  asked: null,
+  loading: null,
+  model: null,
+  failure: null,
+  turns: [],
+  answering: false,
+  speed: { prefill: null, decode: null },
+  notices: [],
+  settings: readSettings(),
+  prompts: [],
+  panel: 'chat',
+});
+const controller = new Controller(
+  store,
+  engine,
+  (place, signal) =>
+    place.kind === 'file' ? Promise.resolve(createBlobSource(place.file)) : createHttpSource(place.url, { signal }),
+  {},
+);
+
+createHeader(store);
+createTabs(store, controller, {
+  model: h('div', {}, createRunFacts(store, engine.thread), createModelCard(store)),
+  sampling: createSamplingPanel(store, controller),
+  bits: createBitsPanel(store, controller),
+  storage: h('div', {}),
+});
+createNotices(store, controller);
+createStage(store, controller);
+createComposer(store, controller);
+listenForDrops(controller);
+document.addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') controller.escape();
+});
+await controller.start(await findStart(query));

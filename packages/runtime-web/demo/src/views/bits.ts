@@ -1,0 +1,112 @@
+// The bits of a tensor as pixels: sign and bitmap, or the level that both choose. A weight under the pointer, or the one that the
+// arrow keys have gone to, is read out with the four levels of its group.
+import type { Container } from '@duobit/format';
+import type { Controller } from '../controller.ts';
+import { h, replace } from '../dom.ts';
+import { type BitPlanes, listBitTensors, type PlaneView, readBitPlanes, readWeight, shareOfOnes } from '../planes.ts';
+import type { State } from '../state.ts';
+import type { Store } from '../store.ts';
+import { describeFailure, formatNumber } from '../text.ts';
+import { createBitCanvas } from './bit-canvas.ts';
+import { createLevels } from './levels.ts';
+
+const VIEWS: readonly (readonly [PlaneView, string])[] = [
+  ['levels', 'Levels'],
+  ['sign', 'Sign'],
+  ['bitmap', 'Bitmap'],
+];
+
+export function createBitsPanel(store: Store<State>, _controller: Controller): HTMLElement {
+  const tensors = h('select', { id: 'tensor', onchange: () => void choose(tensors.value) });
+  const facts = h('p', { class: 'figures' });
+  const levels = createLevels();
+  const canvas = createBitCanvas((planes, row, column) => levels.show(readWeight(planes, row, column)));
+  const views = h(
+    'fieldset',
+    { class: 'segmented' },
+    h('legend', { class: 'visually-hidden' }, 'What is drawn'),
+    ...VIEWS.map(([view, name]) =>
+      h(
+        'label',
+        {},
+        h('input', {
+          type: 'radio',
+          name: 'plane',
+          class: 'visually-hidden',
+          checked: view === 'levels',
+          onchange: () => canvas.setView(view),
+        }),
+        h('span', {}, name),
+      ),
+    ),
+  );
+  const viewer = h('div', { class: 'viewer' }, views, canvas.element, levels.element, facts);
+  const message = h('p', { class: 'muted' });
+  const panel = h(
+    'div',
+    { class: 'bits' },
+    h('h2', {}, 'Bits'),
+    message,
+    h('div', { class: 'setting' }, h('label', { for: 'tensor' }, 'Tensor'), tensors),
+    viewer,
+  );
+
+  /** Grows with every choice, so that what came too late is not shown. */
+  let turn = 0;
+  const choose = async (name: string): Promise<void> => {
+    const { card } = store.state;
+    if (!card || name === '') return;
+    const mine = ++turn;
+    viewer.hidden = true;
+    message.textContent = 'Reading \u2026';
+    try {
+      const planes = await readBitPlanes(card.container, name);
+      if (mine !== turn) return;
+      message.textContent = '';
+      viewer.hidden = false;
+      facts.textContent = describePlanes(planes);
+      canvas.show(planes);
+    } catch (error) {
+      if (mine === turn) message.textContent = describeFailure(error).message;
+    }
+  };
+
+  let listed: Container | null = null;
+  store.watch(
+    // Planes are read when somebody looks, not along with the model.
+    ({ card, panel: shown, loading }) => (shown === 'bits' && !loading ? (card?.container ?? null) : undefined),
+    (container) => {
+      if (container === undefined || (container === listed && container !== null)) return;
+      listed = container;
+      turn++;
+      const names = container ? listBitTensors(container) : [];
+      viewer.hidden = true;
+      tensors.parentElement!.hidden = names.length === 0;
+      message.textContent = container
+        ? names.length === 0
+          ? 'No tensor of this model has bit planes.'
+          : ''
+        : 'The bits of a model are shown here once there is one.';
+      replace(tensors, ...groupNames(names));
+      if (names[0]) void choose(names[0]);
+    },
+  );
+  return panel;
+}
+
+/** Names by their block, without what all have in common. */
+function groupNames(names: readonly string[]): HTMLElement[] {
+  const groups = new Map<string, HTMLElement[]>();
+  for (const name of names) {
+    const [, block, rest] = /^model\.layers\.(\d+)\.(.+)$/.exec(name) ?? [];
+    const group = block === undefined ? 'Outside blocks' : `Block ${block}`;
+    const option = h('option', { value: name }, (rest ?? name).replace(/\.weight$/, ''));
+    groups.set(group, [...(groups.get(group) ?? []), option]);
+  }
+  return [...groups].map(([label, options]) => h('optgroup', { label }, ...options));
+}
+
+function describePlanes({ rows, columns, groupSize, sign, bitmap }: BitPlanes): string {
+  const percent = (plane: Uint8Array) => `${formatNumber(100 * shareOfOnes(plane, rows * columns), 1)} %`;
+  return `${formatNumber(rows)} rows of ${formatNumber(columns)}, groups of ${groupSize}; ones: sign ${percent(sign)}, bitmap ${percent(bitmap)}`;
+}

@@ -1,0 +1,76 @@
+// The top of the page: the name of the model, what runs it and how fast, and the colour scheme.
+import { part, h, replace } from '../dom.ts';
+import type { State } from '../state.ts';
+import type { Store } from '../store.ts';
+import { formatNumber } from '../text.ts';
+import { applyTheme, nextTheme, readTheme, type Theme } from '../theme.ts';
+
+const THEME_NAMES: Readonly<Record<Theme, string>> = { auto: 'Auto', light: 'Light', dark: 'Dark' };
+
+export function createHeader(store: Store<State>): void {
+  const name = h('h1', { class: 'model-name' });
+  const backend = h('dd');
+  const prefill = h('dd');
+  const decode = h('dd');
+  const instrument = (label: string, value: HTMLElement, unit: string) =>
+    h('div', {}, h('dt', {}, label), value, unit && h('span', { class: 'unit' }, unit));
+  const instruments = h(
+    'dl',
+    { class: 'instruments' },
+    instrument('backend', backend, ''),
+    instrument('prefill', prefill, 'tok/s'),
+    instrument('decode', decode, 'tok/s'),
+  );
+  replace(
+    part('top'),
+    h('span', { class: 'brand' }, h('span', { class: 'mark', 'aria-hidden': 'true' }, ...levels()), 'Duobit'),
+    name,
+    instruments,
+    createThemeButton(),
+  );
+
+  store.watch(
+    ({ card, asked, loading }) => (card ? card.container.name : loading ? asked?.name : undefined),
+    (source) => {
+      const shown = source?.split('/').at(-1)?.replace(/\.duo$/, '');
+      name.textContent = shown ?? 'No model';
+      name.title = source ?? '';
+      document.title = shown ? `${shown} \u00b7 Duobit` : 'Duobit';
+    },
+  );
+  store.watch(
+    ({ model }) => model,
+    (model) => {
+      instruments.hidden = !model;
+      backend.textContent = model?.backendName ?? '';
+    },
+  );
+  store.watch(
+    ({ speed }) => speed,
+    ({ prefill: before, decode: after }) => {
+      prefill.textContent = showRate(before);
+      decode.textContent = showRate(after);
+    },
+  );
+}
+
+function levels(): HTMLElement[] {
+  return [0, 1, 2, 3].map((level) => h('i', { class: `level-${level}` }));
+}
+
+function showRate(rate: number | null): string {
+  return rate === null ? '\u2013' : formatNumber(rate, rate < 10 ? 1 : 0);
+}
+
+function createThemeButton(): HTMLElement {
+  let theme = readTheme();
+  const button = h('button', { type: 'button', class: 'quiet theme', onclick: () => turn(nextTheme(theme)) });
+  const turn = (next: Theme): void => {
+    theme = next;
+    applyTheme(theme);
+    button.textContent = THEME_NAMES[theme];
+    button.setAttribute('aria-label', `Colours: ${THEME_NAMES[theme]}`);
+  };
+  turn(theme);
+  return button;
+}

@@ -1,0 +1,50 @@
+// What the page has to say: notices that can be put away, and the latest failure.
+import type { Controller } from '../controller.ts';
+import { h, part, replace } from '../dom.ts';
+import type { State } from '../state.ts';
+import type { Store } from '../store.ts';
+
+export function createNotices(store: Store<State>, controller: Controller): void {
+  const notices = h('div', { role: 'status' });
+  const failure = h('div', { role: 'alert' });
+  replace(part('notices'), failure, notices);
+  store.watch(
+    (state) => state.notices,
+    (lines) =>
+      replace(
+        notices,
+        ...lines.map((line) =>
+          h(
+            'div',
+            { class: 'notice' },
+            h('p', {}, line),
+            h(
+              'button',
+              { type: 'button', class: 'quiet', 'aria-label': 'Dismiss', onclick: () => controller.dismissNotice(line) },
+              'Dismiss',
+            ),
+          ),
+        ),
+      ),
+  );
+  store.watch(
+    (state) => state.failure,
+    (found) =>
+      replace(
+        failure,
+        found &&
+          h(
+            'div',
+            { class: 'notice failed' },
+            h(
+              'div',
+              {},
+              h('p', {}, h('strong', {}, found.during === 'load' ? 'Not loaded. ' : 'No answer. '), found.message, '.'),
+              h('p', { class: 'muted' }, found.remedy && `${found.remedy}. `, h('code', {}, found.code)),
+            ),
+            found.during === 'load' &&
+              h('button', { type: 'button', onclick: () => controller.retry() }, 'Try again'),
+          ),
+      ),
+  );
+}
