@@ -1,11 +1,5 @@
 // What the page says about a model, read from its container's header before any weight is.
-import {
-  accountSizes,
-  type Container,
-  type Manifest,
-  openContainer,
-  type SizeAccount,
-} from '@duobit/format';
+import { accountSizes, type Container, type Manifest, openContainer, type SizeAccount } from '@duobit/format';
 
 export interface ModelCard {
   readonly container: Container;
@@ -38,7 +32,8 @@ export async function readCard(source: Parameters<typeof openContainer>[0]): Pro
   try {
     const { manifest } = container;
     const pairs = Object.entries(manifest.metadata);
-    const speaksOfQuality = ([key]: readonly [string, string]) => /perplexity|ppl|accuracy|quality/i.test(key);
+    const speaksOfQuality = ([key]: readonly [string, string]) =>
+      /perplexity|ppl|accuracy|quality/i.test(key);
     return {
       container,
       manifest,

@@ -4,7 +4,13 @@ import { DuobitError } from '@duobit/format';
 import type { LoadOptions } from '@duobit/runtime-web';
 import { type ModelCard, readCard } from './card.ts';
 import type { Engine } from './engine.ts';
-import { DEFAULT_SETTINGS, keepSettings, mergeSettings, type Settings, toGenerateOptions } from './settings.ts';
+import {
+  DEFAULT_SETTINGS,
+  keepSettings,
+  mergeSettings,
+  type Settings,
+  toGenerateOptions,
+} from './settings.ts';
 import { type ModelPlace, type PageModel, placeOfFile, placeOfUrl } from './start.ts';
 import type { Outcome, Panel, Speed, State, Turn } from './state.ts';
 import type { Store } from './store.ts';
@@ -34,7 +40,10 @@ export class Controller {
   async start({ place, prompts, stop }: PageModel): Promise<void> {
     const { settings } = this.#store.state;
     const texts = stop.join('\n');
-    this.#store.update({ prompts, ...(texts && !settings.stop && { settings: { ...settings, stop: texts } }) });
+    this.#store.update({
+      prompts,
+      ...(texts && !settings.stop && { settings: { ...settings, stop: texts } }),
+    });
     if (place) await this.load(place);
   }
 
@@ -43,7 +52,9 @@ export class Controller {
       return this.load(placeOfUrl(url));
     } catch {
       this.#fail(
-        new DuobitError('HTTP_REQUEST', 'the address is not valid', { remedy: 'Give an http or https address' }),
+        new DuobitError('HTTP_REQUEST', 'the address is not valid', {
+          remedy: 'Give an http or https address',
+        }),
         'load',
       );
       return Promise.resolve();
@@ -60,7 +71,11 @@ export class Controller {
     const abort = new AbortController();
     this.#loading = abort;
     const isCurrent = () => this.#loading === abort;
-    this.#store.update({ asked: place, loading: { progress: null, since: performance.now() }, failure: null });
+    this.#store.update({
+      asked: place,
+      loading: { progress: null, since: performance.now() },
+      failure: null,
+    });
     try {
       const card = await readCard(await this.#openSource(place, abort.signal));
       if (!isCurrent()) {
@@ -124,7 +139,11 @@ export class Controller {
     await ended;
   }
 
-  async #answer(asked: readonly Turn[], open: () => AsyncIterable<GenerationEvent>, seed: number): Promise<void> {
+  async #answer(
+    asked: readonly Turn[],
+    open: () => AsyncIterable<GenerationEvent>,
+    seed: number,
+  ): Promise<void> {
     const store = this.#store;
     let text = '';
     const show = (outcome?: Outcome): void => {

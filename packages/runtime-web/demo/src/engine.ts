@@ -1,5 +1,6 @@
 // Runs models where the page is told to: in a worker, so that it never waits for one, or on its own thread (`?thread=main`).
-import type { Architecture, KvPrecision } from '@duobit/core';
+import type { KvPrecision } from '@duobit/core';
+import type { Architecture } from '@duobit/format';
 import { type LoadOptions, loadModel } from '@duobit/runtime-web';
 import type { ModelPlace } from './start.ts';
 

@@ -42,11 +42,13 @@ const controller = new Controller(
   store,
   engine,
   (place, signal) =>
-    place.kind === 'file' ? Promise.resolve(createBlobSource(place.file)) : createHttpSource(place.url, { signal }),
+    place.kind === 'file'
+      ? Promise.resolve(createBlobSource(place.file))
+      : createHttpSource(place.url, { signal }),
   {},
 );
 
-createHeader(store);
+createHeader(store, controller);
 createTabs(store, controller, {
   model: h('div', {}, createRunFacts(store, engine.thread), createModelCard(store)),
   sampling: createSamplingPanel(store, controller),
@@ -58,6 +60,7 @@ createStage(store, controller);
 createComposer(store, controller);
 listenForDrops(controller);
 document.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape') controller.escape();
+  // In a dialog it closes that.
+  if (event.key === 'Escape' && !document.querySelector('dialog[open]')) controller.escape();
 });
 await controller.start(await findStart(query));

@@ -75,7 +75,8 @@ export function readWeight(planes: BitPlanes, row: number, column: number): Weig
   const group = Math.floor(column / groupSize);
   const at = (m: 0 | 1) => 2 * (2 * (row * groupCount(columns, groupSize) + group) + m);
   const level = (s: 0 | 1, m: 0 | 1) =>
-    (mu === null ? 0 : f16ToF32(mu.getUint16(at(m), true))) + f16ToF32(alpha.getUint16(at(m), true)) * (2 * s - 1);
+    (mu === null ? 0 : f16ToF32(mu.getUint16(at(m), true))) +
+    f16ToF32(alpha.getUint16(at(m), true)) * (2 * s - 1);
   return {
     row,
     column,

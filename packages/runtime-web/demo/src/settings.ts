@@ -38,10 +38,24 @@ export interface NumberRange {
 
 /** What sliders offer; the model itself takes more. */
 export const RANGES: readonly NumberRange[] = [
-  { name: 'temperature', label: 'Temperature', hint: '0 takes the likeliest token', least: 0, most: 2, step: 0.05 },
+  {
+    name: 'temperature',
+    label: 'Temperature',
+    hint: '0 takes the likeliest token',
+    least: 0,
+    most: 2,
+    step: 0.05,
+  },
   { name: 'topK', label: 'Top-k', hint: 'likeliest tokens kept; 0 keeps all', least: 0, most: 256, step: 1 },
   { name: 'topP', label: 'Top-p', hint: 'probability kept; 1 keeps all', least: 0, most: 1, step: 0.01 },
-  { name: 'minP', label: 'Min-p', hint: 'share of the likeliest; 0 keeps all', least: 0, most: 1, step: 0.01 },
+  {
+    name: 'minP',
+    label: 'Min-p',
+    hint: 'share of the likeliest; 0 keeps all',
+    least: 0,
+    most: 1,
+    step: 0.01,
+  },
   {
     name: 'repetitionPenalty',
     label: 'Repetition penalty',

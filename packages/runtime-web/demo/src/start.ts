@@ -18,7 +18,11 @@ const NOTHING: PageModel = { place: null, prompts: [], stop: [] };
 
 export function placeOfUrl(url: string): ModelPlace {
   const address = new URL(url, document.baseURI);
-  return { kind: 'url', url: address.href, name: decodeURIComponent(address.pathname.split('/').at(-1) ?? '') };
+  return {
+    kind: 'url',
+    url: address.href,
+    name: decodeURIComponent(address.pathname.split('/').at(-1) ?? ''),
+  };
 }
 
 export function placeOfFile(file: File): ModelPlace {

@@ -1,6 +1,6 @@
 // A canvas with one square a weight: drawn in the colours of the style sheet, moved with the keyboard, by dragging, and enlarged.
 import { h } from '../dom.ts';
-import { type BitPlanes, type Colour, paintPlanes, type PlaneView } from '../planes.ts';
+import { type BitPlanes, type Colour, type PlaneView, paintPlanes } from '../planes.ts';
 
 export interface BitCanvas {
   readonly element: HTMLElement;
@@ -14,21 +14,33 @@ const SIZES = [1, 2, 4, 8, 16] as const;
 const HEIGHT = 288;
 
 /** @param onPoint told of the weight that is pointed at or gone to */
-export function createBitCanvas(onPoint: (planes: BitPlanes, row: number, column: number) => void): BitCanvas {
+export function createBitCanvas(
+  onPoint: (planes: BitPlanes, row: number, column: number) => void,
+): BitCanvas {
   const canvas = h('canvas', {
     tabindex: 0,
     role: 'application',
     'aria-label': 'Bits of the tensor',
     'aria-describedby': 'bits-hint',
   });
-  const smaller = h('button', { type: 'button', 'aria-label': 'Smaller', onclick: () => resize(-1) }, '\u2212');
+  const smaller = h(
+    'button',
+    { type: 'button', 'aria-label': 'Smaller', onclick: () => resize(-1) },
+    '\u2212',
+  );
   const larger = h('button', { type: 'button', 'aria-label': 'Larger', onclick: () => resize(1) }, '+');
   const hint = h(
     'p',
     { id: 'bits-hint', class: 'hint' },
     'Arrows go from weight to weight, with Shift from group to group; Page Up and Page Down go by the height, + and \u2212 enlarge.',
   );
-  const element = h('div', { class: 'bit-canvas' }, h('div', { class: 'zoom' }, smaller, larger), canvas, hint);
+  const element = h(
+    'div',
+    { class: 'bit-canvas' },
+    h('div', { class: 'zoom' }, smaller, larger),
+    canvas,
+    hint,
+  );
 
   let planes: BitPlanes | null = null;
   let view: PlaneView = 'levels';
@@ -64,15 +76,14 @@ export function createBitCanvas(onPoint: (planes: BitPlanes, row: number, column
 
   const drawCursor = (context: CanvasRenderingContext2D, scale: number): void => {
     if (document.activeElement !== canvas) return;
-    const around = 1.5 * devicePixelRatio;
-    context.lineWidth = 2 * devicePixelRatio;
-    context.strokeStyle = getComputedStyle(canvas).getPropertyValue('color');
-    context.strokeRect(
-      (cursor.column - column) * scale - around,
-      (cursor.row - row) * scale - around,
-      scale + 2 * around,
-      scale + 2 * around,
-    );
+    const line = 2 * devicePixelRatio;
+    const x = (cursor.column - column) * scale;
+    const y = (cursor.row - row) * scale;
+    // Around the weight, and within the canvas.
+    const [left, top] = [Math.max(line / 2, x - line / 2), Math.max(line / 2, y - line / 2)];
+    context.lineWidth = line;
+    context.strokeStyle = getComputedStyle(canvas).color;
+    context.strokeRect(left, top, x + scale + line / 2 - left, y + scale + line / 2 - top);
   };
 
   /** Goes to a weight, and takes it into view. */
@@ -121,7 +132,8 @@ export function createBitCanvas(onPoint: (planes: BitPlanes, row: number, column
   canvas.addEventListener('focus', paint);
   canvas.addEventListener('blur', paint);
 
-  let drag: { readonly x: number; readonly y: number; readonly row: number; readonly column: number } | null = null;
+  let drag: { readonly x: number; readonly y: number; readonly row: number; readonly column: number } | null =
+    null;
   canvas.addEventListener('pointerdown', ({ offsetX, offsetY, pointerId }) => {
     drag = { x: offsetX, y: offsetY, row, column };
     canvas.setPointerCapture(pointerId);
@@ -180,7 +192,9 @@ function readColours(element: HTMLElement): readonly [Colour, Colour, Colour, Co
   element.after(probe);
   const read = (level: number): Colour => {
     probe.className = `level-${level}`;
-    const [red = 0, green = 0, blue = 0] = (getComputedStyle(probe).backgroundColor.match(/\d+/g) ?? []).map(Number);
+    const [red = 0, green = 0, blue = 0] = (getComputedStyle(probe).backgroundColor.match(/\d+/g) ?? []).map(
+      Number,
+    );
     return [red, green, blue];
   };
   const colours = [read(0), read(1), read(2), read(3)] as const;

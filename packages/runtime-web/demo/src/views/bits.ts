@@ -3,7 +3,14 @@
 import type { Container } from '@duobit/format';
 import type { Controller } from '../controller.ts';
 import { h, replace } from '../dom.ts';
-import { type BitPlanes, listBitTensors, type PlaneView, readBitPlanes, readWeight, shareOfOnes } from '../planes.ts';
+import {
+  type BitPlanes,
+  listBitTensors,
+  type PlaneView,
+  readBitPlanes,
+  readWeight,
+  shareOfOnes,
+} from '../planes.ts';
 import type { State } from '../state.ts';
 import type { Store } from '../store.ts';
 import { describeFailure, formatNumber } from '../text.ts';
@@ -74,7 +81,8 @@ export function createBitsPanel(store: Store<State>, _controller: Controller): H
   let listed: Container | null = null;
   store.watch(
     // Planes are read when somebody looks, not along with the model.
-    ({ card, panel: shown, loading }) => (shown === 'bits' && !loading ? (card?.container ?? null) : undefined),
+    ({ card, panel: shown, loading }) =>
+      shown === 'bits' && !loading ? (card?.container ?? null) : undefined,
     (container) => {
       if (container === undefined || (container === listed && container !== null)) return;
       listed = container;

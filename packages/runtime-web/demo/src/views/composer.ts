@@ -60,8 +60,8 @@ export function createComposer(store: Store<State>, controller: Controller): voi
       submit.textContent = chats ? 'Send' : 'Continue';
       clear.textContent = chats ? 'New conversation' : 'New text';
       hint.textContent = chats
-        ? 'Enter sends, Shift+Enter is a new line'
-        : 'This model continues texts. Enter goes on, Shift+Enter is a new line';
+        ? 'Enter sends, Shift+Enter: new line'
+        : 'Enter goes on, Shift+Enter: new line';
     },
   );
   store.watch(
@@ -69,7 +69,8 @@ export function createComposer(store: Store<State>, controller: Controller): voi
     (ready) => {
       form.hidden = !ready;
       // Whoever waited for the model wants to write now, unless they are busy elsewhere.
-      if (ready && (document.activeElement === document.body || document.activeElement === null)) input.focus();
+      if (ready && (document.activeElement === document.body || document.activeElement === null))
+        input.focus();
     },
   );
   store.watch(

@@ -23,13 +23,12 @@ export function createConversation(store: Store<State>, controller: Controller):
   const offers = h('div', { class: 'offers' });
   const section = h('section', { class: 'conversation' }, log, offers);
   /** Elements of the turns that are shown, so that a token changes one text and not the whole. */
-  let shown: { turn: Turn; element: HTMLElement }[] = [];
+  const shown: { turn: Turn; element: HTMLElement }[] = [];
 
   const render = (turns: readonly Turn[]): void => {
     const scroller = section.parentElement;
     const follows =
-      scroller !== null &&
-      scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < FOLLOW_PIXELS;
+      scroller !== null && scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < FOLLOW_PIXELS;
     while (shown.length > turns.length) shown.pop()!.element.remove();
     for (const [i, turn] of turns.entries()) {
       const old = shown[i];
@@ -78,6 +77,9 @@ export function createConversation(store: Store<State>, controller: Controller):
     (prompts) =>
       replace(
         offers,
+        prompts &&
+          prompts.length > 0 &&
+          h('p', { class: 'muted' }, 'Begin with one of these, or with your own'),
         ...(prompts ?? []).map((text) =>
           h('button', { type: 'button', class: 'offer', onclick: () => controller.send(text) }, text),
         ),

@@ -19,6 +19,6 @@ export function createFingerprint(sha256: string | null, className: string): HTM
 export function revealFingerprint(fingerprint: HTMLElement, share: number, rows: number): void {
   const columns = CELLS / rows;
   const done = Math.floor(share * columns);
-  for (const [i, cell] of [...fingerprint.querySelectorAll('i')].entries())
+  for (const [i, cell] of Array.from(fingerprint.children).entries())
     cell.classList.toggle('waiting', i % columns >= done);
 }

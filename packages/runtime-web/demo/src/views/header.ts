@@ -1,14 +1,23 @@
 // The top of the page: the name of the model, what runs it and how fast, and the colour scheme.
-import { part, h, replace } from '../dom.ts';
+import type { Controller } from '../controller.ts';
+import { h, part, replace } from '../dom.ts';
 import type { State } from '../state.ts';
 import type { Store } from '../store.ts';
 import { formatNumber } from '../text.ts';
 import { applyTheme, nextTheme, readTheme, type Theme } from '../theme.ts';
+import { createOpener } from './opener.ts';
 
 const THEME_NAMES: Readonly<Record<Theme, string>> = { auto: 'Auto', light: 'Light', dark: 'Dark' };
 
-export function createHeader(store: Store<State>): void {
+export function createHeader(store: Store<State>, controller: Controller): void {
   const name = h('h1', { class: 'model-name' });
+  const chooser = createChooser(store, controller);
+  const change = h(
+    'button',
+    { type: 'button', class: 'quiet', 'aria-haspopup': 'dialog', onclick: () => chooser.showModal() },
+    'Change',
+  );
+  document.body.append(chooser);
   const backend = h('dd');
   const prefill = h('dd');
   const decode = h('dd');
@@ -25,6 +34,7 @@ export function createHeader(store: Store<State>): void {
     part('top'),
     h('span', { class: 'brand' }, h('span', { class: 'mark', 'aria-hidden': 'true' }, ...levels()), 'Duobit'),
     name,
+    change,
     instruments,
     createThemeButton(),
   );
@@ -32,7 +42,10 @@ export function createHeader(store: Store<State>): void {
   store.watch(
     ({ card, asked, loading }) => (card ? card.container.name : loading ? asked?.name : undefined),
     (source) => {
-      const shown = source?.split('/').at(-1)?.replace(/\.duo$/, '');
+      const shown = source
+        ?.split('/')
+        .at(-1)
+        ?.replace(/\.duo$/, '');
       name.textContent = shown ?? 'No model';
       name.title = source ?? '';
       document.title = shown ? `${shown} \u00b7 Duobit` : 'Duobit';
@@ -42,6 +55,7 @@ export function createHeader(store: Store<State>): void {
     ({ model }) => model,
     (model) => {
       instruments.hidden = !model;
+      change.hidden = !model;
       backend.textContent = model?.backendName ?? '';
     },
   );
@@ -52,6 +66,26 @@ export function createHeader(store: Store<State>): void {
       decode.textContent = showRate(after);
     },
   );
+}
+
+/** A dialog to load another model; the keyboard's way to what a drop does. */
+function createChooser(store: Store<State>, controller: Controller): HTMLDialogElement {
+  const dialog: HTMLDialogElement = h(
+    'dialog',
+    { 'aria-labelledby': 'chooser-title' },
+    h(
+      'div',
+      { class: 'row' },
+      h('h2', { id: 'chooser-title' }, 'Load another model'),
+      h('button', { type: 'button', class: 'quiet', onclick: () => dialog.close() }, 'Close'),
+    ),
+    createOpener(controller),
+  );
+  store.watch(
+    ({ loading }) => loading !== null,
+    (isLoading) => isLoading && dialog.close(),
+  );
+  return dialog;
 }
 
 function levels(): HTMLElement[] {

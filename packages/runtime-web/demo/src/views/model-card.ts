@@ -14,7 +14,9 @@ export function createModelCard(store: Store<State>): HTMLElement {
     (card) =>
       replace(
         content,
-        ...(card ? describeCard(card) : [h('p', { class: 'muted' }, 'The card of a model is shown here once there is one.')]),
+        ...(card
+          ? describeCard(card)
+          : [h('p', { class: 'muted' }, 'The card of a model is shown here once there is one.')]),
       ),
   );
   return content;
@@ -31,11 +33,17 @@ function describeCard(card: ModelCard): Child[] {
       ['Made from', provenance.sourceName],
       ['Use', card.chats ? 'chat' : 'continues texts (no chat template)'],
       ['Parameters', formatCount(sizes.parameters)],
-      ['Size', `${formatBytes(sizes.fileBytes)}${dataFiles.length > 0 ? ` in ${dataFiles.length + 1} files` : ''}`],
+      [
+        'Size',
+        `${formatBytes(sizes.fileBytes)}${dataFiles.length > 0 ? ` in ${dataFiles.length + 1} files` : ''}`,
+      ],
       ['Bits a weight', describeBits(sizes)],
       ['Quality', quality.length === 0 && 'none recorded in this file'],
       ...quality,
-      ['Licence', license === null && (metadata.find(([key]) => key === 'license')?.[1] ?? 'none in this file')],
+      [
+        'Licence',
+        license === null && (metadata.find(([key]) => key === 'license')?.[1] ?? 'none in this file'),
+      ],
     ]),
     license !== null && more('Licence', license),
     h('h3', {}, 'Where its bytes go'),
@@ -54,14 +62,19 @@ function describeCard(card: ModelCard): Child[] {
     facts([
       ['Header', hash(headerSha256)],
       ['Format', `${formatVersion.major}.${formatVersion.minor}`],
-      ['Chunks', `${formatNumber(manifest.segments.reduce((sum, { chunkHashes }) => sum + chunkHashes.length, 0))}, each checked by its SHA-256 as it is read`],
+      [
+        'Chunks',
+        `${formatNumber(manifest.segments.reduce((sum, { chunkHashes }) => sum + chunkHashes.length, 0))}, each checked by its SHA-256 as it is read`,
+      ],
     ]),
   ];
 }
 
 function describeBits({ linear, bitsPerWeightFile }: SizeAccount): string {
   const whole = `${bitsPerWeightFile.toFixed(2)} with everything in the file`;
-  return linear.bitsPerWeight === null ? whole : `${linear.bitsPerWeight.toFixed(2)} in linear layers, ${whole}`;
+  return linear.bitsPerWeight === null
+    ? whole
+    : `${linear.bitsPerWeight.toFixed(2)} in linear layers, ${whole}`;
 }
 
 const USES: readonly (readonly [keyof SizeAccount['bytes'], string])[] = [
@@ -79,7 +92,13 @@ function describeBytes({ bytes, fileBytes }: SizeAccount): HTMLElement {
   const rows = USES.filter(([use]) => bytes[use] > 0).map(([use, name]) => {
     const share = bytes[use] / fileBytes;
     const bar = h('progress', { max: 1, value: share, 'aria-hidden': 'true' });
-    return h('tr', {}, h('th', { scope: 'row' }, name), h('td', {}, bar), h('td', {}, formatBytes(bytes[use])));
+    return h(
+      'tr',
+      {},
+      h('th', { scope: 'row' }, name),
+      h('td', {}, bar),
+      h('td', {}, formatBytes(bytes[use])),
+    );
   });
   return h('table', { class: 'bytes' }, h('tbody', {}, ...rows));
 }
@@ -89,12 +108,18 @@ function describeArchitecture(architecture: Architecture): HTMLElement {
   return facts([
     ['Family', architecture.family],
     ['Blocks', formatNumber(architecture.blockCount)],
-    ['Hidden, intermediate', `${formatNumber(architecture.hiddenSize)}, ${formatNumber(architecture.intermediateSize)}`],
+    [
+      'Hidden, intermediate',
+      `${formatNumber(architecture.hiddenSize)}, ${formatNumber(architecture.intermediateSize)}`,
+    ],
     ['Heads', `${headCount} of ${headSize}; ${kvHeadCount} for keys and values`],
     ['Vocabulary', formatNumber(architecture.vocabularySize)],
     ['Context', `${formatNumber(architecture.contextLength)} tokens`],
     ['Window', slidingWindow !== null && `${formatNumber(slidingWindow)} tokens`],
-    ['RoPE', `theta ${formatNumber(architecture.ropeTheta)}${ropeScaling ? `, ${ropeScaling.kind} by ${ropeScaling.factor}` : ''}`],
+    [
+      'RoPE',
+      `theta ${formatNumber(architecture.ropeTheta)}${ropeScaling ? `, ${ropeScaling.kind} by ${ropeScaling.factor}` : ''}`,
+    ],
     ['Head', architecture.tiedHead ? 'tied to the embedding' : 'of its own'],
   ]);
 }

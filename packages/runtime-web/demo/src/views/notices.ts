@@ -20,7 +20,12 @@ export function createNotices(store: Store<State>, controller: Controller): void
             h('p', {}, line),
             h(
               'button',
-              { type: 'button', class: 'quiet', 'aria-label': 'Dismiss', onclick: () => controller.dismissNotice(line) },
+              {
+                type: 'button',
+                class: 'quiet',
+                'aria-label': 'Dismiss',
+                onclick: () => controller.dismissNotice(line),
+              },
               'Dismiss',
             ),
           ),
@@ -39,7 +44,13 @@ export function createNotices(store: Store<State>, controller: Controller): void
             h(
               'div',
               {},
-              h('p', {}, h('strong', {}, found.during === 'load' ? 'Not loaded. ' : 'No answer. '), found.message, '.'),
+              h(
+                'p',
+                {},
+                h('strong', {}, found.during === 'load' ? 'Not loaded. ' : 'No answer. '),
+                found.message,
+                '.',
+              ),
               h('p', { class: 'muted' }, found.remedy && `${found.remedy}. `, h('code', {}, found.code)),
             ),
             found.during === 'load' &&

@@ -53,11 +53,21 @@ export function createSamplingPanel(store: Store<State>, controller: Controller)
     { class: 'sampling', onsubmit: (event: Event) => event.preventDefault() },
     h('h2', {}, 'Sampling'),
     ...RANGES.map((range) => createSlider(range, store, controller)),
-    field('seed', 'Seed', seed, h('p', { id: 'seed-hint', class: 'hint' }, 'the same seed gives the same answer')),
+    field(
+      'seed',
+      'Seed',
+      seed,
+      h('p', { id: 'seed-hint', class: 'hint' }, 'the same seed gives the same answer'),
+    ),
     h('button', { type: 'button', onclick: () => controller.resetSettings() }, 'Reset to defaults'),
     h('h2', {}, 'Prompt'),
     field('system', 'System prompt', system, systemHint),
-    field('stop', 'Stop texts', stop, h('p', { id: 'stop-hint', class: 'hint' }, 'one a line; an answer ends before it')),
+    field(
+      'stop',
+      'Stop texts',
+      stop,
+      h('p', { id: 'stop-hint', class: 'hint' }, 'one a line; an answer ends before it'),
+    ),
   );
 }
 

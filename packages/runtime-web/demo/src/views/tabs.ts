@@ -61,7 +61,13 @@ export function createTabs(
   function move(event: KeyboardEvent): void {
     const shown = tabs.filter(({ offsetParent }) => offsetParent !== null);
     const at = shown.findIndex((tab) => tab === document.activeElement);
-    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: shown.length - 1 }[event.key];
+    const targets: Readonly<Record<string, number>> = {
+      ArrowRight: at + 1,
+      ArrowLeft: at - 1,
+      Home: 0,
+      End: shown.length - 1,
+    };
+    const to = targets[event.key];
     if (to === undefined || at < 0) return;
     event.preventDefault();
     const tab = shown[(to + shown.length) % shown.length]!;
