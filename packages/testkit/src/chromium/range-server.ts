@@ -124,7 +124,8 @@ export async function startRangeServer({
       const flushed = response.write(body.subarray(at, at + length));
       at += length;
       entry.sent += length;
-      if (!flushed) await new Promise<void>((resolve) => response.once('drain', resolve).once('close', resolve));
+      if (!flushed)
+        await new Promise<void>((resolve) => response.once('drain', resolve).once('close', resolve));
       if (faults.bytesPerSecond !== null) await sleep((1000 * length) / faults.bytesPerSecond);
     }
     response.end();
