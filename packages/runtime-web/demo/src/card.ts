@@ -5,8 +5,6 @@ export interface ModelCard {
   readonly container: Container;
   readonly manifest: Manifest;
   readonly sizes: SizeAccount;
-  /** Whether it answers messages; else it continues a text. */
-  readonly chats: boolean;
   /** Null where the container carries none. */
   readonly license: string | null;
   /** Metadata that speak of quality, by their keys. */
@@ -38,7 +36,6 @@ export async function readCard(source: Parameters<typeof openContainer>[0]): Pro
       container,
       manifest,
       sizes: accountSizes(manifest),
-      chats: await hasChatTemplate(container),
       license: await readLicense(container),
       quality: pairs.filter(speaksOfQuality),
       metadata: pairs.filter((pair) => !speaksOfQuality(pair)),
@@ -54,17 +51,4 @@ async function readLicense(container: Container): Promise<string | null> {
   if (!asset || asset.length > MOST_LICENSE_BYTES) return null;
   const bytes = await container.readAsset('license');
   return bytes && new TextDecoder().decode(bytes);
-}
-
-/** A template of its own, or one in the tokenizer's configuration. */
-async function hasChatTemplate(container: Container): Promise<boolean> {
-  if (container.manifest.assets.some(({ role }) => role === 'chat-template')) return true;
-  const bytes = await container.readAsset('tokenizer-config');
-  if (bytes === null) return false;
-  try {
-    return Boolean(JSON.parse(new TextDecoder().decode(bytes)).chat_template);
-  } catch {
-    // The tokenizer will say what is wrong with it when the model is loaded.
-    return false;
-  }
 }

@@ -1,8 +1,8 @@
 // What the page does: loads a model, lets it answer, stops it. Views call this and watch the store; nothing else changes state.
 import type { ChatMessage, GenerationEvent, Prompt, Timings } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import type { LoadOptions } from '@duobit/runtime-web';
-import { type ModelCard, readCard } from './card.ts';
+import type { WorkerLoadOptions, WorkerModel } from '@duobit/runtime-web';
+import { readCard } from './card.ts';
 import type { Engine } from './engine.ts';
 import {
   DEFAULT_SETTINGS,
@@ -25,12 +25,12 @@ export class Controller {
   readonly #store: Store<State>;
   readonly #engine: Engine;
   readonly #openSource: OpenSource;
-  readonly #options: LoadOptions;
+  readonly #options: WorkerLoadOptions;
   #loading: AbortController | null = null;
   #answering: { readonly abort: AbortController; ended: Promise<void> } | null = null;
 
   /** @param options what every model is loaded with */
-  constructor(store: Store<State>, engine: Engine, openSource: OpenSource, options: LoadOptions) {
+  constructor(store: Store<State>, engine: Engine, openSource: OpenSource, options: WorkerLoadOptions) {
     this.#store = store;
     this.#engine = engine;
     this.#openSource = openSource;
@@ -127,13 +127,13 @@ export class Controller {
 
   /** Sends a message, or continues the text with what was written; '' continues it as it is. */
   async send(text: string): Promise<void> {
-    const { model, card, turns, settings, answering } = this.#store.state;
-    if (!model || !card || answering || (text === '' && (card.chats || turns.length === 0))) return;
+    const { model, turns, settings, answering } = this.#store.state;
+    if (!model || answering || (text === '' && (model.hasChatTemplate || turns.length === 0))) return;
     const asked: readonly Turn[] = text === '' ? turns : [...turns, { role: 'user', text }];
     const options = toGenerateOptions(settings);
     const abort = new AbortController();
     const events = (): AsyncIterable<GenerationEvent> =>
-      model.generate(toPrompt(asked, settings, card), { ...options, signal: abort.signal });
+      model.generate(toPrompt(asked, settings, model), { ...options, signal: abort.signal });
     const ended = this.#answer(asked, events, options.seed);
     this.#answering = { abort, ended };
     await ended;
@@ -205,13 +205,17 @@ export class Controller {
   }
 
   dismissNotice(line: string): void {
-    this.#store.update({ notices: this.#store.state.notices.filter((other) => other !== line) });
+    const { notices } = this.#store.state;
+    this.#store.update({
+      notices: notices.map((notice) => (notice.line === line ? { line, dismissed: true } : notice)),
+    });
   }
 
   #notice(line: string): void {
     const { notices } = this.#store.state;
     const text = line.replace(/^note: /, '');
-    if (!notices.includes(text)) this.#store.update({ notices: [...notices, text] });
+    const others = notices.filter((notice) => notice.line !== text);
+    this.#store.update({ notices: [...others, { line: text, dismissed: false }] });
   }
 
   #fail(error: unknown, during: 'load' | 'answer'): void {
@@ -228,8 +232,8 @@ export class Controller {
 }
 
 /** A model that chats gets messages, others the whole text so far. */
-function toPrompt(turns: readonly Turn[], { system }: Settings, { chats }: ModelCard): Prompt {
-  if (!chats) return turns.map(({ text }) => text).join('');
+function toPrompt(turns: readonly Turn[], { system }: Settings, { hasChatTemplate }: WorkerModel): Prompt {
+  if (!hasChatTemplate) return turns.map(({ text }) => text).join('');
   const messages: ChatMessage[] = turns.map(({ role, text }) => ({ role, content: text }));
   return system.trim() === '' ? messages : [{ role: 'system', content: system }, ...messages];
 }

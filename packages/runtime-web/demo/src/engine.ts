@@ -1,21 +1,42 @@
 // Runs models where the page is told to: in a worker, so that it never waits for one, or on its own thread (`?thread=main`).
 import type { KvPrecision } from '@duobit/core';
-import type { Architecture } from '@duobit/format';
-import { type LoadOptions, loadModel } from '@duobit/runtime-web';
+import { type Architecture, DuobitError } from '@duobit/format';
+import { loadModelInWorker, type WorkerLoadOptions, type WorkerModel } from '@duobit/runtime-web';
 import type { ModelPlace } from './start.ts';
-
-export type OpenModel = Awaited<ReturnType<typeof loadModel>>;
 
 /** How models are opened, for as long as the page is there. */
 export interface Engine {
   readonly thread: 'worker' | 'main';
-  open(place: ModelPlace, options: LoadOptions): Promise<OpenModel>;
+  /** @throws DuobitError what `loadModel` throws */
+  open(place: ModelPlace, options: WorkerLoadOptions): Promise<WorkerModel>;
 }
 
-export function createEngine(): Engine {
-  return {
-    thread: 'main',
-    open: (place, options) => loadModel(place.kind === 'url' ? place.url : place.file, options),
+export function createEngine(thread: 'worker' | 'main'): Engine {
+  return { thread, open: thread === 'worker' ? openInWorkers() : openHere };
+}
+
+async function openHere(place: ModelPlace, options: WorkerLoadOptions): Promise<WorkerModel> {
+  // Most pages never need it.
+  const { loadModel } = await import('@duobit/runtime-web');
+  return loadModel(place.kind === 'url' ? place.url : place.file, options);
+}
+
+/** One worker for all models, and another where that one was lost. */
+function openInWorkers(): Engine['open'] {
+  let worker: Worker | null = null;
+  return async function open(place, options): Promise<WorkerModel> {
+    const isFresh = worker === null;
+    worker ??= new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+    try {
+      return await loadModelInWorker(worker, place.kind === 'url' ? place.url : place.file, options);
+    } catch (error) {
+      if (!(error instanceof DuobitError) || error.code !== 'WORKER_LOST') throw error;
+      worker?.terminate();
+      worker = null;
+      if (isFresh) throw error;
+      // It may have been lost long before, with another model.
+      return open(place, options);
+    }
   };
 }
 

@@ -1,5 +1,6 @@
 // The chat page: state, controller and views, put together.
 import { createBlobSource, createHttpSource } from '@duobit/format';
+import type { WorkerLoadOptions } from '@duobit/runtime-web';
 import './styles/tokens.css';
 import './styles/layout.css';
 import './styles/parts.css';
@@ -23,7 +24,14 @@ import { createStage } from './views/stage.ts';
 import { createTabs } from './views/tabs.ts';
 
 const query = new URLSearchParams(location.search);
-const engine = createEngine();
+/** `?backend=` and `?context=` are for trying things; the model says what is wrong with a value. */
+function readOptions(): WorkerLoadOptions {
+  const backend = query.get('backend') as WorkerLoadOptions['backend'];
+  const context = query.get('context');
+  return { ...(backend && { backend }), ...(context && { contextLength: Number(context) }) };
+}
+
+const engine = createEngine(query.get('thread') === 'main' ? 'main' : 'worker');
 const store = createStore<State>({
   card: null,
   asked: null,
@@ -45,7 +53,7 @@ const controller = new Controller(
     place.kind === 'file'
       ? Promise.resolve(createBlobSource(place.file))
       : createHttpSource(place.url, { signal }),
-  {},
+  readOptions(),
 );
 
 createHeader(store, controller);

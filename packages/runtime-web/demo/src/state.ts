@@ -1,8 +1,7 @@
 // Everything the page shows, as one plain object.
 import type { FinishReason, Timings } from '@duobit/core';
-import type { LoadProgress } from '@duobit/runtime-web';
+import type { LoadProgress, WorkerModel } from '@duobit/runtime-web';
 import type { ModelCard } from './card.ts';
-import type { OpenModel } from './engine.ts';
 import type { Settings } from './settings.ts';
 import type { ModelPlace } from './start.ts';
 import type { Failure } from './text.ts';
@@ -37,19 +36,26 @@ export interface Speed {
   readonly decode: number | null;
 }
 
+export interface Notice {
+  readonly line: string;
+  /** Put away by the reader; the panel about the run still has it. */
+  readonly dismissed: boolean;
+}
+
 export interface State {
   /** Of the model that is there or being loaded; null when there is neither. */
   readonly card: ModelCard | null;
   /** What was last asked for. */
   readonly asked: ModelPlace | null;
   readonly loading: Loading | null;
-  readonly model: OpenModel | null;
+  readonly model: WorkerModel | null;
   /** The latest failure to load or to answer, until something else is done. */
   readonly failure: (Failure & { readonly during: 'load' | 'answer' }) | null;
   readonly turns: readonly Turn[];
   readonly answering: boolean;
   readonly speed: Speed;
-  readonly notices: readonly string[];
+  /** What was said while this model was loaded and used. */
+  readonly notices: readonly Notice[];
   readonly settings: Settings;
   readonly prompts: readonly string[];
   readonly panel: Panel;

@@ -38,9 +38,9 @@ export function createComposer(store: Store<State>, controller: Controller): voi
   replace(part('composer'), form);
 
   const send = (): void => {
-    const { model, answering, card, turns } = store.state;
-    const text = card?.chats ? input.value.trim() : input.value;
-    if (!model || answering || (text === '' && (card?.chats || turns.length === 0))) return;
+    const { model, answering, turns } = store.state;
+    const text = model?.hasChatTemplate ? input.value.trim() : input.value;
+    if (!model || answering || (text === '' && (model.hasChatTemplate || turns.length === 0))) return;
     input.value = '';
     grow();
     void controller.send(text);
@@ -52,7 +52,7 @@ export function createComposer(store: Store<State>, controller: Controller): voi
   };
 
   store.watch(
-    ({ card }) => card?.chats ?? true,
+    ({ model }) => model?.hasChatTemplate ?? true,
     (chats) => {
       const name = chats ? 'Message' : 'Text to continue';
       label.textContent = name;

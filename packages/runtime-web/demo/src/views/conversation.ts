@@ -67,7 +67,7 @@ export function createConversation(store: Store<State>, controller: Controller):
     },
   );
   store.watch(
-    ({ card }) => card?.chats ?? false,
+    ({ model }) => model?.hasChatTemplate ?? true,
     (chats) => {
       log.classList.toggle('continues', !chats);
     },

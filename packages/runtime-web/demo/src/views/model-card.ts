@@ -31,7 +31,6 @@ function describeCard(card: ModelCard): Child[] {
     facts([
       ['Name', container.name.split('/').at(-1)],
       ['Made from', provenance.sourceName],
-      ['Use', card.chats ? 'chat' : 'continues texts (no chat template)'],
       ['Parameters', formatCount(sizes.parameters)],
       [
         'Size',

@@ -10,26 +10,28 @@ export function createNotices(store: Store<State>, controller: Controller): void
   replace(part('notices'), failure, notices);
   store.watch(
     (state) => state.notices,
-    (lines) =>
+    (said) =>
       replace(
         notices,
-        ...lines.map((line) =>
-          h(
-            'div',
-            { class: 'notice' },
-            h('p', {}, line),
+        ...said
+          .filter(({ dismissed }) => !dismissed)
+          .map(({ line }) =>
             h(
-              'button',
-              {
-                type: 'button',
-                class: 'quiet',
-                'aria-label': 'Dismiss',
-                onclick: () => controller.dismissNotice(line),
-              },
-              'Dismiss',
+              'div',
+              { class: 'notice' },
+              h('p', {}, line),
+              h(
+                'button',
+                {
+                  type: 'button',
+                  class: 'quiet',
+                  'aria-label': 'Dismiss',
+                  onclick: () => controller.dismissNotice(line),
+                },
+                'Dismiss',
+              ),
             ),
           ),
-        ),
       ),
   );
   store.watch(

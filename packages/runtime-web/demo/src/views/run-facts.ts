@@ -11,28 +11,26 @@ export function createRunFacts(store: Store<State>, thread: 'worker' | 'main'): 
   const content = h('div', {});
   let memory = 'measuring \u2026';
   const show = (): void => {
-    const { model } = store.state;
+    const { model, notices } = store.state;
     if (!model) {
       replace(content);
       return;
     }
-    const { architecture, backendName, threads, kv, contextLength, weightBytes } = model;
+    const { architecture, threads, kv, contextLength, weightBytes } = model;
+    const cacheBytes = kvCacheBytes(architecture, contextLength, kv);
     replace(
       content,
       h('h2', {}, 'Run'),
       facts([
-        [
-          'Backend',
-          backendName === 'wasm' ? `wasm, ${threads} ${threads === 1 ? 'thread' : 'threads'}` : backendName,
-        ],
+        ['Use', model.hasChatTemplate ? 'chat' : 'continues texts (it has no chat template)'],
+        ['Backend', model.backendName],
+        ['Variant', model.instructionSet && describeVariant(model.instructionSet)],
+        ['Threads', model.backendName === 'wasm' && describeThreads(threads)],
         ['Runs in', thread === 'worker' ? 'a worker' : "the page's own thread"],
-        ['Threads', backendName === 'wasm' && threads === 1 && !crossOriginIsolated && NOT_ISOLATED],
         ['Weights', formatBytes(weightBytes)],
-        [
-          'KV cache',
-          `${formatBytes(kvCacheBytes(architecture, contextLength, kv))}, ${kv}, ${formatNumber(contextLength)} tokens`,
-        ],
+        ['KV cache', `${formatBytes(cacheBytes)}, ${kv}, ${formatNumber(contextLength)} tokens`],
         ['JavaScript', memory],
+        ...notices.map(({ line }) => ['Notice', line] as const),
       ]),
     );
   };
@@ -42,6 +40,7 @@ export function createRunFacts(store: Store<State>, thread: 'worker' | 'main'): 
     show();
   };
   store.watch(({ model }) => model, show);
+  store.watch(({ notices }) => notices, show);
   // What an answer left behind is of interest, not what it took on the way.
   store.watch(
     ({ model, answering }) => (answering ? null : model),
@@ -52,5 +51,24 @@ export function createRunFacts(store: Store<State>, thread: 'worker' | 'main'): 
   return content;
 }
 
-const NOT_ISOLATED =
-  'one, as the page is not cross-origin isolated: its server does not send the headers that shared memory needs';
+/** What kernels can be chosen for, by their names in a variant (`nameVariant` of the runtime). */
+const FEATURES: readonly (readonly [name: string, meaning: string])[] = [
+  ['dot', 'packed dot products'],
+  ['subgroups', 'subgroups'],
+  ['f16', 'f16 arithmetic'],
+];
+
+/** 'packed dot products, subgroups; this device has no f16 arithmetic'. */
+function describeVariant(variant: string): string {
+  const names = variant.split('+');
+  const meanings = (has: boolean) =>
+    FEATURES.filter(([name]) => names.includes(name) === has).map(([, meaning]) => meaning);
+  const used = meanings(true).join(', ') || 'plain';
+  const missing = meanings(false).join(', ');
+  return missing ? `${used}; this device has no ${missing}` : used;
+}
+
+function describeThreads(threads: number): string {
+  if (threads > 1 || crossOriginIsolated) return String(threads);
+  return 'one: the server does not send the headers (COOP, COEP) that shared memory needs';
+}

@@ -40,7 +40,7 @@ export function createSamplingPanel(store: Store<State>, controller: Controller)
     },
   );
   store.watch(
-    ({ card }) => card?.chats ?? true,
+    ({ model }) => model?.hasChatTemplate ?? true,
     (chats) => {
       system.disabled = !chats;
       systemHint.textContent = chats
