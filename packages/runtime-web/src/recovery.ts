@@ -34,6 +34,7 @@ class RecoveringBackend implements Backend {
   #current: Promise<Backend>;
   /** What is open, or was last. */
   #backend: Backend;
+  #isOpening = false;
   #recovered = Number.NEGATIVE_INFINITY;
   #disposed = false;
 
@@ -72,7 +73,7 @@ class RecoveringBackend implements Backend {
 
   /** The backend that comes after a lost one; the same for all programs that ask. */
   async replace(lost: Backend, loss: DuobitError): Promise<Backend> {
-    if (this.#backend === lost) {
+    if (this.#backend === lost && !this.#isOpening) {
       this.#current = this.#reopen(loss);
       // Who awaits it is told; nobody may.
       this.#current.catch(() => {});
@@ -97,11 +98,14 @@ class RecoveringBackend implements Backend {
       throw lostForGood(`${loss.message}, again after ${(lived / 1000).toFixed(1)} s`, loss);
     if (this.#disposed) throw loss;
     this.#onNotice(`note: ${loss.message}; loading the model again`);
-    await this.#backend.dispose();
+    this.#isOpening = true;
     try {
+      await this.#backend.dispose();
       this.#backend = await this.#open();
     } catch (error) {
       throw notLoadedAgain(error);
+    } finally {
+      this.#isOpening = false;
     }
     return this.#backend;
   }
@@ -191,6 +195,7 @@ class RecoveringProgram implements Program {
       await program.dispose();
       throw disposedError();
     }
+    await this.#held.program.dispose();
     this.#held = { backend, program };
     this.#backend.noteRecovered();
   }

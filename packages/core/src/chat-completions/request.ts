@@ -28,23 +28,23 @@ const IGNORED = [
 const isEmpty = (value: unknown): boolean =>
   typeof value === 'object' && Object.keys(value ?? {}).length === 0;
 /** What is not supported, and the values that ask for nothing. */
-const NEUTRAL: Readonly<Record<string, (value: unknown) => boolean>> = {
-  n: (value) => value === 1,
-  logprobs: (value) => value === false,
-  top_logprobs: (value) => value === 0,
-  frequency_penalty: (value) => value === 0,
-  presence_penalty: (value) => value === 0,
-  logit_bias: isEmpty,
-  tools: isEmpty,
-  tool_choice: (value) => value === 'none' || value === 'auto',
-  response_format: (value) => isFields(value) && value.type === 'text',
-};
-const ROLES: Readonly<Record<string, string>> = {
-  system: 'system',
-  developer: 'system',
-  user: 'user',
-  assistant: 'assistant',
-};
+const NEUTRAL = new Map<string, (value: unknown) => boolean>([
+  ['n', (value) => value === 1],
+  ['logprobs', (value) => value === false],
+  ['top_logprobs', (value) => value === 0],
+  ['frequency_penalty', (value) => value === 0],
+  ['presence_penalty', (value) => value === 0],
+  ['logit_bias', isEmpty],
+  ['tools', isEmpty],
+  ['tool_choice', (value) => value === 'none' || value === 'auto'],
+  ['response_format', (value) => isFields(value) && value.type === 'text'],
+]);
+const ROLES = new Map<unknown, string>([
+  ['system', 'system'],
+  ['developer', 'system'],
+  ['user', 'user'],
+  ['assistant', 'assistant'],
+]);
 
 /**
  * @param contextLength of the model: most tokens of an answer for which none is given
@@ -53,7 +53,8 @@ const ROLES: Readonly<Record<string, string>> = {
 export function readChatRequest(request: ChatCompletionRequest, contextLength: number): ChatJob {
   if (!isFields(request)) throw invalid('the request', 'it is not an object', 'Give an object with messages');
   for (const [name, value] of Object.entries(request)) {
-    if (isAbsent(value) || READ.includes(name) || IGNORED.includes(name) || NEUTRAL[name]?.(value)) continue;
+    if (isAbsent(value) || READ.includes(name) || IGNORED.includes(name) || NEUTRAL.get(name)?.(value))
+      continue;
     throw invalid(name, 'it is not supported', 'Leave it out');
   }
   const streamOptions = request.stream_options ?? {};
@@ -85,12 +86,12 @@ function readMessages(messages: unknown): ChatMessage[] {
   return messages.map((message: unknown, index) => {
     const where = `messages[${index}]`;
     if (!isFields(message)) throw invalid(where, 'it is not an object', 'Give a role and a content');
-    const role = ROLES[String(message.role)];
+    const role = ROLES.get(message.role);
     if (role === undefined)
       throw invalid(
         `${where}.role`,
         `"${String(message.role)}" is not supported`,
-        `Use one of: ${Object.keys(ROLES).join(', ')}`,
+        `Use one of: ${[...ROLES.keys()].join(', ')}`,
       );
     for (const [name, value] of Object.entries(message))
       if (!isAbsent(value) && !isEmpty(value) && name !== 'role' && name !== 'content')
