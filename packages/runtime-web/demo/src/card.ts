@@ -1,49 +1,40 @@
 // What the page says about a model, read from its container's header before any weight is.
-import { accountSizes, type Container, type Manifest, openContainer, type SizeAccount } from '@duobit/format';
+import { accountSizes, type Container, type Manifest, type SizeAccount } from '@duobit/format';
+import { listBitTensors } from './planes.ts';
 
 export interface ModelCard {
-  readonly container: Container;
+  /** Of the file. */
+  readonly name: string;
   readonly manifest: Manifest;
   readonly sizes: SizeAccount;
+  /** Names of the tensors that have bit planes, in the order of first use. */
+  readonly bitTensors: readonly string[];
   /** Null where the container carries none. */
   readonly license: string | null;
-  /** Metadata that speak of quality, by their keys. */
-  readonly quality: readonly (readonly [key: string, value: string])[];
-  readonly metadata: readonly (readonly [key: string, value: string])[];
+  /** Metadata that speak of quality. */
+  readonly quality: readonly MetadataPair[];
+  readonly metadata: readonly MetadataPair[];
 }
+
+type MetadataPair = readonly [key: string, value: string];
 
 /** More of a licence than this is not worth a page's memory. */
 const MOST_LICENSE_BYTES = 1 << 20;
 
-/**
- * Opens a container for its card and its bit planes. The card owns the container.
- * @throws DuobitError what `openContainer` and the source throw
- */
-export async function readCard(source: Parameters<typeof openContainer>[0]): Promise<ModelCard> {
-  let container: Container;
-  try {
-    container = await openContainer(source);
-  } catch (error) {
-    await source.close();
-    throw error;
-  }
-  try {
-    const { manifest } = container;
-    const pairs = Object.entries(manifest.metadata);
-    const speaksOfQuality = ([key]: readonly [string, string]) =>
-      /perplexity|ppl|accuracy|quality/i.test(key);
-    return {
-      container,
-      manifest,
-      sizes: accountSizes(manifest),
-      license: await readLicense(container),
-      quality: pairs.filter(speaksOfQuality),
-      metadata: pairs.filter((pair) => !speaksOfQuality(pair)),
-    };
-  } catch (error) {
-    await container.close();
-    throw error;
-  }
+/** @throws DuobitError `CHUNK_HASH`, or what the source throws */
+export async function readCard(container: Container): Promise<ModelCard> {
+  const { manifest } = container;
+  const pairs = Object.entries(manifest.metadata);
+  const speaksOfQuality = ([key]: MetadataPair) => /perplexity|ppl|accuracy|quality/i.test(key);
+  return {
+    name: container.name.split('/').at(-1) ?? container.name,
+    manifest,
+    sizes: accountSizes(manifest),
+    bitTensors: listBitTensors(container),
+    license: await readLicense(container),
+    quality: pairs.filter(speaksOfQuality),
+    metadata: pairs.filter((pair) => !speaksOfQuality(pair)),
+  };
 }
 
 async function readLicense(container: Container): Promise<string | null> {

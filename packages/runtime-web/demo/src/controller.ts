@@ -1,9 +1,10 @@
 // What the page does: loads a model, lets it answer, stops it. Views call this and watch the store; nothing else changes state.
 import type { ChatMessage, GenerationEvent, Prompt, Timings } from '@duobit/core';
-import { DuobitError } from '@duobit/format';
-import type { WorkerLoadOptions, WorkerModel } from '@duobit/runtime-web';
+import { type Container, DuobitError } from '@duobit/format';
+import { openModel, type WorkerLoadOptions, type WorkerModel } from '@duobit/runtime-web';
 import { readCard } from './card.ts';
 import type { Engine } from './engine.ts';
+import { type BitPlanes, readBitPlanes } from './planes.ts';
 import {
   DEFAULT_SETTINGS,
   keepSettings,
@@ -11,29 +12,26 @@ import {
   type Settings,
   toGenerateOptions,
 } from './settings.ts';
-import { type ModelPlace, type PageModel, placeOfFile, placeOfUrl } from './start.ts';
+import { locate, type ModelPlace, type PageModel, placeOfFile, placeOfUrl } from './start.ts';
 import type { Outcome, Panel, Speed, State, Turn } from './state.ts';
 import type { Store } from './store.ts';
 import { describeFailure } from './text.ts';
-
-/** Opens a place's bytes for its card. */
-export type OpenSource = (place: ModelPlace, signal: AbortSignal) => Promise<Parameters<typeof readCard>[0]>;
 
 const SILENT: Speed = { prefill: null, decode: null };
 
 export class Controller {
   readonly #store: Store<State>;
   readonly #engine: Engine;
-  readonly #openSource: OpenSource;
   readonly #options: WorkerLoadOptions;
   #loading: AbortController | null = null;
-  #answering: { readonly abort: AbortController; ended: Promise<void> } | null = null;
+  #answering: { readonly abort: AbortController; readonly ended: Promise<void> } | null = null;
+  /** The model's container once somebody looked at its bits. */
+  #container: Promise<Container> | null = null;
 
   /** @param options what every model is loaded with */
-  constructor(store: Store<State>, engine: Engine, openSource: OpenSource, options: WorkerLoadOptions) {
+  constructor(store: Store<State>, engine: Engine, options: WorkerLoadOptions) {
     this.#store = store;
     this.#engine = engine;
-    this.#openSource = openSource;
     this.#options = options;
   }
 
@@ -51,12 +49,8 @@ export class Controller {
     try {
       return this.load(placeOfUrl(url));
     } catch {
-      this.#fail(
-        new DuobitError('HTTP_REQUEST', 'the address is not valid', {
-          remedy: 'Give an http or https address',
-        }),
-        'load',
-      );
+      const remedy = 'Give an http or https address';
+      this.#fail(new DuobitError('HTTP_REQUEST', 'the address is not valid', { remedy }), 'load');
       return Promise.resolve();
     }
   }
@@ -69,45 +63,37 @@ export class Controller {
   async load(place: ModelPlace): Promise<void> {
     this.#loading?.abort();
     const abort = new AbortController();
+    const { signal } = abort;
     this.#loading = abort;
-    const isCurrent = () => this.#loading === abort;
     this.#store.update({
       asked: place,
       loading: { progress: null, since: performance.now() },
       failure: null,
     });
     try {
-      const card = await readCard(await this.#openSource(place, abort.signal));
-      if (!isCurrent()) {
-        await card.container.close();
-        return;
-      }
+      const container = await openModel(locate(place), { signal });
+      const card = await readCard(container).finally(() => container.close());
+      if (signal.aborted) return;
       await this.#unload();
-      if (!isCurrent()) {
-        await card.container.close();
-        return;
-      }
+      if (signal.aborted) return;
       this.#store.update({ card, notices: [] });
       const model = await this.#engine.open(place, {
         ...this.#options,
-        signal: abort.signal,
+        signal,
         onProgress: (progress) => {
           const { loading } = this.#store.state;
-          if (isCurrent() && loading) this.#store.update({ loading: { ...loading, progress } });
+          if (!signal.aborted && loading) this.#store.update({ loading: { ...loading, progress } });
         },
         onNotice: (line) => this.#notice(line),
       });
-      if (!isCurrent()) {
-        await model.dispose();
-        return;
-      }
-      this.#store.update({ model, loading: null });
+      if (signal.aborted) await model.dispose();
+      else this.#store.update({ model, loading: null });
     } catch (error) {
-      if (!isCurrent()) return;
+      if (signal.aborted) return;
       this.#store.update({ loading: null });
-      if (!abort.signal.aborted) this.#fail(error, 'load');
+      this.#fail(error, 'load');
     } finally {
-      if (isCurrent()) this.#loading = null;
+      if (this.#loading === abort) this.#loading = null;
     }
   }
 
@@ -190,6 +176,17 @@ export class Controller {
     else if (this.#loading) void this.cancelLoad();
   }
 
+  /**
+   * Bit planes of a tensor of the model, from where it is stored or from its file.
+   * @throws DuobitError what opening and reading the container throw
+   */
+  async readPlanes(name: string): Promise<BitPlanes> {
+    const { asked } = this.#store.state;
+    if (!asked) throw new DuobitError('INTERNAL', 'there is no model to read from');
+    this.#container ??= openModel(locate(asked));
+    return readBitPlanes(await this.#container, name);
+  }
+
   changeSettings(patch: Partial<Settings>): void {
     const settings = mergeSettings(this.#store.state.settings, patch);
     keepSettings(settings);
@@ -224,9 +221,12 @@ export class Controller {
 
   async #unload(): Promise<void> {
     await this.clear();
-    const { model, card } = this.#store.state;
+    const { model } = this.#store.state;
     this.#store.update({ model: null, card: null });
-    await card?.container.close();
+    const container = this.#container;
+    this.#container = null;
+    // One that could not be opened was told of where it was wanted.
+    await container?.then((open) => open.close()).catch(() => {});
     await model?.dispose();
   }
 }

@@ -2,7 +2,7 @@
 import type { KvPrecision } from '@duobit/core';
 import { type Architecture, DuobitError } from '@duobit/format';
 import { loadModelInWorker, type WorkerLoadOptions, type WorkerModel } from '@duobit/runtime-web';
-import type { ModelPlace } from './start.ts';
+import { locate, type ModelPlace } from './start.ts';
 
 /** How models are opened, for as long as the page is there. */
 export interface Engine {
@@ -16,9 +16,8 @@ export function createEngine(thread: 'worker' | 'main'): Engine {
 }
 
 async function openHere(place: ModelPlace, options: WorkerLoadOptions): Promise<WorkerModel> {
-  // Most pages never need it.
-  const { loadModel } = await import('@duobit/runtime-web');
-  return loadModel(place.kind === 'url' ? place.url : place.file, options);
+  const { loadModel } = await import('./here.ts');
+  return loadModel(locate(place), options);
 }
 
 /** One worker for all models, and another where that one was lost. */
@@ -28,7 +27,7 @@ function openInWorkers(): Engine['open'] {
     const isFresh = worker === null;
     worker ??= new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
     try {
-      return await loadModelInWorker(worker, place.kind === 'url' ? place.url : place.file, options);
+      return await loadModelInWorker(worker, locate(place), options);
     } catch (error) {
       if (!(error instanceof DuobitError) || error.code !== 'WORKER_LOST') throw error;
       worker?.terminate();

@@ -1,5 +1,4 @@
 // The chat page: state, controller and views, put together.
-import { createBlobSource, createHttpSource } from '@duobit/format';
 import type { WorkerLoadOptions } from '@duobit/runtime-web';
 import './styles/tokens.css';
 import './styles/layout.css';
@@ -21,6 +20,7 @@ import { listenForDrops } from './views/opener.ts';
 import { createRunFacts } from './views/run-facts.ts';
 import { createSamplingPanel } from './views/sampling.ts';
 import { createStage } from './views/stage.ts';
+import { createStoragePanel } from './views/storage.ts';
 import { createTabs } from './views/tabs.ts';
 
 const query = new URLSearchParams(location.search);
@@ -46,22 +46,14 @@ const store = createStore<State>({
   prompts: [],
   panel: 'chat',
 });
-const controller = new Controller(
-  store,
-  engine,
-  (place, signal) =>
-    place.kind === 'file'
-      ? Promise.resolve(createBlobSource(place.file))
-      : createHttpSource(place.url, { signal }),
-  readOptions(),
-);
+const controller = new Controller(store, engine, readOptions());
 
 createHeader(store, controller);
 createTabs(store, controller, {
   model: h('div', {}, createRunFacts(store, engine.thread), createModelCard(store)),
   sampling: createSamplingPanel(store, controller),
   bits: createBitsPanel(store, controller),
-  storage: h('div', {}),
+  storage: createStoragePanel(store, controller),
 });
 createNotices(store, controller);
 createStage(store, controller);

@@ -1,6 +1,6 @@
 // Bit planes of a W(1+1) tensor (docs/format.md, "Encodings"): what each weight's two bits are, the four levels of its group, and
 // pixels of a part of it.
-import { bitRowStride, type Container, f16ToF32, groupCount, type TensorInfo } from '@duobit/format';
+import { bitRowStride, type Container, f16ToF32, groupCount } from '@duobit/format';
 
 /** Which bits a picture is of: both as one of four levels, or one plane. */
 export type PlaneView = 'levels' | 'sign' | 'bitmap';
@@ -20,11 +20,7 @@ export interface BitPlanes {
 
 /** Names of the tensors that have bit planes, in the order of first use. */
 export function listBitTensors(container: Container): string[] {
-  return container.tensorNames.filter((name) => isW11(container.tensorInfo(name)));
-}
-
-function isW11({ encoding }: Pick<TensorInfo, 'encoding'>): boolean {
-  return encoding.kind === 'w11' || encoding.kind === 'w11-outlier';
+  return container.tensorNames.filter((name) => container.tensorInfo(name).encoding.kind.startsWith('w11'));
 }
 
 /**

@@ -16,6 +16,11 @@ export interface PageModel {
 
 const NOTHING: PageModel = { place: null, prompts: [], stop: [] };
 
+/** As `loadModel` takes it. */
+export function locate(place: ModelPlace): string | File {
+  return place.kind === 'url' ? place.url : place.file;
+}
+
 export function placeOfUrl(url: string): ModelPlace {
   const address = new URL(url, document.baseURI);
   return {

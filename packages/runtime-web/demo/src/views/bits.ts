@@ -1,16 +1,9 @@
 // The bits of a tensor as pixels: sign and bitmap, or the level that both choose. A weight under the pointer, or the one that the
 // arrow keys have gone to, is read out with the four levels of its group.
-import type { Container } from '@duobit/format';
+import type { ModelCard } from '../card.ts';
 import type { Controller } from '../controller.ts';
 import { h, replace } from '../dom.ts';
-import {
-  type BitPlanes,
-  listBitTensors,
-  type PlaneView,
-  readBitPlanes,
-  readWeight,
-  shareOfOnes,
-} from '../planes.ts';
+import { type BitPlanes, type PlaneView, readWeight, shareOfOnes } from '../planes.ts';
 import type { State } from '../state.ts';
 import type { Store } from '../store.ts';
 import { describeFailure, formatNumber } from '../text.ts';
@@ -23,7 +16,7 @@ const VIEWS: readonly (readonly [PlaneView, string])[] = [
   ['bitmap', 'Bitmap'],
 ];
 
-export function createBitsPanel(store: Store<State>, _controller: Controller): HTMLElement {
+export function createBitsPanel(store: Store<State>, controller: Controller): HTMLElement {
   const tensors = h('select', { id: 'tensor', onchange: () => void choose(tensors.value) });
   const facts = h('p', { class: 'figures' });
   const levels = createLevels();
@@ -61,13 +54,11 @@ export function createBitsPanel(store: Store<State>, _controller: Controller): H
   /** Grows with every choice, so that what came too late is not shown. */
   let turn = 0;
   const choose = async (name: string): Promise<void> => {
-    const { card } = store.state;
-    if (!card || name === '') return;
     const mine = ++turn;
     viewer.hidden = true;
     message.textContent = 'Reading \u2026';
     try {
-      const planes = await readBitPlanes(card.container, name);
+      const planes = await controller.readPlanes(name);
       if (mine !== turn) return;
       message.textContent = '';
       viewer.hidden = false;
@@ -78,25 +69,24 @@ export function createBitsPanel(store: Store<State>, _controller: Controller): H
     }
   };
 
-  let listed: Container | null = null;
+  let listed: ModelCard | null = null;
   store.watch(
     // Planes are read when somebody looks, not along with the model.
-    ({ card, panel: shown, loading }) =>
-      shown === 'bits' && !loading ? (card?.container ?? null) : undefined,
-    (container) => {
-      if (container === undefined || (container === listed && container !== null)) return;
-      listed = container;
+    ({ card, model, panel: shown }) => (shown === 'bits' ? model && card : undefined),
+    (card) => {
+      if (card === undefined || (card === listed && card !== null)) return;
+      listed = card;
       turn++;
-      const names = container ? listBitTensors(container) : [];
+      const names = card?.bitTensors ?? [];
       viewer.hidden = true;
       tensors.parentElement!.hidden = names.length === 0;
-      message.textContent = container
+      message.textContent = card
         ? names.length === 0
           ? 'No tensor of this model has bit planes.'
           : ''
         : 'The bits of a model are shown here once there is one.';
       replace(tensors, ...groupNames(names));
-      if (names[0]) void choose(names[0]);
+      if (names[0] !== undefined) void choose(names[0]);
     },
   );
   return panel;

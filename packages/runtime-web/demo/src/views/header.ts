@@ -40,12 +40,9 @@ export function createHeader(store: Store<State>, controller: Controller): void 
   );
 
   store.watch(
-    ({ card, asked, loading }) => (card ? card.container.name : loading ? asked?.name : undefined),
+    ({ card, asked, loading }) => card?.name ?? (loading ? asked?.name : undefined),
     (source) => {
-      const shown = source
-        ?.split('/')
-        .at(-1)
-        ?.replace(/\.duo$/, '');
+      const shown = source?.replace(/\.duo$/, '');
       name.textContent = shown ?? 'No model';
       name.title = source ?? '';
       document.title = shown ? `${shown} \u00b7 Duobit` : 'Duobit';

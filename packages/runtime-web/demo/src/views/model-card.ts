@@ -23,13 +23,13 @@ export function createModelCard(store: Store<State>): HTMLElement {
 }
 
 function describeCard(card: ModelCard): Child[] {
-  const { manifest, sizes, license, quality, metadata, container } = card;
+  const { manifest, sizes, license, quality, metadata, name } = card;
   const { provenance, headerSha256, formatVersion, dataFiles } = manifest;
   return [
     h('h2', {}, 'Model'),
     createFingerprint(headerSha256, 'wide'),
     facts([
-      ['Name', container.name.split('/').at(-1)],
+      ['Name', name],
       ['Made from', provenance.sourceName],
       ['Parameters', formatCount(sizes.parameters)],
       [

@@ -60,7 +60,7 @@ export function createTabs(
   /** Arrows go from tab to tab, as the pattern for tabs has it. */
   function move(event: KeyboardEvent): void {
     const shown = tabs.filter(({ offsetParent }) => offsetParent !== null);
-    const at = shown.findIndex((tab) => tab === document.activeElement);
+    const at = shown.indexOf(document.activeElement as HTMLButtonElement);
     const targets: Readonly<Record<string, number>> = {
       ArrowRight: at + 1,
       ArrowLeft: at - 1,
