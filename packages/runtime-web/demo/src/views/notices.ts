@@ -4,6 +4,9 @@ import { h, part, replace } from '../dom.ts';
 import type { State } from '../state.ts';
 import type { Store } from '../store.ts';
 
+/** Failures after which the model is not there any more. */
+const GONE: readonly string[] = ['WORKER_LOST', 'BACKEND_DEVICE_LOST', 'MODEL_DISPOSED'];
+
 export function createNotices(store: Store<State>, controller: Controller): void {
   const notices = h('div', { role: 'status' });
   const failure = h('div', { role: 'alert' });
@@ -55,8 +58,12 @@ export function createNotices(store: Store<State>, controller: Controller): void
               ),
               h('p', { class: 'muted' }, found.remedy && `${found.remedy}. `, h('code', {}, found.code)),
             ),
-            found.during === 'load' &&
-              h('button', { type: 'button', onclick: () => controller.retry() }, 'Try again'),
+            (found.during === 'load' || GONE.includes(found.code)) &&
+              h(
+                'button',
+                { type: 'button', onclick: () => controller.retry() },
+                found.during === 'load' ? 'Try again' : 'Load again',
+              ),
           ),
       ),
   );
