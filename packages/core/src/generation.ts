@@ -3,7 +3,7 @@ import { DuobitError, type SpecialTokens } from '@duobit/format';
 import { createRandom } from './random.ts';
 import { isGreedy, resolveSampler, type SamplerOptions, sampleToken } from './sampler.ts';
 import { createStopMatcher } from './stop-matcher.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { StreamDecoder } from './stream-decoder.ts';
 
 export interface GenerateOptions extends SamplerOptions {
   /** Most tokens to generate. Default 256. */
@@ -66,8 +66,8 @@ export interface Decoder {
     | null;
   readonly contextLength: number;
   readonly specialTokens: SpecialTokens;
-  /** Null when the model has none: no text comes out then. */
-  readonly tokenizer: Tokenizer | null;
+  /** Null when the model has no tokenizer: no text comes out then. */
+  readonly stream: StreamDecoder | null;
 }
 
 /** @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION` */
@@ -105,11 +105,10 @@ export async function* generateTokens(
   options: GenerateOptions,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
   const { maxTokens = 256, stop = [], signal, ignoreEos = false } = options;
-  const { contextLength, specialTokens, tokenizer } = decoder;
+  const { contextLength, specialTokens, stream } = decoder;
   checkPrompt(prompt, contextLength);
   const random = createRandom(resolveSampler(options).seed);
   const history = new Set(prompt);
-  const stream = tokenizer?.createStreamDecoder();
   const matcher = createStopMatcher(stop);
 
   const started = performance.now();
