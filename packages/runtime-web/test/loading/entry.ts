@@ -90,7 +90,7 @@ export const actions = {
     const before = performance.memory.usedJSHeapSize;
     const { prototype } = GPUQueue;
     const { writeBuffer } = prototype;
-    prototype.writeBuffer = function (...given: Parameters<GPUQueue['writeBuffer']>) {
+    prototype.writeBuffer = function (this: GPUQueue, ...given: Parameters<GPUQueue['writeBuffer']>) {
       gc();
       peak = Math.max(peak, performance.memory.usedJSHeapSize - before);
       return writeBuffer.apply(this, given);
