@@ -2,6 +2,7 @@
 import type { Page } from 'playwright-core';
 import { expect, it } from 'vitest';
 import type { Stand } from './page.test.ts';
+import { eventually } from './site.ts';
 
 const PANELS = ['Chat', 'Model', 'Sampling', 'Bits', 'Storage'] as const;
 
@@ -28,13 +29,13 @@ export function accessCases(stand: Stand): void {
     await keyboard.press('Enter');
     await visit.ready();
     // The prompt has the focus, without asking for it.
-    await expect.poll(async () => (await describeFocus(page)).name).toBe('Text to continue');
+    await eventually(async () => (await describeFocus(page)).name).toBe('Text to continue');
     await keyboard.type('Once');
     await keyboard.press('Shift+Enter');
     await keyboard.type('upon');
     expect(await page.locator('#prompt').inputValue()).toBe('Once\nupon');
     await keyboard.press('Enter');
-    await expect.poll(() => page.locator('.turn.assistant').count()).toBe(1);
+    await eventually(() => page.locator('.turn.assistant').count()).toBe(1);
     await keyboard.press('Escape');
     await visit.answer();
     expect(await page.locator('[role=log]').getAttribute('aria-live')).toBe('polite');
@@ -120,7 +121,7 @@ export function accessCases(stand: Stand): void {
       const visit = await stand.open('?model=embedded.duo', { reducedMotion });
       await visit.ready();
       await visit.write('Once');
-      await expect.poll(() => visit.page.locator('.answering .turn').count()).toBe(2);
+      await eventually(() => visit.page.locator('.answering .turn').count()).toBe(2);
       const moving = await visit.page.evaluate(() => document.getAnimations().length);
       await visit.close();
       return moving;

@@ -1,6 +1,7 @@
 // Loading, answering, stopping, in a worker and on the page's thread, on WebGPU and wasm.
 import { expect, it } from 'vitest';
 import type { Stand } from './page.test.ts';
+import { eventually } from './site.ts';
 
 const OPENING = 'Once upon a time';
 
@@ -57,11 +58,11 @@ export function chatCases(stand: Stand): void {
     await visit.write(OPENING);
     const first = await visit.answer();
     await visit.write('');
-    await expect.poll(() => page.locator('.turn').count()).toBe(3);
+    await eventually(() => page.locator('.turn').count()).toBe(3);
     const second = await visit.answer();
     // Together what sixteen tokens at once are.
     await page.getByRole('button', { name: 'New text' }).click();
-    await expect.poll(() => page.locator('.turn').count()).toBe(0);
+    await eventually(() => page.locator('.turn').count()).toBe(0);
     await visit.chooseGreedy(16);
     await visit.write(OPENING);
     expect((await visit.answer()).text).toBe(first.text + second.text);
@@ -76,7 +77,7 @@ export function chatCases(stand: Stand): void {
       () => page.getByRole('button', { name: 'Stop' }).click(),
     ]) {
       await visit.write(OPENING);
-      await expect.poll(() => page.locator('.turn.assistant .said').last().textContent()).not.toBe('');
+      await eventually(() => page.locator('.turn.assistant .said').last().textContent()).not.toBe('');
       await stop();
       expect((await visit.answer()).outcome).toMatch(/^\d+ tokens?, stopped/);
       // The reader goes on writing where they were.
@@ -103,7 +104,7 @@ export function chatCases(stand: Stand): void {
     // One token a letter, and three around each message with its role.
     expect(countOf(told) - countOf(plain)).toBe('system\nBe brief.\n'.length + 2);
     await visit.write('And');
-    await expect.poll(() => page.locator('.turn').count()).toBe(4);
+    await eventually(() => page.locator('.turn').count()).toBe(4);
     expect(countOf(await visit.answer())).toBeGreaterThan(countOf(told));
   });
 
@@ -142,10 +143,10 @@ export function chatCases(stand: Stand): void {
       await visit.page.getByRole('button', { name: 'Change' }).click();
       await visit.page.getByRole('dialog').getByLabel('Address of a model').fill(`${name}.duo`);
       await visit.page.getByRole('dialog').getByRole('button', { name: 'Load' }).click();
-      await expect.poll(() => visit.page.title()).toBe(`${name} \u00b7 Duobit`);
+      await eventually(() => visit.page.title()).toBe(`${name} \u00b7 Duobit`);
       await visit.ready();
     }
-    await expect.poll(count).toBe(first);
+    await eventually(count).toBe(first);
     expect(visit.page.workers()).toHaveLength(1);
   });
 }

@@ -3,7 +3,7 @@
 import { findChromium, launchChromium } from '@duobit/testkit/chromium';
 import { expect, it } from 'vitest';
 import type { Stand } from './page.test.ts';
-import { buildSite, readEmbedded, startSite, Visit } from './site.ts';
+import { buildSite, eventually, readEmbedded, startSite, Visit } from './site.ts';
 
 const LARGE = 'large.duo';
 const CHUNK = 4 << 20;
@@ -18,7 +18,7 @@ export function failureCases(stand: Stand): void {
       await damageHeader(),
     ]) {
       await visit.drop(bytes, 'broken.duo');
-      expect(await visit.failure()).toMatch(/^Not loaded\. .+[A-Z]+_[A-Z_]+/);
+      expect(await visit.failure()).toMatch(/^Not loaded: .+[A-Z]+_[A-Z_]+/);
       expect(await page.title()).toBe('embedded \u00b7 Duobit');
     }
     await visit.chooseGreedy(4);
@@ -55,7 +55,7 @@ export function failureCases(stand: Stand): void {
     server.faults.cutAfter = 9 << 20;
     await visit.page.getByLabel('Address of a model').first().fill(LARGE);
     await visit.page.keyboard.press('Enter');
-    await visit.page.locator('.notice.failed').waitFor({ timeout: 60_000 });
+    await visit.page.locator('.notice.failed').waitFor();
     expect(await visit.failure()).toContain('HTTP_NETWORK');
     const before = server.bytesSent(LARGE);
     server.reset();
@@ -98,7 +98,7 @@ export function failureCases(stand: Stand): void {
     expect((await visit.answer()).outcome).toContain('3 tokens');
     await visit.screenshot('no-space');
     await visit.showPanel('Storage');
-    await expect.poll(() => page.locator('.storage').textContent()).toContain('Nothing is stored');
+    await eventually(() => page.locator('.storage').textContent()).toContain('Nothing is stored');
     await page.getByRole('button', { name: 'Dismiss' }).click();
     expect(await page.locator('.notice').count()).toBe(0);
     await visit.showPanel('Model');
@@ -116,7 +116,7 @@ export function failureCases(stand: Stand): void {
         await visit.chooseGreedy(24);
         await visit.write('Once upon a time');
         if (isLost) {
-          await expect.poll(() => visit.page.locator('.turn.assistant .said').textContent()).not.toBe('');
+          await eventually(() => visit.page.locator('.turn.assistant .said').textContent()).not.toBe('');
           const lose = () => (globalThis as unknown as { loseDevices(): void }).loseDevices();
           await (query ? visit.page.evaluate(lose) : visit.inWorker(lose));
         }
@@ -159,7 +159,7 @@ export function failureCases(stand: Stand): void {
     for (const stop of stops) {
       server.faults.stallAfter = 5 << 20;
       await load();
-      await expect.poll(() => page.locator('.loading .figures').textContent()).toMatch(/of 1\d\.\d MB/);
+      await eventually(() => page.locator('.loading .figures').textContent()).toMatch(/of 1\d\.\d MB/);
       await visit.screenshot('loading');
       await stop();
       await page.locator('.welcome').waitFor();
@@ -177,7 +177,7 @@ export function failureCases(stand: Stand): void {
     expect(await visit.failure()).toMatch(/404.+SOURCE_MISSING/);
     await visit.page.getByLabel('Address of a model').first().fill('ftp://example.org/model.duo');
     await visit.page.keyboard.press('Enter');
-    await expect.poll(() => visit.failure()).toContain('HTTP_REQUEST');
+    await eventually(() => visit.failure()).toContain('HTTP_REQUEST');
     expect(visit.strangers).toEqual([]);
   });
 

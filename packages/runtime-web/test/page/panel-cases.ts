@@ -2,7 +2,7 @@
 import { createMemorySource, decodeTensor, openContainer } from '@duobit/format';
 import { expect, it } from 'vitest';
 import type { Stand } from './page.test.ts';
-import { readEmbedded } from './site.ts';
+import { eventually, readEmbedded } from './site.ts';
 
 export function panelCases(stand: Stand): void {
   it('shows the card of the model, also while its weights are on their way', async () => {
@@ -10,7 +10,7 @@ export function panelCases(stand: Stand): void {
     const visit = await stand.open('?model=embedded.duo&backend=wasm');
     const { page } = visit;
     const card = page.locator('.card');
-    await expect.poll(() => card.textContent()).toContain('656,000');
+    await eventually(() => card.textContent()).toContain('656,000');
     expect(await page.locator('.loading').isVisible()).toBe(true);
     const container = await openContainer(createMemorySource(new Uint8Array(await readEmbedded())));
     const text = await card.textContent();
@@ -38,7 +38,7 @@ export function panelCases(stand: Stand): void {
     await page.locator('canvas').waitFor();
     const name = 'model.layers.1.mlp.up_proj.weight';
     await page.getByLabel('Tensor').selectOption(name);
-    await expect.poll(() => page.locator('.bits .figures').last().textContent()).toContain('384 rows of 128');
+    await eventually(() => page.locator('.bits .figures').last().textContent()).toContain('384 rows of 128');
     const container = await openContainer(createMemorySource(new Uint8Array(await readEmbedded())));
     const values = decodeTensor(await container.readTensor(name));
     const sign = await container.readPlane(name, 'sign');
@@ -94,18 +94,18 @@ export function panelCases(stand: Stand): void {
     await visit.ready();
     await visit.showPanel('Storage');
     const list = page.locator('.stored');
-    await expect.poll(() => list.textContent()).toContain('embedded.duo525 kB');
+    await eventually(() => list.textContent()).toContain('embedded.duo500 kB');
     await visit.screenshot('storage');
     await page.reload();
     await visit.ready();
     stand.server.reset();
     await visit.showPanel('Storage');
     await page.getByRole('button', { name: 'Load embedded.duo' }).click();
-    await expect.poll(() => page.locator('.loading').isHidden()).toBe(true);
+    await eventually(() => page.locator('.loading').isHidden()).toBe(true);
     await visit.ready();
     expect(stand.server.bytesSent('embedded.duo')).toBeLessThan(1000);
     await page.getByRole('button', { name: 'Remove embedded.duo' }).click();
-    await expect.poll(() => page.locator('.storage').textContent()).toContain('Nothing is stored');
+    await eventually(() => page.locator('.storage').textContent()).toContain('Nothing is stored');
     await visit.chooseGreedy(3);
     await visit.write('Once');
     expect((await visit.answer()).outcome).toContain('3 tokens');
@@ -118,9 +118,7 @@ export function panelCases(stand: Stand): void {
     await visit.showPanel('Model');
     const run = visit.page.locator('#panel-model .facts').first();
     // Two blocks, four heads of sixteen, keys and values, in f32.
-    await expect.poll(() => run.textContent()).toContain('KV cache262 kB, f32, 256 tokens');
-    await expect
-      .poll(() => run.textContent(), { timeout: 30_000 })
-      .toMatch(/JavaScript[\d.]+ MB, page and workers/);
+    await eventually(() => run.textContent()).toContain('KV cache262 kB, f32, 256 tokens');
+    await expect.poll(() => run.textContent()).toMatch(/JavaScript[\d.]+ MB, page and workers/);
   });
 }

@@ -12,6 +12,7 @@ import {
 } from '@duobit/testkit/chromium';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { build } from 'vite';
+import { expect } from 'vitest';
 
 const HERE = import.meta.dirname;
 const EMBEDDED = join(HERE, '../../../../fixtures/embedded/tinystories-656k.duo');
@@ -24,6 +25,12 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
   '.woff2': 'font/woff2',
 };
+
+/** Long enough for a busy machine; a test that passes does not wait for it. */
+const PATIENCE_MS = 30_000;
+
+/** As `expect`, of what will be so before long. */
+export const eventually = <T>(read: () => T | Promise<T>) => expect.poll(read, { timeout: PATIENCE_MS });
 
 /** Builds the page. By name: what is to be served. */
 export async function buildSite(): Promise<Map<string, ServedFile>> {
@@ -110,6 +117,7 @@ export class Visit {
     this.context = context;
     this.page = page;
     this.server = server;
+    page.setDefaultTimeout(PATIENCE_MS);
     page.on('pageerror', (error) => this.complaints.push(String(error)));
     page.on('console', (message) => {
       if (message.type() === 'error' || message.type() === 'warning') this.complaints.push(message.text());

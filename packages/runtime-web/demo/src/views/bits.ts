@@ -85,26 +85,19 @@ export function createBitsPanel(store: Store<State>, controller: Controller): HT
           ? 'No tensor of this model has bit planes.'
           : ''
         : 'The bits of a model are shown here once there is one.';
-      replace(tensors, ...groupNames(names));
+      replace(tensors, ...names.map((name) => h('option', { value: name }, shorten(name))));
       if (names[0] !== undefined) void choose(names[0]);
     },
   );
   return panel;
 }
 
-/** Names by their block, without what all have in common. */
-function groupNames(names: readonly string[]): HTMLElement[] {
-  const groups = new Map<string, HTMLElement[]>();
-  for (const name of names) {
-    const [, block, rest] = /^model\.layers\.(\d+)\.(.+)$/.exec(name) ?? [];
-    const group = block === undefined ? 'Outside blocks' : `Block ${block}`;
-    const option = h('option', { value: name }, (rest ?? name).replace(/\.weight$/, ''));
-    groups.set(group, [...(groups.get(group) ?? []), option]);
-  }
-  return [...groups].map(([label, options]) => h('optgroup', { label }, ...options));
-}
-
 function describePlanes({ rows, columns, groupSize, sign, bitmap }: BitPlanes): string {
   const percent = (plane: Uint8Array) => `${formatNumber(100 * shareOfOnes(plane, rows * columns), 1)} %`;
   return `${formatNumber(rows)} rows of ${formatNumber(columns)}, groups of ${groupSize}; ones: sign ${percent(sign)}, bitmap ${percent(bitmap)}`;
+}
+
+/** Without what all names have in common. */
+function shorten(name: string): string {
+  return name.replace(/^model\./, '').replace(/\.weight$/, '');
 }

@@ -99,7 +99,7 @@ function createThemeButton(): HTMLElement {
   const turn = (next: Theme): void => {
     theme = next;
     applyTheme(theme);
-    button.textContent = THEME_NAMES[theme];
+    replace(button, h('span', {}, THEME_NAMES[theme]));
     button.setAttribute('aria-label', `Colours: ${THEME_NAMES[theme]}`);
   };
   turn(theme);

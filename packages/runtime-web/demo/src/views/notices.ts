@@ -52,7 +52,7 @@ export function createNotices(store: Store<State>, controller: Controller): void
               h(
                 'p',
                 {},
-                h('strong', {}, found.during === 'load' ? 'Not loaded. ' : 'No answer. '),
+                h('strong', {}, found.during === 'load' ? 'Not loaded: ' : 'No answer: '),
                 found.message,
                 '.',
               ),
