@@ -4,6 +4,8 @@ import { type BitPlanes, type Colour, type PlaneView, paintPlanes } from '../pla
 
 export interface BitCanvas {
   readonly element: HTMLElement;
+  /** Buttons for the size of a weight. */
+  readonly zoom: HTMLElement;
   show(planes: BitPlanes): void;
   setView(view: PlaneView): void;
 }
@@ -34,13 +36,7 @@ export function createBitCanvas(
     { id: 'bits-hint', class: 'hint' },
     'Arrows go from weight to weight, with Shift from group to group; Page Up and Page Down go by the height, + and \u2212 enlarge.',
   );
-  const element = h(
-    'div',
-    { class: 'bit-canvas' },
-    h('div', { class: 'zoom' }, smaller, larger),
-    canvas,
-    hint,
-  );
+  const element = h('div', { class: 'bit-canvas' }, canvas, hint);
 
   let planes: BitPlanes | null = null;
   let view: PlaneView = 'levels';
@@ -168,6 +164,7 @@ export function createBitCanvas(
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', paint);
   return {
     element,
+    zoom: h('div', { class: 'zoom' }, smaller, larger),
     show(next) {
       planes = next;
       row = 0;

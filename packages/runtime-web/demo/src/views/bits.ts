@@ -40,7 +40,14 @@ export function createBitsPanel(store: Store<State>, controller: Controller): HT
       ),
     ),
   );
-  const viewer = h('div', { class: 'viewer' }, views, canvas.element, levels.element, facts);
+  const viewer = h(
+    'div',
+    { class: 'viewer' },
+    h('div', { class: 'plane-tools' }, views, canvas.zoom),
+    canvas.element,
+    levels.element,
+    facts,
+  );
   const message = h('p', { class: 'muted' });
   const panel = h(
     'div',
