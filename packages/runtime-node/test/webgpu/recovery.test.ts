@@ -14,7 +14,7 @@ const source = makeTinyModel({
   architecture: { contextLength: 160 },
 });
 /** One way to spread products, and no tiles: SwiftShader takes seconds to compile a kernel. */
-const OPTIONS = { tuning: { tileFrom: 100, lanes: 8, rows: 2, workgroup: 64 } };
+const OPTIONS = { tuning: { tileFrom: 100, lanes: 8, rows: 2, workgroup: 64 } } as const;
 const errorOf = async (act: Promise<unknown>): Promise<unknown> =>
   act.then(() => null).catch((error) => error);
 const title = `lost webgpu devices${absent === null ? '' : `, absent: ${absent}`}`;
