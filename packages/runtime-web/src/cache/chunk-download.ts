@@ -12,7 +12,7 @@ import {
 import { type ChunkPlace, ChunkPlaces } from './chunk-places.ts';
 import { ChunkBuffers, streamChunks } from './chunk-stream.ts';
 import { estimateStorage, lockModel } from './model-cache.ts';
-import type { ModelFolder } from './model-folder.ts';
+import type { ModelFolder, ModelNote } from './model-folder.ts';
 
 export interface LoadProgress {
   /** Bytes of the model that are here: received, or read from what is stored. */
@@ -87,17 +87,20 @@ export class ChunkDownload implements ChunkSource {
     this.#buffers = new ChunkBuffers(BUFFERS, Math.min(LIMITS.chunkBytes, largest));
   }
 
-  get chunks(): number {
-    return this.#places.all.length;
+  /** What is to be noted of the model. */
+  describe(): Pick<ModelNote, 'headerBytes' | 'fileLength' | 'chunks' | 'totalBytes'> {
+    const { all, headerBytes } = this.#places;
+    return {
+      headerBytes,
+      fileLength: this.#manifest.fileLength,
+      chunks: all.length,
+      totalBytes: all.reduce((sum, { length }) => sum + length, headerBytes),
+    };
   }
 
   /** Whether all chunks are in the folder. */
   get isStored(): boolean {
-    return this.#stored.size === this.chunks;
-  }
-
-  get chunkBytes(): number {
-    return this.#places.all.reduce((sum, { length }) => sum + length, 0);
+    return this.#stored.size === this.#places.all.length;
   }
 
   /**

@@ -5,8 +5,6 @@ import { readFile, writeFile } from './files.ts';
 
 /** What is known about a model without reading it. */
 export interface ModelNote {
-  /** The file's name. */
-  readonly name: string;
   /** Without query, which may hold credentials. */
   readonly url: string;
   /** SHA-256 of the whole URL. */
