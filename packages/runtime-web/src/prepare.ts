@@ -75,7 +75,7 @@ export async function preparePlan(
 ): Promise<Prepared> {
   checkPrepareOptions(options);
   const { device } = engine.open;
-  const pool = new BufferPool(device);
+  const pool = new BufferPool(engine.open);
   device.pushErrorScope('validation');
   device.pushErrorScope('out-of-memory');
   let prepared: Prepared | null = null;
@@ -87,7 +87,13 @@ export async function preparePlan(
   }
   const noMemory = await device.popErrorScope();
   const invalid = await device.popErrorScope();
-  if (prepared && !noMemory && !invalid) return prepared;
+  try {
+    // On a lost device little is refused, and nothing has an effect.
+    engine.open.check();
+  } catch (error) {
+    failure = error;
+  }
+  if (prepared && failure === null && !noMemory && !invalid) return prepared;
   pool.destroy();
   if (noMemory) throw outOfMemory(noMemory.message);
   if (failure !== null) throw failure;

@@ -31,3 +31,4 @@ export { checkPlanOnBackend, type TracedRun } from './trace.ts';
 export { blank, type TrainingCase } from './training/cases.ts';
 export * as trainingReference from './training/reference.ts';
 export { checkTrainingCase, TRAINING_CASES } from './training/suite.ts';
+export { writeModel } from './write-model.ts';
