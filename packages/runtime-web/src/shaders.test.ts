@@ -15,7 +15,7 @@ const CHOSEN: Record<string, string> = {
   'w11-levels': 'w11-levels-pairs',
   'cache-load': 'cache-load-f16',
   'cache-store': 'cache-store-f16',
-  'cache-pairs': 'cache-pairs-f16',
+  rotation: 'rotation-tile',
 };
 const KERNELS = Object.keys(SHADERS).filter((name) => SHADERS[name]!.includes('@compute'));
 

@@ -3,7 +3,9 @@ fn halfOf(bits: u32) -> f32 {
   let magnitude = bits & 0x7fffu;
   let normal = bitcast<f32>((magnitude << 13u) + 0x38000000u);
   let value = select(normal, f32(magnitude) * 0x1p-24f, magnitude < 0x400u);
-  return bitcast<f32>(bitcast<u32>(value) | ((bits & 0x8000u) << 16u));
+  // What is not finite has the largest exponent there, too.
+  let broken = select(0u, 0x7f800000u, magnitude >= 0x7c00u);
+  return bitcast<f32>(bitcast<u32>(value) | broken | ((bits & 0x8000u) << 16u));
 }
 
 fn unpackHalves(word: u32) -> vec2<f32> {
