@@ -300,7 +300,7 @@ fn encodeQuad(base: u32, quad: u32, x: vec4<f32>) -> vec4<u32> {
 @group(0) @binding(3) var<storage, read> cache: array<vec2<u32>>;
 fn load(row: u32, quad: u32) -> vec4<f32> {
   let words = cache[row * op.quads + quad];
-  return vec4<f32>(unpackHalves(words.x), unpackHalves(words.y));
+  return vec4<f32>(unpackAnyHalves(words.x), unpackAnyHalves(words.y));
 }`,
   'cache-load-f32': `@group(0) @binding(3) var<storage, read> cache: array<vec4<f32>>;
 fn load(row: u32, quad: u32) -> vec4<f32> {
@@ -311,7 +311,7 @@ fn load(row: u32, quad: u32) -> vec4<f32> {
 fn load(row: u32, quad: u32) -> vec4<f32> {
   let groups = (op.quads + 7u) / 8u;
   let base = row * (groups + (op.quads + 1u) / 2u);
-  let scale = unpackHalves(cache[base + quad / 8u]);
+  let scale = unpackAnyHalves(cache[base + quad / 8u]);
   let word = cache[base + groups + quad / 2u] >> (16u * (quad % 2u));
   let codes = (vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
   return fma(vec4<f32>(scale.y), bitcast<vec4<f32>>(codes | vec4<u32>(0x4b000000u)) - 8388608.0, vec4<f32>(scale.x));
@@ -321,7 +321,7 @@ fn load(row: u32, quad: u32) -> vec4<f32> {
 fn load(row: u32, quad: u32) -> vec4<f32> {
   let groups = (op.quads + 7u) / 8u;
   let base = row * (groups + op.quads);
-  let scale = unpackHalves(cache[base + quad / 8u]);
+  let scale = unpackAnyHalves(cache[base + quad / 8u]);
   let codes = (vec4<u32>(cache[base + groups + quad]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
   return fma(vec4<f32>(scale.y), bitcast<vec4<f32>>(codes | vec4<u32>(0x4b000000u)) - 8388608.0, vec4<f32>(scale.x));
 }`,
@@ -794,16 +794,23 @@ fn unpackHalves(word: u32) -> vec2<f32> {
 }
 fn halfOf(bits: u32) -> f32 {
   return unpackHalves(bits).x;
+}
+fn unpackAnyHalves(word: u32) -> vec2<f32> {
+  return unpackHalves(word);
 }`,
   'halves': `fn halfOf(bits: u32) -> f32 {
   let magnitude = bits & 0x7fffu;
   let normal = bitcast<f32>((magnitude << 13u) + 0x38000000u);
   let value = select(normal, f32(magnitude) * 0x1p-24f, magnitude < 0x400u);
-  let broken = select(0u, 0x7f800000u, magnitude >= 0x7c00u);
-  return bitcast<f32>(bitcast<u32>(value) | broken | ((bits & 0x8000u) << 16u));
+  return bitcast<f32>(bitcast<u32>(value) | ((bits & 0x8000u) << 16u));
 }
 fn unpackHalves(word: u32) -> vec2<f32> {
   return vec2<f32>(halfOf(word & 0xffffu), halfOf(word >> 16u));
+}
+fn unpackAnyHalves(word: u32) -> vec2<f32> {
+  let magnitudes = vec2<u32>(word, word >> 16u) & vec2<u32>(0x7fffu);
+  let broken = select(vec2<u32>(0u), vec2<u32>(0x7f800000u), magnitudes >= vec2<u32>(0x7c00u));
+  return bitcast<vec2<f32>>(bitcast<vec2<u32>>(unpackHalves(word)) | broken);
 }`,
   'held': `alias Held = array<vec4<f32>, HELD>;
 fn columnOf(word: u32) -> u32 {
@@ -2100,4 +2107,4 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 };
 
 /** Changes with every kernel. */
-export const SHADERS_VERSION = '9dbf334be6fd77b5';
+export const SHADERS_VERSION = '45794cebbee1fd42';

@@ -4,5 +4,5 @@
 
 fn load(row: u32, quad: u32) -> vec4<f32> {
   let words = cache[row * op.quads + quad];
-  return vec4<f32>(unpackHalves(words.x), unpackHalves(words.y));
+  return vec4<f32>(unpackAnyHalves(words.x), unpackAnyHalves(words.y));
 }

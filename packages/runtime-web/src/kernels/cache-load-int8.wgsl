@@ -5,7 +5,7 @@
 fn load(row: u32, quad: u32) -> vec4<f32> {
   let groups = (op.quads + 7u) / 8u;
   let base = row * (groups + op.quads);
-  let scale = unpackHalves(cache[base + quad / 8u]);
+  let scale = unpackAnyHalves(cache[base + quad / 8u]);
   let codes = (vec4<u32>(cache[base + groups + quad]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
   return fma(vec4<f32>(scale.y), bitcast<vec4<f32>>(codes | vec4<u32>(0x4b000000u)) - 8388608.0, vec4<f32>(scale.x));
 }
