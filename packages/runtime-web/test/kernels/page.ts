@@ -1,6 +1,6 @@
 // Runs in the browser: a token's costs, and what keeps tunings there.
 import { createBlobSource, openContainer } from '@duobit/format';
-import { createWebGpuBackend } from '@duobit/runtime-web';
+import { createWebGpuBackend, type Tuning } from '@duobit/runtime-web';
 import { type ModelCosts, measureTokenCosts } from '@duobit/testkit';
 import { createBrowserStore } from '../../src/tuner.ts';
 
@@ -16,6 +16,13 @@ const page = {
     } finally {
       await backend.dispose();
     }
+  },
+
+  /** What an adapter gets that is not told what to run with. */
+  async tuningOf(): Promise<Tuning> {
+    const backend = await createWebGpuBackend({ gpu: navigator.gpu });
+    await backend.dispose();
+    return backend.tuning;
   },
 
   async keep(key: string, value: string): Promise<(string | null)[]> {

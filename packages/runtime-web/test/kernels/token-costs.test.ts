@@ -49,6 +49,10 @@ describe.skipIf(!command)('kernels in Chromium', { timeout: 300_000 }, () => {
     expect(tokens).toEqual([8, 41 * 8].map((readbackBytes) => ({ ...common, ...nothingNew, readbackBytes })));
   });
 
+  it('software is not measured', async () => {
+    expect(await page.evaluate(() => kernelPage.tuningOf())).toEqual({});
+  });
+
   it('tunings are kept under their key', async () => {
     const key = 'a vendor/é & more';
     expect(await page.evaluate((name) => kernelPage.keep(name, '{"share":512}'), key)).toEqual([
