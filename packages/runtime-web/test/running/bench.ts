@@ -1,6 +1,8 @@
 // What tests of running models in Chromium share: a server of pages with and without isolation, pages, and calls into them.
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { createMemorySink } from '@duobit/format';
+import { makeTinyModel, writeModel } from '@duobit/testkit';
 import { bundleForBrowser, type RangeServer, startRangeServer } from '@duobit/testkit/chromium';
 import type { Browser, Page } from 'playwright-core';
 
@@ -11,6 +13,13 @@ type AnyActions = Readonly<Record<string, (argument: any) => Promise<unknown>>>;
 const EMBEDDED = new URL('../../../../fixtures/embedded/tinystories-656k.duo', import.meta.url);
 
 export const readEmbedded = (): Promise<Buffer> => readFile(EMBEDDED);
+
+/** A tiny model that has a chat template, which the embedded one has not. */
+async function makeChatModel(): Promise<Uint8Array> {
+  const sink = createMemorySink();
+  await writeModel(makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8' }), sink);
+  return sink.bytes();
+}
 
 const bundle = (name: string): Promise<string> =>
   bundleForBrowser(fileURLToPath(new URL(name, import.meta.url)));
@@ -27,6 +36,7 @@ export async function startBench(
       '': { body: page, type: 'text/html' },
       ...Object.fromEntries(bundles),
       'embedded.duo': await readEmbedded(),
+      'chat.duo': await makeChatModel(),
     },
     isolated,
   });

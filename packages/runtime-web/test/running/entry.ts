@@ -59,6 +59,7 @@ export const actions = {
     readonly event?: 'nothing' | 'abort' | 'leave' | 'lose devices' | 'end worker';
     readonly maxTokens?: number;
     readonly temperature?: number;
+    readonly topK?: number;
     readonly seed?: number;
   }): Promise<Written> {
     const controller = new AbortController();

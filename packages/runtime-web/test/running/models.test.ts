@@ -11,7 +11,7 @@ import type { Actions, LoadRequest } from './entry.ts';
 type ModelPage = OpenPage<Actions>;
 
 const command = findChromium();
-const SEEDED = { temperature: 0.8, seed: 5, maxTokens: 30 };
+const SEEDED = { temperature: 0.8, topK: 40, seed: 5, maxTokens: 30 };
 /** SwiftShader takes seconds to compile a kernel, and small runs need fewer of them. */
 const ON_GPU = { kv: 'f32', maxRows: 4 } as const;
 const LOST = /^note: the GPU device was lost: .+; loading the model again$/;
@@ -108,6 +108,21 @@ describe.skipIf(command === null)('models in Chromium', { timeout: 120_000 }, ()
           { browser: withoutGpu, from: isolated ? server : plain },
         ));
   }
+
+  it('answer chats, the same in page and worker, whole and streamed', () =>
+    withPage(async (page) => {
+      const answers = [];
+      for (const where of ['page', 'worker'] as const) {
+        const { id } = await load(page, { where, from: 'chat.duo', backend: 'wasm' });
+        answers.push(await page.call('chat', { id, content: 'Hello' }));
+      }
+      const [first, second] = answers;
+      expect(first!.usage).toMatchObject({ completion_tokens: 12 });
+      expect(first!.streamed).toBe(first!.whole);
+      expect(second).toEqual(first);
+      const { id } = await load(page, { where: 'worker', backend: 'wasm' });
+      await expect(page.call('chat', { id, content: 'Hello' })).rejects.toThrow(/no chat template/);
+    }));
 
   it('stop when asked to, and are free when a loop was left', () =>
     withPage(async (page) => {
