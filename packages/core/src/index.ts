@@ -11,9 +11,11 @@ export {
   type Backend,
   KV_PRECISIONS,
   type KvPrecision,
+  MOST_TOP,
   type PrepareOptions,
   type Program,
   type RunRequest,
+  type TopLogits,
   type WeightReader,
 } from './backend.ts';
 export {
@@ -22,6 +24,7 @@ export {
   checkRun,
   checkSlot,
   checkTokens,
+  checkTop,
   checkWrite,
 } from './backends/checks.ts';
 export { listSymmetricSums, mirrorUpper } from './backends/gram.ts';

@@ -225,6 +225,11 @@ class LoadedModel implements Model {
           stepBest: this.#program.readBest
             ? (tokens, position, signal) => this.#step(tokens, position, signal, readBest)
             : null,
+          stepTop: this.#program.readTop
+            ? (count) => (tokens, position, signal) =>
+                this.#step(tokens, position, signal, (program) => program.readTop!(SLOTS.logits, count))
+            : null,
+          vocabularySize: this.architecture.vocabularySize,
           contextLength: this.contextLength,
           specialTokens: this.specialTokens,
           // An answer begins a text of its own; what continues a text goes on in it.

@@ -252,7 +252,7 @@ const SHAPE = object({
       seed: 'number',
       weights: BLOCK_TRAINING,
       activations: BLOCK_TRAINING,
-      endToEnd: object(TRAINING, true),
+      endToEnd: object({ ...TRAINING, teacherTokens: { maybe: 'number' } }, true),
       engine: object({ device: 'string', name: 'string' }),
     },
     true,

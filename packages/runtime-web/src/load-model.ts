@@ -13,6 +13,7 @@ import { createWebGpuBackend } from './backend.ts';
 import type { LoadProgress } from './cache/chunk-download.ts';
 import { type ModelLocation, type OpenModelOptions, openModelAhead } from './cache/open-model.ts';
 import { createRecoveringBackend } from './recovery.ts';
+import type { Tuning } from './tuning.ts';
 import type { WebModel } from './web-model.ts';
 
 export interface LoadOptions extends Omit<ModelOptions, 'onLoad'>, OpenModelOptions {
@@ -22,7 +23,7 @@ export interface LoadOptions extends Omit<ModelOptions, 'onLoad'>, OpenModelOpti
    * caller's, and its losses too.
    */
   readonly backend?: 'auto' | 'webgpu' | 'wasm' | Backend | undefined;
-  /** Precision of the webgpu backend's KV cache: 'f32' or 'f16' (default). */
+  /** Precision of the webgpu backend's KV cache. Default 'f16'. */
   readonly kv?: KvPrecision | undefined;
   /** Threads of the wasm backend. Default: what the processor has, at most 8. */
   readonly threads?: number | undefined;
@@ -89,7 +90,13 @@ async function openBackend(
     createWasmBackend({ threads: threads ?? Math.min(8, globalThis.navigator?.hardwareConcurrency ?? 1) });
   if (name === 'wasm') return createWasm();
   try {
-    const open = () => createWebGpuBackend({ gpu: gpu ?? globalThis.navigator?.gpu, kv });
+    // The same for the device that comes after a lost one: other kernels may round otherwise.
+    let tuning: Tuning | undefined;
+    const open = async () => {
+      const backend = await createWebGpuBackend({ gpu: gpu ?? globalThis.navigator?.gpu, kv, tuning });
+      tuning = backend.tuning;
+      return backend;
+    };
     return await createRecoveringBackend(open, { onNotice });
   } catch (error) {
     // Only what 'auto' is for: any other failure is the caller's to see.

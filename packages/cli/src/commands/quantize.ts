@@ -48,6 +48,8 @@ interface Options {
   readonly inputs: BlockInputs;
   readonly queue?: string;
   readonly tokens: number;
+  readonly batch: number;
+  readonly teacherTokens?: number;
   readonly seed: number;
   readonly device: Device | 'auto';
   readonly backend: BackendName;
@@ -179,6 +181,15 @@ export function addQuantizeCommand(program: Command, context: Context): void {
         .argParser(integer(1))
         .default(131_072),
     )
+    .addOption(
+      new Option('--batch <windows>', 'windows in a step of stages 2 to 4').argParser(integer(1)).default(2),
+    )
+    .addOption(
+      new Option(
+        '--teacher-tokens <count>',
+        "stage 4 keeps this many of the teacher's most likely tokens of each position, instead of running it in every step (default: runs it)",
+      ).argParser(integer(1)),
+    )
     .addOption(new Option('--seed <number>', 'order of training').argParser(integer(0)).default(0))
     .addOption(
       new Option('--device <name>', 'trains: tensorflow (CUDA or processor), a GPU, kernels of ours, …')
@@ -299,7 +310,11 @@ function chosenOptions(
         engine,
         tokens: options.tokens,
         seed: options.seed,
-        ...presetStages(options.preset, options.stages, options.inputs),
+        ...presetStages(options.preset, options.stages, {
+          inputs: options.inputs,
+          batch: options.batch,
+          teacherTokens: options.teacherTokens ?? null,
+        }),
         ...(queue && { queue }),
       },
     }),

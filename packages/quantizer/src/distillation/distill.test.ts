@@ -92,6 +92,19 @@ describe('stages 2 to 4', () => {
     await container.close();
   });
 
+  it("learn from the teacher's most likely tokens alone, and leave no tensor behind", async () => {
+    const learn = (teacherTokens: number | null) => run({ endToEnd: { passes: 2, teacherTokens } });
+    const whole = await learn(null);
+    const before = engine.tf.memory().numTensors;
+    const kept = await learn(8);
+    expect(engine.tf.memory().numTensors).toBe(before);
+    const [full, few] = [whole, kept].map(({ outcomes }) => outcomes[0]![1].training);
+    expect(few!.losses).toHaveLength(full!.losses.length);
+    expect(few!.losses.every(Number.isFinite)).toBe(true);
+    // Other losses: what was kept is what training went by.
+    expect(few!.losses).not.toEqual(full!.losses);
+  });
+
   it('train relaxed bits with and without polarisation, and leave no tensor behind', async () => {
     const relaxed = { passes: 2, channels: 'variance', bits: 'relaxed' } as const;
     const train = (polarisation: number) => run({ weights: { ...relaxed, polarisation } });

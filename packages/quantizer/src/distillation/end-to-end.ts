@@ -24,7 +24,7 @@ export interface EndToEndRun {
 
 export interface EndToEndOutcome {
   readonly blocks: readonly BlockLayers[];
-  /** Losses are KL a token in nats. */
+  /** Losses are KL a token in nats; of the tokens kept and the rest, where `teacherTokens` says how many. */
   readonly training: TrainingRecord;
 }
 
@@ -36,6 +36,7 @@ export async function trainEndToEnd(options: EndToEndOptions, run: EndToEndRun):
   const plan = planBatches(run.streams.length, options.batch, options.heldOut, options.seed);
   const batches = uploadBatches(engine, plan, run.streams, hiddenSize);
   try {
+    if (options.teacherTokens !== null) await model.cacheTeacher(batches, options.teacherTokens, signal);
     const { state: blocks, training } = await trainWithRetries<ModelParameters, readonly BlockLayers[]>({
       before,
       open: () => new ModelParameters(engine, model.blocks, before, options.rates.latent > 0),

@@ -50,10 +50,17 @@ export interface BlockStageOptions {
 }
 
 /** Of stage 4. Rates as in `Rates`; latent weights begin at their levels. */
-export type EndToEndOptions = Omit<
-  BlockStageOptions,
-  'activations' | 'bits' | 'channels' | 'inputs' | 'knee' | 'latentStart' | 'polarisation'
->;
+export interface EndToEndOptions
+  extends Omit<
+    BlockStageOptions,
+    'activations' | 'bits' | 'channels' | 'inputs' | 'knee' | 'latentStart' | 'polarisation'
+  > {
+  /**
+   * Of each position this many of the teacher's most likely tokens are kept, the others as one outcome, so that the teacher runs
+   * once and not in every step; 8 bytes each. null runs it in every step and compares the whole vocabulary.
+   */
+  readonly teacherTokens: number | null;
+}
 
 export interface DistillationOptions {
   /** Opened with `openEngine`; stays the caller's. */
@@ -105,6 +112,7 @@ export const ACTIVATION_DEFAULTS: BlockStageOptions = {
 export const END_TO_END_DEFAULTS: EndToEndOptions = {
   ...SHARED,
   passes: 4,
+  teacherTokens: null,
   rates: { latent: 0.002, levels: 0.003, clips: 0.005, knee: 0 },
 };
 
@@ -118,17 +126,21 @@ const PASSES: Readonly<Record<Preset, { weights: number; activations: number; en
   best: { weights: 8, activations: 2, endToEnd: 12 },
 };
 
-/** Stages 2 to 4, those of `stages`, as a preset has them. */
+/** Stages 2 to 4, those of `stages`, as a preset has them. @param changes of the stages that have such an option */
 export function presetStages(
   preset: Preset,
   stages: readonly number[],
-  inputs: BlockInputs = 'student',
+  {
+    inputs = 'student',
+    batch = SHARED.batch,
+    teacherTokens = null,
+  }: Partial<Pick<BlockStageOptions, 'inputs' | 'batch'> & Pick<EndToEndOptions, 'teacherTokens'>> = {},
 ): Pick<DistillationOptions, 'weights' | 'activations' | 'endToEnd'> {
   const { weights, activations, endToEnd } = PASSES[preset];
   return {
-    weights: stages.includes(2) ? { passes: weights, inputs } : null,
-    activations: stages.includes(3) ? { passes: activations, inputs } : null,
-    endToEnd: stages.includes(4) ? { passes: endToEnd } : null,
+    weights: stages.includes(2) ? { passes: weights, inputs, batch } : null,
+    activations: stages.includes(3) ? { passes: activations, inputs, batch } : null,
+    endToEnd: stages.includes(4) ? { passes: endToEnd, batch, teacherTokens } : null,
   };
 }
 
@@ -171,7 +183,7 @@ function checkInputs(where: string, inputs: BlockInputs, queued: boolean): void 
     );
 }
 
-function checkStage(where: string, stage: EndToEndOptions): void {
+function checkStage(where: string, stage: BlockStageOptions | EndToEndOptions): void {
   const check = (name: string, value: number, good: boolean, remedy: string): void => {
     if (!good) throw badOption(`${where}.${name}`, `is ${value}`, remedy);
   };
@@ -181,6 +193,16 @@ function checkStage(where: string, stage: EndToEndOptions): void {
   check('heldOut', heldOut, heldOut > 0 && heldOut <= 0.5, 'Use a number above 0, at most 0.5');
   check('clipNorm', clipNorm, clipNorm > 0, 'Use a number above 0');
   check('seed', seed, Number.isSafeInteger(seed), 'Use a whole number');
+  if ('teacherTokens' in stage) {
+    const { teacherTokens: count } = stage;
+    if (count !== null)
+      check(
+        'teacherTokens',
+        count,
+        Number.isInteger(count) && count > 0,
+        'Use a whole number above 0, or null',
+      );
+  }
   for (const [name, rate] of Object.entries(rates))
     check(`rates.${name}`, rate, rate >= 0 && rate <= 1, 'Use 0 to 1');
 }

@@ -8,6 +8,7 @@ import { type Batch, disposeBatches, planBatches, uploadBatches } from './batche
 import { BlockModel, type BlockValues } from './block-model.ts';
 import { type BlockParameters, BlockTensors } from './block-parameters.ts';
 import { HeadModel } from './head-model.ts';
+import { TeacherCache } from './teacher-cache.ts';
 
 /** Rows that sensitivities are measured on: their mean over so many hardly changes with more. */
 const SENSITIVITY_ROWS = 4096;
@@ -41,7 +42,8 @@ export class WholeModel {
   readonly blocks: readonly BlockModel[];
   readonly #engine: Engine;
   readonly #head: HeadModel;
-  readonly #teacher: ReadonlyMap<string, Tensor2D>;
+  #teacher: ReadonlyMap<string, Tensor2D>;
+  #cache: TeacherCache | null = null;
 
   static async open(engine: Engine, checkpoint: Checkpoint): Promise<WholeModel> {
     const blocks: BlockModel[] = [];
@@ -70,12 +72,26 @@ export class WholeModel {
   /** Weights of the checkpoint. */
   readonly teacher = (name: string): Tensor2D => this.#teacher.get(name)!;
 
+  /** Keeps `count` of the teacher's most likely tokens of each row of these batches, which alone can be used then; lets go of its weights. */
+  async cacheTeacher(
+    batches: readonly Batch[],
+    count: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const cache = new TeacherCache(this.#engine, count);
+    this.#cache = cache;
+    for (const batch of batches) {
+      await pause(signal);
+      this.#engine.tf.tidy(() => cache.add(batch, this.#teach(batch)));
+      await this.#engine.sync();
+    }
+    this.#engine.tf.dispose([...this.#teacher.values()]);
+    this.#teacher = new Map();
+  }
+
   /** Mean KL a token of a batch, differentiable in the parameters. */
   loss(parameters: readonly BlockParameters[], batch: Batch): Scalar {
-    const { tf, operations } = this.#engine;
-    const target = this.#teach(batch);
-    const logits = this.#run(batch, (block) => parameters[block]!.open());
-    return tf.mean(operations.distillationLoss(target, logits));
+    return this.#divergence(batch, (block) => parameters[block]!.open());
   }
 
   /** The same of blocks as they are stored, over all batches. */
@@ -84,17 +100,14 @@ export class WholeModel {
     batches: readonly Batch[],
     signal: AbortSignal | undefined,
   ): Promise<number> {
-    const { tf, operations } = this.#engine;
+    const { tf } = this.#engine;
     const tensors = blocks.map((layers, i) => new BlockTensors(this.#engine, this.blocks[i]!, layers, 'a4'));
     let sum = 0;
     let windows = 0;
     try {
       for (const batch of batches) {
         await pause(signal);
-        const loss = tf.tidy(() => {
-          const logits = this.#run(batch, (block) => tensors[block]!);
-          return tf.mean(operations.distillationLoss(this.#teach(batch), logits));
-        });
+        const loss = tf.tidy(() => this.#divergence(batch, (block) => tensors[block]!));
         sum += (await loss.data())[0]! * batch.windows;
         windows += batch.windows;
         loss.dispose();
@@ -110,6 +123,15 @@ export class WholeModel {
     for (const block of this.blocks) block.dispose();
     this.#head.dispose();
     this.#engine.tf.dispose([...this.#teacher.values()]);
+    this.#cache?.dispose();
+  }
+
+  #divergence(batch: Batch, of: (block: number) => BlockValues): Scalar {
+    const { tf, operations } = this.#engine;
+    // Before the student, whose activations stay: so less is in memory at once.
+    const full = this.#cache ? null : this.#teach(batch);
+    const logits = this.#run(batch, of);
+    return tf.mean(operations.distillationLoss(full ?? this.#cache!.target(batch, logits), logits));
   }
 
   #teach(batch: Batch): Tensor2D {
