@@ -25,6 +25,8 @@ export class Controller {
   readonly #options: WorkerLoadOptions;
   #loading: AbortController | null = null;
   #answering: { readonly abort: AbortController; readonly ended: Promise<void> } | null = null;
+  /** Of the model whose card is shown. */
+  #place: ModelPlace | null = null;
   /** The model's container once somebody looked at its bits. */
   #container: Promise<Container> | null = null;
 
@@ -76,6 +78,7 @@ export class Controller {
       if (signal.aborted) return;
       await this.#unload();
       if (signal.aborted) return;
+      this.#place = place;
       this.#store.update({ card, notices: [] });
       const model = await this.#engine.open(place, {
         ...this.#options,
@@ -181,9 +184,8 @@ export class Controller {
    * @throws DuobitError what opening and reading the container throw
    */
   async readPlanes(name: string): Promise<BitPlanes> {
-    const { asked } = this.#store.state;
-    if (!asked) throw new DuobitError('INTERNAL', 'there is no model to read from');
-    this.#container ??= openModel(locate(asked));
+    if (!this.#place) throw new DuobitError('INTERNAL', 'there is no model to read from');
+    this.#container ??= openModel(locate(this.#place));
     return readBitPlanes(await this.#container, name);
   }
 
@@ -225,6 +227,7 @@ export class Controller {
     this.#store.update({ model: null, card: null });
     const container = this.#container;
     this.#container = null;
+    this.#place = null;
     // One that could not be opened was told of where it was wanted.
     await container?.then((open) => open.close()).catch(() => {});
     await model?.dispose();

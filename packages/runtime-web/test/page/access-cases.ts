@@ -1,8 +1,7 @@
 // The page is for everybody: without a pointer, on a phone, in both colour schemes, without motion.
 import type { Page } from 'playwright-core';
 import { expect, it } from 'vitest';
-import type { Stand } from './page.test.ts';
-import { eventually } from './site.ts';
+import { eventually, type Stand } from './site.ts';
 
 const PANELS = ['Chat', 'Model', 'Sampling', 'Bits', 'Storage'] as const;
 

@@ -1,7 +1,6 @@
 // Loading, answering, stopping, in a worker and on the page's thread, on WebGPU and wasm.
 import { expect, it } from 'vitest';
-import type { Stand } from './page.test.ts';
-import { eventually } from './site.ts';
+import { eventually, type Stand } from './site.ts';
 
 const OPENING = 'Once upon a time';
 

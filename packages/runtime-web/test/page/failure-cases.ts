@@ -2,8 +2,7 @@
 // worker that dies, a load that is called off.
 import { findChromium, launchChromium } from '@duobit/testkit/chromium';
 import { expect, it } from 'vitest';
-import type { Stand } from './page.test.ts';
-import { buildSite, eventually, readEmbedded, startSite, Visit } from './site.ts';
+import { buildSite, eventually, readEmbedded, type Stand, startSite, Visit } from './site.ts';
 
 const LARGE = 'large.duo';
 const CHUNK = 4 << 20;

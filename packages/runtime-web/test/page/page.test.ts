@@ -6,15 +6,7 @@ import { accessCases } from './access-cases.ts';
 import { chatCases } from './chat-cases.ts';
 import { failureCases } from './failure-cases.ts';
 import { panelCases } from './panel-cases.ts';
-import { buildSite, startSite, Visit, type VisitOptions } from './site.ts';
-
-/** What cases need. */
-export interface Stand {
-  readonly server: RangeServer;
-  /** WebGPU on SwiftShader. */
-  readonly browser: Browser;
-  open(query: string, options?: VisitOptions): Promise<Visit>;
-}
+import { buildSite, type Stand, startSite, Visit } from './site.ts';
 
 const command = findChromium();
 

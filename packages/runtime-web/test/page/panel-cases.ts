@@ -1,8 +1,7 @@
 // The panels: what the container says, the bits as they are, what is stored.
 import { createMemorySource, decodeTensor, openContainer } from '@duobit/format';
 import { expect, it } from 'vitest';
-import type { Stand } from './page.test.ts';
-import { eventually, readEmbedded } from './site.ts';
+import { eventually, readEmbedded, type Stand } from './site.ts';
 
 export function panelCases(stand: Stand): void {
   it('shows the card of the model, also while its weights are on their way', async () => {

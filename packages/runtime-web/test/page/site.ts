@@ -103,6 +103,14 @@ export interface VisitOptions extends BrowserContextOptions {
   readonly query?: string;
 }
 
+/** What cases need. */
+export interface Stand {
+  readonly server: RangeServer;
+  /** WebGPU on SwiftShader. */
+  readonly browser: Browser;
+  open(query: string, options?: VisitOptions): Promise<Visit>;
+}
+
 /** A visit to the page with storage of its own. */
 export class Visit {
   readonly context: BrowserContext;
