@@ -28,6 +28,10 @@ export function chatCases(stand: Stand): void {
     expect(outcome).toMatch(/decode [\d.,]+ tok\/s/);
     expect(await page.locator('.instruments').textContent()).toMatch(/decode[\d.]+tok\/s/);
 
+    await page.getByRole('button', { name: 'Reset' }).click();
+    expect(await page.getByLabel('Stop texts').inputValue()).toBe('was');
+    await page.getByLabel('Stop texts').fill('');
+    await page.getByLabel('Stop texts').press('Tab');
     // Stopped by Escape and by the button; the reader goes on writing where they were.
     const stops = [
       () => page.keyboard.press('Escape'),
