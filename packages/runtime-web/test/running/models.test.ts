@@ -145,7 +145,7 @@ describe.skipIf(command === null)('models in Chromium', { timeout: 120_000 }, ()
   it('come and go in turn, and leave no buffer', () =>
     withPage(async (page) => {
       const held: number[] = [];
-      for (const where of ['page', 'worker', 'worker'] as const) {
+      for (const where of ['worker', 'worker'] as const) {
         const { id } = await load(page, { where, ...ON_GPU });
         await page.call('write', { id, maxTokens: 3 });
         held.push(await page.call('buffers'));
