@@ -5,8 +5,8 @@ import { open } from './open.mjs';
 export async function measureTuning(record, { quick = false } = {}) {
   const backend = await open({ tuning: {} });
   try {
-    const repeats = quick ? { product: 1, attention: 1 } : undefined;
-    const { measure, now } = createStopwatch(backend.device, backend.kv, { repeats });
+    const options = quick ? { repeats: { product: 1, attention: 1 }, size: 512 } : {};
+    const { measure, now } = createStopwatch(backend.device, backend.kv, options);
     const begun = now();
     for (const { subject, choices } of listStages(backend.device))
       for (const choice of choices) {

@@ -8,8 +8,9 @@ import { preparePlan } from './prepare.ts';
 import { WebGpuProgram } from './program.ts';
 import type { Stopwatch, Subject } from './tuner.ts';
 
+/** Rows and columns of the matrix, and positions of the cache. */
 const SIZE = 4096;
-const HEADS: HeadLayout = { headCount: 32, kvHeadCount: 8, headSize: 128 };
+const HEAD_SIZE = 128;
 const REPEATS: Readonly<Record<Subject, number>> = { product: 64, attention: 16 };
 /** Runs that are timed; the fastest counts. */
 const ROUNDS = 3;
@@ -19,27 +20,29 @@ export interface StopwatchOptions {
   readonly pipelines?: Pipelines | undefined;
   /** Products, or attentions, in a run. Default: so many that even clocks of browsers, which tell tenths of milliseconds, tell choices apart. */
   readonly repeats?: Readonly<Record<Subject, number>> | undefined;
+  /** Rows and columns of the matrix, and positions of the cache: a multiple of 512. Default 4096. */
+  readonly size?: number | undefined;
 }
 
 export function createStopwatch(
   open: WebGpuDevice,
   kv: KvPrecision,
-  { pipelines = new Pipelines(open.device), repeats = REPEATS }: StopwatchOptions = {},
+  { pipelines = new Pipelines(open.device), repeats = REPEATS, size = SIZE }: StopwatchOptions = {},
 ): Stopwatch {
   const now = () => performance.now();
   return {
     now,
     async measure(subject, tuning) {
       const engine = { open, pipelines, kv, tuning };
-      const options = { capacity: SIZE, maxRows: 1 };
+      const options = { capacity: size, maxRows: 1 };
       const prepared = await preparePlan(
         engine,
-        planOf(subject, repeats[subject]),
-        async () => emptyWeight(),
+        planOf(subject, repeats[subject], size),
+        async () => emptyWeight(size),
         options,
       );
       const program = new WebGpuProgram(engine, prepared);
-      const request = { rows: 1, position: subject === 'attention' ? SIZE - 1 : 0, logits: 'none' } as const;
+      const request = { rows: 1, position: subject === 'attention' ? size - 1 : 0, logits: 'none' } as const;
       const time = async (): Promise<number> => {
         if (open.hasTimestamps) return (await program.profile(request, 'run'))[0]!.nanoseconds / 1e6;
         const begun = now();
@@ -60,14 +63,19 @@ export function createStopwatch(
   };
 }
 
-function planOf(subject: Subject, repeats: number): ExecutionPlan {
+function planOf(subject: Subject, repeats: number, size: number): ExecutionPlan {
+  const heads: HeadLayout = {
+    headCount: size / HEAD_SIZE,
+    kvHeadCount: size / HEAD_SIZE / 4,
+    headSize: HEAD_SIZE,
+  };
   const quantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } as const;
   const slots: Record<string, Slot> = {
-    x: { kind: 'f32', width: SIZE },
-    codes: { kind: 'a4', width: SIZE },
-    k: { kind: 'f32', width: HEADS.kvHeadCount * HEADS.headSize },
-    v: { kind: 'f32', width: HEADS.kvHeadCount * HEADS.headSize },
-    y: { kind: 'f32', width: SIZE },
+    x: { kind: 'f32', width: size },
+    codes: { kind: 'a4', width: size },
+    k: { kind: 'f32', width: heads.kvHeadCount * HEAD_SIZE },
+    v: { kind: 'f32', width: heads.kvHeadCount * HEAD_SIZE },
+    y: { kind: 'f32', width: size },
   };
   const attention = {
     query: 'x',
@@ -75,7 +83,7 @@ function planOf(subject: Subject, repeats: number): ExecutionPlan {
     value: 'v',
     out: 'y',
     layer: 0,
-    heads: HEADS,
+    heads,
     window: null,
   } as const;
   const product = { input: 'codes', weight: 'w', out: 'y' } as const;
@@ -85,13 +93,13 @@ function planOf(subject: Subject, repeats: number): ExecutionPlan {
     operations.push(
       subject === 'product' ? { op: 'w11MatMul', ...product } : { op: 'attention', ...attention },
     );
-  const ropeFrequencies = new Float64Array(HEADS.headSize / 2);
-  return { slots, operations, cacheLayers: subject === 'attention' ? 1 : 0, heads: HEADS, ropeFrequencies };
+  const ropeFrequencies = new Float64Array(HEAD_SIZE / 2);
+  return { slots, operations, cacheLayers: subject === 'attention' ? 1 : 0, heads, ropeFrequencies };
 }
 
 /** All zeros, which take as long as any other. */
-function emptyWeight(): TensorData {
-  const shape = [SIZE, SIZE];
+function emptyWeight(size: number): TensorData {
+  const shape = [size, size];
   const encoding = { kind: 'w11', groupSize: 128, offsets: true } as const;
   const planes = Object.fromEntries(
     Object.entries(encodedPlaneLengths(encoding, shape)).map(([role, length]) => [

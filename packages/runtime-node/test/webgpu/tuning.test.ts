@@ -49,7 +49,10 @@ describe.skipIf(absent !== null)(title, { timeout: 600_000 }, () => {
 
   it('can be measured', async () => {
     const { device } = await createNodeWebGpuBackend({ tuning: {} });
-    const { measure } = createStopwatch(device, 'f16', { repeats: { product: 1, attention: 1 } });
+    const { measure } = createStopwatch(device, 'f16', {
+      repeats: { product: 1, attention: 1 },
+      size: 512,
+    });
     for (const subject of ['product', 'attention'] as const) {
       const time = await measure(subject, {});
       expect(time).toBeGreaterThan(0);

@@ -133,12 +133,13 @@ export class ChunkDownload implements ChunkSource {
     throw this.#failure;
   }
 
-  /** Waits until all that is missing is stored. A failure then costs a notice: the model is there. */
+  /** Waits until all that is missing is stored. A failure then costs a notice: the model is there. @throws DuobitError `ABORTED` */
   async finish(): Promise<void> {
     if (this.#state === 'queued') this.#unqueue.abort();
     else if (!this.#storing) return this.#stop();
     await this.#running;
     if (this.#failure === null) return;
+    if (this.#failure instanceof DuobitError && this.#failure.code === 'ABORTED') throw this.#failure;
     this.#notify(`the rest of the model is not stored (${describe(this.#failure)})`);
     this.#failure = null;
   }
@@ -212,14 +213,14 @@ export class ChunkDownload implements ChunkSource {
       this.#buffers.give(buffer);
   }
 
-  /** Copies from a chunk that is held. Without a store, it is the reader's that takes it, and older ones are let go. */
-  #takeHeld({ number, length }: ChunkPlace, target: Uint8Array): boolean {
-    const buffer = this.#held.get(number);
-    if (buffer) target.set(buffer.subarray(0, length));
-    if (!this.#storing) {
-      for (const [held, old] of this.#held) {
-        if (held > number) continue;
-        this.#held.delete(held);
+  /** Copies from a chunk that is held. Without a store, it is the reader's that takes it, and older ones were skipped. */
+  #takeHeld(place: ChunkPlace, target: Uint8Array): boolean {
+    const buffer = this.#held.get(place.number);
+    if (buffer) target.set(buffer.subarray(0, place.length));
+    if (!this.#storing && (buffer || this.#comes(place))) {
+      for (const [number, old] of this.#held) {
+        if (number > place.number) continue;
+        this.#held.delete(number);
         this.#buffers.give(old);
       }
     }

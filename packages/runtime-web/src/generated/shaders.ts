@@ -1274,11 +1274,11 @@ fn lowerPlace(pair: u32, half: u32) -> u32 {
 }`,
   'rotation-tile': `#import rotation-signs
 var<workgroup> tile: array<f32, WIDTH>;
-fn transformTile(start: u32, index: u32) {
+fn transformTile(first: u32, index: u32) {
   workgroupBarrier();
   for (var half = 1u; half < op.span; half <<= 1u) {
     for (var pair = index; pair < op.span / 2u; pair += THREADS) {
-      let i = start + lowerPlace(pair, half);
+      let i = first + lowerPlace(pair, half);
       let a = tile[i];
       let b = tile[i + half];
       tile[i] = a + b;
@@ -1286,7 +1286,7 @@ fn transformTile(start: u32, index: u32) {
     }
     workgroupBarrier();
   }
-  for (var i = start + index; i < start + op.span; i += THREADS) {
+  for (var i = first + index; i < first + op.span; i += THREADS) {
     tile[i] = keep(tile[i] * op.scale);
   }
   workgroupBarrier();
@@ -2107,4 +2107,4 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 };
 
 /** Changes with every kernel. */
-export const SHADERS_VERSION = '611dc4ac8640eb78';
+export const SHADERS_VERSION = '03ba58c16ba42918';

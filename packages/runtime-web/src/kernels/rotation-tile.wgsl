@@ -2,12 +2,12 @@
 #import rotation-signs
 var<workgroup> tile: array<f32, WIDTH>;
 
-// Of the op.span values from `start` on.
-fn transformTile(start: u32, index: u32) {
+// Of the op.span values from `first` on.
+fn transformTile(first: u32, index: u32) {
   workgroupBarrier();
   for (var half = 1u; half < op.span; half <<= 1u) {
     for (var pair = index; pair < op.span / 2u; pair += THREADS) {
-      let i = start + lowerPlace(pair, half);
+      let i = first + lowerPlace(pair, half);
       let a = tile[i];
       let b = tile[i + half];
       tile[i] = a + b;
@@ -15,7 +15,7 @@ fn transformTile(start: u32, index: u32) {
     }
     workgroupBarrier();
   }
-  for (var i = start + index; i < start + op.span; i += THREADS) {
+  for (var i = first + index; i < first + op.span; i += THREADS) {
     tile[i] = keep(tile[i] * op.scale);
   }
   workgroupBarrier();
