@@ -2,8 +2,8 @@
 import { DuobitError, type SpecialTokens } from '@duobit/format';
 import { resolveSampler, type SamplerOptions } from './sampler.ts';
 import { createStopMatcher } from './stop-matcher.ts';
+import type { StreamDecoder } from './stream-decoder.ts';
 import { createTokenStep, type StepReader } from './token-step.ts';
-import type { Tokenizer } from './tokenizer.ts';
 
 export interface GenerateOptions extends SamplerOptions {
   /** Most tokens to generate. Default 256. */
@@ -52,8 +52,8 @@ export type GenerationEvent =
 export interface Decoder extends StepReader {
   readonly contextLength: number;
   readonly specialTokens: SpecialTokens;
-  /** Null when the model has none: no text comes out then. */
-  readonly tokenizer: Tokenizer | null;
+  /** Null when the model has no tokenizer: no text comes out then. */
+  readonly stream: StreamDecoder | null;
 }
 
 /** @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION` */
@@ -91,11 +91,10 @@ export async function* generateTokens(
   options: GenerateOptions,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
   const { maxTokens = 256, stop = [], signal, ignoreEos = false } = options;
-  const { contextLength, specialTokens, tokenizer } = decoder;
+  const { contextLength, specialTokens, stream } = decoder;
   checkPrompt(prompt, contextLength);
   const step = createTokenStep(decoder, options, signal);
   const history = new Set(prompt);
-  const stream = tokenizer?.createStreamDecoder();
   const matcher = createStopMatcher(stop);
 
   const started = performance.now();

@@ -218,6 +218,7 @@ class LoadedModel implements Model {
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     this.#acquire('generate');
     try {
+      const tokens = this.#encode(prompt);
       yield* generateTokens(
         {
           step: (tokens, position, signal) => this.#step(tokens, position, signal, readLogits),
@@ -231,9 +232,10 @@ class LoadedModel implements Model {
           vocabularySize: this.architecture.vocabularySize,
           contextLength: this.contextLength,
           specialTokens: this.specialTokens,
-          tokenizer: this.#tokenizer,
+          // An answer begins a text of its own; what continues a text goes on in it.
+          stream: this.#tokenizer?.createStreamDecoder({}, typeof prompt === 'string' ? tokens : []) ?? null,
         },
-        this.#encode(prompt),
+        tokens,
         options,
       );
     } finally {
