@@ -35,8 +35,29 @@ export {
   type PlanSection,
   type PlanSource,
 } from './build-plan.ts';
+export {
+  type ChatCompletions,
+  type ChatModel,
+  type ChatRequestOptions,
+  createChatCompletions,
+} from './chat-completions/chat-completions.ts';
+export type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionRequest,
+  ChatCompletionUsage,
+  ChatFinishReason,
+  ChatRequestMessage,
+  ChatTextPart,
+} from './chat-completions/types.ts';
 export type { ChatMessage, ChatTemplateOptions } from './chat-template.ts';
-export type { FinishReason, GenerateOptions, GenerationEvent, Timings } from './generation.ts';
+export {
+  checkGenerateOptions,
+  type FinishReason,
+  type GenerateOptions,
+  type GenerationEvent,
+  type Timings,
+} from './generation.ts';
 export {
   createModel,
   type ForwardOptions,

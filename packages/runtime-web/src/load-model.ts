@@ -3,10 +3,10 @@
 /// <reference types="@webgpu/types" />
 import {
   type Backend,
+  createChatCompletions,
   createModel,
   createWasmBackend,
   type KvPrecision,
-  type Model,
   type ModelOptions,
 } from '@duobit/core';
 import {
@@ -17,6 +17,8 @@ import {
   openContainer,
 } from '@duobit/format';
 import { createWebGpuBackend } from './backend.ts';
+import { createRecoveringBackend } from './recovery.ts';
+import type { WebModel } from './web-model.ts';
 
 export interface LoadProgress {
   /** Bytes read so far, the header's included. */
@@ -27,8 +29,9 @@ export interface LoadProgress {
 
 export interface LoadOptions extends Omit<ModelOptions, 'onLoad'> {
   /**
-   * 'auto' (default) takes 'webgpu' where there is an adapter, else 'wasm', which blocks the thread that calls it. An open
-   * backend stays the caller's.
+   * 'auto' (default) takes 'webgpu' where there is an adapter, else 'wasm', which blocks the thread that calls it: see
+   * `loadModelInWorker`. When the GPU device is lost the model is loaded again and goes on where it was. An open backend stays the
+   * caller's, and its losses too.
    */
   readonly backend?: 'auto' | 'webgpu' | 'wasm' | Backend | undefined;
   /** Precision of the webgpu backend's KV cache: 'f32' or 'f16' (default). */
@@ -37,9 +40,9 @@ export interface LoadOptions extends Omit<ModelOptions, 'onLoad'> {
   readonly threads?: number | undefined;
   /** Default: `navigator.gpu`. */
   readonly gpu?: GPU | undefined;
-  /** Told after every read. */
+  /** Told after every read, until the model is loaded. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
-  /** Told in one line why 'auto' does without WebGPU. Default: nothing is said. */
+  /** Told in one line why 'auto' does without WebGPU, and when the GPU device was lost. Default: nothing is said. */
   readonly onNotice?: ((line: string) => void) | undefined;
 }
 
@@ -51,34 +54,42 @@ export interface LoadOptions extends Omit<ModelOptions, 'onLoad'> {
 export async function loadModel(
   from: string | URL | Blob | ByteSource,
   options: LoadOptions = {},
-): Promise<Model> {
+): Promise<WebModel> {
   const { backend: wanted = 'auto', kv, threads, gpu, onProgress, onNotice, ...modelOptions } = options;
   const closers: (() => Promise<void>)[] = [];
+  // A lost device has the model read again: then the caller's signal means nothing any more, and `dispose` ends the reading.
+  const reading = new AbortController();
+  const stop = (): void => reading.abort();
+  const { signal } = reading;
+  let isLoading = true;
   const closeAll = async (): Promise<void> => {
+    stop();
     for (const close of closers.splice(0).reverse()) await close();
   };
+  options.signal?.addEventListener('abort', stop);
+  if (options.signal?.aborted) stop();
   try {
-    const source = countReads(await openSource(from, options.signal), onProgress);
+    const tell = onProgress && ((progress: LoadProgress) => isLoading && onProgress(progress));
+    const source = countReads(await openSource(from, signal), tell);
     closers.push(() => source.close());
     const container = await openContainer(source);
     const backend =
       typeof wanted === 'object' ? wanted : await openBackend(wanted, { kv, threads, gpu, onNotice });
     if (typeof wanted !== 'object') closers.push(() => backend.dispose());
-    const model = await createModel(container, backend, modelOptions);
-    closers.push(() => model.dispose());
-    return bindDispose(model, closeAll);
+    const model = await createModel(container, backend, { ...modelOptions, signal });
+    closers.push(model.dispose.bind(model));
+    return Object.assign(model, { chat: createChatCompletions(model), dispose: closeAll });
   } catch (error) {
     await closeAll();
     throw error;
+  } finally {
+    isLoading = false;
+    options.signal?.removeEventListener('abort', stop);
   }
 }
 
-async function openSource(
-  from: string | URL | Blob | ByteSource,
-  signal: AbortSignal | undefined,
-): Promise<ByteSource> {
-  if (typeof from === 'string' || from instanceof URL)
-    return createHttpSource(String(from), signal ? { signal } : {});
+async function openSource(from: string | URL | Blob | ByteSource, signal: AbortSignal): Promise<ByteSource> {
+  if (typeof from === 'string' || from instanceof URL) return createHttpSource(String(from), { signal });
   return from instanceof Blob ? createBlobSource(from) : from;
 }
 
@@ -90,7 +101,8 @@ async function openBackend(
     createWasmBackend({ threads: threads ?? Math.min(8, globalThis.navigator?.hardwareConcurrency ?? 1) });
   if (name === 'wasm') return createWasm();
   try {
-    return await createWebGpuBackend({ gpu: gpu ?? globalThis.navigator?.gpu, kv });
+    const open = () => createWebGpuBackend({ gpu: gpu ?? globalThis.navigator?.gpu, kv });
+    return await createRecoveringBackend(open, { onNotice });
   } catch (error) {
     // Only what 'auto' is for: any other failure is the caller's to see.
     if (name === 'webgpu' || (error as DuobitError).code !== 'BACKEND_UNSUPPORTED') throw error;
@@ -102,7 +114,7 @@ async function openBackend(
 /** The same source, telling of every read. */
 function countReads(
   source: ByteSource,
-  onProgress: ((progress: LoadProgress) => void) | undefined,
+  onProgress: ((progress: LoadProgress) => unknown) | undefined,
 ): ByteSource {
   if (!onProgress) return source;
   let bytes = 0;
@@ -127,26 +139,5 @@ function countReads(
     }),
     ...(openBeside && { openBeside: openBeside.bind(source) }),
     close: () => source.close(),
-  };
-}
-
-/** The same model with another `dispose`. */
-function bindDispose(model: Model, dispose: () => Promise<void>): Model {
-  return {
-    name: model.name,
-    architecture: model.architecture,
-    specialTokens: model.specialTokens,
-    contextLength: model.contextLength,
-    backendName: model.backendName,
-    threads: model.threads,
-    kv: model.kv,
-    weightBytes: model.weightBytes,
-    plan: model.plan,
-    get tokenizer() {
-      return model.tokenizer;
-    },
-    generate: (prompt, options) => model.generate(prompt, options),
-    forward: (tokens, options) => model.forward(tokens, options),
-    dispose,
   };
 }

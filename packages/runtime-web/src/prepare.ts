@@ -75,7 +75,7 @@ export async function preparePlan(
 ): Promise<Prepared> {
   checkPrepareOptions(options);
   const { device } = engine.open;
-  const pool = new BufferPool(device);
+  const pool = new BufferPool(engine.open);
   device.pushErrorScope('validation');
   device.pushErrorScope('out-of-memory');
   let prepared: Prepared | null = null;

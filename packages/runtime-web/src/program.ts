@@ -291,6 +291,8 @@ export class WebGpuProgram implements Program {
       await staging.mapAsync(MAP_READ, 0, padTo(bytes, 4));
     } catch (error) {
       this.#alive();
+      await this.#engine.open.settle();
+      this.#alive();
       throw new DuobitError('BACKEND_FAILED', `results cannot be read: ${String(error)}`, {
         where: 'webgpu backend',
         remedy: 'Load the model again',
