@@ -3,7 +3,7 @@ import { createReferenceBackend, createWasmBackend } from '@duobit/core';
 import type { BackendEntry } from '../src/conformance.ts';
 
 export const BACKENDS: readonly BackendEntry[] = [
-  { name: 'reference', create: createReferenceBackend },
+  { name: 'reference', create: createReferenceBackend, severalSequences: true },
   { name: 'wasm', create: () => createWasmBackend() },
   { name: 'wasm, plain SIMD', create: () => createWasmBackend({ relaxedSimd: false }) },
   { name: 'wasm, 3 threads', create: () => createWasmBackend({ threads: 3 }) },
