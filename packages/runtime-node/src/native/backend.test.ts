@@ -11,11 +11,11 @@ import {
   SLOTS,
   splitOutliers,
 } from '@duobit/core';
-import { makeTinyModel } from '@duobit/testkit';
+import { demandRowInvariance, makeTinyModel } from '@duobit/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createBackend } from '../backends.ts';
 import { INTERFACE } from './addon.ts';
-import { createNativeBackend, nativeSupport } from './backend.ts';
+import { createNativeBackend, type InstructionSet, nativeSupport } from './backend.ts';
 import { benchNativeMatvec } from './bench.ts';
 
 const support = nativeSupport();
@@ -151,6 +151,23 @@ describe.skipIf(!available)('runs', () => {
     for (const threads of [1, 2, 3, 7])
       results.push(await runTiny(await createNativeBackend({ threads }), source));
     for (const result of results) expect(result).toEqual(results[0]);
+  });
+
+  it('give a row the same bits whatever rows are beside it, on every instruction set and cache', async () => {
+    const sets = support.available ? support.instructionSets : [];
+    for (const [i, isa] of sets.entries())
+      for (const [j, kv] of KV_PRECISIONS.entries()) {
+        // Many threads share the positions of few rows.
+        const backend = await createNativeBackend({
+          isa: isa as InstructionSet,
+          kv,
+          threads: [1, 2, 16][(i + j) % 3]!,
+        });
+        const window = j % 2 === 0 ? {} : { architecture: { slidingWindow: 150 } };
+        await demandRowInvariance(backend, { seed: 10, linear: 'w11', embedding: 'int8', ...window });
+        await demandRowInvariance(backend, { seed: 11, linear: 'int4', embedding: 'int4' });
+        await backend.dispose();
+      }
   });
 
   it('keep f16 unless told otherwise; each precision further from f32 than the one before', async () => {
