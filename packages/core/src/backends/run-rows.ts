@@ -1,13 +1,16 @@
 // What a request means row by row: the sequence and position of each, and which of them logits are wanted of.
 import type { RunPart, RunRequest } from '../backend.ts';
 
-export type SequencePart = RunPart & { readonly sequence: number };
+export interface SequencePart extends RunPart {
+  readonly sequence: number;
+  /** How many of its last rows logits are wanted of. */
+  readonly logitRows: number;
+}
 
 export interface RunRows {
   readonly parts: readonly SequencePart[];
   /** Of all parts together. */
   readonly rows: number;
-  /** How many of them logits are wanted of. */
   readonly logitRows: number;
 }
 
@@ -20,16 +23,15 @@ export interface RowRange {
 /** The parts of a request, which need not be valid. */
 export function listParts(request: RunRequest): RunRows {
   const all: readonly RunPart[] = request.others ? [request, ...request.others] : [request];
-  const parts = all.map(({ sequence = 0, rows, position, logits }) => ({ sequence, rows, position, logits }));
+  const parts = all.map((part) => {
+    const { sequence = 0, rows, logits } = part;
+    return { ...part, sequence, logitRows: logits === 'all' ? rows : logits === 'last' ? 1 : 0 };
+  });
   return {
     parts,
     rows: parts.reduce((sum, part) => sum + part.rows, 0),
-    logitRows: parts.reduce((sum, part) => sum + countWanted(part), 0),
+    logitRows: parts.reduce((sum, part) => sum + part.logitRows, 0),
   };
-}
-
-function countWanted({ rows, logits }: RunPart): number {
-  return logits === 'all' ? rows : logits === 'last' ? 1 : 0;
 }
 
 /** Sequence and position of every row, in order. */
@@ -43,9 +45,8 @@ export function listPlaces({ parts }: RunRows): { readonly sequence: number; rea
 export function listWanted({ parts }: RunRows): RowRange[] {
   const ranges: RowRange[] = [];
   let row = 0;
-  for (const part of parts) {
-    row += part.rows;
-    const count = countWanted(part);
+  for (const { rows, logitRows: count } of parts) {
+    row += rows;
     if (count === 0) continue;
     const last = ranges.at(-1);
     const joins = last && last.first + last.count === row - count;
