@@ -3,7 +3,10 @@
 import {
   type Backend,
   buildPlan,
+  createModel,
+  createReferenceBackend,
   type ExecutionPlan,
+  type Model,
   type Operation,
   type Program,
   type RunPart,
@@ -265,6 +268,30 @@ async function withSequences(
 
 export function sequenceCases(): ConformanceCase[] {
   return [
+    {
+      name: 'several sequences: texts written at the same time equal those of the reference backend, one by one',
+      run: async (backend) => {
+        const source = makeTinyModel({ seed: 164 });
+        const reference = createReferenceBackend();
+        const options = { contextLength: 40, maxRows: 6 };
+        const prompts = ['Once upon a time', 'Once', 'A', 'Once upon a hill there', 'Then'];
+        const write = async (model: Model, prompt: string): Promise<string> => {
+          const tokens: number[] = [];
+          for await (const event of model.generate(prompt, { maxTokens: 12, ignoreEos: true }))
+            if (event.kind === 'token') tokens.push(event.token);
+          return tokens.join(' ');
+        };
+        const alone = await createModel(source, reference, options);
+        const wanted: string[] = [];
+        for (const prompt of prompts) wanted.push(await write(alone, prompt));
+        const together = await createModel(source, backend, { ...options, sequences: 3, queue: 2 });
+        const found = await Promise.all(prompts.map((prompt) => write(together, prompt)));
+        await Promise.all([alone.dispose(), together.dispose(), reference.dispose()]);
+        prompts.forEach((prompt, i) => {
+          demand(found[i] === wanted[i], `after "${prompt}": ${found[i]}, expected ${wanted[i]}`);
+        });
+      },
+    },
     {
       name: 'several sequences: requests that do not fit are refused, and the program goes on',
       run: (backend) =>
