@@ -135,6 +135,14 @@ static Napi::Value read(const Napi::CallbackInfo& info) {
   return out;
 }
 
+static Napi::Value readBest(const Napi::CallbackInfo& info) {
+  const auto [index, value] = programOf(info).readBest(integerAt(info, 1), integerAt(info, 2));
+  Napi::Object best = Napi::Object::New(info.Env());
+  best.Set("index", Napi::Number::New(info.Env(), index));
+  best.Set("value", Napi::Number::New(info.Env(), static_cast<double>(value)));
+  return best;
+}
+
 static Napi::Value weightBytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(programOf(info).weightBytes()));
 }
@@ -155,6 +163,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define("write", guard<write>);
   define("run", guard<run>);
   define("read", guard<read>);
+  define("readBest", guard<readBest>);
   define("weightBytes", guard<weightBytes>);
   defineTraining(env, exports);
   return exports;

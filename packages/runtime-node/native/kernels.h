@@ -215,6 +215,8 @@ struct Kernels {
   void (*add)(const float* input, float* out, int width);
   /** The strips first <= strip < end of the matrix. */
   void (*gram)(const GramTask&, int first, int end);
+  /** Where the largest of some values is, the first of equal ones; one that is not a number counts as the largest. */
+  int (*largest)(const float* x, int count);
 };
 
 /** Null where this build or this machine lacks the instruction set. */

@@ -336,4 +336,10 @@ void Program::read(int slot, int rows, float* out) const {
   }
 }
 
+std::pair<int, float> Program::readBest(int slot, int row) const {
+  const float* const values = slots_[slot].row(row);
+  const int index = kernels_.largest(values, slots_[slot].width);
+  return {index, values[index]};
+}
+
 }  // namespace duobit

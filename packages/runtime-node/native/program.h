@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cache.h"
@@ -66,6 +67,8 @@ class Program {
   void run(const std::vector<RunPart>& parts);
   size_t readSize(int slot, int rows) const;
   void read(int slot, int rows, float* out) const;
+  /** Where the largest value of a row of an f32 slot is, and that value. */
+  std::pair<int, float> readBest(int slot, int row) const;
 
  private:
   enum class Kind {

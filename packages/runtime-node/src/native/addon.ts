@@ -52,6 +52,7 @@ export interface Addon {
   /** @param parts sequence, first position, rows and rows of logits of each */
   run(program: ProgramHandle, parts: Int32Array): void;
   read(program: ProgramHandle, slot: number, rows: number): Float32Array<ArrayBuffer>;
+  readBest(program: ProgramHandle, slot: number, row: number): { index: number; value: number };
   weightBytes(program: ProgramHandle): number;
   readonly training: TrainingAddon;
 }

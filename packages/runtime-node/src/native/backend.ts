@@ -290,6 +290,21 @@ class NativeProgram implements Program {
     return this.#addon.read(handle, slot, this.#logitSlots.has(name) ? logitRows : rows);
   }
 
+  async readBest(name: string, row = 0): Promise<{ index: number; value: number }> {
+    const handle = this.#alive();
+    const rows = this.#logitSlots.has(name) ? (this.#latest?.logitRows ?? 0) : 0;
+    if (!Number.isInteger(row) || row < 0 || row >= rows)
+      throw new DuobitError(
+        'RUN_INVALID',
+        `row ${row} of "${name}" was asked for; it has logits of ${rows}`,
+        {
+          where: name,
+          remedy: 'Run the program with logits first',
+        },
+      );
+    return this.#addon.readBest(handle, this.#slotIds.get(name)!, row);
+  }
+
   async dispose(): Promise<void> {
     if (this.#handle) this.#addon.disposeProgram(this.#handle);
     this.#handle = null;
