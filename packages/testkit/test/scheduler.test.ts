@@ -316,6 +316,7 @@ describe('rows beside each other', () => {
   const MODELS = [
     { seed: 96, linear: 'w11', embedding: 'int8' },
     { seed: 97, linear: 'w11', embedding: 'int4', rotated: () => true },
+    { seed: 98, linear: 'f16', embedding: 'f32' },
   ] as const;
   it.each(MODELS)('change no bit on reference and wasm: %o', async (options) => {
     for (const backend of [
