@@ -1,9 +1,9 @@
 // The decoding loop: prompt in, tokens and text out, one at a time, until something ends it.
 import { DuobitError, type SpecialTokens } from '@duobit/format';
-import { createRandom } from './random.ts';
-import { isGreedy, resolveSampler, type SamplerOptions, sampleToken } from './sampler.ts';
+import { resolveSampler, type SamplerOptions } from './sampler.ts';
 import { createStopMatcher } from './stop-matcher.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { StreamDecoder } from './stream-decoder.ts';
+import { createTokenStep, type StepReader } from './token-step.ts';
 
 export interface GenerateOptions extends SamplerOptions {
   /** Most tokens to generate. Default 256. */
@@ -54,22 +54,13 @@ export type GenerationEvent =
     };
 
 /** What the loop needs of a model. */
-export interface Decoder {
+export interface Decoder extends StepReader {
   /** Tokens of the prompt that have been run already, not all. */
   readonly cached: number;
-  /**
-   * Logits of the last of these tokens, or null when aborted on the way.
-   * @param isGreedy whether the most likely token will do instead
-   */
-  readonly step: (
-    tokens: readonly number[],
-    position: number,
-    isGreedy: boolean,
-  ) => Promise<Float32Array | number | null>;
   readonly contextLength: number;
   readonly specialTokens: SpecialTokens;
-  /** Null when the model has none: no text comes out then. */
-  readonly tokenizer: Tokenizer | null;
+  /** Null when the model has no tokenizer: no text comes out then. */
+  readonly stream: StreamDecoder | null;
 }
 
 /** @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION` */
@@ -107,26 +98,24 @@ export async function* generateTokens(
   options: GenerateOptions,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
   const { maxTokens = 256, stop = [], ignoreEos = false } = options;
-  const { cached, contextLength, specialTokens, tokenizer } = decoder;
-  const random = createRandom(resolveSampler(options).seed);
+  const { cached, contextLength, specialTokens, stream } = decoder;
+  const step = createTokenStep(decoder, options);
   const history = new Set(prompt);
-  const stream = tokenizer?.createStreamDecoder();
   const matcher = createStopMatcher(stop);
 
   const started = performance.now();
-  const greedy = isGreedy(options);
-  let found = await decoder.step(prompt.slice(cached), cached, greedy);
+  let choose = await step(prompt.slice(cached), cached, history);
   const prefillSeconds = (performance.now() - started) / 1000;
-  const prefillTokens = found === null ? 0 : prompt.length - cached;
+  const prefillTokens = choose === null ? 0 : prompt.length - cached;
   let position = prompt.length;
   let tokens = 0;
   let decodeTokens = 0;
   let decodeSeconds = 0;
-  let reason: FinishReason | null = found === null ? 'aborted' : maxTokens === 0 ? 'length' : null;
+  let reason: FinishReason | null = choose === null ? 'aborted' : maxTokens === 0 ? 'length' : null;
 
-  while (reason === null && found !== null) {
+  while (reason === null && choose !== null) {
     const begun = performance.now();
-    const token = typeof found === 'number' ? found : sampleToken(found, history, options, random);
+    const token = choose();
     if (!ignoreEos && specialTokens.eos.includes(token)) {
       reason = 'eos';
       break;
@@ -142,9 +131,9 @@ export async function* generateTokens(
     else if (position >= contextLength) reason = 'context';
     else {
       const resumed = performance.now();
-      found = await decoder.step([token], position, greedy);
+      choose = await step([token], position, history);
       decodeSeconds += (performance.now() - resumed) / 1000;
-      if (found === null) reason = 'aborted';
+      if (choose === null) reason = 'aborted';
       else {
         position++;
         decodeTokens++;

@@ -11,10 +11,12 @@ export {
   type Backend,
   KV_PRECISIONS,
   type KvPrecision,
+  MOST_TOP,
   type PrepareOptions,
   type Program,
   type RunPart,
   type RunRequest,
+  type TopLogits,
   type WeightReader,
 } from './backend.ts';
 export {
@@ -23,6 +25,7 @@ export {
   checkRun,
   checkSlot,
   checkTokens,
+  checkTop,
   checkWrite,
 } from './backends/checks.ts';
 export { listSymmetricSums, mirrorUpper } from './backends/gram.ts';

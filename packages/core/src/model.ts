@@ -19,7 +19,9 @@ import {
 import { readOutlierColumns, splitOutliers, tensorOf } from './outliers.ts';
 import type { ExecutionPlan } from './plan.ts';
 import { acceptBest } from './sampler.ts';
-import { Scheduler, type Sequence } from './scheduler.ts';
+import { type LogitsSearch, Scheduler, type Sequence } from './scheduler.ts';
+import { SLOTS } from './slots.ts';
+import type { StepReader } from './token-step.ts';
 import { createTokenizer, missingTokenizer, type Tokenizer } from './tokenizer.ts';
 
 export interface ModelOptions {
@@ -243,11 +245,13 @@ class LoadedModel implements Model {
     try {
       yield* generateTokens(
         {
+          ...readSteps(this.#program, sequence),
           cached: sequence?.cached ?? 0,
-          step: (next, position, isGreedy) => stepSequence(sequence, next, position, isGreedy),
+          vocabularySize: this.architecture.vocabularySize,
           contextLength: this.contextLength,
           specialTokens: this.specialTokens,
-          tokenizer: this.#tokenizer,
+          // An answer begins a text of its own; what continues a text goes on in it.
+          stream: this.#tokenizer?.createStreamDecoder({}, typeof prompt === 'string' ? tokens : []) ?? null,
         },
         tokens,
         options,
@@ -273,7 +277,7 @@ class LoadedModel implements Model {
             remedy: 'Run fewer tokens, or load with a larger context length',
           },
         );
-      return (await sequence.run({ tokens, position, logits })) as Float32Array;
+      return (await sequence.run<Float32Array>({ tokens, position, logits }))!;
     } finally {
       sequence.close();
     }
@@ -294,17 +298,28 @@ class LoadedModel implements Model {
   }
 }
 
-/**
- * Runs the next tokens of a text. A sequence that is null was aborted before it began.
- * @throws DuobitError `SAMPLER_LOGITS_INVALID`
- */
-async function stepSequence(
+/** Steps of a text; one that was aborted before it began has no sequence. */
+function readSteps(
+  program: Program,
   sequence: Sequence | null,
-  tokens: readonly number[],
-  position: number,
-  isGreedy: boolean,
-): Promise<Float32Array | number | null> {
-  const found = await sequence?.run({ tokens, position, logits: 'last', best: isGreedy });
-  if (!found || found instanceof Float32Array) return found ?? null;
-  return acceptBest(found);
+): Pick<StepReader, 'step' | 'stepBest' | 'stepTop'> {
+  const run = <T>(
+    tokens: readonly number[],
+    position: number,
+    search?: LogitsSearch<T>,
+  ): Promise<T | null> =>
+    sequence ? sequence.run({ tokens, position, logits: 'last', search }) : Promise.resolve(null);
+  return {
+    step: (tokens, position) => run<Float32Array>(tokens, position),
+    stepBest: program.readBest
+      ? async (tokens, position) => {
+          const best = await run(tokens, position, (row) => program.readBest!(SLOTS.logits, row));
+          return best && acceptBest(best);
+        }
+      : null,
+    stepTop: program.readTop
+      ? (count) => (tokens, position) =>
+          run(tokens, position, (row) => program.readTop!(SLOTS.logits, count, row))
+      : null,
+  };
 }

@@ -19,31 +19,34 @@ export interface SchedulerOptions {
   readonly reusePrefix: boolean;
 }
 
-/** The most likely token and its logit. */
-export type Best = Awaited<ReturnType<NonNullable<Program['readBest']>>>;
-/** Logits of the rows wanted, one row after the other; null when the signal came first. */
-export type Found = Float32Array | Best | null;
+/** Finds what is wanted in a row of the logits that were computed last. */
+export type LogitsSearch<T> = (row: number) => Promise<T>;
 
-export interface SequenceRun {
+/** What gives T: logits of the rows wanted, one row after the other, or what is found in those of the last. */
+export interface SequenceRun<T = Float32Array> {
   readonly tokens: ArrayLike<number>;
   /** Of the first token, in the cache. */
   readonly position: number;
   readonly logits: RunPart['logits'];
-  /** Whether the most likely token will do, which some backends find themselves. */
-  readonly best?: boolean;
+  /** Only where logits are those of the last token. */
+  readonly search?: LogitsSearch<T> | undefined;
 }
 
 /** A cache, for as long as a text needs it. */
 export interface Sequence {
   /** Tokens of its prompt that need not be run. */
   readonly cached: number;
-  /** One at a time. @throws DuobitError `RUN_INVALID`, `MODEL_DISPOSED`, what the backend throws */
-  run(run: SequenceRun): Promise<Found>;
+  /**
+   * One at a time.
+   * @returns null when the signal came first
+   * @throws DuobitError `RUN_INVALID`, `MODEL_DISPOSED`, what the backend throws
+   */
+  run<T = Float32Array>(run: SequenceRun<T>): Promise<T | null>;
   /** Gives the cache back. */
   close(): void;
 }
 
-interface Request extends SequenceRun {
+interface Request extends SequenceRun<unknown> {
   readonly sequence: OpenSequence;
   readonly tokens: Int32Array;
   /** Tokens that have been run. */
@@ -145,7 +148,7 @@ export class Scheduler {
   }
 
   /** For sequences. */
-  submit(sequence: OpenSequence, run: SequenceRun): void {
+  submit(sequence: OpenSequence, run: SequenceRun<unknown>): void {
     const tokens = Int32Array.from(run.tokens);
     checkTokens(tokens, this.#options.vocabularySize);
     this.#requests.push({ ...run, sequence, tokens, done: 0, chunks: [] });
@@ -235,30 +238,28 @@ export class Scheduler {
     await this.#program.run(others.length === 0 ? first! : { ...first!, others });
     const results = await this.#readResults(shares);
     for (const [i, { request, rows }] of shares.entries()) {
-      const { sequence, tokens } = request;
+      const { sequence, tokens, search, chunks } = request;
       // One that was closed meanwhile does not know what has become of its cache.
       if (sequence.isClosed) continue;
       noteTokens(sequence.cache, parts[i]!.position, pieces[i]!);
       request.done += rows;
       const result = results[i]!;
-      if (result instanceof Float32Array && result.length > 0) request.chunks.push(result);
+      if (result instanceof Float32Array && result.length > 0) chunks.push(result);
       if (request.done < tokens.length) this.#requests.push(request);
-      else sequence.settle(result instanceof Float32Array ? join(request.chunks, Float32Array) : result);
+      else sequence.settle(search ? result : join(chunks, Float32Array));
     }
   }
 
-  /** What each share wanted: logits, none of them, or the most likely token where nobody wants more. */
-  async #readResults(shares: readonly Share[]): Promise<(Float32Array | Best)[]> {
-    const program = this.#program;
-    const wanting = shares.filter(({ logits }) => logits !== 'none');
-    const isBest = program.readBest !== undefined && wanting.every(({ request }) => request.best);
-    const all = wanting.length > 0 && !isBest ? await program.read(SLOTS.logits) : new Float32Array(0);
-    const results: (Float32Array | Best)[] = [];
+  /** Of each share the logits that were wanted, if any, or what was found in them. */
+  async #readResults(shares: readonly Share[]): Promise<unknown[]> {
+    const width = this.#options.vocabularySize;
+    const isRead = shares.some(({ request, logits }) => logits !== 'none' && !request.search);
+    const all = isRead ? await this.#program.read(SLOTS.logits) : new Float32Array(0);
+    const results: unknown[] = [];
     let row = 0;
-    for (const { rows, logits } of shares) {
+    for (const { request, rows, logits } of shares) {
       const count = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
-      const width = this.#options.vocabularySize;
-      if (isBest && count > 0) results.push(await program.readBest!(SLOTS.logits, row));
+      if (request.search) results.push(count === 0 ? null : await request.search(row));
       else results.push(all.subarray(row * width, (row + count) * width));
       row += count;
     }
@@ -312,14 +313,18 @@ export class Scheduler {
   }
 }
 
+interface Pending {
+  readonly settle: (found: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 class OpenSequence implements Sequence {
   readonly cache: SequenceCache;
   readonly cached: number;
   readonly #scheduler: Scheduler;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => this.close();
-  #pending: { readonly settle: (found: Found) => void; readonly reject: (error: unknown) => void } | null =
-    null;
+  #pending: Pending | null = null;
   #failure: { readonly error: unknown } | null = null;
   #isClosed = false;
 
@@ -335,17 +340,18 @@ class OpenSequence implements Sequence {
     return this.#isClosed;
   }
 
-  async run(run: SequenceRun): Promise<Found> {
+  async run<T>(run: SequenceRun<T>): Promise<T | null> {
     if (this.#failure) throw this.#failure.error;
     if (this.#isClosed) return null;
-    return new Promise((settle, reject) => {
+    return new Promise((resolve, reject) => {
       this.#scheduler.submit(this, run);
-      this.#pending = { settle, reject };
+      // What is found is of the kind that was asked for.
+      this.#pending = { settle: (found) => resolve(found as T | null), reject };
     });
   }
 
   /** For the scheduler. */
-  settle(found: Found): void {
+  settle(found: unknown): void {
     this.#pending?.settle(found);
     this.#pending = null;
   }

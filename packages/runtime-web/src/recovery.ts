@@ -124,6 +124,7 @@ interface PastRun {
 
 class RecoveringProgram implements Program {
   readonly readBest?: NonNullable<Program['readBest']>;
+  readonly readTop?: NonNullable<Program['readTop']>;
   readonly #backend: RecoveringBackend;
   readonly #prepare: (backend: Backend) => Promise<Program>;
   #held: Held;
@@ -141,6 +142,8 @@ class RecoveringProgram implements Program {
     this.#prepare = prepare;
     this.#held = held;
     if (held.program.readBest) this.readBest = (slot) => this.#attempt((program) => program.readBest!(slot));
+    if (held.program.readTop)
+      this.readTop = (slot, count) => this.#attempt((program) => program.readTop!(slot, count));
   }
 
   get weightBytes(): number {

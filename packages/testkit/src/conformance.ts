@@ -9,6 +9,7 @@ import { modelCases, textCases } from './model-cases.ts';
 import { operationCases } from './operation-cases.ts';
 import { outlierCases } from './outlier-cases.ts';
 import { rotationCases } from './rotation-cases.ts';
+import { searchCases } from './search-cases.ts';
 import { oneSequenceCases, sequenceAttentionCases, sequenceCases } from './sequence-cases.ts';
 
 export interface ConformanceCase {
@@ -54,6 +55,7 @@ export function conformanceCases(kv: KvPrecision = 'f32', severalSequences = fal
         ...cached,
         ...exactCases(),
         ...outlierCases(),
+        ...searchCases(),
         ...textCases(),
         ...contractCases(),
         ...(severalSequences ? sequenceCases() : oneSequenceCases()),

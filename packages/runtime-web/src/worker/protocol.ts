@@ -2,18 +2,20 @@
 // about that model goes through the port, so models of one worker do not meet, nor other messages of the page.
 import type { GenerateOptions, GenerationEvent, Prompt } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import type { LoadOptions, LoadProgress } from '../load-model.ts';
+import type { LoadProgress } from '../cache/chunk-download.ts';
+import type { LoadOptions } from '../load-model.ts';
 import type { WorkerModel } from '../web-model.ts';
 
 /** Options of `loadModel` that can be copied into a worker. */
 export type CopiedOptions = Omit<
   LoadOptions,
-  'backend' | 'gpu' | 'quantizers' | 'signal' | 'onProgress' | 'onNotice'
+  'backend' | 'cache' | 'gpu' | 'quantizers' | 'signal' | 'onProgress' | 'onNotice'
 > & {
   readonly backend?: 'auto' | 'webgpu' | 'wasm' | undefined;
+  readonly cache?: 'opfs' | 'none' | undefined;
 };
 
-/** As of `loadModel`, but for what cannot go into a worker: open backends, functions other than these two. */
+/** As of `loadModel`, but for what cannot go into a worker: open backends and caches, functions other than these two. */
 export type WorkerLoadOptions = CopiedOptions & Pick<LoadOptions, 'signal' | 'onProgress' | 'onNotice'>;
 
 export interface LoadMessage {
