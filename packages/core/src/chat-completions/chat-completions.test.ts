@@ -31,7 +31,7 @@ function playModel({ reason = 'eos' as FinishReason, words = ['One', ' two', ' t
         }
         const timings = { prefillTokens: 5, prefillSeconds: 0, decodeTokens: tokens, decodeSeconds: 0 };
         const last = signal?.aborted ? 'aborted' : reason;
-        yield { kind: 'finish', reason: last, text: '.', tokens, promptTokens: 5, timings };
+        yield { kind: 'finish', reason: last, text: '.', tokens, promptTokens: 5, cachedTokens: 0, timings };
       } finally {
         state.running--;
       }
