@@ -1,5 +1,4 @@
-// Loads a model in a browser: from a URL by range requests, or from a file that the user picked; each tensor goes to the GPU as it
-// comes, its chunks' hashes checked.
+// Loads a model in a browser: from a URL through the cache, or from a file that the user picked; each tensor goes to the GPU as it comes.
 /// <reference types="@webgpu/types" />
 import {
   type Backend,
@@ -9,23 +8,12 @@ import {
   type Model,
   type ModelOptions,
 } from '@duobit/core';
-import {
-  type ByteSource,
-  createBlobSource,
-  createHttpSource,
-  type DuobitError,
-  openContainer,
-} from '@duobit/format';
+import type { DuobitError } from '@duobit/format';
 import { createWebGpuBackend } from './backend.ts';
+import type { LoadProgress } from './cache/chunk-download.ts';
+import { type ModelLocation, type OpenModelOptions, openModelAhead } from './cache/open-model.ts';
 
-export interface LoadProgress {
-  /** Bytes read so far, the header's included. */
-  readonly bytes: number;
-  /** Bytes of the file; a tied or unused part of it need not be read. */
-  readonly totalBytes: number;
-}
-
-export interface LoadOptions extends Omit<ModelOptions, 'onLoad'> {
+export interface LoadOptions extends Omit<ModelOptions, 'onLoad'>, OpenModelOptions {
   /**
    * 'auto' (default) takes 'webgpu' where there is an adapter, else 'wasm', which blocks the thread that calls it. An open
    * backend stays the caller's.
@@ -37,49 +25,49 @@ export interface LoadOptions extends Omit<ModelOptions, 'onLoad'> {
   readonly threads?: number | undefined;
   /** Default: `navigator.gpu`. */
   readonly gpu?: GPU | undefined;
-  /** Told after every read. */
+  /** Told as bytes come. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
-  /** Told in one line why 'auto' does without WebGPU. Default: nothing is said. */
+  /**
+   * Told in one line why 'auto' does without WebGPU, why the model is not stored, that a damaged part was fetched again, that the
+   * server was not asked. Default: nothing is said.
+   */
   readonly onNotice?: ((line: string) => void) | undefined;
 }
 
 /**
  * `dispose()` of the model also closes what it was read from, and the backend where that was named.
- * @param from a URL, a File or Blob, or any source of bytes, which is then closed with the model
  * @throws DuobitError what opening the source, reading the container, the backend and `createModel` throw
  */
-export async function loadModel(
-  from: string | URL | Blob | ByteSource,
-  options: LoadOptions = {},
-): Promise<Model> {
-  const { backend: wanted = 'auto', kv, threads, gpu, onProgress, onNotice, ...modelOptions } = options;
+export async function loadModel(from: ModelLocation, options: LoadOptions = {}): Promise<Model> {
+  const {
+    backend: wanted = 'auto',
+    kv,
+    threads,
+    gpu,
+    cache,
+    onProgress,
+    onNotice,
+    ...modelOptions
+  } = options;
   const closers: (() => Promise<void>)[] = [];
   const closeAll = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close();
   };
   try {
-    const source = countReads(await openSource(from, options.signal), onProgress);
-    closers.push(() => source.close());
-    const container = await openContainer(source);
+    const { signal } = options;
+    const { container, finish } = await openModelAhead(from, { cache, onProgress, onNotice, signal });
+    closers.push(() => container.close());
     const backend =
       typeof wanted === 'object' ? wanted : await openBackend(wanted, { kv, threads, gpu, onNotice });
     if (typeof wanted !== 'object') closers.push(() => backend.dispose());
     const model = await createModel(container, backend, modelOptions);
     closers.push(() => model.dispose());
+    await finish();
     return bindDispose(model, closeAll);
   } catch (error) {
     await closeAll();
     throw error;
   }
-}
-
-async function openSource(
-  from: string | URL | Blob | ByteSource,
-  signal: AbortSignal | undefined,
-): Promise<ByteSource> {
-  if (typeof from === 'string' || from instanceof URL)
-    return createHttpSource(String(from), signal ? { signal } : {});
-  return from instanceof Blob ? createBlobSource(from) : from;
 }
 
 async function openBackend(
@@ -97,37 +85,6 @@ async function openBackend(
     onNotice?.(`note: WebGPU is not available, using wasm (${(error as DuobitError).message})`);
     return createWasm();
   }
-}
-
-/** The same source, telling of every read. */
-function countReads(
-  source: ByteSource,
-  onProgress: ((progress: LoadProgress) => void) | undefined,
-): ByteSource {
-  if (!onProgress) return source;
-  let bytes = 0;
-  const tell = (length: number): void => {
-    bytes += length;
-    onProgress({ bytes, totalBytes: source.size });
-  };
-  const { readInto, openBeside } = source;
-  return {
-    name: source.name,
-    size: source.size,
-    read: async (offset, length) => {
-      const found = await source.read(offset, length);
-      tell(length);
-      return found;
-    },
-    ...(readInto && {
-      readInto: async (offset: number, target: Uint8Array) => {
-        await readInto.call(source, offset, target);
-        tell(target.length);
-      },
-    }),
-    ...(openBeside && { openBeside: openBeside.bind(source) }),
-    close: () => source.close(),
-  };
 }
 
 /** The same model with another `dispose`. */

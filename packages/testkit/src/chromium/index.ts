@@ -1,11 +1,19 @@
 // A real browser for tests, driven by Playwright: Debian's Chromium or what CHROMIUM names, with WebGPU on its own SwiftShader, and
 // pages made of TypeScript modules.
 import { existsSync } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { build } from 'esbuild';
 import { type Browser, chromium } from 'playwright-core';
+
+export {
+  type Faults,
+  type RangeServer,
+  type RangeServerOptions,
+  type ServedFile,
+  type ServedRequest,
+  startRangeServer,
+} from './range-server.ts';
+export { ISOLATION_HEADERS, type PageServer, startServer } from './server.ts';
 
 /** No sandbox (which root must do without), nothing that asks the network by itself. */
 const FLAGS = [
@@ -66,32 +74,4 @@ export async function bundleForBrowser(entry: string): Promise<string> {
     logLevel: 'silent',
   });
   return outputFiles[0]!.text;
-}
-
-/** What threads and SharedArrayBuffer need. */
-export const ISOLATION_HEADERS = {
-  'Cross-Origin-Opener-Policy': 'same-origin',
-  'Cross-Origin-Embedder-Policy': 'require-corp',
-} as const;
-
-export interface PageServer {
-  /** With a slash at its end. */
-  readonly url: string;
-  close(): Promise<void>;
-}
-
-/** A server on a free port of 127.0.0.1, a secure context for a browser. */
-export async function startServer(
-  answer: (request: IncomingMessage, response: ServerResponse) => void,
-): Promise<PageServer> {
-  const server = createServer(answer);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
 }
