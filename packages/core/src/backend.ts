@@ -21,6 +21,15 @@ export interface RunRequest {
   readonly logits: 'none' | 'last' | 'all';
 }
 
+/** Some of the largest logits, the best first, and of equal ones the one that comes first. */
+export interface TopLogits {
+  readonly indices: Uint32Array;
+  readonly values: Float32Array;
+}
+
+/** Most logits of `readTop`: with their places 4 KiB. */
+export const MOST_TOP = 512;
+
 /** A plan compiled for one device with its weights in place. Calls must not overlap. */
 export interface Program {
   /** Packed weight bytes held on the device, for accounting. */
@@ -35,6 +44,11 @@ export interface Program {
    * counts as the largest. Backends have it whose memory is far from the caller's.
    */
   readBest?(slot: string): Promise<{ readonly index: number; readonly value: number }>;
+  /**
+   * The `count` largest values in the first row of a slot of `logits`, at most `MOST_TOP` and as many as there are, by the rules
+   * of `readBest`.
+   */
+  readTop?(slot: string, count: number): Promise<TopLogits>;
   dispose(): Promise<void>;
 }
 

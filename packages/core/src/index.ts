@@ -11,9 +11,11 @@ export {
   type Backend,
   KV_PRECISIONS,
   type KvPrecision,
+  MOST_TOP,
   type PrepareOptions,
   type Program,
   type RunRequest,
+  type TopLogits,
   type WeightReader,
 } from './backend.ts';
 export {
@@ -22,6 +24,7 @@ export {
   checkRun,
   checkSlot,
   checkTokens,
+  checkTop,
   checkWrite,
 } from './backends/checks.ts';
 export { listSymmetricSums, mirrorUpper } from './backends/gram.ts';
@@ -35,8 +38,29 @@ export {
   type PlanSection,
   type PlanSource,
 } from './build-plan.ts';
+export {
+  type ChatCompletions,
+  type ChatModel,
+  type ChatRequestOptions,
+  createChatCompletions,
+} from './chat-completions/chat-completions.ts';
+export type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionRequest,
+  ChatCompletionUsage,
+  ChatFinishReason,
+  ChatRequestMessage,
+  ChatTextPart,
+} from './chat-completions/types.ts';
 export type { ChatMessage, ChatTemplateOptions } from './chat-template.ts';
-export type { FinishReason, GenerateOptions, GenerationEvent, Timings } from './generation.ts';
+export {
+  checkGenerateOptions,
+  type FinishReason,
+  type GenerateOptions,
+  type GenerationEvent,
+  type Timings,
+} from './generation.ts';
 export {
   createModel,
   type ForwardOptions,

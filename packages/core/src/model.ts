@@ -61,12 +61,18 @@ export interface Model {
   readonly specialTokens: SpecialTokens;
   readonly contextLength: number;
   readonly backendName: string;
+  /** What the backend's kernels were chosen for, where it chooses: 'avx2', 'dot+subgroups'. */
+  readonly instructionSet: string | null;
   readonly threads: number;
   /** What the KV cache is kept in. */
   readonly kv: KvPrecision;
   /** Packed weight bytes on the device. */
   readonly weightBytes: number;
   readonly plan: ExecutionPlan;
+  /** Whether prompts can be texts. */
+  readonly hasTokenizer: boolean;
+  /** Whether prompts can be conversations. */
+  readonly hasChatTemplate: boolean;
   /** @throws DuobitError `TOKENIZER_MISSING` when the model carries none, or was loaded without. */
   readonly tokenizer: Tokenizer;
   /**
@@ -109,17 +115,18 @@ export async function createModel(
   const hasTokenizer = options.tokenizer !== false && (await source.readAsset('tokenizer')) !== null;
   const tokenizer = hasTokenizer ? await createTokenizer(source) : null;
   const total = new Set(listPlanWeights(plan).map(tensorOf)).size;
-  let loaded = 0;
+  // By name, as a backend that lost its device reads them again.
+  const loaded = new Set<string>();
   const program = await backend.prepare(
     plan,
     splitOutliers(async (name) => {
       if (signal?.aborted)
-        throw new DuobitError('ABORTED', `loading was stopped after ${loaded} of ${total} tensors`, {
+        throw new DuobitError('ABORTED', `loading was stopped after ${loaded.size} of ${total} tensors`, {
           source: source.name,
           remedy: 'Load the model again',
         });
       const data = await source.readTensor(name);
-      onLoad?.(++loaded, total);
+      if (!loaded.has(name)) onLoad?.(loaded.add(name).size, total);
       return data;
     }),
     { capacity, maxRows },
@@ -151,6 +158,7 @@ class LoadedModel implements Model {
   readonly specialTokens: SpecialTokens;
   readonly contextLength: number;
   readonly backendName: string;
+  readonly instructionSet: string | null;
   readonly threads: number;
   readonly kv: KvPrecision;
   readonly weightBytes: number;
@@ -176,6 +184,7 @@ class LoadedModel implements Model {
     this.specialTokens = source.specialTokens;
     this.contextLength = contextLength;
     this.backendName = backend.name;
+    this.instructionSet = backend.instructionSet ?? null;
     this.threads = backend.threads;
     this.kv = backend.kv;
     this.weightBytes = program.weightBytes;
@@ -185,13 +194,21 @@ class LoadedModel implements Model {
     this.#maxRows = maxRows;
   }
 
+  get hasTokenizer(): boolean {
+    return this.#tokenizer !== null;
+  }
+
+  get hasChatTemplate(): boolean {
+    return this.#tokenizer?.hasChatTemplate ?? false;
+  }
+
   get tokenizer(): Tokenizer {
     if (this.#tokenizer === null) throw missingTokenizer(this.name);
     return this.#tokenizer;
   }
 
   generate(prompt: Prompt, options: GenerateOptions = {}): AsyncIterable<GenerationEvent> {
-    checkGenerateOptions(options, this.#tokenizer !== null);
+    checkGenerateOptions(options, this.hasTokenizer);
     return this.#generate(prompt, options);
   }
 
@@ -201,17 +218,24 @@ class LoadedModel implements Model {
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     this.#acquire('generate');
     try {
+      const tokens = this.#encode(prompt);
       yield* generateTokens(
         {
           step: (tokens, position, signal) => this.#step(tokens, position, signal, readLogits),
           stepBest: this.#program.readBest
             ? (tokens, position, signal) => this.#step(tokens, position, signal, readBest)
             : null,
+          stepTop: this.#program.readTop
+            ? (count) => (tokens, position, signal) =>
+                this.#step(tokens, position, signal, (program) => program.readTop!(SLOTS.logits, count))
+            : null,
+          vocabularySize: this.architecture.vocabularySize,
           contextLength: this.contextLength,
           specialTokens: this.specialTokens,
-          tokenizer: this.#tokenizer,
+          // An answer begins a text of its own; what continues a text goes on in it.
+          stream: this.#tokenizer?.createStreamDecoder({}, typeof prompt === 'string' ? tokens : []) ?? null,
         },
-        this.#encode(prompt),
+        tokens,
         options,
       );
     } finally {

@@ -6,7 +6,7 @@ import { readManifest } from './header-read.ts';
 import type { AssetRole, Manifest, ModelSource, PlaneRole, TensorData, TensorInfo } from './manifest.ts';
 import { requireRange } from './memory-source.ts';
 import { REMEDY_UPDATE, throwProblems } from './problems.ts';
-import { SegmentReader } from './segment-reader.ts';
+import { type ChunkSource, SegmentReader } from './segment-reader.ts';
 import type { ByteSource } from './source.ts';
 
 export interface Container extends ModelSource {
@@ -42,6 +42,7 @@ class OpenContainer implements Container {
   readonly tensorNames: readonly string[];
   readonly #source: ByteSource;
   readonly #files: FileSet;
+  readonly #chunks: ChunkSource | null;
   readonly #reader: SegmentReader;
   readonly #tensors: ReadonlyMap<string, TensorInfo>;
 
@@ -50,7 +51,8 @@ class OpenContainer implements Container {
     this.manifest = manifest;
     this.#source = source;
     this.#files = new FileSet(source, manifest.dataFiles, options);
-    this.#reader = new SegmentReader(this.#files, manifest.segments);
+    this.#chunks = options.chunks?.(manifest, (file) => this.#files.get(file)) ?? null;
+    this.#reader = new SegmentReader(this.#files, manifest.segments, this.#chunks);
     this.#tensors = new Map(manifest.tensors.map((tensor) => [tensor.name, tensor]));
     this.tensorNames = Object.freeze([...this.#tensors.keys()].sort(compareTensorNames));
   }
@@ -123,5 +125,6 @@ class OpenContainer implements Container {
   async close(): Promise<void> {
     await this.#files.close();
     await this.#source.close();
+    await this.#chunks?.close();
   }
 }

@@ -1,6 +1,7 @@
 // The files of one container: its own, and its data files, each opened when the first byte of it is wanted.
 import { DuobitError } from './errors.ts';
-import type { DataFile } from './manifest.ts';
+import type { DataFile, Manifest } from './manifest.ts';
+import type { ChunkSource } from './segment-reader.ts';
 import type { ByteSource } from './source.ts';
 
 /** Opens a data file by its name. @throws DuobitError, `SOURCE_MISSING` when there is none */
@@ -9,6 +10,13 @@ export type OpenDataFile = (name: string) => Promise<ByteSource>;
 export interface OpenOptions {
   /** Where data files are found; default: beside the source, where it can open such. */
   readonly openDataFile?: OpenDataFile | undefined;
+  /**
+   * What chunks come from instead of the files themselves: a cache, say. It is given the files, 0 the container's own and i its data
+   * file i - 1, opened when it first asks for one; the container closes both.
+   */
+  readonly chunks?:
+    | ((manifest: Manifest, files: (file: number) => Promise<ByteSource>) => ChunkSource)
+    | undefined;
 }
 
 const REMEDY = 'Put all files of the model into one folder, under the names they had';

@@ -24,6 +24,23 @@ export async function readManifest(source: ByteSource, report: Report): Promise<
   return (await readHeader(source, report))?.manifest ?? null;
 }
 
+/** What the first 128 bytes claim about a container: enough to find a copy of it, to be believed once the header was hashed. */
+export interface Identity {
+  readonly headerSha256: string;
+  /** Bytes before the first segment. */
+  readonly headerBytes: number;
+  readonly fileLength: number;
+}
+
+/** @returns null where these bytes begin no container that this release reads. @throws what the source throws */
+export async function readIdentity(source: ByteSource): Promise<Identity | null> {
+  if (source.size < LIMITS.preambleBytes) return null;
+  const preamble = parsePreamble(await source.read(0, LIMITS.preambleBytes), source.size, () => {});
+  if (!preamble) return null;
+  const { headerSha256, segmentBase, fileLength } = preamble;
+  return { headerSha256: toHex(headerSha256), headerBytes: segmentBase, fileLength };
+}
+
 export interface HeaderRead {
   readonly manifest: Manifest;
   /** The header's bytes with the hash field zero. */

@@ -1,6 +1,7 @@
 // One HTTP range request: what is asked, what a right answer looks like, and how its body is read without trusting
 // the server. RFC 9110, sections 14 (ranges) and 15.3.7 (206). http-source.ts repeats and pins.
 import { DuobitError } from './errors.ts';
+import type { OnBytes } from './source.ts';
 
 /** The one overload of `fetch` that is used. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -81,9 +82,9 @@ const REMEDY_CONNECTION =
 
 /**
  * Requests a range, has `accept` judge the head of the answer (it throws, or says how many bytes the
- * body must have), and passes the body on piece by piece, never more than that.
+ * body must have), and passes the body on piece by piece, never more than that. While it waits for `onBytes` the server may be silent.
  * @throws DuobitError `HTTP_STATUS`, `HTTP_RANGE_REFUSED`, `HTTP_ENCODING`, `HTTP_CONTENT_RANGE`, `HTTP_OVERLONG`,
- *   `HTTP_CHANGED`, `SOURCE_MISSING`, `SOURCE_EMPTY`, what `accept` throws, and the reason of `stopper`
+ *   `HTTP_CHANGED`, `SOURCE_MISSING`, `SOURCE_EMPTY`, what `accept` and `onBytes` throw, and the reason of `stopper`
  * @throws TransientFailure on network errors, 429, 5xx and short bodies
  */
 export async function requestRange(
@@ -91,7 +92,7 @@ export async function requestRange(
   range: RangeRequest,
   stopper: Stopper,
   accept: (head: RangeHead) => number,
-  onBytes: (bytes: Uint8Array) => void,
+  onBytes: OnBytes,
 ): Promise<void> {
   const { first, last } = range;
   const controller = new AbortController();
@@ -140,7 +141,11 @@ export async function requestRange(
         throw refuse(client, 'HTTP_OVERLONG', message, REMEDY_SERVER);
       }
       received += value.length;
-      onBytes(value);
+      const taking = onBytes(value);
+      if (!taking) continue;
+      clearTimeout(timer);
+      await taking;
+      touch();
     }
     if (received < expected) {
       const message = `bytes ${first} to ${last} were asked for, but the body ended after ${received} of ${expected} bytes`;

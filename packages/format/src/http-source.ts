@@ -11,7 +11,7 @@ import {
   TransientFailure,
 } from './http-request.ts';
 import { requireRange } from './memory-source.ts';
-import type { ByteSource } from './source.ts';
+import type { ByteSource, OnBytes } from './source.ts';
 
 /** A range that came over the network. */
 export interface HttpRead {
@@ -28,7 +28,7 @@ export interface HttpSourceOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Ends running and later reads with `ABORTED`. */
   readonly signal?: AbortSignal;
-  /** Attempts beyond the first that one read may make; default 4. */
+  /** Attempts beyond the first that one read may make without getting a whole chunk (4 MiB); default 4. */
   readonly retries?: number;
   /** Milliseconds before the second attempt; doubles up to 8 s, half of it random. Default 250. */
   readonly retryDelay?: number;
@@ -138,20 +138,27 @@ function addressBeside(url: string, name: string): string {
   return address.href;
 }
 
-/** Repeats what fails transiently. Returns the number of attempts. @throws DuobitError, never a TransientFailure */
+/**
+ * Repeats what fails transiently. `progress` is the number of bytes so far: a whole chunk since the last failure makes it the first.
+ * Returns the number of attempts. @throws DuobitError, never a TransientFailure
+ */
 async function withRetries(
   client: HttpClient,
   policy: RetryPolicy,
   stopper: Stopper,
   attempt: () => Promise<void>,
+  progress: () => number = () => 0,
 ): Promise<number> {
-  for (let attempts = 1; ; attempts++) {
+  let failedAt = 0;
+  for (let attempts = 1, requests = 1; ; attempts++, requests++) {
     stopper.check();
     try {
       await attempt();
-      return attempts;
+      return requests;
     } catch (error) {
       if (!(error instanceof TransientFailure)) throw error;
+      if (progress() - failedAt >= LIMITS.chunkBytes) attempts = 1;
+      failedAt = progress();
       const wait = error.retryAfterMs;
       const tooLong = wait !== null && wait > MOST_RETRY_AFTER_MS;
       if (attempts > policy.retries || tooLong) {
@@ -235,9 +242,18 @@ class HttpSource implements ByteSource {
     const known = this.#prefix.subarray(offset, offset + length);
     target.set(known);
     if (known.length === length) return;
-    const start = offset + known.length;
-    const requests = await this.#fill(target.subarray(known.length), start);
-    this.#onRead?.({ offset: start, length: length - known.length, requests });
+    let filled = known.length;
+    await this.#request(offset + filled, length - filled, (bytes) => {
+      target.set(bytes, filled);
+      filled += bytes.length;
+    });
+  }
+
+  /** The same range rules, retries and pinning as `read`; memory is that of one piece, whatever the length. */
+  async stream(offset: number, length: number, onBytes: OnBytes): Promise<void> {
+    requireRange(this.name, this.size, offset, length);
+    this.#stopper.check();
+    await this.#request(offset, length, onBytes);
   }
 
   /** Ends running reads with `SOURCE_CLOSED`. */
@@ -248,20 +264,22 @@ class HttpSource implements ByteSource {
   }
 
   /** Every attempt goes on where the one before stopped. */
-  #fill(target: Uint8Array, offset: number): Promise<number> {
-    let filled = 0;
-    return withRetries(this.#client, this.#policy, this.#stopper, async () => {
-      if (filled === target.length) return;
+  async #request(offset: number, length: number, onBytes: OnBytes): Promise<void> {
+    let done = 0;
+    const attempt = async (): Promise<void> => {
+      if (done === length) return;
       const accept = (head: RangeHead): number => {
         this.#requireSameVersion(head);
         return head.last - head.first + 1;
       };
-      const range = { first: offset + filled, last: offset + target.length - 1, size: this.size };
+      const range = { first: offset + done, last: offset + length - 1, size: this.size };
       await requestRange(this.#client, range, this.#stopper, accept, (bytes) => {
-        target.set(bytes, filled);
-        filled += bytes.length;
+        done += bytes.length;
+        return onBytes(bytes);
       });
-    });
+    };
+    const requests = await withRetries(this.#client, this.#policy, this.#stopper, attempt, () => done);
+    this.#onRead?.({ offset, length, requests });
   }
 
   #requireSameVersion(head: RangeHead): void {

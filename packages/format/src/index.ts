@@ -49,6 +49,7 @@ export { DuobitError, type ErrorFacts } from './errors.ts';
 export type { OpenDataFile, OpenOptions } from './file-set.ts';
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './float16.ts';
 export { LIMITS } from './generated/limits.ts';
+export { type Identity, readIdentity } from './header-read.ts';
 export { createHttpSource, type HttpRead, type HttpSourceOptions } from './http-source.ts';
 export type { AssetSpec, ContainerSpec, TensorSpec } from './layout.ts';
 export type {
@@ -96,9 +97,10 @@ export {
   undoInputRotation,
 } from './rotation.ts';
 export { decodeRowBlocks, readRowBlocks } from './row-blocks.ts';
+export { type ChunkSource, checkChunk } from './segment-reader.ts';
 export { fromHex, sha256, toHex } from './sha256.ts';
 export { type ByteSink, createMemorySink, type MemorySink } from './sink.ts';
-export type { ByteSource } from './source.ts';
+export { type ByteSource, type OnBytes, readInto } from './source.ts';
 export {
   type MergeOptions,
   mergeContainer,

@@ -5,7 +5,7 @@ import { LIMITS } from './generated/limits.ts';
 import type { Segment } from './manifest.ts';
 import { REMEDY_DAMAGED } from './problems.ts';
 import { sha256, toHex } from './sha256.ts';
-import { type ByteSource, readInto } from './source.ts';
+import { readInto } from './source.ts';
 
 const CHUNK = LIMITS.chunkBytes;
 
@@ -16,8 +16,20 @@ interface Reading {
   shared: boolean;
 }
 
+/** Gives chunks whose hashes it has checked. */
+export interface ChunkSource {
+  /**
+   * Fills `target` with a whole chunk. Called again for the same one when a part of it is wanted later.
+   * @throws DuobitError `CHUNK_HASH`, or what reading throws
+   */
+  readChunk(segment: number, chunk: number, target: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Called after the files were closed. */
+  close(): Promise<void>;
+}
+
 export class SegmentReader {
   readonly #files: FileSet;
+  readonly #chunks: ChunkSource | null;
   readonly #segments: readonly Segment[];
   /** For each segment one byte a chunk: 1 once its hash was right. */
   readonly #verified: Uint8Array[];
@@ -26,8 +38,10 @@ export class SegmentReader {
   /** The chunk read last, as tensors read in order share it at their borders. Its buffer takes the next one. */
   #cache: { segment: number; chunk: number; buffer: Uint8Array<ArrayBuffer>; shared: boolean } | null = null;
 
-  constructor(files: FileSet, segments: readonly Segment[]) {
+  /** @param chunks where whole chunks come from, if not from the files */
+  constructor(files: FileSet, segments: readonly Segment[], chunks: ChunkSource | null = null) {
     this.#files = files;
+    this.#chunks = chunks;
     this.#segments = segments;
     this.#verified = segments.map((segment) => new Uint8Array(segment.chunkHashes.length));
   }
@@ -61,11 +75,12 @@ export class SegmentReader {
       return;
     }
     const segment = this.#segments[index]!;
-    const start = segment.offset + chunk * CHUNK;
-    const source = await this.#files.get(segment.file);
-    if (this.#verified[index]![chunk]) return readInto(source, start + within, target);
+    if (this.#verified[index]![chunk]) {
+      const source = await this.#files.get(segment.file);
+      return readInto(source, segment.offset + chunk * CHUNK + within, target);
+    }
     const length = Math.min(CHUNK, segment.length - chunk * CHUNK);
-    if (target.length === length) return this.#readChunk(source, index, chunk, target);
+    if (target.length === length) return this.#readChunk(index, chunk, target);
     const key = `${index}:${chunk}`;
     const underWay = this.#reading.get(key);
     if (underWay) {
@@ -77,7 +92,7 @@ export class SegmentReader {
     const reading: Reading = { buffer: this.#takeBuffer(length), done: Promise.resolve(), shared: false };
     this.#reading.set(key, reading);
     try {
-      reading.done = this.#readChunk(source, index, chunk, reading.buffer.subarray(0, length));
+      reading.done = this.#readChunk(index, chunk, reading.buffer.subarray(0, length));
       await reading.done;
       target.set(reading.buffer.subarray(within, within + target.length));
       this.#cache = { segment: index, chunk, buffer: reading.buffer, shared: reading.shared };
@@ -95,27 +110,33 @@ export class SegmentReader {
   }
 
   /** Fills `bytes` with a whole chunk and checks it. */
-  async #readChunk(
-    source: ByteSource,
-    index: number,
-    chunk: number,
-    bytes: Uint8Array<ArrayBuffer>,
-  ): Promise<void> {
+  async #readChunk(index: number, chunk: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (this.#chunks) return this.#chunks.readChunk(index, chunk, bytes);
     const segment = this.#segments[index]!;
-    const start = segment.offset + chunk * CHUNK;
-    await readInto(source, start, bytes);
-    const hash = toHex(await sha256(bytes));
-    if (hash !== segment.chunkHashes[chunk]) {
-      throw new DuobitError(
-        'CHUNK_HASH',
-        `the chunk's SHA-256 is ${hash}, but the header says ${segment.chunkHashes[chunk]}`,
-        {
-          source: source.name,
-          where: `segment ${segment.name}, chunk ${chunk}, file bytes ${start} to ${start + bytes.length - 1}`,
-          remedy: REMEDY_DAMAGED,
-        },
-      );
-    }
+    const source = await this.#files.get(segment.file);
+    await readInto(source, segment.offset + chunk * CHUNK, bytes);
+    await checkChunk(source.name, segment, chunk, bytes);
     this.#verified[index]![chunk] = 1;
   }
+}
+
+/** @throws DuobitError `CHUNK_HASH` unless `bytes` are the segment's chunk */
+export async function checkChunk(
+  source: string,
+  segment: Segment,
+  chunk: number,
+  bytes: Uint8Array,
+): Promise<void> {
+  const hash = toHex(await sha256(bytes));
+  if (hash === segment.chunkHashes[chunk]) return;
+  const start = segment.offset + chunk * CHUNK;
+  throw new DuobitError(
+    'CHUNK_HASH',
+    `the chunk's SHA-256 is ${hash}, but the header says ${segment.chunkHashes[chunk]}`,
+    {
+      source,
+      where: `segment ${segment.name}, chunk ${chunk}, file bytes ${start} to ${start + bytes.length - 1}`,
+      remedy: REMEDY_DAMAGED,
+    },
+  );
 }

@@ -1,6 +1,8 @@
 // The one way bytes come in: anything with a size that can read a range. Offsets are plain numbers up to
 // 2^53 - 1; nothing here or behind it may use bitwise operators on them.
 
+export type OnBytes = (bytes: Uint8Array) => void | Promise<void>;
+
 /** Random access to immutable bytes. Safe to call concurrently. */
 export interface ByteSource {
   /** What the source is, for messages: a path or a URL. */
@@ -17,6 +19,11 @@ export interface ByteSource {
    * `target` may lie in shared memory.
    */
   readInto?(offset: number, target: Uint8Array): Promise<void>;
+  /**
+   * Reads a range of any length in order, piece by piece and with one request where there are requests. What `onBytes` returns is
+   * waited for before more is read; its pieces are good until then. What it throws ends the reading and is thrown on.
+   */
+  stream?(offset: number, length: number, onBytes: OnBytes): Promise<void>;
   /**
    * Opens another file in the same place, for the data files of a model in several. `name` is a plain file name.
    * @throws DuobitError as opening a source does

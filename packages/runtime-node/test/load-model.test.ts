@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createModel, createReferenceBackend, type Model } from '@duobit/core';
-import { type AssetRole, createContainerWriter, DuobitError, splitContainer } from '@duobit/format';
+import { DuobitError, splitContainer } from '@duobit/format';
 import { createFileSink, createFileSource } from '@duobit/format/node';
-import { makeTinyModel } from '@duobit/testkit';
+import { makeTinyModel, writeModel } from '@duobit/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BACKEND_NAMES, createBackend, cudaSupport, loadModel, nativeSupport } from '../src/index.ts';
 import { findWebGpu } from './webgpu/swiftshader.ts';
@@ -25,32 +25,6 @@ const PRESENT = BACKEND_NAMES.filter(
 );
 
 const source = makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8' });
-
-async function writeContainer(path: string): Promise<void> {
-  const roles: AssetRole[] = ['tokenizer', 'tokenizer-config'];
-  const assets = [];
-  for (const role of roles)
-    assets.push({ role, mediaType: 'application/json', bytes: (await source.readAsset(role))! });
-  const writer = await createContainerWriter(
-    {
-      architecture: source.architecture,
-      specialTokens: source.specialTokens,
-      assets,
-      tensors: source.tensorNames.map((name) => source.tensorInfo(name)),
-      provenance: {
-        producer: 'duobit test',
-        sourceName: 'tiny',
-        sourceSha256: '0'.repeat(64),
-        recipe: '{}',
-        calibrationSha256: null,
-      },
-      metadata: {},
-    },
-    await createFileSink(path),
-  );
-  for (const name of writer.order) await writer.writeTensor(name, (await source.readTensor(name)).planes);
-  await writer.finish();
-}
 
 async function generate(model: Model, prompt: string): Promise<number[]> {
   const tokens: number[] = [];
@@ -74,7 +48,7 @@ let path: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'duobit-runtime-'));
   path = join(folder, 'tiny.duo');
-  await writeContainer(path);
+  await writeModel(source, await createFileSink(path));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 

@@ -9,6 +9,7 @@ import { modelCases, textCases } from './model-cases.ts';
 import { operationCases } from './operation-cases.ts';
 import { outlierCases } from './outlier-cases.ts';
 import { rotationCases } from './rotation-cases.ts';
+import { searchCases } from './search-cases.ts';
 
 export interface ConformanceCase {
   readonly name: string;
@@ -44,6 +45,7 @@ export function conformanceCases(kv: KvPrecision = 'f32'): ConformanceCase[] {
         ...cached,
         ...exactCases(),
         ...outlierCases(),
+        ...searchCases(),
         ...textCases(),
         ...contractCases(),
       ]

@@ -31,3 +31,6 @@ export { checkPlanOnBackend, type TracedRun } from './trace.ts';
 export { blank, type TrainingCase } from './training/cases.ts';
 export * as trainingReference from './training/reference.ts';
 export { checkTrainingCase, TRAINING_CASES } from './training/suite.ts';
+export { type DeviceCounts, type DeviceWatch, watchDevice } from './webgpu/device-watch.ts';
+export { type ModelCosts, measureTokenCosts, type TokenCosts } from './webgpu/token-costs.ts';
+export { writeModel } from './write-model.ts';

@@ -1,7 +1,7 @@
 // Checks that every backend makes: of a plan and its weights when it is prepared, of a request when it runs. A plan that
 // passed here needs no further checks inside the kernels.
 import { DuobitError, type TensorData } from '@duobit/format';
-import type { ActivationRefinement, PrepareOptions, RunRequest } from '../backend.ts';
+import { type ActivationRefinement, MOST_TOP, type PrepareOptions, type RunRequest } from '../backend.ts';
 import type { ExecutionPlan, Operation, Slot } from '../plan.ts';
 
 type WeightFacts = Pick<TensorData['info'], 'shape' | 'encoding'>;
@@ -238,6 +238,17 @@ export function checkSlot(plan: ExecutionPlan, name: string): Slot {
       `Use one of: ${Object.keys(plan.slots).join(', ')}`,
     );
   return slot;
+}
+
+/** @throws DuobitError `RUN_INVALID` when a slot does not have so many logits, or a search does not find so many. */
+export function checkTop(plan: ExecutionPlan, name: string, count: number): void {
+  const most = Math.min(MOST_TOP, checkSlot(plan, name).width);
+  if (!Number.isInteger(count) || count < 1 || count > most)
+    throw runInvalid(
+      `${count} of the largest values of slot "${name}"; there are 1 to ${most}`,
+      name,
+      'Ask for fewer',
+    );
 }
 
 /** @throws DuobitError `RUN_INVALID` naming the first token id outside 0 … vocabularySize - 1. */

@@ -1,11 +1,19 @@
 // A real browser for tests, driven by Playwright: Debian's Chromium or what CHROMIUM names, with WebGPU on its own SwiftShader, and
 // pages made of TypeScript modules.
 import { existsSync } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { build } from 'esbuild';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium } from 'playwright-core';
+
+export {
+  type Faults,
+  type RangeServer,
+  type RangeServerOptions,
+  type ServedFile,
+  type ServedRequest,
+  startRangeServer,
+} from './range-server.ts';
+export { ISOLATION_HEADERS, type PageServer, startServer } from './server.ts';
 
 /** No sandbox (which root must do without), nothing that asks the network by itself. */
 const FLAGS = [
@@ -43,14 +51,22 @@ export interface LaunchOptions {
   readonly args?: readonly string[];
 }
 
-export function launchChromium(
+const toSettings = (command: string, { webgpu = false, args = [] }: LaunchOptions) => ({
+  executablePath: command,
+  args: [...FLAGS, ...(webgpu ? SOFTWARE_WEBGPU : ['--disable-gpu']), ...args],
+});
+
+export function launchChromium(command: string, options: LaunchOptions = {}): Promise<Browser> {
+  return chromium.launch(toSettings(command, options));
+}
+
+/** A browser whose profile, with all that pages store, is a folder and outlives it. Closing the context closes the browser. */
+export function launchChromiumProfile(
   command: string,
-  { webgpu = false, args = [] }: LaunchOptions = {},
-): Promise<Browser> {
-  return chromium.launch({
-    executablePath: command,
-    args: [...FLAGS, ...(webgpu ? SOFTWARE_WEBGPU : ['--disable-gpu']), ...args],
-  });
+  folder: string,
+  options: LaunchOptions = {},
+): Promise<BrowserContext> {
+  return chromium.launchPersistentContext(folder, toSettings(command, options));
 }
 
 /** A module and all that it imports, from sources, as one script for a page or a worker. */
@@ -66,32 +82,4 @@ export async function bundleForBrowser(entry: string): Promise<string> {
     logLevel: 'silent',
   });
   return outputFiles[0]!.text;
-}
-
-/** What threads and SharedArrayBuffer need. */
-export const ISOLATION_HEADERS = {
-  'Cross-Origin-Opener-Policy': 'same-origin',
-  'Cross-Origin-Embedder-Policy': 'require-corp',
-} as const;
-
-export interface PageServer {
-  /** With a slash at its end. */
-  readonly url: string;
-  close(): Promise<void>;
-}
-
-/** A server on a free port of 127.0.0.1, a secure context for a browser. */
-export async function startServer(
-  answer: (request: IncomingMessage, response: ServerResponse) => void,
-): Promise<PageServer> {
-  const server = createServer(answer);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
 }
