@@ -145,7 +145,7 @@ describe('the page', () => {
     expect(formatPage({ ...record, browser: busy })).not.toContain('Q4_0 there, the fastest');
   });
 
-  it('can be of Chromium alone, and then ranks no engine on a busy machine either', () => {
+  it('can be of Chromium alone, and then ranks no engine by the threads during which the machine was busy', () => {
     const record = { ...makeRecord(), runs: [], matvec: [] };
     const page = formatBrowserPage({ ...record, browser: makeBrowser(makeRecord()) });
     expect(page).toContain(
@@ -154,8 +154,15 @@ describe('the page', () => {
     expect(page).toContain('decode 3.02x llama.cpp Q4_0 there');
     expect(page).toContain('| 75 % w11, 25 % int |');
     expect(page).toContain('- wllama: later');
-    const busy = formatBrowserPage({ ...record, browser: makeBrowser(makeRecord(0.8)) });
-    expect(busy).toContain('The machine was busy');
+    const busyRuns = makeBrowser(makeRecord(0.8)).runs.map((item) => ({ ...item, threads: 1 }));
+    const browser = makeBrowser(makeRecord());
+    const [quiet, busy] = formatBrowserPage({
+      ...record,
+      browser: { ...browser, runs: [...browser.runs, ...busyRuns] },
+    }).split('## In Chromium, 1 thread');
+    expect(quiet).toContain('3.02x');
+    expect(quiet).not.toContain('was busy');
+    expect(busy).toContain('median 0.80, at most 0.80. The machine was busy');
     expect(busy).not.toContain('3.02x');
   });
 
