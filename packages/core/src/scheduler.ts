@@ -358,7 +358,7 @@ class OpenSequence implements Sequence {
 
   /** For the scheduler: nothing more will come. */
   fail(error: unknown): void {
-    this.#failure = { error };
+    this.#failure ??= { error };
     this.#pending?.reject(error);
     this.#pending = null;
   }
