@@ -138,6 +138,7 @@ export function failureCases(stand: Stand): void {
     await visit.write('Once');
     expect(await visit.failure()).toContain('WORKER_LOST');
     await page.getByRole('button', { name: 'Load again' }).click();
+    await eventually(() => page.locator('.notice.failed').count()).toBe(0);
     await visit.ready();
     await visit.write('Once');
     expect((await visit.answer()).outcome).toContain('8 tokens');
