@@ -159,6 +159,16 @@ export class Visit {
     await this.page.locator('#prompt').waitFor();
   }
 
+  /** Loads another model of the server. */
+  async change(name: string): Promise<void> {
+    await this.page.getByRole('button', { name: 'Change' }).click();
+    const dialog = this.page.getByRole('dialog');
+    await dialog.getByLabel('Address of a model').fill(`${name}.duo`);
+    await dialog.getByRole('button', { name: 'Load' }).click();
+    await eventually(() => this.page.title()).toBe(`${name} \u00b7 Duobit`);
+    await this.ready();
+  }
+
   async notice(): Promise<string> {
     return (await this.page.locator('.notice').first().textContent()) ?? '';
   }
