@@ -19,7 +19,10 @@ export interface GenerateOptions extends SamplerOptions {
 /** 'length': maxTokens reached; 'context': the KV cache is full. */
 export type FinishReason = 'length' | 'stop' | 'eos' | 'aborted' | 'context';
 
-/** Time inside the model and the sampler; time the caller takes between events is not counted. */
+/**
+ * Time inside the model and the sampler, with that of others that run beside it; time the caller takes between events, or waits for its
+ * turn, is not counted.
+ */
 export interface Timings {
   readonly prefillTokens: number;
   readonly prefillSeconds: number;
@@ -45,11 +48,15 @@ export type GenerationEvent =
       /** Tokens generated, without the end-of-text token. */
       readonly tokens: number;
       readonly promptTokens: number;
+      /** Of the prompt, those that were in the KV cache already and were not run again. */
+      readonly cachedTokens: number;
       readonly timings: Timings;
     };
 
 /** What the loop needs of a model. */
 export interface Decoder extends StepReader {
+  /** Tokens of the prompt that have been run already, not all. */
+  readonly cached: number;
   readonly contextLength: number;
   readonly specialTokens: SpecialTokens;
   /** Null when the model has no tokenizer: no text comes out then. */
@@ -82,25 +89,24 @@ export function checkGenerateOptions(options: GenerateOptions, hasTokenizer: boo
 }
 
 /**
- * Generates after a prompt.
- * @throws DuobitError `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`; what the backend and the sampler throw.
+ * Generates after a prompt that `checkPrompt` has let through.
+ * @throws what the backend and the sampler throw.
  */
 export async function* generateTokens(
   decoder: Decoder,
   prompt: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
-  const { maxTokens = 256, stop = [], signal, ignoreEos = false } = options;
-  const { contextLength, specialTokens, stream } = decoder;
-  checkPrompt(prompt, contextLength);
-  const step = createTokenStep(decoder, options, signal);
+  const { maxTokens = 256, stop = [], ignoreEos = false } = options;
+  const { cached, contextLength, specialTokens, stream } = decoder;
+  const step = createTokenStep(decoder, options);
   const history = new Set(prompt);
   const matcher = createStopMatcher(stop);
 
   const started = performance.now();
-  let choose = await step(prompt, 0, history);
+  let choose = await step(prompt.slice(cached), cached, history);
   const prefillSeconds = (performance.now() - started) / 1000;
-  const prefillTokens = choose === null ? 0 : prompt.length;
+  const prefillTokens = choose === null ? 0 : prompt.length - cached;
   let position = prompt.length;
   let tokens = 0;
   let decodeTokens = 0;
@@ -143,11 +149,13 @@ export async function* generateTokens(
     text,
     tokens,
     promptTokens: prompt.length,
+    cachedTokens: cached,
     timings: { prefillTokens, prefillSeconds, decodeTokens, decodeSeconds },
   };
 }
 
-function checkPrompt(prompt: readonly number[], contextLength: number): void {
+/** @throws DuobitError `PROMPT_EMPTY`, `CONTEXT_TOO_LONG` */
+export function checkPrompt(prompt: readonly number[], contextLength: number): void {
   if (prompt.length === 0)
     throw new DuobitError('PROMPT_EMPTY', 'the prompt has no tokens, and the model adds none', {
       where: 'prompt',

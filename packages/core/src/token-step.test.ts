@@ -29,7 +29,7 @@ async function readsOf(options: SamplerOptions, searches = true, history: readon
         }
       : null,
   };
-  const choose = await createTokenStep(reader, options, undefined)([3, 4], 0, new Set(history));
+  const choose = await createTokenStep(reader, options)([3, 4], 0, new Set(history));
   return { reads, token: choose!() };
 }
 
@@ -56,6 +56,6 @@ describe('createTokenStep', () => {
     const none = async () => null;
     const reader = { vocabularySize: 9, step: none, stepBest: none, stepTop: () => none };
     for (const options of [{}, { temperature: 1 }, { temperature: 1, topK: 2 }])
-      expect(await createTokenStep(reader, options, undefined)([1], 0, new Set([1]))).toBeNull();
+      expect(await createTokenStep(reader, options)([1], 0, new Set([1]))).toBeNull();
   });
 });

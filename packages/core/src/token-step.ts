@@ -4,11 +4,7 @@ import { createRandom } from './random.ts';
 import { countNeeded, resolveSampler, type SamplerOptions, sampleToken, sampleTop } from './sampler.ts';
 
 /** Runs tokens from a position on and gives what is read of the last one's logits, or null when aborted on the way. */
-type Step<T> = (
-  tokens: readonly number[],
-  position: number,
-  signal: AbortSignal | undefined,
-) => Promise<T | null>;
+type Step<T> = (tokens: readonly number[], position: number) => Promise<T | null>;
 
 /** What steps need of a model. */
 export interface StepReader {
@@ -31,21 +27,20 @@ export type Choice = () => number;
 export function createTokenStep(
   reader: StepReader,
   options: SamplerOptions,
-  signal: AbortSignal | undefined,
 ): (tokens: readonly number[], position: number, history: ReadonlySet<number>) => Promise<Choice | null> {
   const { step, stepBest, stepTop, vocabularySize } = reader;
   const random = createRandom(resolveSampler(options).seed);
   return async (tokens, position, history) => {
     const count = countNeeded(options, history.size) ?? vocabularySize;
     if (count === 1 && stepBest) {
-      const token = await stepBest(tokens, position, signal);
+      const token = await stepBest(tokens, position);
       return token === null ? null : () => token;
     }
     if (count < vocabularySize && count <= MOST_TOP && stepTop) {
-      const top = await stepTop(count)(tokens, position, signal);
+      const top = await stepTop(count)(tokens, position);
       return top && (() => sampleTop(top, history, options, random));
     }
-    const logits = await step(tokens, position, signal);
+    const logits = await step(tokens, position);
     return logits && (() => sampleToken(logits, history, options, random));
   };
 }

@@ -5,7 +5,31 @@ import { createHttpSource, type HttpSourceOptions, LIMITS } from './index.ts';
 
 const SIZE = BYTES.length;
 const FAST: HttpSourceOptions = { retryDelay: 1 };
+const URL = 'http://server/model.duo';
 const serve = useServers();
+
+/** A server of zeros whose connections break after so many bytes, but for those of short ranges. */
+function breakingServer(size: number, most: number) {
+  let requests = 0;
+  const fetch = async (_: string, { headers }: RequestInit): Promise<Response> => {
+    requests++;
+    const [, first, last] = /bytes=(\d+)-(\d+)/.exec(new Headers(headers).get('Range')!)!;
+    const length = Number(last) - Number(first) + 1;
+    let sent = 0;
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
+      if (sent === length) controller.close();
+      else if (sent === most) controller.error(new Error('broken'));
+      else controller.enqueue(new Uint8Array(Math.min(1 << 20, Math.min(most, length) - sent)));
+      sent = Math.min(most, length, sent + (1 << 20));
+    };
+    // Without a queue of its own, as an error would drop what is in it.
+    return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), {
+      status: 206,
+      headers: { 'Content-Range': `bytes ${first}-${last}/${size}`, ETag: '"1"' },
+    });
+  };
+  return { fetch, count: () => requests };
+}
 
 describe('HttpSource.stream', () => {
   it('gives all bytes in order by one request', async () => {
@@ -19,14 +43,14 @@ describe('HttpSource.stream', () => {
   });
 
   it('waits for who takes the bytes, however long: only a silent server is given up', async () => {
-    const server = await serve(() => false);
-    const source = await createHttpSource(server.url, { ...FAST, timeout: 40, retries: 0 });
+    const { fetch } = breakingServer(SIZE, SIZE);
+    const source = await createHttpSource(URL, { ...FAST, fetch, timeout: 100, retries: 0 });
     let taken = 0;
     let isTaking = false;
     await source.stream!(0, SIZE, async (bytes) => {
       expect(isTaking).toBe(false);
       isTaking = true;
-      if (taken === 0) await new Promise((resolve) => setTimeout(resolve, 120));
+      if (taken === 0) await new Promise((resolve) => setTimeout(resolve, 300));
       taken += bytes.length;
       isTaking = false;
     });
@@ -59,32 +83,9 @@ describe('HttpSource.stream', () => {
 
   it('has retries for each whole chunk anew, but not for less', async () => {
     const size = 6 * LIMITS.chunkBytes;
-    /** A server whose connections break after so many bytes. */
-    const breakAfter = (most: number) => {
-      let requests = 0;
-      const fetch = async (_: string, { headers }: RequestInit): Promise<Response> => {
-        requests++;
-        const [, first = 0, last = 0] = /bytes=(\d+)-(\d+)/.exec(new Headers(headers).get('Range')!) ?? [];
-        let left = Math.min(most, Number(last) - Number(first) + 1);
-        const body = new ReadableStream<Uint8Array>({
-          pull(controller) {
-            if (left === 0) return controller.error(new Error('broken'));
-            const piece = new Uint8Array(Math.min(left, 1 << 20));
-            left -= piece.length;
-            controller.enqueue(piece);
-            if (Number(last) === 127) controller.close();
-          },
-        });
-        return new Response(body, {
-          status: 206,
-          headers: { 'Content-Range': `bytes ${first}-${last}/${size}`, ETag: '"1"' },
-        });
-      };
-      return { fetch, count: () => requests };
-    };
     const read = async (most: number) => {
-      const { fetch, count } = breakAfter(most);
-      const source = await createHttpSource('http://server/model.duo', { ...FAST, retries: 1, fetch });
+      const { fetch, count } = breakingServer(size, most);
+      const source = await createHttpSource(URL, { ...FAST, retries: 1, fetch });
       let taken = 0;
       const reading = source.stream!(128, size - 128, (bytes) => void (taken += bytes.length));
       return {

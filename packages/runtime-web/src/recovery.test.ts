@@ -204,7 +204,7 @@ describe('a backend that recovers', () => {
     const disposing = [model.dispose(), backend.dispose()];
     reopen();
     await Promise.all(disposing);
-    expect(await writing).toMatchObject({ code: 'BACKEND_DISPOSED' });
+    expect(await writing).toMatchObject({ code: 'MODEL_DISPOSED' });
     expect(lossy.alive.size).toBe(0);
   });
 

@@ -17,6 +17,7 @@ export {
   drawNormal,
   type Random,
 } from './random-values.ts';
+export { demandRowInvariance } from './row-invariance.ts';
 export { type MadeTensor, makeDense, makeInteger, makeW11, type W11Options } from './tensors.ts';
 export { makeTinyModel, TINY_ARCHITECTURE, type TinyModel, type TinyModelOptions } from './tiny-model.ts';
 export * as tolerance from './tolerance.ts';

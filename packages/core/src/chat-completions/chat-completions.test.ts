@@ -12,12 +12,17 @@ import type { ChatCompletionChunk, ChatCompletionRequest } from './types.ts';
 const USER = [{ role: 'user', content: 'Hi' }] as const;
 
 /** Says three words, one an event, as far as it is let; `calls` has what it was asked. */
-function playModel({ reason = 'eos' as FinishReason, words = ['One', ' two', ' three'] } = {}) {
+function playModel({
+  reason = 'eos' as FinishReason,
+  words = ['One', ' two', ' three'],
+  sequences = undefined as number | undefined,
+} = {}) {
   const calls: { prompt: Prompt; options: GenerateOptions }[] = [];
   const state = { running: 0, mostRunning: 0 };
   const model: ChatModel = {
     name: 'played',
     contextLength: 64,
+    sequences,
     async *generate(prompt, options = {}): AsyncGenerator<GenerationEvent, void, undefined> {
       calls.push({ prompt, options });
       state.mostRunning = Math.max(state.mostRunning, ++state.running);
@@ -31,7 +36,7 @@ function playModel({ reason = 'eos' as FinishReason, words = ['One', ' two', ' t
         }
         const timings = { prefillTokens: 5, prefillSeconds: 0, decodeTokens: tokens, decodeSeconds: 0 };
         const last = signal?.aborted ? 'aborted' : reason;
-        yield { kind: 'finish', reason: last, text: '.', tokens, promptTokens: 5, timings };
+        yield { kind: 'finish', reason: last, text: '.', tokens, promptTokens: 5, cachedTokens: 0, timings };
       } finally {
         state.running--;
       }
@@ -218,6 +223,15 @@ describe('chat completions', () => {
     expect(ends).toEqual([1, 2, 3, 5]);
     expect(calls.map(({ options }) => options.seed)).toEqual([1, 2, 3, 5]);
     expect(state).toEqual({ running: 0, mostRunning: 1 });
+  });
+
+  it('are as many as the model has sequences, and the rest wait', async () => {
+    const { completions, state } = playModel({ sequences: 2 });
+    const ask = () => completions.create({ messages: USER });
+    const asked = [ask(), ask(), ask(), ask()];
+    await expect(ask()).rejects.toMatchObject({ code: 'MODEL_BUSY' });
+    await Promise.all(asked);
+    expect(state).toEqual({ running: 0, mostRunning: 2 });
   });
 
   it('are free at once when a stream is left, and hold nothing when it was never read', async () => {

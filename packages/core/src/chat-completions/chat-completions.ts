@@ -20,7 +20,7 @@ export interface ChatRequestOptions {
 export interface ChatCompletions {
   readonly completions: {
     /**
-     * Answers a conversation. The model answers one at a time: requests wait for their turn, in order. A streamed one takes its
+     * Answers a conversation. The model answers as many at a time as it has sequences: other requests wait for their turn, in order. A streamed one takes its
      * turn with the first chunk that is asked for and has it until its end; leaving the loop ends it at once.
      * @throws DuobitError `CHAT_REQUEST`, `SAMPLER_OPTION`; `MODEL_BUSY` when too many wait, or when `generate` or `forward` was
      * called directly and is running; `ABORTED`; what `Model.generate` throws. Of a streamed answer, all but the first two come with the chunks.
@@ -41,17 +41,19 @@ export interface ChatCompletions {
 }
 
 /** What answers need of a model. */
-export type ChatModel = Pick<Model, 'name' | 'contextLength' | 'generate'>;
+export type ChatModel = Pick<Model, 'name' | 'contextLength' | 'generate'> & {
+  readonly sequences?: number | undefined;
+};
 
-/** Requests that may wait while one is answered. */
+/** Requests that may wait while others are answered. */
 const MOST_WAITING = 64;
 
-/** @param options.mostWaiting requests that may wait while one is answered; default 64 */
+/** @param options.mostWaiting requests that may wait while others are answered; default 64 */
 export function createChatCompletions(
   model: ChatModel,
   { mostWaiting = MOST_WAITING }: { readonly mostWaiting?: number | undefined } = {},
 ): ChatCompletions {
-  const turns = new Turns(mostWaiting);
+  const turns = new Turns(model.sequences ?? 1, mostWaiting);
 
   async function* answer(
     { messages, options }: ChatJob,

@@ -1,12 +1,14 @@
-// Callers of something that does one thing at a time take turns, in the order in which they ask.
+// Callers of something that does so many things at a time take turns, in the order in which they ask.
 import { DuobitError } from '@duobit/format';
 
 export class Turns {
+  readonly #atOnce: number;
   readonly #mostWaiting: number;
   readonly #waiting = new Set<() => void>();
-  #taken = false;
+  #taken = 0;
 
-  constructor(mostWaiting: number) {
+  constructor(atOnce: number, mostWaiting: number) {
+    this.#atOnce = atOnce;
     this.#mostWaiting = mostWaiting;
   }
 
@@ -17,14 +19,15 @@ export class Turns {
    */
   async take(signal: AbortSignal | undefined): Promise<() => void> {
     if (signal?.aborted) throw aborted();
-    if (this.#taken) {
+    if (this.#taken < this.#atOnce) {
+      this.#taken++;
+    } else {
       if (this.#waiting.size >= this.#mostWaiting)
         throw new DuobitError('MODEL_BUSY', `${this.#waiting.size} requests wait for the model already`, {
           remedy: 'Ask again later, or load the model a second time',
         });
       await this.#wait(signal);
     }
-    this.#taken = true;
     return () => this.#end();
   }
 
@@ -47,7 +50,7 @@ export class Turns {
   #end(): void {
     const [next] = this.#waiting;
     if (!next) {
-      this.#taken = false;
+      this.#taken--;
       return;
     }
     this.#waiting.delete(next);

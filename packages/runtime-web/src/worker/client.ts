@@ -59,7 +59,7 @@ export async function loadModelInWorker(
 /** A worker would resolve it against its own script. */
 function resolveAddress(address: string): string {
   const base = globalThis.document?.baseURI ?? globalThis.location?.href;
-  return URL.canParse(address, base) ? new URL(address, base).href : address;
+  return base === undefined ? address : new URL(address, base).href;
 }
 
 function createRemoteModel(link: Link, facts: ModelFacts): WorkerModel {

@@ -52,6 +52,7 @@ function serveModel(
 ): void {
   const loading = new AbortController();
   const streams = new Map<number, Stream>();
+  let isDisposed = false;
   const answer = (message: Answer): void => port.postMessage(message);
 
   answer({ kind: 'alive', lock });
@@ -87,19 +88,19 @@ function serveModel(
     }
     streams.delete(id);
     stream.finish();
-    if (isDisposed) failure ??= toErrorForm(disposedError());
+    if (isDisposed) failure = toErrorForm(disposedError());
     answer({ kind: 'end', stream: id, error: failure });
   };
 
-  let isDisposed = false;
   const dispose = async (): Promise<void> => {
     isDisposed = true;
     const open = [...streams.values()];
     for (const stream of open) stream.leave();
-    await Promise.all(open.map(({ finished }) => finished));
     let failure: ErrorForm | null = null;
     try {
+      // First, as it ends what streams may wait for.
       await (await loaded).dispose();
+      await Promise.all(open.map(({ finished }) => finished));
     } catch (error) {
       failure = toErrorForm(error);
     }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createMemorySink, createMemorySource, splitContainer } from '@duobit/format';
 import { makeTinyModel, type TinyModelOptions, writeModel } from '@duobit/testkit';
 import { bundleForBrowser, type RangeServer, startRangeServer } from '@duobit/testkit/chromium';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { BrowserContext, Page } from 'playwright-core';
 import type { Actions } from './entry.ts';
 
 export const CHUNK = 4 << 20;
@@ -29,7 +29,7 @@ export async function makeContainer(options: TinyModelOptions): Promise<Uint8Arr
   return sink.bytes();
 }
 
-/** 17 MB: two blocks of two chunks each, and a small embedding. */
+/** 14 MB: two blocks of two chunks each, and a small embedding. */
 export const makeLargeContainer = (seed = 3): Promise<Uint8Array<ArrayBuffer>> =>
   makeContainer({
     seed,
@@ -99,6 +99,3 @@ export class Tab {
     return this.page.evaluate(this.#inWorker ? inWorker : inPage);
   }
 }
-
-/** A profile of its own: nothing is stored. */
-export const newContext = (browser: Browser): Promise<BrowserContext> => browser.newContext();
