@@ -9,7 +9,7 @@ import { panelCases } from './panel-cases.ts';
 import { buildSite, type Stand, startSite, Visit } from './site.ts';
 
 /** SwiftShader is slow on a machine that is busy. */
-vi.setConfig({ testTimeout: 240_000 });
+vi.setConfig({ testTimeout: 400_000 });
 
 const command = findChromium();
 
