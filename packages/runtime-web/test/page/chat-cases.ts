@@ -10,10 +10,12 @@ export function chatCases(stand: Stand): void {
   it('loads the model of model.json, continues a text, says how fast, and stops when told to', async () => {
     const { server } = stand;
     const model = { model: 'embedded.duo', prompts: [OPENING], stop: ['was'] };
+    const none = server.files.get('model.json')!;
     server.files.set('model.json', { body: JSON.stringify(model), type: 'application/json' });
     const visit = await stand.open('');
     const { page } = visit;
     await visit.ready();
+    server.files.set('model.json', none);
     expect(await page.title()).toBe('embedded \u00b7 Duobit');
     expect(await page.locator('.instruments').textContent()).toContain('backendwebgpu');
     await visit.screenshot('ready');

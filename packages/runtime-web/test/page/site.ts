@@ -111,6 +111,7 @@ export interface VisitOptions extends BrowserContextOptions {
 
 /** What cases need. */
 export interface Stand {
+  readonly site: ReadonlyMap<string, ServedFile>;
   readonly server: RangeServer;
   /** WebGPU on SwiftShader. */
   readonly browser: Browser;
