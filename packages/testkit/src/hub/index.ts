@@ -2,5 +2,6 @@
 // downloads on another host (another port), and faults on demand.
 
 export type { HubFault, HubRequest } from './listener.ts';
+export { bundleForNode, type Program, runProgram } from './processes.ts';
 export { Repository, sha256Hex } from './repository.ts';
 export { type HubServer, type HubServerOptions, startHubServer } from './server.ts';
