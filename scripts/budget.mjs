@@ -11,7 +11,7 @@ const LINES_FAILING = 500;
 
 /**
  * What a package's sources may import from the workspace. Tests (and helpers of tests, in folders `test` and
- * `testing`) may also import their own package by name, and use the private testkit.
+ * `testing`) and demos may also import their own package by name, and use the private testkit.
  */
 const ALLOWED = {
   '@duobit/format': [],
@@ -119,10 +119,10 @@ for (const folder of readdirSync(join(ROOT, 'packages'))) {
   const base = join(ROOT, 'packages', folder);
   const assembly = listFiles(join(base, 'assembly'));
   for (const path of assembly) checkLength(path);
-  for (const path of [...listFiles(join(base, 'src')), ...listFiles(join(base, 'test'))]) {
+  for (const path of ['src', 'test', 'demo'].flatMap((name) => listFiles(join(base, name)))) {
     fileCount += 1;
     checkLength(path);
-    const isTest = /\.test\.ts$|\/(test|testing)\//.test(show(path));
+    const isTest = /\.test\.ts$|\/(test|testing|demo)\//.test(show(path));
     const edges = new Set();
     for (const { name, typeOnly } of readImports(path)) {
       if (name.startsWith('node:')) continue;

@@ -44,7 +44,7 @@ function tinyModel() {
 
 const RUN = `#!/usr/bin/env bash
 # Checks and measures the WebGPU backend here. Vulkan's loader has to be there (ldconfig -p | grep libvulkan).
-#   bash .gpu-web/run.sh [--parts adapters,conformance,greedy,fusion,ladder,tiles,models,unchecked] [--models smollm2,1B,3B,8B] [--quick]
+#   bash .gpu-web/run.sh [--parts adapters,conformance,greedy,fusion,tuning,ladder,tiles,models,unchecked] [--models smollm2,1B,3B,8B] [--quick]
 # Records go to $OUT or ./out: webgpu.jsonl and webgpu.log.
 here=$(cd "$(dirname "\${BASH_SOURCE[0]}")" && pwd)
 export OUT=\${OUT:-$PWD/out}

@@ -47,6 +47,19 @@ function formatRow({ row, record }) {
   return `| ${cells.join(' | ')} |`;
 }
 
+/** Rows whose perplexities agree to the last bit, which are the same weights. */
+function describeTwins(rows) {
+  const keys = [...new Set(rows.map(({ record }) => JSON.stringify(record.perplexity)))];
+  return keys
+    .map((key) => rows.filter(({ record }) => JSON.stringify(record.perplexity) === key))
+    .filter((group) => group.length > 1)
+    .flatMap((group) => [
+      `The same weights, to the last bit: ${group.map(({ row }) => row.title).join('; ')}. A relaxed bitmap among them had no bit that crossed`,
+      'its threshold, so such a row says nothing of relaxed bitmaps.',
+      '',
+    ]);
+}
+
 export function formatAblations() {
   const rows = readAblations();
   const trained = rows.find(({ row }) => row.id === 'default')?.record;
@@ -80,9 +93,7 @@ export function formatAblations() {
     `| ${head.map((_, i) => (i === 0 || i === 5 || i === 6 ? '---' : '---:')).join(' | ')} |`,
     ...rows.map(formatRow),
     '',
-    'Rows with the same held-out losses are the same weights: in so few steps, at the default rate, no relaxed bit crosses its threshold from a',
-    'start of 0.1, with or without polarisation, so these rows are levels alone and say nothing of relaxed bitmaps.',
-    '',
+    ...describeTwins(rows),
     ...(missing.length > 0 ? [`Not measured yet: ${missing.map(({ title }) => title).join('; ')}.`, ''] : []),
   ].join('\n');
 }

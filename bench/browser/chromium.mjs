@@ -8,7 +8,7 @@ import { serveJob } from './server.mjs';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 /** No window, no sandbox (which root must do without), nothing that asks the network by itself. */
-export const CHROMIUM_FLAGS = [
+const CHROMIUM_FLAGS = [
   '--headless=new',
   '--no-sandbox',
   '--disable-quic',

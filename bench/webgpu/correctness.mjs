@@ -16,6 +16,8 @@ export const CONFORMANCE = {
   'tiles-bits': { tuning: { tileFrom: 1 }, variant: { packedDot: false } },
   'rows-4': { tuning: { rows: 4, workgroup: 256, streams: 0 } },
   'kv-f16': { kv: 'f16' },
+  'kv-int8': { kv: 'int8' },
+  'kv-int4': { kv: 'int4' },
 };
 
 /** @param until milliseconds after which cases are left out, and said to be */

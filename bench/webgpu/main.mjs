@@ -1,7 +1,7 @@
 // The check of the WebGPU backend on a machine with a GPU: what there is, whether results are right, how fast it is. Every part is
 // a process of its own with a time limit, so that none stops the others; records go to $OUT or ./out, a table comes last.
 //
-//   node main.mjs [--parts adapters,conformance,greedy,fusion,ladder,tiles,models,unchecked] [--models smollm2,1B,3B,8B] [--quick]
+//   node main.mjs [--parts adapters,conformance,greedy,fusion,tuning,ladder,tiles,models,unchecked] [--models smollm2,1B,3B,8B] [--quick]
 import { spawn } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -28,6 +28,7 @@ const LIMITS = {
   conformance: 45,
   greedy: 45,
   fusion: 45,
+  tuning: 10,
   ladder: 35,
   tiles: 10,
   models: 40,
@@ -72,6 +73,10 @@ async function runPart(part, argument) {
         record('fusion', { variant, error });
       }
       return;
+    }
+    case 'tuning': {
+      const { measureTuning } = await import('./tuning.mjs');
+      return measureTuning(record, { quick });
     }
     case 'ladder': {
       const { runLadder } = await import('./ladder.mjs');
@@ -191,9 +196,9 @@ if (part) {
   process.exit(0);
 }
 writeFileSync(RECORDS, '');
-const parts = (option('parts') ?? 'adapters,conformance,greedy,fusion,ladder,tiles,models,unchecked').split(
-  ',',
-);
+const parts = (
+  option('parts') ?? 'adapters,conformance,greedy,fusion,tuning,ladder,tiles,models,unchecked'
+).split(',');
 const started = performance.now();
 const begin = (name) => console.log(`\n== ${name} (${((performance.now() - started) / 1000).toFixed(0)} s)`);
 if (parts.includes('adapters')) {
@@ -209,7 +214,7 @@ if (BESIDE.some((name) => parts.includes(name))) {
     ...['greedy', 'fusion'].flatMap((name) => (parts.includes(name) ? spawnPart(name) : [])),
   ]);
 }
-for (const name of ['ladder', 'tiles', 'models', 'unchecked'])
+for (const name of ['tuning', 'ladder', 'tiles', 'models', 'unchecked'])
   if (parts.includes(name)) {
     begin(name);
     await spawnPart(name);

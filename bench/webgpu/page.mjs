@@ -72,6 +72,12 @@ function section(file) {
       ),
     );
   }
+  const tunings = of('tuning').map((one) => [
+    one.subject,
+    JSON.stringify(one.choice),
+    `${one.milliseconds.toFixed(3)} ms`,
+  ]);
+  if (tunings.length > 0) lines.push('', ...table(['tuning', 'choice', 'time'], tunings));
   const tiles = of('matmul').map((one) => [
     one.name,
     one.shape.join(' x '),

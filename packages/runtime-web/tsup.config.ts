@@ -1,3 +1,3 @@
 import { library } from '../../tsup.base.ts';
 
-export default library({ index: 'src/index.ts' }, '@webgpu/types');
+export default library({ index: 'src/index.ts', worker: 'src/worker/entry.ts' }, '@webgpu/types');

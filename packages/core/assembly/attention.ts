@@ -1,22 +1,20 @@
 // Causal grouped-query attention over an f32 cache of fixed capacity.
 //
-// Cache layout: keys and values each [kv head][capacity][size], size = head size rounded up to 4, padding zero. So decode
-// reads each head's keys and values front to back. Queries that share a kv head (the heads of its group, over all rows) are
+// Cache layout: keys and values each [sequence][kv head][capacity][size], size = head size rounded up to 4, padding zero. So decode
+// reads each head's keys and values front to back. Queries that share a kv head (the heads of its group, over all rows of a part) are
 // taken four at a time: scores lie as [position][4 queries], which makes the softmax lane-parallel without tails, and each
 // key and value loaded serves four queries.
 import { exponential } from './exponential';
 import { sumFour } from './reduce';
 import { mulAdd } from './simd';
 
-/** Copies rows of keys (or values) into the cache from `position` on. Sizes in bytes except counts. */
-export function cacheRows(
-  input: usize, inputStride: u32, cache: usize, rows: u32, position: u32, kvHeads: u32, headBytes: u32, size: u32, capacity: u32,
+/** Copies a row of keys (or values) into the cache of a sequence. Sizes in bytes except counts. */
+export function cacheRow(
+  input: usize, cache: usize, sequence: u32, position: u32, kvHeads: u32, headBytes: u32, size: u32, capacity: u32,
 ): void {
-  for (let row: u32 = 0; row < rows; ++row) {
-    for (let head: u32 = 0; head < kvHeads; ++head) {
-      const to = cache + <usize>(head * capacity + position + row) * (size << 2);
-      memory.copy(to, input + row * inputStride + head * headBytes, headBytes);
-    }
+  for (let head: u32 = 0; head < kvHeads; ++head) {
+    const to = cache + <usize>((sequence * kvHeads + head) * capacity + position) * (size << 2);
+    memory.copy(to, input + head * headBytes, headBytes);
   }
 }
 
@@ -142,43 +140,40 @@ function mixBlock(weights: usize, values: usize, size: u32, mixed: usize, first:
   }
 }
 
+/** Units that the queries of so many rows are for a kv head. */
+@inline export function attentionUnits(rows: u32, group: u32): u32 {
+  return (rows * group + 3) >> 2;
+}
+
 /**
- * Attention of `rows` new rows, whose keys and values are already in the cache from `position` on. A unit is a kv head and a
- * block of 4 of the queries that share it; units firstUnit <= unit < endUnit of kv heads * ceil(rows * group / 4) are done.
+ * Attention of new rows of one sequence, whose keys and values are already in its cache from `position` on: of a kv head, whose planes
+ * `keys` and `values` are, block `unit` of 4 of the queries that share it. `query` and `out` are those of the first row and the head.
  * `window` = 0 means all positions. `scratch` takes 8 * size + 4 * (position + rows) floats.
  */
 export function attention(
   query: usize, queryStride: u32, keys: usize, values: usize, out: usize, outStride: u32, scratch: usize,
-  rows: u32, position: u32, group: u32, headSize: u32, size: u32, capacity: u32, window: u32, scale: f32,
-  firstUnit: u32, endUnit: u32,
+  rows: u32, position: u32, group: u32, headSize: u32, size: u32, window: u32, scale: f32, unit: u32,
 ): void {
-  const bytes = size << 2, headBytes = headSize << 2, planeBytes = capacity * bytes;
-  const q = scratch, mixed = q + (bytes << 2), scores = mixed + (bytes << 2), queries = rows * group;
-  const blocks = (queries + 3) >> 2;
+  const bytes = size << 2, headBytes = headSize << 2;
+  const q = scratch, mixed = q + (bytes << 2), scores = mixed + (bytes << 2), queries = rows * group, block = unit << 2;
   memory.fill(q, 0, bytes << 2);
-  for (let unit = firstUnit; unit < endUnit; ++unit) {
-    const head = unit / blocks, block = (unit % blocks) << 2;
-    const keyPlane = keys + <usize>head * planeBytes, valuePlane = values + <usize>head * planeBytes;
-    let from = i32x4.splat(0), to = i32x4.splat(0);
-    for (let lane: u32 = 0; lane < 4; ++lane) {
-      // A short last block repeats its last query.
-      const index = min<u32>(block + lane, queries - 1), row = index / group;
-      const at = query + row * queryStride + (head * group + index % group) * headBytes;
-      memory.copy(q + lane * bytes, at, headBytes);
-      const end = position + row + 1, begin = window != 0 && end > window ? end - window : 0;
-      if (lane == 0) { from = i32x4.replace_lane(from, 0, begin); to = i32x4.replace_lane(to, 0, end); }
-      else if (lane == 1) { from = i32x4.replace_lane(from, 1, begin); to = i32x4.replace_lane(to, 1, end); }
-      else if (lane == 2) { from = i32x4.replace_lane(from, 2, begin); to = i32x4.replace_lane(to, 2, end); }
-      else { from = i32x4.replace_lane(from, 3, begin); to = i32x4.replace_lane(to, 3, end); }
-    }
-    const first = <u32>i32x4.extract_lane(from, 0), end = <u32>i32x4.extract_lane(to, 3);
-    scoreBlock(q, keyPlane, size, scores, first, end, scale);
-    const inverse = softmaxBlock(scores, first, end, from, to);
-    mixBlock(scores, valuePlane, size, mixed, first, end, inverse);
-    for (let lane: u32 = 0; lane < 4 && block + lane < queries; ++lane) {
-      const index = block + lane, row = index / group;
-      const at = out + row * outStride + (head * group + index % group) * headBytes;
-      memory.copy(at, mixed + lane * bytes, headBytes);
-    }
+  let from = i32x4.splat(0), to = i32x4.splat(0);
+  for (let lane: u32 = 0; lane < 4; ++lane) {
+    // A short last block repeats its last query.
+    const index = min<u32>(block + lane, queries - 1), row = index / group;
+    memory.copy(q + lane * bytes, query + row * queryStride + index % group * headBytes, headBytes);
+    const end = position + row + 1, begin = window != 0 && end > window ? end - window : 0;
+    if (lane == 0) { from = i32x4.replace_lane(from, 0, begin); to = i32x4.replace_lane(to, 0, end); }
+    else if (lane == 1) { from = i32x4.replace_lane(from, 1, begin); to = i32x4.replace_lane(to, 1, end); }
+    else if (lane == 2) { from = i32x4.replace_lane(from, 2, begin); to = i32x4.replace_lane(to, 2, end); }
+    else { from = i32x4.replace_lane(from, 3, begin); to = i32x4.replace_lane(to, 3, end); }
+  }
+  const first = <u32>i32x4.extract_lane(from, 0), end = <u32>i32x4.extract_lane(to, 3);
+  scoreBlock(q, keys, size, scores, first, end, scale);
+  const inverse = softmaxBlock(scores, first, end, from, to);
+  mixBlock(scores, values, size, mixed, first, end, inverse);
+  for (let lane: u32 = 0; lane < 4 && block + lane < queries; ++lane) {
+    const index = block + lane, row = index / group;
+    memory.copy(out + row * outStride + index % group * headBytes, mixed + lane * bytes, headBytes);
   }
 }

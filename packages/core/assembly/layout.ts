@@ -86,6 +86,18 @@ export namespace Kind {
   spare12: u64;
 }
 
+/** Whose row it is, and where it comes in that sequence. */
+@unmanaged export class Place {
+  sequence: u32;
+  position: u32;
+}
+
+/** Neighbouring rows. */
+@unmanaged export class RowRange {
+  first: u32;
+  count: u32;
+}
+
 /** At address 64. Lines that several threads write are 64 bytes apart. */
 @unmanaged export class Control {
   phases: usize;
@@ -94,14 +106,19 @@ export namespace Kind {
   /** Scratch of thread t begins at scratch + t * scratchStride. */
   scratch: usize;
   scratchStride: u32;
+  /** Of the run: rows, parts (each of another sequence), ranges of rows that logits are wanted of. */
   rows: u32;
-  position: u32;
-  logitRows: u32;
+  partCount: u32;
+  wantedCount: u32;
   /** 1 when helpers are to leave. */
   leaving: u32;
+  spare0: u32;
   runs: u64;
-  spare0: u64;
-  spare1: u64;
+  /** Tables of the run: Place of each row, RowRange of each part and of rows wanted. They change from run to run, so only threads look that hold a unit. */
+  places: usize;
+  parts: usize;
+  wanted: usize;
+  spare1: u32;
   /** Even while a run is open to helpers; goes up by one when a run opens and when it closes. */
   turn: u32;
   turnSleepers: u32;
@@ -119,4 +136,5 @@ export namespace Kind {
 
 export const CONTROL: usize = 64;
 export const STEP_BYTES: usize = 128;
+export const ENTRY_BYTES: usize = 8;
 export const PHASE_BYTES: usize = 128;

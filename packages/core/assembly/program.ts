@@ -1,24 +1,35 @@
 // Runs a plan that the host has laid out in linear memory (layout.ts): `run` on the caller's thread, `serve` on the others.
 import { decodeActivations, quantizeActivations } from './activations';
-import { attention, cacheRows } from './attention';
+import { attention, attentionUnits, cacheRow } from './attention';
 import { denseMatMul, embedF32 } from './dense';
 import { add, rmsNorm, rope, siluMul, takeColumns } from './elementwise';
 import { accumulateGram } from './gram';
 import { embedInt4, embedInt8, int4MatMul, int8MatMul, roundRows } from './integer-dense';
-import { Control, Kind, Phase, PHASE_BYTES, Step, STEP_BYTES } from './layout';
+import { Control, ENTRY_BYTES, Kind, Phase, PHASE_BYTES, Place, RowRange, Step, STEP_BYTES } from './layout';
 import { advance, claim, control, finishUnit, isDone, waitFor } from './pool';
 import { rotateInput } from './rotate';
 import { w11MatMul } from './w11';
 
 /** What one thread knows of the run that it takes part in. */
 let rows: u32 = 0;
-let position: u32 = 0;
-let logitRows: u32 = 0;
+let partCount: u32 = 0;
+let wantedCount: u32 = 0;
 let scratch: usize = 0;
+
+@inline function placeOf(row: u32): Place {
+  return changetype<Place>(control().places + <usize>row * ENTRY_BYTES);
+}
+
+@inline function partAt(index: u32): RowRange {
+  return changetype<RowRange>(control().parts + <usize>index * ENTRY_BYTES);
+}
+
+@inline function wantedAt(index: u32): RowRange {
+  return changetype<RowRange>(control().wanted + <usize>index * ENTRY_BYTES);
+}
 
 /** The rows first <= row < end of a row-by-row step. */
 function runRows(s: Step, first: u32, end: u32): void {
-  if (s.logits) first = max<u32>(first, rows - logitRows);
   if (first >= end) return;
   const count = end - first;
   const input = s.input + first * s.inputStride, out = s.out + first * s.outStride;
@@ -35,10 +46,13 @@ function runRows(s: Step, first: u32, end: u32): void {
     case Kind.RoundRows: return roundRows(input, s.inputStride, out, s.outStride, count, s.width, s.groupSize);
     case Kind.Rope: return rope(out, s.outStride, s.second + first * s.secondStride, count, s.headCount, s.headSize);
     case Kind.CacheRows: {
-      const at = position + first, headBytes = s.headSize << 2;
-      const value = s.second + first * s.secondStride;
-      cacheRows(input, s.inputStride, s.third, count, at, s.kvHeadCount, headBytes, s.size, s.capacity);
-      return cacheRows(value, s.secondStride, s.out, count, at, s.kvHeadCount, headBytes, s.size, s.capacity);
+      const headBytes = s.headSize << 2;
+      for (let row = first; row < end; ++row) {
+        const at = placeOf(row), key = s.input + row * s.inputStride, value = s.second + row * s.secondStride;
+        cacheRow(key, s.third, at.sequence, at.position, s.kvHeadCount, headBytes, s.size, s.capacity);
+        cacheRow(value, s.out, at.sequence, at.position, s.kvHeadCount, headBytes, s.size, s.capacity);
+      }
+      return;
     }
     case Kind.SiluMul: return siluMul(input, s.second + first * s.secondStride, out, count * s.outStride);
     case Kind.Decode: return decodeActivations(input, s.inputStride, s.params + (first << 3), out, s.outStride, count, s.width);
@@ -54,28 +68,47 @@ function runRows(s: Step, first: u32, end: u32): void {
   }
 }
 
-/** The tiles first <= tile < end of a product. */
-function runTiles(s: Step, first: u32, end: u32): void {
-  const count = s.logits ? logitRows : rows;
-  if (first >= end || count == 0) return;
-  const skipped = rows - count, input = s.input + skipped * s.inputStride;
+/** The tiles first <= tile < end of a product, of `count` rows from `row` on; `out` is the first row of the result. */
+function runTiles(s: Step, first: u32, end: u32, row: u32, count: u32, out: usize): void {
+  if (first >= end) return;
+  const input = s.input + row * s.inputStride;
   const firstOutput = first << 2, endOutput = min<u32>(end << 2, s.outputs);
   switch (s.kind) {
     case Kind.W11:
       return w11MatMul(
-        s.weight, s.scales, input, s.inputStride, s.sums, s.sumStride, s.params, scratch, s.out, s.outStride,
+        s.weight, s.scales, input, s.inputStride, s.sums, s.sumStride, s.params, scratch, out, s.outStride,
         count, s.outputs, first, end, s.groups, s.unitsPerGroup, s.lastUnits,
       );
     case Kind.Dense:
-      return denseMatMul(input, s.inputStride, s.weight, s.inputStride, s.out, s.outStride, count, firstOutput, endOutput);
+      return denseMatMul(input, s.inputStride, s.weight, s.inputStride, out, s.outStride, count, firstOutput, endOutput);
     case Kind.Int8:
       return int8MatMul(
-        input, s.inputStride, s.weight, s.scales, s.out, s.outStride, count, s.width, s.groupSize, firstOutput, endOutput,
+        input, s.inputStride, s.weight, s.scales, out, s.outStride, count, s.width, s.groupSize, firstOutput, endOutput,
       );
     case Kind.Int4:
       return int4MatMul(
-        input, s.inputStride, s.weight, s.scales, s.out, s.outStride, count, s.width, s.groupSize, firstOutput, endOutput,
+        input, s.inputStride, s.weight, s.scales, out, s.outStride, count, s.width, s.groupSize, firstOutput, endOutput,
       );
+  }
+}
+
+/** Unit `unit` of attention: of a kv head, a block of the queries of one part. There may be more units than blocks. */
+function runAttention(s: Step, unit: u32, units: u32): void {
+  const head = unit / units, group = s.headCount / s.kvHeadCount;
+  let block = unit % units;
+  for (let i: u32 = 0; i < partCount; ++i) {
+    const part = partAt(i), blocks = attentionUnits(part.count, group);
+    if (block >= blocks) {
+      block -= blocks;
+      continue;
+    }
+    const at = placeOf(part.first), plane = <usize>((at.sequence * s.kvHeadCount + head) * s.capacity) * (s.size << 2);
+    const offset = head * group * (s.headSize << 2);
+    return attention(
+      s.input + part.first * s.inputStride + offset, s.inputStride, s.second + plane, s.third + plane,
+      s.out + part.first * s.outStride + offset, s.outStride, scratch,
+      part.count, at.position, group, s.headSize, s.size, s.window, s.x, block,
+    );
   }
 }
 
@@ -97,8 +130,13 @@ function runTiles(s: Step, first: u32, end: u32): void {
 function countItems(phase: Phase): u32 {
   const s = changetype<Step>(phase.first);
   if (isByRow(s)) return rows;
-  if (s.kind == Kind.Attention) return s.kvHeadCount * ((rows * (s.headCount / s.kvHeadCount) + 3) >> 2);
+  if (s.kind == Kind.Attention) return s.kvHeadCount * countUnits(s);
   return phase.total;
+}
+
+/** Units of attention for a kv head: no fewer than the blocks of all parts, of which each may end with a short one. */
+@inline function countUnits(s: Step): u32 {
+  return attentionUnits(rows, s.headCount / s.kvHeadCount) + partCount - 1;
 }
 
 /** Does the items first <= item < end of a phase. */
@@ -106,17 +144,25 @@ function runItems(phase: Phase, first: u32, end: u32): void {
   for (let at = phase.first; at < phase.end; at += STEP_BYTES) {
     const s = changetype<Step>(at);
     if (isByRow(s)) {
-      runRows(s, first, end);
+      if (!s.logits) runRows(s, first, end);
+      for (let i: u32 = 0; s.logits && i < wantedCount; ++i) {
+        const range = wantedAt(i);
+        runRows(s, max<u32>(first, range.first), min<u32>(end, range.first + range.count));
+      }
     } else if (isProduct(s)) {
       // Either may lie before the step's own tiles.
-      runTiles(s, max<u32>(first, s.base) - s.base, min<u32>(max<u32>(end, s.base) - s.base, s.units));
+      const from = max<u32>(first, s.base) - s.base, to = min<u32>(max<u32>(end, s.base) - s.base, s.units);
+      let out = s.out;
+      if (!s.logits) runTiles(s, from, to, 0, rows, out);
+      for (let i: u32 = 0; s.logits && i < wantedCount; ++i) {
+        const range = wantedAt(i);
+        runTiles(s, from, to, range.first, range.count, out);
+        out += range.count * s.outStride;
+      }
     } else if (s.kind == Kind.Gram) {
       accumulateGram(s.input, s.inputStride, s.second, s.secondStride, rows, s.width, s.out, scratch, first, end);
     } else {
-      attention(
-        s.input, s.inputStride, s.second, s.third, s.out, s.outStride, scratch, rows, position,
-        s.headCount / s.kvHeadCount, s.headSize, s.size, s.capacity, s.window, s.x, first, end,
-      );
+      for (let unit = first; unit < end; ++unit) runAttention(s, unit, countUnits(s));
     }
   }
 }
@@ -157,17 +203,17 @@ function work(c: Control, run: u64): bool {
   return changetype<usize>(control()) + offsetof<Control>('turn');
 }
 
-/** One forward pass of `newRows` rows; the last `newLogitRows` of them go through `logits` steps. False when a thread died. */
-export function run(newRows: u32, newPosition: u32, newLogitRows: u32): bool {
+/** One forward pass of rows that the host's tables say more about. False when a thread died. */
+export function run(newRows: u32, newParts: u32, newWanted: u32): bool {
   const c = control();
   rows = newRows;
-  position = newPosition;
-  logitRows = newLogitRows;
+  partCount = newParts;
+  wantedCount = newWanted;
   scratch = c.scratch;
   if (c.threads == 1) return work(c, 0);
   c.rows = newRows;
-  c.position = newPosition;
-  c.logitRows = newLogitRows;
+  c.partCount = newParts;
+  c.wantedCount = newWanted;
   c.runs += 1;
   advance(turn());
   const whole = work(c, c.runs);
@@ -184,8 +230,8 @@ export function serve(thread: u32): void {
     if (atomic.load<u32>(changetype<usize>(c) + offsetof<Control>('leaving')) != 0) return;
     if (seen % 2 == 0) {
       rows = c.rows;
-      position = c.position;
-      logitRows = c.logitRows;
+      partCount = c.partCount;
+      wantedCount = c.wantedCount;
       const run = c.runs;
       // What was read belongs together only if no other run was begun meanwhile.
       if (atomic.load<u32>(turn()) == seen && !work(c, run)) return;

@@ -3,23 +3,45 @@ import type { TensorData } from '@duobit/format';
 import type { ExecutionPlan } from './plan.ts';
 
 export interface PrepareOptions {
-  /** KV cache positions allocated; a run may not go past it. */
+  /** KV cache positions allocated for each sequence; a run may not go past it. */
   readonly capacity: number;
-  /** Most rows (tokens) in one run. */
+  /** Most rows (tokens) in one run, of all its sequences together. */
   readonly maxRows: number;
+  /** KV caches, each of a text of its own. Default 1, at most `Backend.maxSequences`. */
+  readonly sequences?: number | undefined;
 }
 
 /** Gives each weight when `prepare` asks for it, one at a time, so that no two copies of a model are in memory. */
 export type WeightReader = (name: string) => Promise<TensorData>;
 
-export interface RunRequest {
-  /** Tokens in this run, 1 to `maxRows`. */
+/** Rows of one sequence in a run. */
+export interface RunPart {
+  /** Which of the KV caches is theirs, below `PrepareOptions.sequences`. Default 0. */
+  readonly sequence?: number | undefined;
+  /** Tokens, 1 to `maxRows`. */
   readonly rows: number;
   /** Position of the first row in the KV cache; cached positions from here on are overwritten. */
   readonly position: number;
-  /** Which rows the `logits` operation computes. */
+  /** Which of the rows the `logits` operation computes. */
   readonly logits: 'none' | 'last' | 'all';
 }
+
+export interface RunRequest extends RunPart {
+  /**
+   * Parts of other sequences, no sequence twice, whose rows follow in this order. All rows go through the linear layers together; only
+   * positions and KV caches are those of each.
+   */
+  readonly others?: readonly RunPart[] | undefined;
+}
+
+/** Some of the largest logits, the best first, and of equal ones the one that comes first. */
+export interface TopLogits {
+  readonly indices: Uint32Array;
+  readonly values: Float32Array;
+}
+
+/** Most logits of `readTop`: with their places 4 KiB. */
+export const MOST_TOP = 512;
 
 /** A plan compiled for one device with its weights in place. Calls must not overlap. */
 export interface Program {
@@ -31,10 +53,15 @@ export interface Program {
   /** Copies a slot's rows of the latest run out: rows * width values ('stat': width; 'a4': decoded values x^). */
   read(slot: string): Promise<Float32Array>;
   /**
-   * The largest value in the first row of a slot of `logits`, and its place: the first of equal ones. A value that is not a number
-   * counts as the largest. Backends have it whose memory is far from the caller's.
+   * The largest value in a row (by default the first) of a slot of `logits`, and its place: the first of equal ones. A value that is
+   * not a number counts as the largest. Backends have it whose memory is far from the caller's.
    */
-  readBest?(slot: string): Promise<{ readonly index: number; readonly value: number }>;
+  readBest?(slot: string, row?: number): Promise<{ readonly index: number; readonly value: number }>;
+  /**
+   * The `count` largest values in a row (by default the first) of a slot of `logits`, at most `MOST_TOP` and as many as there are, by the rules
+   * of `readBest`.
+   */
+  readTop?(slot: string, count: number, row?: number): Promise<TopLogits>;
   dispose(): Promise<void>;
 }
 
@@ -57,6 +84,8 @@ export interface Backend {
   readonly instructionSet?: string | undefined;
   /** Refinements of quantizers that it runs; most run none. */
   readonly refinements?: readonly ActivationRefinement[] | undefined;
+  /** KV caches that a program of it can have; Infinity: as many as there is memory for. Absent: 1. */
+  readonly maxSequences?: number | undefined;
   prepare(plan: ExecutionPlan, weights: WeightReader, options: PrepareOptions): Promise<Program>;
   dispose(): Promise<void>;
 }

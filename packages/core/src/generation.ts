@@ -1,9 +1,9 @@
 // The decoding loop: prompt in, tokens and text out, one at a time, until something ends it.
 import { DuobitError, type SpecialTokens } from '@duobit/format';
-import { createRandom } from './random.ts';
-import { isGreedy, resolveSampler, type SamplerOptions, sampleToken } from './sampler.ts';
+import { resolveSampler, type SamplerOptions } from './sampler.ts';
 import { createStopMatcher } from './stop-matcher.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { StreamDecoder } from './stream-decoder.ts';
+import { createTokenStep, type StepReader } from './token-step.ts';
 
 export interface GenerateOptions extends SamplerOptions {
   /** Most tokens to generate. Default 256. */
@@ -19,7 +19,10 @@ export interface GenerateOptions extends SamplerOptions {
 /** 'length': maxTokens reached; 'context': the KV cache is full. */
 export type FinishReason = 'length' | 'stop' | 'eos' | 'aborted' | 'context';
 
-/** Time inside the model and the sampler; time the caller takes between events is not counted. */
+/**
+ * Time inside the model and the sampler, with that of others that run beside it; time the caller takes between events, or waits for its
+ * turn, is not counted.
+ */
 export interface Timings {
   readonly prefillTokens: number;
   readonly prefillSeconds: number;
@@ -45,29 +48,19 @@ export type GenerationEvent =
       /** Tokens generated, without the end-of-text token. */
       readonly tokens: number;
       readonly promptTokens: number;
+      /** Of the prompt, those that were in the KV cache already and were not run again. */
+      readonly cachedTokens: number;
       readonly timings: Timings;
     };
 
 /** What the loop needs of a model. */
-export interface Decoder {
-  /** Logits of the last of these tokens, or null when aborted on the way. */
-  readonly step: (
-    tokens: readonly number[],
-    position: number,
-    signal: AbortSignal | undefined,
-  ) => Promise<Float32Array | null>;
-  /** The same, where the backend finds the most likely token itself. */
-  readonly stepBest:
-    | ((
-        tokens: readonly number[],
-        position: number,
-        signal: AbortSignal | undefined,
-      ) => Promise<number | null>)
-    | null;
+export interface Decoder extends StepReader {
+  /** Tokens of the prompt that have been run already, not all. */
+  readonly cached: number;
   readonly contextLength: number;
   readonly specialTokens: SpecialTokens;
-  /** Null when the model has none: no text comes out then. */
-  readonly tokenizer: Tokenizer | null;
+  /** Null when the model has no tokenizer: no text comes out then. */
+  readonly stream: StreamDecoder | null;
 }
 
 /** @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION` */
@@ -96,36 +89,33 @@ export function checkGenerateOptions(options: GenerateOptions, hasTokenizer: boo
 }
 
 /**
- * Generates after a prompt.
- * @throws DuobitError `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`; what the backend and the sampler throw.
+ * Generates after a prompt that `checkPrompt` has let through.
+ * @throws what the backend and the sampler throw.
  */
 export async function* generateTokens(
   decoder: Decoder,
   prompt: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
-  const { maxTokens = 256, stop = [], signal, ignoreEos = false } = options;
-  const { contextLength, specialTokens, tokenizer } = decoder;
-  checkPrompt(prompt, contextLength);
-  const random = createRandom(resolveSampler(options).seed);
+  const { maxTokens = 256, stop = [], ignoreEos = false } = options;
+  const { cached, contextLength, specialTokens, stream } = decoder;
+  const step = createTokenStep(decoder, options);
   const history = new Set(prompt);
-  const stream = tokenizer?.createStreamDecoder();
   const matcher = createStopMatcher(stop);
 
   const started = performance.now();
-  const step = (isGreedy(options) && decoder.stepBest) || decoder.step;
-  let found = await step(prompt, 0, signal);
+  let choose = await step(prompt.slice(cached), cached, history);
   const prefillSeconds = (performance.now() - started) / 1000;
-  const prefillTokens = found === null ? 0 : prompt.length;
+  const prefillTokens = choose === null ? 0 : prompt.length - cached;
   let position = prompt.length;
   let tokens = 0;
   let decodeTokens = 0;
   let decodeSeconds = 0;
-  let reason: FinishReason | null = found === null ? 'aborted' : maxTokens === 0 ? 'length' : null;
+  let reason: FinishReason | null = choose === null ? 'aborted' : maxTokens === 0 ? 'length' : null;
 
-  while (reason === null && found !== null) {
+  while (reason === null && choose !== null) {
     const begun = performance.now();
-    const token = typeof found === 'number' ? found : sampleToken(found, history, options, random);
+    const token = choose();
     if (!ignoreEos && specialTokens.eos.includes(token)) {
       reason = 'eos';
       break;
@@ -141,9 +131,9 @@ export async function* generateTokens(
     else if (position >= contextLength) reason = 'context';
     else {
       const resumed = performance.now();
-      found = await step([token], position, signal);
+      choose = await step([token], position, history);
       decodeSeconds += (performance.now() - resumed) / 1000;
-      if (found === null) reason = 'aborted';
+      if (choose === null) reason = 'aborted';
       else {
         position++;
         decodeTokens++;
@@ -159,11 +149,13 @@ export async function* generateTokens(
     text,
     tokens,
     promptTokens: prompt.length,
+    cachedTokens: cached,
     timings: { prefillTokens, prefillSeconds, decodeTokens, decodeSeconds },
   };
 }
 
-function checkPrompt(prompt: readonly number[], contextLength: number): void {
+/** @throws DuobitError `PROMPT_EMPTY`, `CONTEXT_TOO_LONG` */
+export function checkPrompt(prompt: readonly number[], contextLength: number): void {
   if (prompt.length === 0)
     throw new DuobitError('PROMPT_EMPTY', 'the prompt has no tokens, and the model adds none', {
       where: 'prompt',

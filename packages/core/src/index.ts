@@ -11,9 +11,12 @@ export {
   type Backend,
   KV_PRECISIONS,
   type KvPrecision,
+  MOST_TOP,
   type PrepareOptions,
   type Program,
+  type RunPart,
   type RunRequest,
+  type TopLogits,
   type WeightReader,
 } from './backend.ts';
 export {
@@ -22,10 +25,12 @@ export {
   checkRun,
   checkSlot,
   checkTokens,
+  checkTop,
   checkWrite,
 } from './backends/checks.ts';
 export { listSymmetricSums, mirrorUpper } from './backends/gram.ts';
 export { createReferenceBackend } from './backends/reference/backend.ts';
+export { listPlaces, listWanted, type RowRange, type RunRows } from './backends/run-rows.ts';
 export { createWasmBackend, type WasmBackendOptions } from './backends/wasm/backend.ts';
 export { benchMatvec, type MatvecOptions, type MatvecReport } from './backends/wasm/bench.ts';
 export {
@@ -35,8 +40,29 @@ export {
   type PlanSection,
   type PlanSource,
 } from './build-plan.ts';
+export {
+  type ChatCompletions,
+  type ChatModel,
+  type ChatRequestOptions,
+  createChatCompletions,
+} from './chat-completions/chat-completions.ts';
+export type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionRequest,
+  ChatCompletionUsage,
+  ChatFinishReason,
+  ChatRequestMessage,
+  ChatTextPart,
+} from './chat-completions/types.ts';
 export type { ChatMessage, ChatTemplateOptions } from './chat-template.ts';
-export type { FinishReason, GenerateOptions, GenerationEvent, Timings } from './generation.ts';
+export {
+  checkGenerateOptions,
+  type FinishReason,
+  type GenerateOptions,
+  type GenerationEvent,
+  type Timings,
+} from './generation.ts';
 export {
   createModel,
   type ForwardOptions,

@@ -11,6 +11,7 @@ import { buildPlan, listPlanWeights } from './build-plan.ts';
 import type { ChatMessage } from './chat-template.ts';
 import {
   checkGenerateOptions,
+  checkPrompt,
   type GenerateOptions,
   type GenerationEvent,
   generateTokens,
@@ -18,18 +19,30 @@ import {
 import { readOutlierColumns, splitOutliers, tensorOf } from './outliers.ts';
 import type { ExecutionPlan } from './plan.ts';
 import { acceptBest } from './sampler.ts';
+import { type LogitsSearch, Scheduler, type Sequence } from './scheduler.ts';
 import { SLOTS } from './slots.ts';
+import type { StepReader } from './token-step.ts';
 import { createTokenizer, missingTokenizer, type Tokenizer } from './tokenizer.ts';
 
 export interface ModelOptions {
-  /** KV cache positions. Default: the model's context length, at most 2048. */
+  /** KV cache positions, of each sequence. Default: the model's context length, at most 2048. */
   readonly contextLength?: number | undefined;
   /** 'a4' (default): quantized activations where the model has quantizers; 'f16': none. See `PlanOptions`. */
   readonly activations?: 'a4' | 'f16' | undefined;
   /** Replaces the quantizers of the model's linear weights. See `PlanOptions`. */
   readonly quantizers?: ((weight: string) => ActivationQuantizer | null) | undefined;
-  /** Tokens run at once in a prompt. Default 64. */
+  /** Tokens run at once, of a prompt or of several sequences together. Default 64. */
   readonly maxRows?: number | undefined;
+  /** How many calls of `generate` may run at the same time, each with a KV cache of its own. Default 1. */
+  readonly sequences?: number | undefined;
+  /** How many more may wait until one of them has ended. Default 0. */
+  readonly queue?: number | undefined;
+  /**
+   * Whether a prompt that begins like what a free KV cache holds is only run from there on. Which cache that is, and so how many rows
+   * are run together, shows in the last bits of logits on backends that docs/numerics.md "Rows beside each other" names. Default: where
+   * there are several sequences.
+   */
+  readonly reusePrefix?: boolean | undefined;
   /**
    * false leaves the model's tokenizer out, which for a vocabulary of 50,000 takes some 80 MB: prompts are then token
    * ids. Default true.
@@ -52,8 +65,9 @@ export interface ForwardOptions {
 export type Prompt = string | readonly ChatMessage[] | { readonly tokens: readonly number[] };
 
 /**
- * A loaded model. It does one thing at a time: `generate` or `forward` while another runs throws `MODEL_BUSY`. An
- * iteration over `generate` counts as running until it has ended or was left (`break` in `for await` leaves it).
+ * A loaded model. It does so many things at a time as it was loaded with `sequences`: one more `generate`, and `forward` beside
+ * anything, throws `MODEL_BUSY`. An iteration over `generate` counts as running until it has ended, was aborted or was left (`break` in
+ * `for await` leaves it).
  */
 export interface Model {
   readonly name: string;
@@ -61,23 +75,33 @@ export interface Model {
   readonly specialTokens: SpecialTokens;
   readonly contextLength: number;
   readonly backendName: string;
+  /** What the backend's kernels were chosen for, where it chooses: 'avx2', 'dot+subgroups'. */
+  readonly instructionSet: string | null;
   readonly threads: number;
   /** What the KV cache is kept in. */
   readonly kv: KvPrecision;
+  /** Calls of `generate` that run at the same time. */
+  readonly sequences: number;
   /** Packed weight bytes on the device. */
   readonly weightBytes: number;
   readonly plan: ExecutionPlan;
+  /** Whether prompts can be texts. */
+  readonly hasTokenizer: boolean;
+  /** Whether prompts can be conversations. */
+  readonly hasChatTemplate: boolean;
   /** @throws DuobitError `TOKENIZER_MISSING` when the model carries none, or was loaded without. */
   readonly tokenizer: Tokenizer;
   /**
-   * Generates after a prompt, from an empty cache. Errors surface on the first step of the iteration, those about
-   * options at once.
+   * Generates after a prompt, as from an empty cache. What runs beside it shows in nothing but time, and an error of one does not
+   * disturb the others; but when a run fails on the device, all end with that error. Errors surface on the first step of the
+   * iteration, those about options at once.
    * @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION`, `SAMPLER_LOGITS_INVALID`, `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`,
    * `TOKENIZER_MISSING`, `CHAT_TEMPLATE_MISSING`, `CHAT_TEMPLATE_FAILED`, `MODEL_BUSY`, `MODEL_DISPOSED`
    */
   generate(prompt: Prompt, options?: GenerateOptions): AsyncIterable<GenerationEvent>;
   /**
-   * Runs tokens and returns their logits: [tokens, vocabulary] for 'all', [1, vocabulary] for 'last', none for 'none'.
+   * Runs tokens and returns their logits: [tokens, vocabulary] for 'all', [1, vocabulary] for 'last', none for 'none'. Has the model to
+   * itself.
    * @throws DuobitError `CONTEXT_TOO_LONG`, `PROMPT_EMPTY`, `MODEL_BUSY`, `MODEL_DISPOSED`, `RUN_INVALID`
    */
   forward(tokens: ArrayLike<number>, options?: ForwardOptions): Promise<Float32Array>;
@@ -100,50 +124,55 @@ export async function createModel(
   const { signal, onLoad, activations, quantizers } = options;
   const longest = source.architecture.contextLength;
   const capacity = options.contextLength ?? Math.min(longest, DEFAULT_CONTEXT);
-  checkCount('contextLength', capacity, longest);
-  const maxRows = Math.min(options.maxRows ?? DEFAULT_ROWS, capacity);
-  checkCount('maxRows', maxRows, capacity);
+  checkCount('contextLength', capacity, 1, longest);
+  const { sequences = 1, queue = 0, reusePrefix = sequences > 1 } = options;
+  checkCount('sequences', sequences, 1, Number.POSITIVE_INFINITY);
+  checkCount('queue', queue, 0, Number.POSITIVE_INFINITY);
+  const { maxSequences = 1 } = backend;
+  if (sequences > maxSequences)
+    throw new DuobitError(
+      'MODEL_OPTION',
+      `${sequences} sequences were asked for; the ${backend.name} backend has ${maxSequences}`,
+      { where: 'sequences', remedy: 'Load with fewer sequences, or on another backend' },
+    );
+  const maxRows = Math.min(options.maxRows ?? DEFAULT_ROWS, sequences * capacity);
+  checkCount('maxRows', maxRows, 1, sequences * capacity);
 
   const outliers = await readOutlierColumns(source);
   const plan = buildPlan(source, { activations, quantizers, outliers, refinements: backend.refinements });
   const hasTokenizer = options.tokenizer !== false && (await source.readAsset('tokenizer')) !== null;
   const tokenizer = hasTokenizer ? await createTokenizer(source) : null;
   const total = new Set(listPlanWeights(plan).map(tensorOf)).size;
-  let loaded = 0;
+  // By name, as a backend that lost its device reads them again.
+  const loaded = new Set<string>();
   const program = await backend.prepare(
     plan,
     splitOutliers(async (name) => {
       if (signal?.aborted)
-        throw new DuobitError('ABORTED', `loading was stopped after ${loaded} of ${total} tensors`, {
+        throw new DuobitError('ABORTED', `loading was stopped after ${loaded.size} of ${total} tensors`, {
           source: source.name,
           remedy: 'Load the model again',
         });
       const data = await source.readTensor(name);
-      onLoad?.(++loaded, total);
+      if (!loaded.has(name)) onLoad?.(loaded.add(name).size, total);
       return data;
     }),
-    { capacity, maxRows },
+    { capacity, maxRows, sequences },
   );
-  return new LoadedModel(source, backend, program, plan, tokenizer, capacity, maxRows);
+  const { vocabularySize } = source.architecture;
+  const scheduling = { name: source.name, vocabularySize, maxRows, sequences, queue, reusePrefix };
+  const scheduler = new Scheduler(program, scheduling);
+  return new LoadedModel(source, backend, program, plan, tokenizer, capacity, scheduler, sequences);
 }
 
-function checkCount(name: string, value: number, most: number): void {
-  if (!Number.isInteger(value) || value < 1 || value > most)
-    throw new DuobitError(
-      'MODEL_OPTION',
-      `${name} is ${value}; it must be a whole number from 1 to ${most}`,
-      {
-        where: name,
-        remedy: 'Choose a value the model allows',
-      },
-    );
+function checkCount(name: string, value: number, least: number, most: number): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  const range = most === Number.POSITIVE_INFINITY ? `${least} or more` : `from ${least} to ${most}`;
+  throw new DuobitError('MODEL_OPTION', `${name} is ${value}; it must be a whole number ${range}`, {
+    where: name,
+    remedy: 'Choose a value the model allows',
+  });
 }
-
-const readLogits = (program: Program): Promise<Float32Array> => program.read(SLOTS.logits);
-
-/** @throws DuobitError `SAMPLER_LOGITS_INVALID` */
-const readBest = async (program: Program): Promise<number> =>
-  acceptBest(await program.readBest!(SLOTS.logits));
 
 class LoadedModel implements Model {
   readonly name: string;
@@ -151,16 +180,16 @@ class LoadedModel implements Model {
   readonly specialTokens: SpecialTokens;
   readonly contextLength: number;
   readonly backendName: string;
+  readonly instructionSet: string | null;
   readonly threads: number;
   readonly kv: KvPrecision;
   readonly weightBytes: number;
   readonly plan: ExecutionPlan;
+  readonly sequences: number;
   readonly #program: Program;
   readonly #tokenizer: Tokenizer | null;
-  readonly #maxRows: number;
-  #busy: 'generate' | 'forward' | null = null;
+  readonly #scheduler: Scheduler;
   #disposed = false;
-  #yielded = 0;
 
   constructor(
     source: ModelSource,
@@ -169,20 +198,31 @@ class LoadedModel implements Model {
     plan: ExecutionPlan,
     tokenizer: Tokenizer | null,
     contextLength: number,
-    maxRows: number,
+    scheduler: Scheduler,
+    sequences: number,
   ) {
     this.name = source.name;
     this.architecture = source.architecture;
     this.specialTokens = source.specialTokens;
     this.contextLength = contextLength;
     this.backendName = backend.name;
+    this.instructionSet = backend.instructionSet ?? null;
     this.threads = backend.threads;
     this.kv = backend.kv;
     this.weightBytes = program.weightBytes;
     this.plan = plan;
     this.#program = program;
     this.#tokenizer = tokenizer;
-    this.#maxRows = maxRows;
+    this.#scheduler = scheduler;
+    this.sequences = sequences;
+  }
+
+  get hasTokenizer(): boolean {
+    return this.#tokenizer !== null;
+  }
+
+  get hasChatTemplate(): boolean {
+    return this.#tokenizer?.hasChatTemplate ?? false;
   }
 
   get tokenizer(): Tokenizer {
@@ -191,7 +231,7 @@ class LoadedModel implements Model {
   }
 
   generate(prompt: Prompt, options: GenerateOptions = {}): AsyncIterable<GenerationEvent> {
-    checkGenerateOptions(options, this.#tokenizer !== null);
+    checkGenerateOptions(options, this.hasTokenizer);
     return this.#generate(prompt, options);
   }
 
@@ -199,29 +239,31 @@ class LoadedModel implements Model {
     prompt: Prompt,
     options: GenerateOptions,
   ): AsyncGenerator<GenerationEvent, void, undefined> {
-    this.#acquire('generate');
+    const tokens = this.#encode(prompt);
+    checkPrompt(tokens, this.contextLength);
+    const sequence = await this.#scheduler.open(tokens, options.signal);
     try {
       yield* generateTokens(
         {
-          step: (tokens, position, signal) => this.#step(tokens, position, signal, readLogits),
-          stepBest: this.#program.readBest
-            ? (tokens, position, signal) => this.#step(tokens, position, signal, readBest)
-            : null,
+          ...readSteps(this.#program, sequence),
+          cached: sequence?.cached ?? 0,
+          vocabularySize: this.architecture.vocabularySize,
           contextLength: this.contextLength,
           specialTokens: this.specialTokens,
-          tokenizer: this.#tokenizer,
+          // An answer begins a text of its own; what continues a text goes on in it.
+          stream: this.#tokenizer?.createStreamDecoder({}, typeof prompt === 'string' ? tokens : []) ?? null,
         },
-        this.#encode(prompt),
+        tokens,
         options,
       );
     } finally {
-      this.#busy = null;
+      sequence?.close();
     }
   }
 
   async forward(tokens: ArrayLike<number>, options: ForwardOptions = {}): Promise<Float32Array> {
     const { position = 0, logits = 'last' } = options;
-    this.#acquire('forward');
+    const sequence = this.#scheduler.openAlone();
     try {
       if (tokens.length === 0)
         throw new DuobitError('PROMPT_EMPTY', 'forward was given no tokens', { remedy: 'Give at least one' });
@@ -235,26 +277,16 @@ class LoadedModel implements Model {
             remedy: 'Run fewer tokens, or load with a larger context length',
           },
         );
-      const count = logits === 'all' ? tokens.length : logits === 'last' ? 1 : 0;
-      const length = count * this.architecture.vocabularySize;
-      let out: Float32Array | null = null;
-      let filled = 0;
-      for await (const chunk of this.#runChunks(tokens, position, logits, undefined, readLogits)) {
-        // The usual case, a token's logits, is not copied once more.
-        if (chunk.length === length) return chunk;
-        out ??= new Float32Array(length);
-        out.set(chunk, filled);
-        filled += chunk.length;
-      }
-      return out ?? new Float32Array(0);
+      return (await sequence.run<Float32Array>({ tokens, position, logits }))!;
     } finally {
-      this.#busy = null;
+      sequence.close();
     }
   }
 
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#scheduler.dispose();
     await this.#program.dispose();
   }
 
@@ -264,77 +296,30 @@ class LoadedModel implements Model {
     // The template writes BOS itself where the model wants one.
     return this.tokenizer.encode(this.tokenizer.applyChatTemplate(prompt), { bos: false });
   }
+}
 
-  async #step<T>(
+/** Steps of a text; one that was aborted before it began has no sequence. */
+function readSteps(
+  program: Program,
+  sequence: Sequence | null,
+): Pick<StepReader, 'step' | 'stepBest' | 'stepTop'> {
+  const run = <T>(
     tokens: readonly number[],
     position: number,
-    signal: AbortSignal | undefined,
-    read: (program: Program) => Promise<T>,
-  ): Promise<T | null> {
-    let last: T | null = null;
-    for await (const found of this.#runChunks(tokens, position, 'last', signal, read)) last = found;
-    return last;
-  }
-
-  /** Runs tokens in chunks of at most `maxRows`, yielding what is read of the logits each gives; yields none once aborted. */
-  async *#runChunks<T>(
-    tokens: ArrayLike<number>,
-    position: number,
-    logits: 'none' | 'last' | 'all',
-    signal: AbortSignal | undefined,
-    read: (program: Program) => Promise<T>,
-  ): AsyncGenerator<T, void, undefined> {
-    for (let start = 0; start < tokens.length; start += this.#maxRows) {
-      await this.#letOthersRun();
-      if (signal?.aborted) return;
-      if (this.#disposed) throw this.#disposedError();
-      const rows = Math.min(this.#maxRows, tokens.length - start);
-      const ids = Int32Array.from({ length: rows }, (_, i) => tokens[start + i]!);
-      const isEnd = start + rows === tokens.length;
-      const wanted = logits === 'last' && !isEnd ? 'none' : logits;
-      await this.#program.write(SLOTS.tokens, ids);
-      await this.#program.run({ rows, position: position + start, logits: wanted });
-      if (wanted !== 'none') yield await read(this.#program);
-    }
-  }
-
-  /**
-   * A CPU backend never leaves the microtask queue, so timers, input and an abort would wait for the whole text; this
-   * lets them in, at most every few milliseconds.
-   */
-  async #letOthersRun(): Promise<void> {
-    const now = performance.now();
-    if (now - this.#yielded < 10) return;
-    await new Promise<void>((resolve) => {
-      // Where it exists, it costs a third of a message.
-      if (typeof setImmediate === 'function') {
-        setImmediate(resolve);
-        return;
-      }
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => {
-        port1.close();
-        resolve();
-      };
-      port2.postMessage(null);
-    });
-    this.#yielded = performance.now();
-  }
-
-  #acquire(what: 'generate' | 'forward'): void {
-    if (this.#disposed) throw this.#disposedError();
-    if (this.#busy !== null)
-      throw new DuobitError('MODEL_BUSY', `${what} was called while ${this.#busy} is running`, {
-        source: this.name,
-        remedy: 'Wait for it to end (or leave its loop), or load the model a second time',
-      });
-    this.#busy = what;
-  }
-
-  #disposedError(): DuobitError {
-    return new DuobitError('MODEL_DISPOSED', 'the model was used after dispose()', {
-      source: this.name,
-      remedy: 'Load it again',
-    });
-  }
+    search?: LogitsSearch<T>,
+  ): Promise<T | null> =>
+    sequence ? sequence.run({ tokens, position, logits: 'last', search }) : Promise.resolve(null);
+  return {
+    step: (tokens, position) => run<Float32Array>(tokens, position),
+    stepBest: program.readBest
+      ? async (tokens, position) => {
+          const best = await run(tokens, position, (row) => program.readBest!(SLOTS.logits, row));
+          return best && acceptBest(best);
+        }
+      : null,
+    stepTop: program.readTop
+      ? (count) => (tokens, position) =>
+          run(tokens, position, (row) => program.readTop!(SLOTS.logits, count, row))
+      : null,
+  };
 }

@@ -2,7 +2,7 @@ import { DuobitError } from '@duobit/format';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createRandom } from './random.ts';
-import { type SamplerOptions, sampleToken } from './sampler.ts';
+import { countNeeded, type SamplerOptions, sampleToken, sampleTop } from './sampler.ts';
 
 const logitsOf = (...values: number[]) => Float32Array.from(values);
 const never = () => {
@@ -145,5 +145,57 @@ describe('sampleToken', () => {
       { seed: 0.5 },
     ];
     for (const options of invalid) expect(draw(logitsOf(1), options)).toBe('SAMPLER_OPTION');
+  });
+});
+
+describe('sampleTop', () => {
+  /** The `count` largest, the best first. */
+  const topOf = (logits: Float32Array, count: number) => {
+    const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
+    const indices = Uint32Array.from(order.slice(0, count));
+    return { indices, values: Float32Array.from(indices, (index) => logits[index]!) };
+  };
+
+  it('chooses as sampleToken does from all logits, ties and penalties included', () => {
+    fc.assert(
+      fc.property(
+        // Few values, so that many are equal.
+        fc.array(fc.oneof(fc.integer({ min: -6, max: 6 }), fc.constant(Number.NEGATIVE_INFINITY)), {
+          minLength: 12,
+          maxLength: 60,
+        }),
+        fc.uniqueArray(fc.nat(59), { maxLength: 6 }),
+        fc.record({
+          temperature: fc.constantFrom(0, 0.3, 1, 4),
+          topK: fc.integer({ min: 1, max: 5 }),
+          topP: fc.constantFrom(0.2, 0.7, 1),
+          minP: fc.constantFrom(0, 0.1, 0.9),
+          repetitionPenalty: fc.constantFrom(1, 1.1, 3),
+        }),
+        (values, history, options) => {
+          const logits = Float32Array.from([...values, 2]);
+          const count = countNeeded(options, history.length)!;
+          fc.pre(count < logits.length);
+          const top = topOf(logits, count);
+          const [all, few] = [createRandom(5), createRandom(5)];
+          for (let i = 0; i < 20; i++)
+            expect(sampleTop(top, history, options, few)).toBe(sampleToken(logits, history, options, all));
+        },
+      ),
+    );
+  });
+
+  it('needs all logits without top-k, and where a penalty lifts', () => {
+    expect(countNeeded({}, 9)).toBe(1);
+    expect(countNeeded({ temperature: 1 }, 9)).toBeNull();
+    expect(countNeeded({ temperature: 1, topK: 40 }, 9)).toBe(41);
+    expect(countNeeded({ temperature: 1, topK: 40, repetitionPenalty: 1.1 }, 9)).toBe(50);
+    expect(countNeeded({ repetitionPenalty: 1.1 }, 9)).toBe(10);
+    expect(countNeeded({ repetitionPenalty: 0.9 }, 9)).toBeNull();
+  });
+
+  it('refuses logits that are not numbers, by their place among all', () => {
+    const top = { indices: Uint32Array.of(70, 3), values: logitsOf(Number.NaN, 1) };
+    expect(() => sampleTop(top, [], { temperature: 1, topK: 1 }, never)).toThrow(/token 70 is NaN/);
   });
 });

@@ -1,6 +1,7 @@
 // Chooses the next token from logits. The steps and their order are those of Hugging Face transformers: repetition
 // penalty, temperature, top-k, top-p, min-p, draw; each filter sees the distribution that the one before left.
 import { DuobitError } from '@duobit/format';
+import type { TopLogits } from './backend.ts';
 
 export interface SamplerOptions {
   /** 0 (default) takes the most likely token; above, logits are divided by it. */
@@ -94,12 +95,39 @@ function findBest(scores: Scores): number {
 }
 
 /**
- * Whether sampling takes the most likely token and looks at nothing else.
+ * How many of the most likely tokens hold all that sampling looks at, so that `sampleTop` chooses from them as `sampleToken` does from
+ * all; null where it needs all: without top-k every token counts, and a penalty below 1 can lift any.
+ * @param seen how many tokens the repetition penalty applies to
  * @throws DuobitError `SAMPLER_OPTION`
  */
-export function isGreedy(options: SamplerOptions): boolean {
-  const { temperature, repetitionPenalty } = resolveSampler(options);
-  return temperature === 0 && repetitionPenalty === 1;
+export function countNeeded(options: SamplerOptions, seen: number): number | null {
+  const { temperature, topK, repetitionPenalty } = resolveSampler(options);
+  if (repetitionPenalty < 1 || (temperature > 0 && topK === 0)) return null;
+  // Each token that a penalty lowers makes room for one more.
+  const lowered = repetitionPenalty === 1 ? 0 : seen;
+  // One more than top-k keeps: with no more than those, top-k would do nothing, and the order of the draw be another.
+  return lowered + (temperature === 0 ? 1 : topK + 1);
+}
+
+/**
+ * As `sampleToken` of all logits.
+ * @param top as many as `countNeeded` says, and not all
+ * @throws DuobitError `SAMPLER_OPTION`, `SAMPLER_LOGITS_INVALID`
+ */
+export function sampleTop(
+  { indices, values }: TopLogits,
+  history: Iterable<number>,
+  options: SamplerOptions,
+  random: () => number,
+): number {
+  acceptBest({ index: indices[0]!, value: values[0]! });
+  // In the order of their ids they are a vocabulary of their own, in which ties fall as they do in the whole.
+  const order = Array.from(indices.keys()).sort((a, b) => indices[a]! - indices[b]!);
+  const ids = order.map((i) => indices[i]!);
+  const places = new Map(ids.map((id, place) => [id, place]));
+  const seen = [...history].flatMap((token) => places.get(token) ?? []);
+  const logits = Float32Array.from(order, (i) => values[i]!);
+  return ids[sampleToken(logits, seen, options, random)]!;
 }
 
 /**

@@ -52,6 +52,24 @@ describe('createStreamDecoder', () => {
     );
   });
 
+  it('goes on after a text as one that was decoded whole', () => {
+    // As tokenizers do that put a space before every word and take away the first of a text.
+    const words = ['', 'Once', 'upon', 'a', 'time'];
+    const decode = (tokens: readonly number[]) =>
+      tokens
+        .map((token) => ` ${words[token]}`)
+        .join('')
+        .slice(1);
+    const give = (before: readonly number[]) => {
+      const decoder = createStreamDecoder(decode, (token) => token === 0, before);
+      return [decoder.push(3), decoder.push(4), decoder.flush()];
+    };
+    expect(give([])).toEqual(['a', ' time', '']);
+    expect(give([0])).toEqual(['a', ' time', '']);
+    expect(give([0, 1, 2, 0])).toEqual([' a', ' time', '']);
+    expect(give(Array(50).fill(1))).toEqual([' a', ' time', '']);
+  });
+
   it('does not slow down on text that stays broken', () => {
     let longest = 0;
     const decoder = createStreamDecoder((tokens) => {

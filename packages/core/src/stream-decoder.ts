@@ -13,22 +13,24 @@ export interface StreamDecoder {
 const REPLACEMENT = '\uFFFD';
 /** Tokens held at most while nothing completes (a broken model can write invalid UTF-8 for ever) … */
 const LONGEST_WINDOW = 32;
-/** … and what is then kept: more than the three bytes an incomplete character can have. */
+/** … and what is then kept, as of what came before: more than the three bytes an incomplete character can have. */
 const KEPT_TAIL = 8;
 
 /**
  * @param decode text of a token sequence; appending tokens may change only a trailing U+FFFD of it
  * @param skip tokens that have no text
+ * @param before tokens that the text goes on after; theirs is not given out
  */
 export function createStreamDecoder(
   decode: (tokens: readonly number[]) => string,
   skip: (token: number) => boolean,
+  before: readonly number[] = [],
 ): StreamDecoder {
-  let window: number[] = [];
+  let window = before.filter((token) => !skip(token)).slice(-KEPT_TAIL);
   /** Tokens at the start of the window whose text is out already; they are kept as context for the leading space. */
-  let context = 0;
+  let context = window.length;
   /** Characters of the window's text that are out. */
-  let given = 0;
+  let given = context === 0 ? 0 : decode(window).length;
 
   const give = (text: string, end: number): string => {
     const fresh = text.slice(given, end);

@@ -28,7 +28,8 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): number[];
   /** Text of token ids, spaces as they are (no clean-up). Ids without a text have none. */
   decode(tokens: readonly number[], options?: DecodeOptions): string;
-  createStreamDecoder(options?: DecodeOptions): StreamDecoder;
+  /** @param before tokens that the text goes on after: some tokenizers begin a text without the space that a word in it has */
+  createStreamDecoder(options?: DecodeOptions, before?: readonly number[]): StreamDecoder;
   /**
    * The prompt for a conversation, BOS included when the template writes it.
    * @throws DuobitError `CHAT_TEMPLATE_MISSING`, `CHAT_TEMPLATE_INVALID`, `CHAT_TEMPLATE_FAILED`
@@ -116,10 +117,11 @@ class LibraryTokenizer implements Tokenizer {
     return this.#library.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
   }
 
-  createStreamDecoder(options: DecodeOptions = {}): StreamDecoder {
+  createStreamDecoder(options: DecodeOptions = {}, before: readonly number[] = []): StreamDecoder {
     return createStreamDecoder(
       (tokens) => this.decode(tokens, options),
       (token) => this.#isSilent(token, options),
+      before,
     );
   }
 

@@ -8,7 +8,9 @@ import {
   createMemorySink,
   createMemorySource,
   decodeTensor,
+  LIMITS,
   openContainer,
+  readIdentity,
   validateContainer,
 } from './index.ts';
 import type { ByteSource } from './source.ts';
@@ -42,6 +44,38 @@ describe('a container', () => {
     const [first, second] = await Promise.all([read(), read()]);
     expect(first).toEqual(second);
     expect(ranges.length - opened).toBe(1);
+  });
+
+  it('is known by its first 128 bytes, and closes what its chunks come from after its files', async () => {
+    const { bytes } = await writeSample();
+    const source = createMemorySource(bytes, 'sample.duo');
+    const order: string[] = [];
+    const container = await openContainer(
+      { ...source, close: async () => void order.push('source') },
+      {
+        chunks: (_, files) => ({
+          async readChunk(segment, chunk, target) {
+            const { file, offset } = container.manifest.segments[segment]!;
+            const from = await files(file);
+            target.set(await from.read(offset + chunk * LIMITS.chunkBytes, target.length));
+          },
+          close: async () => void order.push('chunks'),
+        }),
+      },
+    );
+    const { headerSha256, headerLength, fileLength } = container.manifest;
+    expect(await readIdentity(source)).toEqual({
+      headerSha256,
+      headerBytes: Math.ceil(headerLength / 16_384) * 16_384,
+      fileLength,
+    });
+    expect(await readIdentity(createMemorySource(bytes.subarray(1)))).toBeNull();
+    expect(await readIdentity(createMemorySource(bytes.subarray(0, 100)))).toBeNull();
+    const plain = await openContainer(source);
+    for (const name of container.tensorNames)
+      expect(await container.readTensor(name)).toEqual(await plain.readTensor(name));
+    await container.close();
+    expect(order).toEqual(['source', 'chunks']);
   });
 
   it('gives back what was written', async () => {

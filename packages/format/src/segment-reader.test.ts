@@ -93,3 +93,26 @@ it('refuses a damaged chunk each time, alone and inside a longer range, and give
   expect(same(await reader.read(0, 0, CHUNK), 0)).toBe(true);
   expect(same(await reader.read(0, 2 * CHUNK, 1000), 2 * CHUNK)).toBe(true);
 });
+
+it('takes chunks from elsewhere where it is told to, whole, and keeps none but the last', async () => {
+  const asked: number[] = [];
+  const chunks = {
+    async readChunk(_: number, chunk: number, target: Uint8Array) {
+      asked.push(chunk);
+      target.set(data.subarray(chunk * CHUNK, chunk * CHUNK + target.length));
+    },
+    async close() {},
+  };
+  const hashes = Array.from({ length: 3 }, () => '0'.repeat(64));
+  const segment: Segment = { name: 'data', file: 0, offset: 0, length: LENGTH, chunkHashes: hashes };
+  const files = new FileSet(createMemorySource(new Uint8Array(0), 'nothing.duo'), [], {});
+  const reader = new SegmentReader(files, [segment], chunks);
+  for (const [offset, length] of RANGES)
+    expect(same(await reader.read(0, offset, length), offset)).toBe(true);
+  asked.length = 0;
+  await reader.read(0, 0, 10);
+  await reader.read(0, 10, 10);
+  await reader.read(0, 2 * CHUNK, 10);
+  await reader.read(0, 0, 10);
+  expect(asked).toEqual([0, 2, 0]);
+});

@@ -7,7 +7,7 @@
 namespace duobit {
 
 /** Goes up with any change of what crosses this border; src/native/addon.ts refuses any other. */
-constexpr int INTERFACE = 6;
+constexpr int INTERFACE = 7;
 
 struct ProgramBox {
   std::unique_ptr<Program> program;
@@ -84,7 +84,7 @@ static Napi::Value addW11(const Napi::CallbackInfo& info) {
                                                                  integerAt(info, 7))));
 }
 
-/** (program, slots [kind, width]…, operations [op, 4 slots, weight, 5 numbers]…, frequencies, geometry of 6, columns) */
+/** (program, slots [kind, width]…, operations [op, 4 slots, weight, 5 numbers]…, frequencies, geometry of 7, columns) */
 static Napi::Value build(const Napi::CallbackInfo& info) {
   const auto slots = info[1].As<Napi::Float64Array>(), code = info[2].As<Napi::Float64Array>();
   const auto frequencies = info[3].As<Napi::Float64Array>(), sizes = info[4].As<Napi::Float64Array>();
@@ -104,7 +104,7 @@ static Napi::Value build(const Napi::CallbackInfo& info) {
   const auto size = [&](int i) { return static_cast<int>(sizes[i]); };
   programOf(info).build(specs, operations,
                         std::vector<double>(frequencies.Data(), frequencies.Data() + frequencies.ElementLength()),
-                        {size(0), size(1), size(2), size(3), size(4), static_cast<CacheKind>(size(5))},
+                        {size(0), size(1), size(2), size(3), size(4), static_cast<CacheKind>(size(5)), size(6)},
                         std::vector<int32_t>(columns.Data(), columns.Data() + columns.ElementLength()));
   return info.Env().Undefined();
 }
@@ -117,8 +117,13 @@ static Napi::Value write(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/** (program, parts [sequence, position, rows, rows of logits]…) */
 static Napi::Value run(const Napi::CallbackInfo& info) {
-  programOf(info).run(integerAt(info, 1), integerAt(info, 2), integerAt(info, 3));
+  const auto numbers = info[1].As<Napi::Int32Array>();
+  const int32_t* const from = numbers.Data();
+  std::vector<RunPart> parts;
+  for (size_t i = 0; i < numbers.ElementLength(); i += 4) parts.push_back({from[i], from[i + 1], from[i + 2], from[i + 3]});
+  programOf(info).run(parts);
   return info.Env().Undefined();
 }
 
@@ -128,6 +133,14 @@ static Napi::Value read(const Napi::CallbackInfo& info) {
   auto out = Napi::Float32Array::New(info.Env(), program.readSize(slot, rows));
   program.read(slot, rows, out.Data());
   return out;
+}
+
+static Napi::Value readBest(const Napi::CallbackInfo& info) {
+  const auto [index, value] = programOf(info).readBest(integerAt(info, 1), integerAt(info, 2));
+  Napi::Object best = Napi::Object::New(info.Env());
+  best.Set("index", Napi::Number::New(info.Env(), index));
+  best.Set("value", Napi::Number::New(info.Env(), static_cast<double>(value)));
+  return best;
 }
 
 static Napi::Value weightBytes(const Napi::CallbackInfo& info) {
@@ -150,6 +163,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define("write", guard<write>);
   define("run", guard<run>);
   define("read", guard<read>);
+  define("readBest", guard<readBest>);
   define("weightBytes", guard<weightBytes>);
   defineTraining(env, exports);
   return exports;

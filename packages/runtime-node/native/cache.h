@@ -1,4 +1,4 @@
-// The KV cache of a program: one layout for every precision, in blocks of positions and tiles of VW of them (kernels.h "KV
+// The KV caches of a program, one for each sequence: one layout for every precision, in blocks of positions and tiles of VW of them (kernels.h "KV
 // cache").
 #pragma once
 #include <vector>
@@ -12,10 +12,12 @@ class KvCache {
  public:
   KvCache() = default;
   /** @throws std::bad_alloc */
-  KvCache(CacheKind kind, int layers, int kvHeads, int headSize, int capacity, int vectorWidth);
-  const CacheLayer& layer(int index) const { return layers_[index]; }
+  KvCache(CacheKind kind, int sequences, int layers, int kvHeads, int headSize, int capacity, int vectorWidth);
+  const CacheLayer& layer(int sequence, int index) const { return layers_[sequence * layerCount_ + index]; }
 
  private:
+  int layerCount_ = 0;
+  /** Of one sequence after the other. */
   std::vector<CacheLayer> layers_;
   Arena memory_;
 };

@@ -39,8 +39,9 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
   frequencies_ = std::move(frequencies);
   const size_t rows = geometry.maxRows, lanes = kernels_.vectorWidth;
   for (const SlotSpec& spec : specs) slots_.push_back(makeSlot(spec.kind, spec.width, rows));
-  cache_ = KvCache(geometry.cache, geometry.cacheLayers, geometry.kvHeadCount, geometry.headSize, geometry.capacity,
-                   kernels_.vectorWidth);
+  cache_ = KvCache(geometry.cache, geometry.sequences, geometry.cacheLayers, geometry.kvHeadCount, geometry.headSize,
+                   geometry.capacity, kernels_.vectorWidth);
+  places_.reserve(rows), groups_.reserve(rows), wanted_.reserve(rows);
   if (std::any_of(operations.begin(), operations.end(), [](const Operation& o) { return o.op == Op::Rope; })) {
     angles_ = Memory(rows * frequencies_.size() * 2 * sizeof(float));
     Step step{};
@@ -68,8 +69,9 @@ void Program::build(const std::vector<SlotSpec>& specs, const std::vector<Operat
       scratch = std::max(scratch, attentionScratch(geometry.headSize, static_cast<size_t>(step.numbers[1] / step.numbers[2])));
     }
   }
-  partStats_ = Memory(MOST_PARTS * heads * 2 * sizeof(float));
-  partMixes_ = Memory(MOST_PARTS * heads * geometry.headSize * sizeof(float));
+  const size_t parts = std::min<size_t>(MOST_SPLIT_ROWS, rows) * MOST_PARTS * heads;
+  partStats_ = Memory(parts * 2 * sizeof(float));
+  partMixes_ = Memory(parts * geometry.headSize * sizeof(float));
   for (int thread = 0; thread < pool_->threads(); ++thread) scratch_.emplace_back(scratch * sizeof(float));
   arrange();
 }

@@ -49,6 +49,32 @@ static void siluMul(const float* gate, const float* up, float* out, int width) {
   }
 }
 
+static int largest(const float* x, int count) {
+  constexpr int CHUNK_VALUES = 512;
+  int at = 0;
+  float top = -__builtin_inff();
+  for (int first = 0; first < count; first += CHUNK_VALUES) {
+    const int end = count - first < CHUNK_VALUES ? count : first + CHUNK_VALUES;
+    V most = splat(top), fault = zero();
+    int k = first;
+    for (; k + VW <= end; k += VW) {
+      const V v = load(x + k);
+      most = max(most, v);
+      fault = add(fault, sub(v, v));
+    }
+    float found = highest(most), broken = sum(fault);
+    for (; k < end; ++k) {
+      found = x[k] > found ? x[k] : found;
+      broken += x[k] - x[k];
+    }
+    for (int i = first; !(broken == 0) && i < end; ++i)
+      if (x[i] != x[i]) return i;
+    if (found > top) top = found, at = first;
+  }
+  while (at < count - 1 && x[at] != top) ++at;
+  return at;
+}
+
 static void addTo(const float* input, float* out, int width) {
   for (int k = 0; k < width; k += VW) storeTo(out, k, width, add(loadTo(out, k, width), loadTo(input, k, width)));
 }

@@ -10,7 +10,7 @@ namespace duobit::KERNEL_ISA {
 
 static const Kernels TABLE = {
     KERNEL_NAME, VW, CHUNK, byteOfRow, quantizeRow, w11Coded, w11Float, dense, roundRow, integer,
-    rmsNorm, rotate, rope, cacheRow, attention, mergeAttention, siluMul, addTo, gram,
+    rmsNorm, rotate, rope, cacheRow, attention, mergeAttention, siluMul, addTo, gram, largest,
 };
 
 }  // namespace duobit::KERNEL_ISA

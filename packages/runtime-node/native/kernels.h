@@ -93,7 +93,29 @@ constexpr int CACHE_GROUP = 32;
 /** Positions whose scores are in memory at once, and that lie together in the cache; a multiple of every VW. */
 constexpr int ATTENTION_BLOCK = 128;
 
-/** One layer's cache; sizes in bytes. */
+/** Most parts that a row's positions are taken in. */
+constexpr int MOST_PARTS = 8;
+
+// Of internal linkage, as each instruction set compiles this file its own way.
+
+/** Parts that so many positions are taken in at most: a power of two, so that threads may share them evenly. */
+static inline int mostParts(int positions) {
+  int parts = 1;
+  while (parts < MOST_PARTS && positions >= 128 * parts) parts *= 2;
+  return parts;
+}
+/**
+ * Positions in a part, in whole tiles of any width. It depends on their number alone: a row has the same bits however many threads and
+ * rows there are beside it.
+ */
+static inline int partLength(int positions) {
+  const int parts = mostParts(positions);
+  return ((positions + parts - 1) / parts + 15) / 16 * 16;
+}
+/** Where a row's visible positions begin. */
+static inline int oldestSeen(int seen, int window) { return window > 0 && seen > window ? seen - window : 0; }
+
+/** One layer's cache of one sequence; sizes in bytes. */
 struct CacheLayer {
   CacheKind kind;
   int kvHeads, headSize;
@@ -105,11 +127,14 @@ struct CacheLayer {
   size_t keyBytes, headBytes, blockBytes;
 };
 
-/** All queries of some rows that share a kv head. Row r sees the positions up to `position + r`, `window` of them at most. */
+/**
+ * All queries of some rows of a sequence that share a kv head. Row r sees the positions up to `position + r`, `window` of them at
+ * most, in parts of `partLength`.
+ */
 struct AttentionTask {
   const CacheLayer* cache;
   int kvHead, count, rows, position, window;
-  /** Positions looked at. */
+  /** Positions looked at: all that are seen, or with `stats` a part of them. */
   int first, end;
   /** The first query, and floats from row to row; within a row they are headSize apart. The same of results. */
   const float* queries;
@@ -118,8 +143,8 @@ struct AttentionTask {
   size_t outStride;
   float scale;
   /**
-   * For each row and query the largest score and the sum of e^(score - largest). When given, the outs are left undivided, to be
-   * put together by `mergeAttention`; when null they are finished.
+   * Of one row's part, for each query the largest score and the sum of e^(score - largest). When given, the outs are left undivided,
+   * to be put together by `mergeAttention`; when null they are finished.
    */
   float* stats;
   /** attentionScratch() floats. */
@@ -131,10 +156,13 @@ constexpr int ATTENTION_ROWS = 8;
 /** Queries that go through the registers together. */
 constexpr int MOST_QUERIES = 4;
 
-/** Floats: scores of MOST_QUERIES in a block; of all rows and their `count` queries rounded values, step, sum and stats. */
+/**
+ * Floats: scores of MOST_QUERIES in a block; of all rows and their `count` queries rounded values, step and sum, stats of all parts so
+ * far and of the latest, and what the latest gave.
+ */
 constexpr size_t attentionScratch(size_t headSize, size_t count) {
   const size_t groups = (headSize + CACHE_GROUP - 1) / CACHE_GROUP;
-  return MOST_QUERIES * ATTENTION_BLOCK + ATTENTION_ROWS * count * (groups * (CACHE_GROUP / 2 + 2) + 2);
+  return MOST_QUERIES * ATTENTION_BLOCK + ATTENTION_ROWS * count * (groups * (CACHE_GROUP / 2 + 2) + 4 + headSize);
 }
 
 /** Rows of a matrix of sums that are one unit of work; a multiple of every DENSE_ROWS. */
@@ -181,12 +209,14 @@ struct Kernels {
   void (*rope)(float* target, const float* angles, int headCount, int headSize);
   void (*cacheRow)(const CacheLayer&, const float* key, const float* value, int position);
   void (*attention)(const AttentionTask&);
-  /** Of one row: stats [part][head][2], mixes [part][head][headSize]. */
-  void (*mergeAttention)(const float* stats, const float* mixes, int parts, int headCount, int headSize, float* out);
+  /** Of one row: stats [part][head][2], which are changed, mixes [part][head][headSize]. */
+  void (*mergeAttention)(float* stats, const float* mixes, int parts, int headCount, int headSize, float* out);
   void (*siluMul)(const float* gate, const float* up, float* out, int width);
   void (*add)(const float* input, float* out, int width);
   /** The strips first <= strip < end of the matrix. */
   void (*gram)(const GramTask&, int first, int end);
+  /** Where the largest of some values is, the first of equal ones; one that is not a number counts as the largest. */
+  int (*largest)(const float* x, int count);
 };
 
 /** Null where this build or this machine lacks the instruction set. */

@@ -65,13 +65,13 @@ void Pool::stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Pool::run(Work work, void* context, const int (&values)[3]) {
+void Pool::run(Work work, void* context, const int (&values)[RUN_VALUES]) {
   const uint64_t run = runs_.load() + 1;
   runs_.store(run);
   work_.store(work);
   context_.store(context);
   RunTicket ticket{run, 0, {}};
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < RUN_VALUES; ++i) {
     ticket.values[i] = values[i];
     values_[i].store(values[i]);
   }
@@ -92,7 +92,7 @@ void Pool::serve(int thread) {
     seen = turn_.now();
     if (seen % 2 == 0 && !ending_.load()) {
       RunTicket ticket{runs_.load(), thread, {}};
-      for (int i = 0; i < 3; ++i) ticket.values[i] = values_[i].load();
+      for (int i = 0; i < RUN_VALUES; ++i) ticket.values[i] = values_[i].load();
       const Work work = work_.load();
       void* context = context_.load();
       // What was read belongs together only if no other run was begun meanwhile.

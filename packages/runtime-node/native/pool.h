@@ -42,11 +42,14 @@ class Signal {
 #endif
 };
 
+/** Numbers that the caller gives every thread of a run. */
+constexpr int RUN_VALUES = 5;
+
 /** What a thread knows of the run it takes part in: the run's number, which goes up, its own, and values of the caller. */
 struct RunTicket {
   uint64_t run;
   int thread;
-  int values[3];
+  int values[RUN_VALUES];
 };
 
 /**
@@ -63,7 +66,7 @@ class Pool {
   Pool(const Pool&) = delete;
   int threads() const { return count_; }
   /** Runs `work` on the caller, which must not return before the work is done, and on helpers that find the time. */
-  void run(Work work, void* context, const int (&values)[3]);
+  void run(Work work, void* context, const int (&values)[RUN_VALUES]);
   /** Returns once no helper is in a run any more; until the next one, none will be. */
   void settle();
 
@@ -74,7 +77,7 @@ class Pool {
   const int count_;
   std::atomic<Work> work_{nullptr};
   std::atomic<void*> context_{nullptr};
-  std::atomic<int> values_[3] = {};
+  std::atomic<int> values_[RUN_VALUES] = {};
   std::atomic<uint64_t> runs_{0};
   std::atomic<bool> ending_{false};
   /** Even while a run is open to helpers; goes up by one when a run opens and when it closes. */

@@ -23,10 +23,28 @@ void Program::writeFloats(int slot, const float* values, size_t count) {
     std::memcpy(target.row(static_cast<int>(row)), values + row * target.width, sizeof(float) * target.width);
 }
 
-void Program::run(int rows, int position, int logitRows) { pool_->run(workOn, this, {rows, position, logitRows}); }
+void Program::run(const std::vector<RunPart>& parts) {
+  places_.clear(), groups_.clear(), wanted_.clear();
+  int logitRows = 0, longest = 0;
+  for (const RunPart& part : parts) {
+    const int first = static_cast<int>(places_.size()), end = first + part.rows;
+    for (int row = first; row < end; ++row) places_.push_back({part.sequence, part.position + row - first});
+    for (int row = first; row < end; row += ATTENTION_ROWS) groups_.push_back({row, std::min(ATTENTION_ROWS, end - row)});
+    longest = std::max(longest, part.position + part.rows);
+    if (part.logitRows == 0) continue;
+    const bool joins = !wanted_.empty() && wanted_.back().first + wanted_.back().count == end - part.logitRows;
+    if (joins) wanted_.back().count += part.logitRows;
+    else wanted_.push_back({end - part.logitRows, part.logitRows});
+    logitRows += part.logitRows;
+  }
+  const int rows = static_cast<int>(places_.size()), groups = static_cast<int>(groups_.size());
+  // A few single rows of long texts are too few units for many threads.
+  const bool splits = rows == groups && rows <= MOST_SPLIT_ROWS && rows * geometry_.kvHeadCount < 4 * pool_->threads();
+  pool_->run(workOn, this, {rows, logitRows, places_[0].position, groups, splits ? mostParts(longest) : 1});
+}
 
 void Program::work(const RunTicket& ticket) {
-  const Request request{ticket.values[0], ticket.values[1], ticket.values[2]};
+  const Request request{ticket.values[0], ticket.values[1], ticket.values[2], ticket.values[3], ticket.values[4]};
   const size_t phases = phaseSteps_.size();
   // Phases of all runs in one sequence, with one number more for the end of a run.
   const uint64_t first = ticket.run * (phases + 1);
@@ -107,7 +125,7 @@ int Program::countUnits(const PhaseSteps& phase, const Request& request) const {
   const Step& step = steps_[phase.first];
   if (isByRow(step.kind)) return divideUp(request.rows, shareOf(request.rows));
   if (step.kind != Kind::Attention) return divideUp(phase.total, shareOf(phase.total));
-  return divideUp(request.rows, ATTENTION_ROWS) * static_cast<int>(step.numbers[2]) * partsOf(step, request);
+  return request.groups * static_cast<int>(step.numbers[2]) * splitsOf(step, request);
 }
 
 void Program::runUnit(const PhaseSteps& phase, const Request& request, int unit, int thread) {
@@ -118,8 +136,11 @@ void Program::runUnit(const PhaseSteps& phase, const Request& request, int unit,
   const int first = unit * share, end = std::min(total, first + share);
   for (size_t i = phase.first; i < phase.end; ++i) {
     const Step& step = steps_[i];
-    if (byRow) {
-      runRows(step, request, std::max(first, step.logits ? request.rows - request.logitRows : 0), end, thread);
+    if (byRow && !step.logits) {
+      runRows(step, request, first, end, thread);
+    } else if (byRow) {
+      for (const RowRange& range : wanted_)
+        runRows(step, request, std::max(first, range.first), std::min(end, range.first + range.count), thread);
     } else if (isProduct(step.kind)) {
       runProduct(step, request, std::max(0, first - step.base), std::min(step.units, end - step.base), thread);
     } else {
@@ -181,16 +202,12 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
                       static_cast<int>(step.numbers[0]), static_cast<int>(step.numbers[1]));
         break;
       case Kind::CacheRows:
-        kernels_.cacheRow(cache_.layer(static_cast<int>(step.numbers[0])), b->row(row), step.c->row(row),
-                          request.position + row);
+        kernels_.cacheRow(cache_.layer(places_[row].sequence, static_cast<int>(step.numbers[0])), b->row(row),
+                          step.c->row(row), places_[row].position);
         break;
-      case Kind::MergeAttention: {
-        const int parts = partsOf(step, request);
-        if (parts > 1)
-          kernels_.mergeAttention(partStats_.as<float>(), partMixes_.as<float>(), parts,
-                                  static_cast<int>(step.numbers[1]), static_cast<int>(step.numbers[3]), out->row(row));
+      case Kind::MergeAttention:
+        if (splitsOf(step, request) > 1) mergeParts(step, row, out->row(row));
         break;
-      }
       case Kind::SiluMul:
         kernels_.siluMul(a->row(row), b->row(row), out->row(row), out->width);
         break;
@@ -198,7 +215,7 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
       case Kind::Angles: {
         float* table = angles_.as<float>() + static_cast<size_t>(row) * headSize;
         for (int i = 0; i < headSize / 2; ++i) {
-          const double angle = (request.position + row) * frequencies_[i];
+          const double angle = places_[row].position * frequencies_[i];
           table[i] = static_cast<float>(std::cos(angle));
           table[headSize / 2 + i] = static_cast<float>(std::sin(angle));
         }
@@ -210,64 +227,63 @@ void Program::runRows(const Step& step, const Request& request, int first, int e
 }
 
 void Program::runProduct(const Step& step, const Request& request, int first, int end, int thread) {
-  const int rows = step.logits ? request.logitRows : request.rows, skipped = request.rows - rows;
-  if (first >= end || rows == 0) return;
+  if (first >= end) return;
   const Slot* const a = find(step.a, step.ownA, request, thread);
-  float* out = step.out->row(0);
   const size_t outStride = step.out->stride / 4;
-  switch (step.kind) {
-    case Kind::W11Coded:
-      kernels_.w11Coded(step.weight.w11, a->coded(), rows, first, end, out, outStride,
-                        scratch_[thread].as<float>());
-      break;
-    case Kind::W11Float:
-      kernels_.w11Float(step.weight.w11, a->row(0), a->stride / 4, rows, first, end, out, outStride,
-                        scratch_[thread].as<float>());
-      break;
-    case Kind::Integer:
-      kernels_.integer(step.weight.integer, rounded_, skipped, rows, first, end, out, outStride);
-      break;
-    default:
-      kernels_.dense(step.weight.dense, a->row(skipped), a->stride / 4, rows, first, end, out, outStride);
+  const auto multiply = [&](const RowRange& range, float* out) {
+    const int rows = range.count;
+    switch (step.kind) {
+      case Kind::W11Coded:
+        kernels_.w11Coded(step.weight.w11, a->coded(), rows, first, end, out, outStride, scratch_[thread].as<float>());
+        break;
+      case Kind::W11Float:
+        kernels_.w11Float(step.weight.w11, a->row(0), a->stride / 4, rows, first, end, out, outStride,
+                          scratch_[thread].as<float>());
+        break;
+      case Kind::Integer:
+        kernels_.integer(step.weight.integer, rounded_, range.first, rows, first, end, out, outStride);
+        break;
+      default:
+        kernels_.dense(step.weight.dense, a->row(range.first), a->stride / 4, rows, first, end, out, outStride);
+    }
+  };
+  if (step.logits) {
+    int done = 0;
+    for (const RowRange& range : wanted_) {
+      multiply(range, step.out->row(done));
+      done += range.count;
+    }
+    return;
   }
+  const int rows = request.rows;
+  multiply({0, rows}, step.out->row(0));
   if (!step.sum) return;
   const int begin = first * step.unitRows, count = std::min(step.out->width, end * step.unitRows) - begin;
   for (int row = 0; row < rows; ++row) kernels_.add(step.out->row(row) + begin, step.sum->row(row) + begin, count);
 }
 
-/** Where a row's visible positions begin. */
-static int oldestSeen(int seen, int window) { return window > 0 && seen > window ? seen - window : 0; }
-
-/**
- * Positions in a part of a single row's: no fewer than are worth a thread's while, in whole tiles of any width. The number of
- * parts is a power of two, so that they deal out evenly.
- */
-static int partLength(int positions) {
-  int parts = 1;
-  while (parts < MOST_PARTS && positions >= 128 * parts) parts *= 2;
-  return divideUp(divideUp(positions, parts), 16) * 16;
+/** Parts that the positions of a row are taken in, which threads may share. */
+int Program::partsOf(const Step& step, int position) {
+  const int positions = position + 1 - oldestSeen(position + 1, static_cast<int>(step.numbers[4])) / 16 * 16;
+  return divideUp(positions, partLength(positions));
 }
 
-/**
- * Parts that the positions of a single row are split into, for threads to share; several rows share by rows instead. The
- * split depends on positions alone, so that any number of threads gives the same bits.
- */
-int Program::partsOf(const Step& step, const Request& request) {
-  if (request.rows > 1) return 1;
-  const int seen = request.position + 1, begin = oldestSeen(seen, static_cast<int>(step.numbers[4])) / 16 * 16;
-  return divideUp(seen - begin, partLength(seen - begin));
+/** Units that each group's positions go to: of one row its parts, of several the most that one can have. */
+int Program::splitsOf(const Step& step, const Request& request) const {
+  return request.splits > 1 && request.rows == 1 ? partsOf(step, request.position) : request.splits;
 }
 
 void Program::runAttention(const Step& step, const Request& request, int unit, int thread) {
   const int headCount = static_cast<int>(step.numbers[1]), kvHeads = static_cast<int>(step.numbers[2]);
-  const int headSize = static_cast<int>(step.numbers[3]), parts = partsOf(step, request), part = unit % parts;
-  const int row = unit / (parts * kvHeads) * ATTENTION_ROWS;
+  const int headSize = static_cast<int>(step.numbers[3]), splits = splitsOf(step, request), part = unit % splits;
+  const RowRange& group = groups_[unit / (splits * kvHeads)];
+  const int row = group.first;
   AttentionTask task{};
-  task.cache = &cache_.layer(static_cast<int>(step.numbers[0]));
-  task.kvHead = unit / parts % kvHeads;
+  task.cache = &cache_.layer(places_[row].sequence, static_cast<int>(step.numbers[0]));
+  task.kvHead = unit / splits % kvHeads;
   task.count = headCount / kvHeads;
-  task.rows = std::min(ATTENTION_ROWS, request.rows - row);
-  task.position = request.position + row;
+  task.rows = group.count;
+  task.position = places_[row].position;
   task.window = static_cast<int>(step.numbers[4]);
   task.first = oldestSeen(task.position + 1, task.window);
   task.end = task.position + task.rows;
@@ -278,15 +294,28 @@ void Program::runAttention(const Step& step, const Request& request, int unit, i
   task.queryStride = step.a->stride / 4;
   task.outs = step.out->row(row) + head;
   task.outStride = step.out->stride / 4;
-  if (parts > 1) {
-    const int begin = task.first / 16 * 16, length = partLength(task.end - begin);
-    const size_t at = static_cast<size_t>(part) * headCount + static_cast<size_t>(task.kvHead) * task.count;
-    task.end = std::min(task.end, begin + (part + 1) * length);
-    task.first = std::max(task.first, begin + part * length);
-    task.stats = partStats_.as<float>() + 2 * at;
-    task.outs = partMixes_.as<float>() + at * headSize;
+  if (splits > 1) {
+    const int parts = partsOf(step, task.position);
+    if (part >= parts) return;
+    if (parts > 1) {
+      const int begin = task.first / 16 * 16, length = partLength(task.end - begin);
+      const size_t at = (static_cast<size_t>(row) * MOST_PARTS + part) * headCount + static_cast<size_t>(task.kvHead) * task.count;
+      task.end = std::min(task.end, begin + (part + 1) * length);
+      task.first = std::max(task.first, begin + part * length);
+      task.stats = partStats_.as<float>() + 2 * at;
+      task.outs = partMixes_.as<float>() + at * headSize;
+    }
   }
   kernels_.attention(task);
+}
+
+/** What threads have shared of a row's positions. */
+void Program::mergeParts(const Step& step, int row, float* out) {
+  const int headCount = static_cast<int>(step.numbers[1]), headSize = static_cast<int>(step.numbers[3]);
+  const int parts = partsOf(step, places_[row].position);
+  const size_t at = static_cast<size_t>(row) * MOST_PARTS * headCount;
+  if (parts > 1)
+    kernels_.mergeAttention(partStats_.as<float>() + 2 * at, partMixes_.as<float>() + at * headSize, parts, headCount, headSize, out);
 }
 
 size_t Program::readSize(int slot, int rows) const {
@@ -305,6 +334,12 @@ void Program::read(int slot, int rows, float* out) const {
     else if (from.kind == SlotKind::Tokens) *out = static_cast<float>(from.memory.as<int32_t>()[row]);
     else decodeCodes(from.coded(), row, from.width, out);
   }
+}
+
+std::pair<int, float> Program::readBest(int slot, int row) const {
+  const float* const values = slots_[slot].row(row);
+  const int index = kernels_.largest(values, slots_[slot].width);
+  return {index, values[index]};
 }
 
 }  // namespace duobit

@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cache.h"
@@ -14,8 +15,8 @@
 
 namespace duobit {
 
-/** Most parts that a single row's positions are split into. */
-constexpr int MOST_PARTS = 8;
+/** Rows whose parts of positions several threads may share; beyond, there are rows enough for all. */
+constexpr int MOST_SPLIT_ROWS = 16;
 
 enum class SlotKind { Tokens, F32, A4, Stat };
 
@@ -39,6 +40,12 @@ struct Operation {
 struct Geometry {
   int cacheLayers, kvHeadCount, headSize, capacity, maxRows;
   CacheKind cache;
+  int sequences = 1;
+};
+
+/** Rows of one sequence in a run, from `position` on; the last `logitRows` of them go through `logits` operations. */
+struct RunPart {
+  int sequence, position, rows, logitRows;
 };
 
 class Program {
@@ -56,10 +63,12 @@ class Program {
              std::vector<int32_t> columns = {});
   void writeTokens(int slot, const int32_t* values, size_t count);
   void writeFloats(int slot, const float* values, size_t count);
-  /** The last `logitRows` rows go through `logits` operations. Token ids must have been checked. */
-  void run(int rows, int position, int logitRows);
+  /** Parts of different sequences. They and the token ids must have been checked. */
+  void run(const std::vector<RunPart>& parts);
   size_t readSize(int slot, int rows) const;
   void read(int slot, int rows, float* out) const;
+  /** Where the largest value of a row of an f32 slot is, and that value. */
+  std::pair<int, float> readBest(int slot, int row) const;
 
  private:
   enum class Kind {
@@ -110,8 +119,25 @@ class Program {
     /** Of a single row each thread does it for itself, before its first unit of the next phase. */
     bool own;
   };
+  /**
+   * What every thread knows of a run, also one that comes too late for it; the rest, below, changes from run to run and is only read
+   * by threads that hold a unit.
+   */
   struct Request {
-    int rows, position, logitRows;
+    int rows, logitRows;
+    /** Of the first row. */
+    int position;
+    /** In groups_. */
+    int groups;
+    /** Units that the positions of each row go to; 1 where a unit has all of them. */
+    int splits;
+  };
+  struct Place {
+    int sequence, position;
+  };
+  /** Neighbouring rows. */
+  struct RowRange {
+    int first, count;
   };
 
   static bool isByRow(Kind kind) { return kind <= Kind::SiluMul; }
@@ -142,8 +168,10 @@ class Program {
   const uint8_t* partOf(size_t phase, int thread) const;
   void runUnit(const PhaseSteps&, const Request&, int unit, int thread);
   void runRows(const Step&, const Request&, int first, int end, int thread);
+  void mergeParts(const Step&, int row, float* out);
   void runProduct(const Step&, const Request&, int first, int end, int thread);
-  static int partsOf(const Step&, const Request&);
+  static int partsOf(const Step&, int position);
+  int splitsOf(const Step&, const Request&) const;
   void runAttention(const Step&, const Request&, int unit, int thread);
   static void workOn(void* self, const RunTicket& ticket) { static_cast<Program*>(self)->work(ticket); }
 
@@ -160,6 +188,9 @@ class Program {
   std::vector<PhaseSteps> phaseSteps_;
   KvCache cache_;
   std::vector<double> frequencies_;
+  /** Of the latest run: sequence and position of each row, groups of rows that attention takes together, rows that logits are of. */
+  std::vector<Place> places_;
+  std::vector<RowRange> groups_, wanted_;
   std::vector<Memory> scratch_;
   Memory angles_, codes_, scales_, codeSums_, partStats_, partMixes_;
   RoundedRows rounded_{};

@@ -53,31 +53,10 @@ export async function loadModel(from: string, options: LoadOptions = {}): Promis
       typeof wanted === 'string' ? await createBackend(wanted, { threads, kv, device }) : wanted;
     if (typeof wanted === 'string') closers.push(() => backend.dispose());
     const model = await createModel(container, backend, modelOptions);
-    closers.push(() => model.dispose());
-    return bindDispose(model, closeAll);
+    closers.push(model.dispose.bind(model));
+    return Object.assign(model, { dispose: closeAll });
   } catch (error) {
     await closeAll();
     throw error;
   }
-}
-
-/** The same model with another `dispose`. */
-function bindDispose(model: Model, dispose: () => Promise<void>): Model {
-  return {
-    name: model.name,
-    architecture: model.architecture,
-    specialTokens: model.specialTokens,
-    contextLength: model.contextLength,
-    backendName: model.backendName,
-    threads: model.threads,
-    kv: model.kv,
-    weightBytes: model.weightBytes,
-    plan: model.plan,
-    get tokenizer() {
-      return model.tokenizer;
-    },
-    generate: (prompt, options) => model.generate(prompt, options),
-    forward: (tokens, options) => model.forward(tokens, options),
-    dispose,
-  };
 }

@@ -5,11 +5,10 @@ import { join } from 'node:path';
 import { createModel, createReferenceBackend, type Model } from '@duobit/core';
 import { DuobitError, splitContainer } from '@duobit/format';
 import { createFileSink, createFileSource } from '@duobit/format/node';
-import { makeTinyModel } from '@duobit/testkit';
+import { makeTinyModel, writeModel } from '@duobit/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BACKEND_NAMES, createBackend, cudaSupport, loadModel, nativeSupport } from '../src/index.ts';
 import { findWebGpu } from './webgpu/swiftshader.ts';
-import { writeContainer } from './write-container.ts';
 
 const support = nativeSupport();
 const { available } = support;
@@ -49,7 +48,7 @@ let path: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'duobit-runtime-'));
   path = join(folder, 'tiny.duo');
-  await writeContainer(source, path);
+  await writeModel(source, await createFileSink(path));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 

@@ -1,6 +1,7 @@
 // Puts src/kernels/*.wgsl, without comments, into src/generated/shaders.ts, so that browsers and Node load kernels without
 // reading files. Imports stay in the text: src/shaders.ts resolves them, as what they name depends on the device.
 // Run through `npm run generate`.
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,6 +40,9 @@ export function generateShaders() {
     'export const SHADERS: Readonly<Record<string, string>> = {',
     ...entries,
     '};',
+    '',
+    '/** Changes with every kernel. */',
+    `export const SHADERS_VERSION = '${createHash('sha256').update(entries.join()).digest('hex').slice(0, 16)}';`,
     '',
   ].join('\n');
   return new Map([['packages/runtime-web/src/generated/shaders.ts', text]]);

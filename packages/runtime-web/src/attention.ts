@@ -6,36 +6,54 @@ import { float, type Step } from './steps.ts';
 
 type Attention = Extract<Operation, { readonly op: 'attention' }>;
 
+/** Heads larger than this do not fit the workgroup memory of attention. */
+export const MOST_HEAD_SIZE = 512;
+
 const place = ({ layout }: Context, slot: string): SlotPlace => layout.places.get(slot)!;
+
+/** Threads of a workgroup that has a quad of a head's dimensions each, in whole groups of 32 dimensions. Few sizes are compiled. */
+function headThreads(quads: number): number {
+  return quads <= 16 ? 16 : quads <= 32 ? 32 : MOST_HEAD_SIZE / 4;
+}
 
 /** Writes keys and values as they are. */
 export function cacheStep(context: Context, operation: Attention): Step {
-  const { builder, arenas, options, kv } = context;
+  const { builder, arenas, options, kv, imports } = context;
   const { kvHeadCount, headSize } = operation.heads;
   const quads = Math.ceil(headSize / 4);
   const [key, value] = [place(context, operation.key), place(context, operation.value)];
   const kernel = builder.add(
-    { name: 'cache-write', bindings: 'uuww', imports: { 'cache-store': `cache-store-${kv}` } },
+    {
+      name: 'cache-write',
+      bindings: 'uuw-w',
+      imports: { ...imports, 'cache-store': `cache-store-${kv}` },
+      constants: { THREADS: headThreads(quads) },
+    },
     [key.offset, value.offset, key.stride, kvHeadCount, headSize, quads, options.capacity],
-    [arenas.floats, arenas.caches[operation.layer]!],
+    [arenas.floats, null, arenas.caches[operation.layer]!],
   );
-  const count = Math.ceil((2 * kvHeadCount * quads) / 64);
   return {
     label: 'cache write',
     weightBytes: 0,
-    dispatch: (run) => ({ ...kernel(), x: count, y: run.rows }),
+    dispatch: (run) => ({ ...kernel(), x: 2 * kvHeadCount, y: run.rows }),
   };
 }
 
 /** Turns queries and keys, and writes keys and values. */
 export function ropeCacheStep(context: Context, operation: Attention): Step {
-  const { builder, arenas, options, kv } = context;
+  const { builder, arenas, options, kv, imports } = context;
   const { headCount, kvHeadCount, headSize } = operation.heads;
+  const quads = headSize / 4;
   const [query, key, value] = [operation.query, operation.key, operation.value].map((slot) =>
     place(context, slot),
   ) as [SlotPlace, SlotPlace, SlotPlace];
   const kernel = builder.add(
-    { name: 'rope-cache', bindings: 'uuwrw', imports: { 'cache-pairs': `cache-pairs-${kv}` } },
+    {
+      name: 'rope-cache',
+      bindings: 'uuwrw',
+      imports: { ...imports, 'cache-store': `cache-store-${kv}` },
+      constants: { THREADS: headThreads(quads) },
+    },
     [
       query.offset,
       query.stride,
@@ -45,22 +63,21 @@ export function ropeCacheStep(context: Context, operation: Attention): Step {
       key.stride,
       kvHeadCount,
       headSize,
-      headSize,
+      quads,
       options.capacity,
     ],
     [arenas.floats, arenas.angles, arenas.caches[operation.layer]!],
   );
-  const count = Math.ceil(((headCount + 2 * kvHeadCount) * headSize) / 4 / 64);
   return {
     label: `rope + cache ${headCount}x${headSize}`,
     weightBytes: 0,
-    dispatch: (run) => ({ ...kernel(), x: count, y: run.rows }),
+    dispatch: (run) => ({ ...kernel(), x: headCount + 2 * kvHeadCount, y: run.rows }),
   };
 }
 
 /** Attention over the cache; of a single row in shares of positions, which a second step puts together. */
 export function attendSteps(context: Context, operation: Attention): Step[] {
-  const { builder, arenas, options, kv, imports } = context;
+  const { builder, arenas, options, kv, imports, tuning } = context;
   const { headCount, kvHeadCount, headSize } = operation.heads;
   const quads = Math.ceil(headSize / 4);
   const [query, out] = [place(context, operation.query), place(context, operation.out)];
@@ -89,7 +106,7 @@ export function attendSteps(context: Context, operation: Attention): Step[] {
   );
   const countShares = (rows: number, position: number): number => {
     const seen = window > 0 ? Math.min(window, position + 1) : position + 1;
-    return rows > 1 ? 1 : Math.ceil(seen / attentionShare(rows, position));
+    return rows > 1 ? 1 : Math.ceil(seen / attentionShare(tuning, rows, position));
   };
   return [
     {

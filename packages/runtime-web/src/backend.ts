@@ -13,16 +13,23 @@ import { type DeviceOptions, nameVariant, openDevice, type WebGpuDevice } from '
 import { Pipelines } from './pipelines.ts';
 import { preparePlan } from './prepare.ts';
 import { WebGpuProgram } from './program.ts';
+import { createStopwatch } from './stopwatch.ts';
+import { createBrowserStore, type TuningStore, tuneDevice } from './tuner.ts';
 import type { Tuning } from './tuning.ts';
 
 export interface WebGpuBackendOptions extends DeviceOptions {
-  /** Precision of the KV cache: 'f32', or 'f16', which stands in for smaller ones too. Default 'f16'. */
+  /** Precision of the KV cache. Default 'f16'. */
   readonly kv?: KvPrecision | undefined;
+  /** Default: measured once for an adapter, where there is a store, and else the rules that `Tuning` names. */
   readonly tuning?: Tuning | undefined;
+  /** Where measurements are kept; null measures nothing. Default: what the browser has for it, see docs/webgpu.md. */
+  readonly tuningStore?: TuningStore | null | undefined;
 }
 
 export interface WebGpuBackend extends Backend {
   readonly device: WebGpuDevice;
+  /** What it runs with: given, kept or measured. */
+  readonly tuning: Tuning;
   /** Pipelines compiled so far. */
   readonly pipelines: number;
   prepare(plan: ExecutionPlan, weights: WeightReader, options: PrepareOptions): Promise<WebGpuProgram>;
@@ -33,7 +40,7 @@ export interface WebGpuBackend extends Backend {
  * @throws DuobitError `BACKEND_UNSUPPORTED` without WebGPU, an adapter or what was asked for; `BACKEND_OPTION`
  */
 export async function createWebGpuBackend(options: WebGpuBackendOptions): Promise<WebGpuBackend> {
-  const { kv = 'f16', tuning = {} } = options;
+  const { kv = 'f16', tuningStore = createBrowserStore() } = options;
   if (!KV_PRECISIONS.includes(kv))
     throw new DuobitError('BACKEND_OPTION', `kv is "${String(kv)}"`, {
       where: 'kv',
@@ -41,14 +48,17 @@ export async function createWebGpuBackend(options: WebGpuBackendOptions): Promis
     });
   const open = await openDevice(options);
   const pipelines = new Pipelines(open.device);
-  const engine = { open, pipelines, kv: kv === 'f32' ? kv : 'f16', tuning } as const;
+  const tuning =
+    options.tuning ?? (await tuneDevice(open, kv, tuningStore, createStopwatch(open, kv, { pipelines })));
+  const engine = { open, pipelines, kv, tuning };
   let disposed = false;
   return {
     name: 'webgpu',
     threads: 1,
-    kv: engine.kv,
+    kv,
     instructionSet: nameVariant(open.variant),
     device: open,
+    tuning,
     get pipelines() {
       return pipelines.created;
     },

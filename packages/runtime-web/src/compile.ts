@@ -1,7 +1,7 @@
 // Compiles a checked plan to steps.
 import type { Operation } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import { attendSteps, cacheStep, ropeCacheStep } from './attention.ts';
+import { attendSteps, cacheStep, MOST_HEAD_SIZE, ropeCacheStep } from './attention.ts';
 import type { Context } from './context.ts';
 import { fuseOperations, type Unit } from './fuse.ts';
 import {
@@ -11,16 +11,12 @@ import {
   normStep,
   quantizeStep,
   ropeStep,
+  rotatedBytes,
   rotateStep,
   takeStep,
 } from './operations.ts';
 import { denseStep, embedStep, w11FloatStep, w11Step } from './products.ts';
 import type { Step } from './steps.ts';
-
-/** Heads larger than this do not fit the workgroup memory of attention. */
-const MOST_HEAD_SIZE = 512;
-/** Logits that a workgroup looks at for the largest. */
-const BEST_PART = 2048;
 
 /** @throws DuobitError `PLAN_INVALID` when a product would overwrite its own input; `BACKEND_UNSUPPORTED` */
 export function compileSteps(context: Context): Step[] {
@@ -29,7 +25,10 @@ export function compileSteps(context: Context): Step[] {
   const units =
     context.tuning.fuse === false
       ? context.plan.operations.map((operation): Unit => ({ kind: 'single', operation }))
-      : fuseOperations(context.plan, (weights) => joined.has(weights.join(' ')));
+      : fuseOperations(context.plan, {
+          canJoin: (weights) => joined.has(weights.join(' ')),
+          canRotate: (width) => rotatedBytes(context, width) <= context.mostWorkgroupBytes,
+        });
   return units.flatMap((unit) => compileUnit(context, unit));
 }
 
@@ -55,7 +54,7 @@ function compileUnit(context: Context, unit: Unit): Step[] {
     case 'single':
       return compileOperation(context, unit.operation);
     case 'quantized':
-      return [quantizeStep(context, unit.quantize, unit.source)];
+      return [quantizeStep(context, unit)];
     case 'joined':
       return [w11Step(context, unit.products, null)];
     case 'added':
@@ -78,7 +77,7 @@ function compileOperation(context: Context, operation: Operation): Step[] {
     case 'takeColumns':
       return [takeStep(context, operation)];
     case 'quantizeActivations':
-      return [quantizeStep(context, operation, null)];
+      return [quantizeStep(context, { source: null, rotate: null, quantize: operation })];
     case 'decodeActivations':
       return [decodeStep(context, operation)];
     case 'w11MatMul':
@@ -100,30 +99,4 @@ function compileOperation(context: Context, operation: Operation): Step[] {
     case 'accumulateGram':
       return [gramStep(context, operation)];
   }
-}
-
-/**
- * Steps that find the largest of the first row of a slot of logits, and put it at `result` in the arena of codes.
- * @param candidates words of that arena, two for every BEST_PART logits
- */
-export function bestSteps(context: Context, slot: string, candidates: number, result: number): Step[] {
-  const { offset, width } = context.layout.places.get(slot)!;
-  const count = Math.ceil(width / BEST_PART);
-  return (['first', 'second'] as const).map((entryPoint) => {
-    const kernel = context.builder.add(
-      { name: 'argmax', entryPoint, bindings: 'uuww' },
-      [offset, width, BEST_PART, candidates, count, result],
-      [context.arenas.floats, context.arenas.codes],
-    );
-    return {
-      label: `argmax ${entryPoint}`,
-      weightBytes: 0,
-      dispatch: () => ({ ...kernel(), x: entryPoint === 'first' ? count : 1, y: 1 }),
-    };
-  });
-}
-
-/** Words of candidates for a slot of logits. */
-export function candidateWords(width: number): number {
-  return 2 * Math.ceil(width / BEST_PART);
 }

@@ -45,6 +45,8 @@ export interface Context {
   readonly builder: StepBuilder;
   /** Most threads of a workgroup, a power of two. */
   readonly mostThreads: number;
+  /** Most bytes that threads of a workgroup share. */
+  readonly mostWorkgroupBytes: number;
   /** Where the table of a `takeColumns` begins, by its place among operations of the plan. */
   readonly tableOffsets: ReadonlyMap<readonly number[], number>;
 }
@@ -102,19 +104,29 @@ export function bindSlot({ arenas, options }: Context, { offset, stride }: SlotP
   return { buffer: arenas.floats, offset: offset * 4, size: options.maxRows * stride * 4 };
 }
 
-/** Bytes of one layer's keys and values. */
-export function cacheBytes({ heads }: ExecutionPlan, { capacity }: PrepareOptions, kv: KvPrecision): number {
-  const bytes = kv === 'f32' ? 16 : 8;
-  return 2 * heads.kvHeadCount * capacity * Math.ceil(heads.headSize / 4) * bytes;
+/** Words of a cached row, one position of one head, as kernels/cache-store-*.wgsl write it. */
+function cacheRowWords(headSize: number, kv: KvPrecision): number {
+  const quads = Math.ceil(headSize / 4);
+  const groups = Math.ceil(headSize / 32);
+  return {
+    f32: 4 * quads,
+    f16: 2 * quads,
+    int8: groups + quads,
+    int4: groups + Math.ceil(quads / 2),
+  }[kv];
 }
 
-/** Workgroups that attention of one row and head is spread over at most, and positions that one has at least. */
+/** Bytes of one layer's keys and values. */
+export function cacheBytes({ heads }: ExecutionPlan, { capacity }: PrepareOptions, kv: KvPrecision): number {
+  return 2 * heads.kvHeadCount * capacity * cacheRowWords(heads.headSize, kv) * 4;
+}
+
+/** Workgroups that attention of one row and head is spread over at most. */
 const MOST_SHARES = 32;
-const SHARE = 256;
 
 /** Positions that a workgroup of attention looks at; one workgroup sees all in runs of many rows, which are work enough. */
-export function attentionShare(rows: number, position: number): number {
-  return rows > 1 ? 0x4000_0000 : SHARE * Math.ceil((position + 1) / SHARE / MOST_SHARES);
+export function attentionShare({ share = 256 }: Tuning, rows: number, position: number): number {
+  return rows > 1 ? 0x4000_0000 : share * Math.ceil((position + 1) / share / MOST_SHARES);
 }
 
 /** Bytes that the largest attention of a plan needs for its parts. */

@@ -30,8 +30,12 @@ export interface WebGpuDevice {
   /** Threads that are certain to be one subgroup, a power of two; 1 without subgroups. */
   readonly subgroupSize: number;
   readonly hasTimestamps: boolean;
+  /** What programs hold on it now. */
+  readonly memory: { buffers: number; bytes: number };
   /** @throws DuobitError `BACKEND_DEVICE_LOST`, `BACKEND_OUT_OF_MEMORY`, `BACKEND_FAILED` when something has gone wrong */
   check(): void;
+  /** Waits a moment for the reason of a failure: calls can fail before it is told that the device was lost. */
+  settle(): Promise<void>;
   destroy(): void;
 }
 
@@ -44,6 +48,8 @@ const LIMITS = [
   'maxComputeWorkgroupSizeX',
   'maxStorageBuffersPerShaderStage',
 ] as const;
+
+const SETTLE_MS = 200;
 
 /**
  * @throws DuobitError `BACKEND_UNSUPPORTED` without WebGPU, an adapter or what a variant asks for
@@ -74,11 +80,12 @@ export async function openDevice(options: DeviceOptions): Promise<WebGpuDevice> 
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
 
   let failure: DuobitError | null = null;
+  let isDestroyed = false;
   device.addEventListener('uncapturederror', (event) => {
     failure ??= describeError((event as GPUUncapturedErrorEvent).error);
   });
-  void device.lost.then(({ reason, message }) => {
-    if (reason === 'destroyed') return;
+  void device.lost.then(({ message }) => {
+    if (isDestroyed) return;
     failure = new DuobitError('BACKEND_DEVICE_LOST', `the GPU device was lost: ${message}`, {
       where: 'webgpu backend',
       remedy: 'Load the model again',
@@ -92,10 +99,18 @@ export async function openDevice(options: DeviceOptions): Promise<WebGpuDevice> 
     variant,
     subgroupSize: variant.subgroups ? Math.min(64, smallest) : 1,
     hasTimestamps,
+    memory: { buffers: 0, bytes: 0 },
     check() {
       if (failure) throw failure;
     },
-    destroy: () => device.destroy(),
+    async settle() {
+      const moment = new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+      await Promise.race([device.lost, moment]);
+    },
+    destroy() {
+      isDestroyed = true;
+      device.destroy();
+    },
   };
 }
 

@@ -2,17 +2,21 @@
 import { buildPlan, type Operation } from '@duobit/core';
 import { makeTinyModel } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
-import { fuseOperations, listJoinable, type Unit } from './fuse.ts';
+import { type FuseRules, fuseOperations, listJoinable, type Unit } from './fuse.ts';
 
-const kindsOf = (plan: ReturnType<typeof buildPlan>, canJoin = true) =>
-  fuseOperations(plan, () => canJoin).map((unit) => (unit.kind === 'single' ? unit.operation.op : unit.kind));
+const rulesOf = (canJoin = true, mostRotated = 4096): FuseRules => ({
+  canJoin: () => canJoin,
+  canRotate: (width) => width <= mostRotated,
+});
+const kindsOf = (plan: ReturnType<typeof buildPlan>, rules = rulesOf()) =>
+  fuseOperations(plan, rules).map((unit) => (unit.kind === 'single' ? unit.operation.op : unit.kind));
 
 function operationsOf(unit: Unit): readonly Operation[] {
   switch (unit.kind) {
     case 'single':
       return [unit.operation];
     case 'quantized':
-      return [unit.source, unit.quantize];
+      return [unit.source, unit.rotate, unit.quantize].filter((operation) => operation !== null);
     case 'joined':
       return unit.products;
     case 'added':
@@ -44,8 +48,32 @@ describe('fuseOperations', () => {
     ]);
   });
 
+  it('rotates where codes are made, if a row fits', () => {
+    const rotated = makeTinyModel({ linear: 'w11', rotated: () => true, architecture: { blockCount: 1 } });
+    const { hiddenSize, intermediateSize } = rotated.architecture;
+    const plan = buildPlan(rotated);
+    const kinds = [
+      'quantized',
+      'joined',
+      'attended',
+      'quantized',
+      'added',
+      'quantized',
+      'joined',
+      'quantized',
+      'added',
+    ];
+    expect(kindsOf(plan)).toEqual(['embed', ...kinds, 'rmsNorm', 'logits']);
+    expect(intermediateSize).toBeGreaterThan(hiddenSize);
+    expect(kindsOf(plan, rulesOf(true, hiddenSize)).slice(8, 11)).toEqual([
+      'siluMul',
+      'rotateInput',
+      'quantizeActivations',
+    ]);
+  });
+
   it('leaves products apart whose weights are', () => {
-    const kinds = kindsOf(buildPlan(w11), false);
+    const kinds = kindsOf(buildPlan(w11), rulesOf(false));
     expect(kinds.filter((kind) => kind === 'joined')).toEqual([]);
     expect(kinds.filter((kind) => kind === 'w11MatMul')).toHaveLength(5);
   });
@@ -54,7 +82,7 @@ describe('fuseOperations', () => {
     for (const options of [{ linear: 'w11-outlier', rotated: () => true }, { linear: 'int4' }, {}] as const) {
       const source = makeTinyModel(options);
       const plan = buildPlan(source, { outliers: () => [0, 32, 63] });
-      const operations = fuseOperations(plan, () => true).flatMap(operationsOf);
+      const operations = fuseOperations(plan, rulesOf()).flatMap(operationsOf);
       expect(operations).toEqual(plan.operations);
     }
   });

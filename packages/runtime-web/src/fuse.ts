@@ -5,10 +5,11 @@ type Of<K extends Operation['op']> = Extract<Operation, { readonly op: K }>;
 
 export type Unit =
   | { readonly kind: 'single'; readonly operation: Operation }
-  /** A norm or a gate, and the codes of its result. */
+  /** Codes, and before them what fills the row that they are of: a norm or a gate, its rotation, or both. */
   | {
       readonly kind: 'quantized';
-      readonly source: Of<'rmsNorm'> | Of<'siluMul'>;
+      readonly source: Of<'rmsNorm'> | Of<'siluMul'> | null;
+      readonly rotate: Of<'rotateInput'> | null;
       readonly quantize: Of<'quantizeActivations'>;
     }
   /** Up to three W(1+1) products of the same codes. */
@@ -26,23 +27,24 @@ export type Unit =
 
 const MOST_JOINED = 3;
 
-/** @param canJoin whether the weights of these names are held as one matrix */
-export function fuseOperations(
-  plan: ExecutionPlan,
-  canJoin: (weights: readonly string[]) => boolean,
-): Unit[] {
+/** What of the device and the weights decides. */
+export interface FuseRules {
+  /** Whether the weights of these names are held as one matrix. */
+  readonly canJoin: (weights: readonly string[]) => boolean;
+  /** Whether a row of so many values is rotated in workgroup memory. */
+  readonly canRotate: (width: number) => boolean;
+}
+
+export function fuseOperations(plan: ExecutionPlan, { canJoin, canRotate }: FuseRules): Unit[] {
   const units: Unit[] = [];
   const { operations } = plan;
   for (let i = 0; i < operations.length; ) {
     const operation = operations[i]!;
     const next = operations[i + 1];
-    if (
-      (operation.op === 'rmsNorm' || operation.op === 'siluMul') &&
-      next?.op === 'quantizeActivations' &&
-      next.input === operation.out
-    ) {
-      units.push({ kind: 'quantized', source: operation, quantize: next });
-      i += 2;
+    const quantized = findQuantized(plan, i, canRotate);
+    if (quantized) {
+      units.push(quantized.unit);
+      i += quantized.count;
     } else if (operation.op === 'rope' && next?.op === 'rope' && canTurnTogether(operation, next)) {
       const attention = operations[i + 2];
       if (attention?.op === 'attention' && canTurnAndCache(operation, next, attention)) {
@@ -70,6 +72,31 @@ export function fuseOperations(
     }
   }
   return units;
+}
+
+/** Codes with what fills their row, from a place on; null where that is nothing. */
+function findQuantized(
+  { operations, slots }: ExecutionPlan,
+  from: number,
+  canRotate: FuseRules['canRotate'],
+): { unit: Unit; count: number } | null {
+  let at = from;
+  const first = operations[at];
+  const source = first?.op === 'rmsNorm' || first?.op === 'siluMul' ? first : null;
+  if (source) at += 1;
+  const second = operations[at];
+  const rotate =
+    second?.op === 'rotateInput' &&
+    second.input !== second.out &&
+    (!source || second.input === source.out) &&
+    canRotate(slots[second.out]!.width)
+      ? second
+      : null;
+  if (rotate) at += 1;
+  const quantize = operations[at];
+  const filled = rotate ?? source;
+  if (!filled || quantize?.op !== 'quantizeActivations' || quantize.input !== filled.out) return null;
+  return { unit: { kind: 'quantized', source, rotate, quantize }, count: at + 1 - from };
 }
 
 function canTurnTogether(a: Of<'rope'>, b: Of<'rope'>): boolean {

@@ -6,4 +6,10 @@ export { type ModelLocation, type OpenModelOptions, openModel } from './cache/op
 export { type DeviceOptions, nameVariant, type Variant, type WebGpuDevice } from './device.ts';
 export { type LoadOptions, loadModel } from './load-model.ts';
 export type { Counters, KernelTime, WebGpuProgram } from './program.ts';
+export { createRecoveringBackend, type RecoveryOptions } from './recovery.ts';
+export { createStopwatch, type StopwatchOptions } from './stopwatch.ts';
+export { listStages, type Stage, type Stopwatch, type Subject, type TuningStore } from './tuner.ts';
 export type { Tuning } from './tuning.ts';
+export type { WebModel, WorkerModel } from './web-model.ts';
+export { loadModelInWorker } from './worker/client.ts';
+export type { WorkerLoadOptions } from './worker/protocol.ts';

@@ -3,8 +3,8 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createModel, createReferenceBackend, createWasmBackend } from '@duobit/core';
-import { createContainerWriter, createMemorySink, DuobitError } from '@duobit/format';
-import { makeTinyModel } from '@duobit/testkit';
+import { createMemorySink, DuobitError } from '@duobit/format';
+import { makeTinyModel, writeModel } from '@duobit/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from './load-model.ts';
 
@@ -14,39 +14,10 @@ let bytes: Uint8Array<ArrayBuffer>;
 let server: Server;
 let origin: string;
 
-async function makeContainer(): Promise<Uint8Array<ArrayBuffer>> {
-  const sink = createMemorySink();
-  const roles = ['tokenizer', 'tokenizer-config'] as const;
-  const writer = await createContainerWriter(
-    {
-      architecture: source.architecture,
-      specialTokens: source.specialTokens,
-      assets: await Promise.all(
-        roles.map(async (role) => ({
-          role,
-          mediaType: 'application/json',
-          bytes: (await source.readAsset(role))!,
-        })),
-      ),
-      tensors: source.tensorNames.map((name) => source.tensorInfo(name)),
-      provenance: {
-        producer: 'duobit test',
-        sourceName: 'tiny',
-        sourceSha256: '0'.repeat(64),
-        recipe: '{}',
-        calibrationSha256: null,
-      },
-      metadata: {},
-    },
-    sink,
-  );
-  for (const name of writer.order) await writer.writeTensor(name, (await source.readTensor(name)).planes);
-  await writer.finish();
-  return Uint8Array.from(sink.bytes());
-}
-
 beforeAll(async () => {
-  bytes = await makeContainer();
+  const sink = createMemorySink();
+  await writeModel(source, sink);
+  bytes = sink.bytes();
   server = createServer((request, response) => {
     const body = bytes.slice();
     if (request.url === '/damaged.duo') body[body.length - 20_000]! ^= 1;

@@ -2,24 +2,28 @@
 /// <reference types="@webgpu/types" />
 import {
   type Backend,
+  createChatCompletions,
   createModel,
   createWasmBackend,
   type KvPrecision,
-  type Model,
   type ModelOptions,
 } from '@duobit/core';
 import type { DuobitError } from '@duobit/format';
 import { createWebGpuBackend } from './backend.ts';
 import type { LoadProgress } from './cache/chunk-download.ts';
 import { type ModelLocation, type OpenModelOptions, openModelAhead } from './cache/open-model.ts';
+import { createRecoveringBackend } from './recovery.ts';
+import type { Tuning } from './tuning.ts';
+import type { WebModel } from './web-model.ts';
 
 export interface LoadOptions extends Omit<ModelOptions, 'onLoad'>, OpenModelOptions {
   /**
-   * 'auto' (default) takes 'webgpu' where there is an adapter, else 'wasm', which blocks the thread that calls it. An open
-   * backend stays the caller's.
+   * 'auto' (default) takes 'webgpu' where there is an adapter, else 'wasm', which blocks the thread that calls it: see
+   * `loadModelInWorker`. When the GPU device is lost the model is loaded again and goes on where it was. An open backend stays the
+   * caller's, and its losses too.
    */
   readonly backend?: 'auto' | 'webgpu' | 'wasm' | Backend | undefined;
-  /** Precision of the webgpu backend's KV cache: 'f32' or 'f16' (default). */
+  /** Precision of the webgpu backend's KV cache. Default 'f16'. */
   readonly kv?: KvPrecision | undefined;
   /** Threads of the wasm backend. Default: what the processor has, at most 8. */
   readonly threads?: number | undefined;
@@ -28,8 +32,8 @@ export interface LoadOptions extends Omit<ModelOptions, 'onLoad'>, OpenModelOpti
   /** Told as bytes come. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /**
-   * Told in one line why 'auto' does without WebGPU, why the model is not stored, that a damaged part was fetched again, that the
-   * server was not asked. Default: nothing is said.
+   * Told in one line why 'auto' does without WebGPU, that the GPU device was lost, why the model is not stored, that a damaged part
+   * was fetched again, that the server was not asked. Default: nothing is said.
    */
   readonly onNotice?: ((line: string) => void) | undefined;
 }
@@ -38,7 +42,7 @@ export interface LoadOptions extends Omit<ModelOptions, 'onLoad'>, OpenModelOpti
  * `dispose()` of the model also closes what it was read from, and the backend where that was named.
  * @throws DuobitError what opening the source, reading the container, the backend and `createModel` throw
  */
-export async function loadModel(from: ModelLocation, options: LoadOptions = {}): Promise<Model> {
+export async function loadModel(from: ModelLocation, options: LoadOptions = {}): Promise<WebModel> {
   const {
     backend: wanted = 'auto',
     kv,
@@ -50,23 +54,31 @@ export async function loadModel(from: ModelLocation, options: LoadOptions = {}):
     ...modelOptions
   } = options;
   const closers: (() => Promise<void>)[] = [];
+  // A lost device has the model read again: then the caller's signal means nothing any more, and `dispose` ends the reading.
+  const reading = new AbortController();
+  const stop = (): void => reading.abort();
+  const { signal } = reading;
   const closeAll = async (): Promise<void> => {
+    stop();
     for (const close of closers.splice(0).reverse()) await close();
   };
+  options.signal?.addEventListener('abort', stop);
+  if (options.signal?.aborted) stop();
   try {
-    const { signal } = options;
     const { container, finish } = await openModelAhead(from, { cache, onProgress, onNotice, signal });
     closers.push(() => container.close());
     const backend =
       typeof wanted === 'object' ? wanted : await openBackend(wanted, { kv, threads, gpu, onNotice });
     if (typeof wanted !== 'object') closers.push(() => backend.dispose());
-    const model = await createModel(container, backend, modelOptions);
-    closers.push(() => model.dispose());
+    const model = await createModel(container, backend, { ...modelOptions, signal });
+    closers.push(model.dispose.bind(model));
     await finish();
-    return bindDispose(model, closeAll);
+    return Object.assign(model, { chat: createChatCompletions(model), dispose: closeAll });
   } catch (error) {
     await closeAll();
     throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', stop);
   }
 }
 
@@ -78,32 +90,18 @@ async function openBackend(
     createWasmBackend({ threads: threads ?? Math.min(8, globalThis.navigator?.hardwareConcurrency ?? 1) });
   if (name === 'wasm') return createWasm();
   try {
-    return await createWebGpuBackend({ gpu: gpu ?? globalThis.navigator?.gpu, kv });
+    // The same for the device that comes after a lost one: other kernels may round otherwise.
+    let tuning: Tuning | undefined;
+    const open = async () => {
+      const backend = await createWebGpuBackend({ gpu: gpu ?? globalThis.navigator?.gpu, kv, tuning });
+      tuning = backend.tuning;
+      return backend;
+    };
+    return await createRecoveringBackend(open, { onNotice });
   } catch (error) {
     // Only what 'auto' is for: any other failure is the caller's to see.
     if (name === 'webgpu' || (error as DuobitError).code !== 'BACKEND_UNSUPPORTED') throw error;
     onNotice?.(`note: WebGPU is not available, using wasm (${(error as DuobitError).message})`);
     return createWasm();
   }
-}
-
-/** The same model with another `dispose`. */
-function bindDispose(model: Model, dispose: () => Promise<void>): Model {
-  return {
-    name: model.name,
-    architecture: model.architecture,
-    specialTokens: model.specialTokens,
-    contextLength: model.contextLength,
-    backendName: model.backendName,
-    threads: model.threads,
-    kv: model.kv,
-    weightBytes: model.weightBytes,
-    plan: model.plan,
-    get tokenizer() {
-      return model.tokenizer;
-    },
-    generate: (prompt, options) => model.generate(prompt, options),
-    forward: (tokens, options) => model.forward(tokens, options),
-    dispose,
-  };
 }

@@ -3,6 +3,7 @@ import type { Operation } from '@duobit/core';
 import { rotationSpan } from '@duobit/format';
 import { padTo } from './constants.ts';
 import { type Context, codeImports, forKinds } from './context.ts';
+import type { Unit } from './fuse.ts';
 import { CHUNK_COLUMNS, type SlotPlace } from './slots.ts';
 import { float, type Step } from './steps.ts';
 
@@ -25,27 +26,35 @@ function spreadRow({ mostThreads }: Context, width: number) {
   return { blocks, constants: { THREADS: threads, HELD: Math.ceil(words / threads), WIDTH: width } };
 }
 
+/** Bytes that a workgroup shares when it rotates a row before it makes its codes: the row, and what sums and codes need. */
+export function rotatedBytes(context: Context, width: number): number {
+  const { blocks, constants } = spreadRow(context, width);
+  return 4 * width + 8 * constants.THREADS + 16 * blocks;
+}
+
 /** Codes of a slot, and before them what fills the slot, where that is part of the unit. */
 export function quantizeStep(
   context: Context,
-  quantize: Of<'quantizeActivations'>,
-  source: Of<'rmsNorm'> | Of<'siluMul'> | null,
+  { source, rotate, quantize }: Omit<Extract<Unit, { kind: 'quantized' }>, 'kind'>,
 ): Step {
   const { builder, arenas, imports, constants, weights } = context;
   const [input, out] = [place(context, quantize.input), place(context, quantize.out)];
+  const filled = rotate ? place(context, rotate.input) : input;
   const norm = source?.op === 'rmsNorm' ? source : null;
   const gate = source?.op === 'siluMul' ? source : null;
   const row = norm ? 'row-norm' : gate ? 'row-silu' : 'row-given';
-  const first = norm ? place(context, norm.input) : gate ? place(context, gate.gate) : input;
-  const second = gate ? place(context, gate.up) : input;
+  const rotation = rotate ? 'rotation-tile' : 'rotation-none';
+  const first = norm ? place(context, norm.input) : gate ? place(context, gate.gate) : filled;
+  const second = gate ? place(context, gate.up) : filled;
   const { clipLow, clipHigh } = quantize.quantizer;
   const { blocks, constants: spread } = spreadRow(context, input.width);
+  const span = rotationSpan(input.width);
   const kernel = forKinds(context, (kind) =>
     builder.add(
       {
         name: 'quantize',
         bindings: norm ? 'uuwwr' : 'uuww',
-        imports: { ...imports, ...codeImports(kind), row },
+        imports: { ...imports, ...codeImports(kind), row, rotation },
         constants: { ...constants, ...spread, BLOCKS: blocks },
       },
       [
@@ -58,12 +67,15 @@ export function quantizeStep(
         first.offset,
         second.offset,
         float(norm?.epsilon ?? 0),
+        filled.offset,
+        span,
+        float(1 / Math.sqrt(span)),
       ],
       [arenas.floats, arenas.codes, ...(norm ? [weights.vectors.get(norm.weight)!.buffer] : [])],
     ),
   );
   return {
-    label: `${norm ? 'norm + ' : gate ? 'silu + ' : ''}codes ${input.width}`,
+    label: `${norm ? 'norm + ' : gate ? 'silu + ' : ''}${rotate ? 'rotate + ' : ''}codes ${input.width}`,
     weightBytes: norm ? input.width * 4 : 0,
     dispatch: (run) => ({ ...kernel(run.rows), x: 1, y: run.rows }),
   };

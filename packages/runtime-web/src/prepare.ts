@@ -11,8 +11,8 @@ import {
 } from '@duobit/core';
 import { DuobitError, type TensorData } from '@duobit/format';
 import { BufferPool } from './buffers.ts';
-import { bestSteps, candidateWords, compileSteps } from './compile.ts';
-import { padTo, USAGE } from './constants.ts';
+import { compileSteps } from './compile.ts';
+import { USAGE } from './constants.ts';
 import {
   type Arenas,
   type Context,
@@ -25,6 +25,7 @@ import {
 } from './context.ts';
 import { outOfMemory, type WebGpuDevice } from './device.ts';
 import { listJoinable } from './fuse.ts';
+import { compileSearches, placeSearches, type Searches } from './logits.ts';
 import type { Pipelines } from './pipelines.ts';
 import { layOutSlots } from './slots.ts';
 import { type RunShape, type Step, StepBuilder } from './steps.ts';
@@ -55,8 +56,8 @@ export interface Prepared {
   readonly context: Context;
   readonly pool: BufferPool;
   readonly steps: readonly Step[];
-  /** Of each slot of logits: steps that find the largest, and the word of `codes` that they put it in. */
-  readonly best: ReadonlyMap<string, { readonly steps: readonly Step[]; readonly result: number }>;
+  /** Of each slot of logits. */
+  readonly searches: ReadonlyMap<string, Searches>;
   readonly run: GPUBuffer;
   readonly weightBytes: number;
   /** Of slots of tokens that are looked up: the size of the vocabulary. */
@@ -75,7 +76,7 @@ export async function preparePlan(
 ): Promise<Prepared> {
   checkPrepareOptions(options);
   const { device } = engine.open;
-  const pool = new BufferPool(device);
+  const pool = new BufferPool(engine.open);
   device.pushErrorScope('validation');
   device.pushErrorScope('out-of-memory');
   let prepared: Prepared | null = null;
@@ -87,7 +88,13 @@ export async function preparePlan(
   }
   const noMemory = await device.popErrorScope();
   const invalid = await device.popErrorScope();
-  if (prepared && !noMemory && !invalid) return prepared;
+  try {
+    // On a lost device little is refused, and nothing has an effect.
+    engine.open.check();
+  } catch (error) {
+    failure = error;
+  }
+  if (prepared && failure === null && !noMemory && !invalid) return prepared;
   pool.destroy();
   if (noMemory) throw outOfMemory(noMemory.message);
   if (failure !== null) throw failure;
@@ -117,21 +124,12 @@ async function prepareIn(
   const layout = layOutSlots(plan, options, products.tiles === 'dot' ? 'dot' : products.rows);
   const tables = tabulateColumns(plan);
   const run = pool.allocate(RUN_BYTES, USAGE.uniform | USAGE.copyTarget, 'run');
-  const logitSlots = [
-    ...new Set(plan.operations.flatMap((operation) => (operation.op === 'logits' ? operation.out : []))),
-  ];
-  // Behind the slots in the arena of codes: what the search for the largest logit needs.
-  let codes = layout.codes;
-  const places = logitSlots.map((slot) => {
-    const candidates = codes;
-    const result = candidates + candidateWords(plan.slots[slot]!.width);
-    codes = padTo(result + 2, 4);
-    return { slot, candidates, result };
-  });
+  // Behind the slots in the arena of codes.
+  const { places, end } = placeSearches(plan, layout.codes);
   const { maxRows } = options;
   const arenas: Arenas = {
     floats: pool.storage(layout.floats * 4, 'f32 slots'),
-    codes: pool.storage(codes * 4, 'slots of codes'),
+    codes: pool.storage(end * 4, 'slots of codes'),
     stats: pool.storage(layout.stats * 8, 'statistics'),
     angles: pool.storage(maxRows * plan.heads.headSize * 4, 'rotary angles'),
     tables: pool.storage(tables.words.byteLength, 'tables of columns'),
@@ -157,16 +155,12 @@ async function prepareIn(
     weights,
     builder,
     mostThreads: 2 ** Math.floor(Math.log2(device.limits.maxComputeInvocationsPerWorkgroup)),
+    mostWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
     tableOffsets: tables.offsets,
   };
   const sums = [...new Set(weights.w11.values())].map((weight) => sumStep(context, weight));
   const steps = compileSteps(context);
-  const best = new Map(
-    places.map(({ slot, candidates, result }) => [
-      slot,
-      { steps: bestSteps(context, slot, candidates, result), result },
-    ]),
-  );
+  const searches = compileSearches(context, places);
   await builder.finish(pool);
   if (sums.length > 0) {
     const encoder = device.createCommandEncoder();
@@ -176,7 +170,7 @@ async function prepareIn(
     device.queue.submit([encoder.finish()]);
     await device.queue.onSubmittedWorkDone();
   }
-  return { context, pool, steps, best, run, weightBytes, vocabularies: listVocabularies(plan, facts) };
+  return { context, pool, steps, searches, run, weightBytes, vocabularies: listVocabularies(plan, facts) };
 }
 
 /** @returns whether there was something to encode */

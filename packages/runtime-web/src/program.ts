@@ -4,18 +4,27 @@ import {
   checkRun,
   checkSlot,
   checkTokens,
+  checkTop,
   checkWrite,
   listSymmetricSums,
+  MOST_TOP,
   mirrorUpper,
   type Program,
   type RunRequest,
+  type TopLogits,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { MAP_READ, padTo, USAGE } from './constants.ts';
 import { attentionShare, codeKindOf } from './context.ts';
+import { logitOf, type Searches, sortTop } from './logits.ts';
 import { type Engine, encodeStep, type Prepared, RUN_BYTES } from './prepare.ts';
 import { type CodeKind, decodeRow, type SlotPlace } from './slots.ts';
 import type { RunShape } from './steps.ts';
+
+/** What a search reads at most, so that a token's readback never needs a larger buffer. */
+const LEAST_STAGING = 8 * MOST_TOP;
+/** Of run.top in kernels/common.wgsl. */
+const TOP_OFFSET = 24;
 
 /** What a program has done since it was prepared, for tests and measurements. */
 export interface Counters {
@@ -30,6 +39,8 @@ export interface Counters {
   /** Buffers of the program, all of them. */
   buffers: number;
   bufferBytes: number;
+  /** Of them, those of keys and values. */
+  cacheBytes: number;
 }
 
 export interface KernelTime {
@@ -73,7 +84,13 @@ export class WebGpuProgram implements Program {
 
   get counters(): Counters {
     const pool = this.#prepared?.pool;
-    return { ...this.#counters, buffers: pool?.count ?? 0, bufferBytes: pool?.bytes ?? 0 };
+    const caches = this.#prepared?.context.arenas.caches ?? [];
+    return {
+      ...this.#counters,
+      buffers: pool?.count ?? 0,
+      bufferBytes: pool?.bytes ?? 0,
+      cacheBytes: caches.reduce((sum, { size }) => sum + size, 0),
+    };
   }
 
   async write(name: string, values: Float32Array | Int32Array): Promise<void> {
@@ -131,7 +148,7 @@ export class WebGpuProgram implements Program {
         where: name,
         remedy: 'Run the program first',
       });
-    const rows = this.#prepared!.best.has(name) ? this.#rows.logits : this.#rows.all;
+    const rows = this.#prepared!.searches.has(name) ? this.#rows.logits : this.#rows.all;
     if (rows === 0) return new Float32Array(0);
     const arena = kind === 'f32' ? arenas.floats : arenas.codes;
     const bytes = await this.#copyOut(arena, offset * 4, rows * stride * 4);
@@ -141,18 +158,33 @@ export class WebGpuProgram implements Program {
 
   /** The place of the largest value in the first row of a slot of logits, the first of equal ones; and that value. */
   async readBest(name: string): Promise<{ index: number; value: number }> {
+    const words = await this.#search(name, 'best', 1);
+    return { index: words[1]!, value: logitOf(words[0]!) };
+  }
+
+  /** As `Program.readTop`. */
+  async readTop(name: string, count: number): Promise<TopLogits> {
+    const { context, run } = this.#alive();
+    checkTop(context.plan, name, count);
+    // Nothing that is pending looks at it.
+    this.#engine.open.device.queue.writeBuffer(run, TOP_OFFSET, Uint32Array.of(count));
+    return sortTop(await this.#search(name, 'top', count));
+  }
+
+  /** Runs a search of the first row of a slot of logits behind what is pending, and gives the pairs that it finds. */
+  async #search(name: string, kind: keyof Searches, pairs: number): Promise<Uint32Array> {
     const prepared = this.#alive();
-    const best = prepared.best.get(name);
-    if (!best || !this.#rows || this.#rows.logits === 0)
+    const search = prepared.searches.get(name)?.[kind];
+    if (!search || !this.#rows || this.#rows.logits === 0)
       throw new DuobitError('RUN_INVALID', `slot "${name}" holds no logits of a successful run`, {
         where: name,
         remedy: 'Run the program with logits first',
       });
     const pending = this.#ensurePending();
     pending.pass ??= this.#beginPass(pending.encoder);
-    this.#encode(pending.pass, best.steps, { rows: 1, logitRows: 1, position: 0 });
-    const words = new Uint32Array(await this.#copyOut(prepared.context.arenas.codes, best.result * 4, 8));
-    return { index: words[0]!, value: fromOrdered(words[1]!) };
+    this.#encode(pending.pass, search.steps, { rows: 1, logitRows: 1, position: 0 });
+    const { codes } = prepared.context.arenas;
+    return new Uint32Array(await this.#copyOut(codes, search.result * 4, pairs * 8));
   }
 
   /**
@@ -223,7 +255,14 @@ export class WebGpuProgram implements Program {
     const { context, run } = this.#alive();
     const { queue } = this.#engine.open.device;
     const words = new Uint32Array(RUN_BYTES / 4);
-    words.set([rows, position, logitRows, rows - logitRows, 0, attentionShare(rows, position)]);
+    words.set([
+      rows,
+      position,
+      logitRows,
+      rows - logitRows,
+      0,
+      attentionShare(context.tuning, rows, position),
+    ]);
     queue.writeBuffer(run, 0, words);
     const { operations, ropeFrequencies } = context.plan;
     if (!operations.some(({ op }) => op === 'rope')) return;
@@ -276,7 +315,7 @@ export class WebGpuProgram implements Program {
       this.#staging = null;
     }
     const staging = (this.#staging ??= pool.allocate(
-      bytes,
+      Math.max(bytes, LEAST_STAGING),
       USAGE.mapRead | USAGE.copyTarget,
       'what is read',
     ));
@@ -290,6 +329,8 @@ export class WebGpuProgram implements Program {
     try {
       await staging.mapAsync(MAP_READ, 0, padTo(bytes, 4));
     } catch (error) {
+      this.#alive();
+      await this.#engine.open.settle();
       this.#alive();
       throw new DuobitError('BACKEND_FAILED', `results cannot be read: ${String(error)}`, {
         where: 'webgpu backend',
@@ -324,10 +365,4 @@ function readRows(bytes: ArrayBuffer, place: SlotPlace, rows: number, codes: Cod
     else own.set(new Float32Array(bytes, row * stride * 4, width));
   }
   return out;
-}
-
-/** An f32 from its place in the order of unsigned integers. */
-function fromOrdered(key: number): number {
-  const bits = key >>> 31 === 1 ? key ^ 0x8000_0000 : ~key;
-  return new Float32Array(Uint32Array.of(bits).buffer)[0]!;
 }

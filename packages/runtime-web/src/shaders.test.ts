@@ -1,5 +1,6 @@
 // Kernels as text: imports are resolved once and as chosen, enables and constants come first, and every kernel that a device may
 // get is whole.
+import { KV_PRECISIONS } from '@duobit/core';
 import { describe, expect, it } from 'vitest';
 import { chooseImports, codeImports } from './context.ts';
 import { SHADERS } from './generated/shaders.ts';
@@ -13,9 +14,7 @@ const CHOSEN: Record<string, string> = {
   dense: 'dense-int8',
   element: 'element-add',
   'w11-levels': 'w11-levels-pairs',
-  'cache-load': 'cache-load-f16',
-  'cache-store': 'cache-store-f16',
-  'cache-pairs': 'cache-pairs-f16',
+  rotation: 'rotation-tile',
 };
 const KERNELS = Object.keys(SHADERS).filter((name) => SHADERS[name]!.includes('@compute'));
 
@@ -23,20 +22,23 @@ describe('kernels', () => {
   it('are whole for every variant: nothing is imported twice or left open, and enables come first', () => {
     expect(KERNELS.length).toBeGreaterThan(15);
     for (const variant of VARIANTS)
-      for (const name of KERNELS) {
-        const codes = codeImports(variant.packedDot ? 'dot' : 'bits');
-        const text = assembleShader({ name, imports: { ...chooseImports(variant), ...codes, ...CHOSEN } });
-        expect(text).not.toContain('#import');
-        const functions = [...text.matchAll(/^fn (\w+)/gm)].map((match) => match[1]);
-        expect(new Set(functions).size, `${name}: ${functions}`).toBe(functions.length);
-        const lines = text.split('\n');
-        const enables = lines.filter((line) => line.startsWith('enable '));
-        expect(lines.slice(0, enables.length)).toEqual(enables);
-        expect(enables.includes('enable f16;') && !variant.f16).toBe(false);
-        // The kernel that streams is for subgroups only.
-        const mayShuffle = variant.subgroups || name === 'w11-stream';
-        expect(enables.includes('enable subgroups;') && !mayShuffle).toBe(false);
-      }
+      for (const name of KERNELS)
+        for (const kv of KV_PRECISIONS) {
+          const codes = codeImports(variant.packedDot ? 'dot' : 'bits');
+          const cache = { 'cache-load': `cache-load-${kv}`, 'cache-store': `cache-store-${kv}` };
+          const imports = { ...chooseImports(variant), ...codes, ...cache, ...CHOSEN };
+          const text = assembleShader({ name, imports });
+          expect(text).not.toContain('#import');
+          const functions = [...text.matchAll(/^fn (\w+)/gm)].map((match) => match[1]);
+          expect(new Set(functions).size, `${name}: ${functions}`).toBe(functions.length);
+          const lines = text.split('\n');
+          const enables = lines.filter((line) => line.startsWith('enable '));
+          expect(lines.slice(0, enables.length)).toEqual(enables);
+          expect(enables.includes('enable f16;') && !variant.f16).toBe(false);
+          // The kernel that streams is for subgroups only.
+          const mayShuffle = variant.subgroups || name === 'w11-stream';
+          expect(enables.includes('enable subgroups;') && !mayShuffle).toBe(false);
+        }
   });
 
   it('have their constants before everything that uses them', () => {

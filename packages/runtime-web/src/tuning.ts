@@ -1,5 +1,5 @@
 // How products are spread over threads: how many threads share rows of weights, how many rows they share, from how many tokens on
-// tiles are used. Numbers to be changed by measurements, in one place.
+// tiles are used, how attention is cut. Numbers to be changed by measurements, in one place; none changes what is computed.
 
 import type { CodeKind } from './slots.ts';
 
@@ -16,6 +16,8 @@ export interface Tuning {
   readonly product?: CodeKind | undefined;
   /** Workgroups that stream through a matrix at most; 0 has none stream. Default 2048. */
   readonly streams?: number | undefined;
+  /** Positions that a workgroup of attention looks at, at least, when there is one row: a multiple of 128. Default 256. */
+  readonly share?: number | undefined;
   /** False runs every operation of a plan by itself. Default true. */
   readonly fuse?: boolean | undefined;
 }

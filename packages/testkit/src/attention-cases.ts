@@ -147,6 +147,42 @@ export function attentionCases(): ConformanceCase[] {
       },
     },
     {
+      name: 'attention that sees what is not a number gives what is not a number',
+      run: async (backend) => {
+        const heads = { headCount: 2, kvHeadCount: 1, headSize: 40 };
+        const widths = { q: 80, k: 40, v: 40 };
+        const draw = createRandom(46);
+        for (const slot of ['k', 'v'] as const) {
+          const program = await backend.prepare(
+            attentionPlan(heads, null),
+            async () => {
+              throw new Error('there are no weights');
+            },
+            { capacity: 3, maxRows: 2 },
+          );
+          for (const [position, rows] of [
+            [0, 1],
+            [1, 2],
+          ] as const) {
+            for (const [name, width] of Object.entries(widths)) {
+              const values = drawActivations(draw, rows * width);
+              // Of the second position: all of a value, one number of a key.
+              if (name === slot && position === 1)
+                values.fill(Number.NaN, slot === 'k' ? 33 : 0, slot === 'k' ? 34 : 40);
+              await program.write(name, values);
+            }
+            await program.run(runOf(rows, 'none', position));
+            for (const [i, value] of (await program.read('y')).entries())
+              if (Number.isNaN(value) !== (position === 1))
+                throw new Error(
+                  `value ${i} from position ${position} is ${value}, with NaN in "${slot}" at 1`,
+                );
+          }
+          await program.dispose();
+        }
+      },
+    },
+    {
       name: 'attention with scores far apart does not overflow',
       run: async (backend) => {
         const heads = { headCount: 1, kvHeadCount: 1, headSize: 4 };

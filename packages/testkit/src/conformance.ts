@@ -9,6 +9,8 @@ import { modelCases, textCases } from './model-cases.ts';
 import { operationCases } from './operation-cases.ts';
 import { outlierCases } from './outlier-cases.ts';
 import { rotationCases } from './rotation-cases.ts';
+import { searchCases } from './search-cases.ts';
+import { oneSequenceCases, sequenceAttentionCases, sequenceCases } from './sequence-cases.ts';
 
 export interface ConformanceCase {
   readonly name: string;
@@ -23,6 +25,8 @@ export interface BackendEntry {
   readonly absent?: string | null;
   /** `Backend.kv` of what `create` gives. Default 'f32'. */
   readonly kv?: KvPrecision;
+  /** Whether `Backend.maxSequences` of what `create` gives is more than one. Default false; the suite finds out where that is not so. */
+  readonly severalSequences?: boolean;
 }
 
 /** What the suite needs of a test runner; vitest's `describe` and `it` fit. */
@@ -33,9 +37,16 @@ export interface TestRunner {
   };
 }
 
-/** The suite; of a cache that does not keep f32, what reads the cache. Such a cache does not write the reference's text. */
-export function conformanceCases(kv: KvPrecision = 'f32'): ConformanceCase[] {
-  const cached = [...attentionCases(), ...modelCases()];
+/**
+ * The suite; of a cache that does not keep f32, what reads the cache. Such a cache does not write the reference's text.
+ * @param severalSequences with what only backends can that have more than one
+ */
+export function conformanceCases(kv: KvPrecision = 'f32', severalSequences = false): ConformanceCase[] {
+  const cached = [
+    ...attentionCases(),
+    ...modelCases(),
+    ...(severalSequences ? sequenceAttentionCases() : []),
+  ];
   return kv === 'f32'
     ? [
         ...operationCases(),
@@ -44,8 +55,10 @@ export function conformanceCases(kv: KvPrecision = 'f32'): ConformanceCase[] {
         ...cached,
         ...exactCases(),
         ...outlierCases(),
+        ...searchCases(),
         ...textCases(),
         ...contractCases(),
+        ...(severalSequences ? sequenceCases() : oneSequenceCases()),
       ]
     : cached;
 }
@@ -58,7 +71,8 @@ export function registerConformance({ describe, it }: TestRunner, entry: Backend
       return;
     }
     let backend: Promise<Backend> | null = null;
-    for (const { name, run } of conformanceCases(entry.kv))
+    if (!entry.severalSequences) it.skip(`several sequences: ${entry.name} has one`, async () => {});
+    for (const { name, run } of conformanceCases(entry.kv, entry.severalSequences))
       it(name, async () => {
         backend ??= Promise.resolve(entry.create());
         await run(await backend);

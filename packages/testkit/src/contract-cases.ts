@@ -1,28 +1,14 @@
 // What every backend owes its callers beside right numbers: clear refusals, a program that goes on after them, sums kept
 // over runs, the same bits for the same run.
 import { type Backend, buildPlan, type Program, SLOTS } from '@duobit/core';
-import { DuobitError, type PlaneRole } from '@duobit/format';
+import type { PlaneRole } from '@duobit/format';
 import { compareValues, exactly } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
+import { demand, demandCode } from './demand.ts';
 import { f32, matMulPlan, operationPlan, runOf } from './operation-plans.ts';
 import { createRandom, drawActivations } from './random-values.ts';
 import { makeDense, makeInteger, makeW11 } from './tensors.ts';
 import { makeTinyModel } from './tiny-model.ts';
-
-/** @throws Error unless the action fails with this code. */
-async function demandCode(code: string, label: string, act: () => Promise<unknown>): Promise<void> {
-  try {
-    await act();
-  } catch (error) {
-    if (error instanceof DuobitError && error.code === code) return;
-    throw new Error(`${label}: failed with ${error}, expected the code ${code}`);
-  }
-  throw new Error(`${label}: succeeded, expected the code ${code}`);
-}
-
-function demand(condition: boolean, message: string): void {
-  if (!condition) throw new Error(message);
-}
 
 async function withTiny<T>(backend: Backend, use: (program: Program) => Promise<T>): Promise<T> {
   const source = makeTinyModel({ seed: 80, linear: 'w11', embedding: 'int8' });

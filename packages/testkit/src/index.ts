@@ -17,6 +17,7 @@ export {
   drawNormal,
   type Random,
 } from './random-values.ts';
+export { demandRowInvariance } from './row-invariance.ts';
 export { type MadeTensor, makeDense, makeInteger, makeW11, type W11Options } from './tensors.ts';
 export { makeTinyModel, TINY_ARCHITECTURE, type TinyModel, type TinyModelOptions } from './tiny-model.ts';
 export * as tolerance from './tolerance.ts';
@@ -31,3 +32,6 @@ export { checkPlanOnBackend, type TracedRun } from './trace.ts';
 export { blank, type TrainingCase } from './training/cases.ts';
 export * as trainingReference from './training/reference.ts';
 export { checkTrainingCase, TRAINING_CASES } from './training/suite.ts';
+export { type DeviceCounts, type DeviceWatch, watchDevice } from './webgpu/device-watch.ts';
+export { type ModelCosts, measureTokenCosts, type TokenCosts } from './webgpu/token-costs.ts';
+export { writeModel } from './write-model.ts';

@@ -90,7 +90,7 @@ export interface TracedRun {
 }
 
 /**
- * Prepares a plan on a backend, runs it as asked (one run after the other, on one KV cache) and checks every operation.
+ * Prepares a plan on a backend, runs it as asked (one run after the other, on the same KV caches) and checks every operation.
  * @throws Error naming the operation, with a table of the values that are off
  */
 export async function checkPlanOnBackend(
@@ -101,19 +101,21 @@ export async function checkPlanOnBackend(
   capacity: number,
 ): Promise<void> {
   const traced = instrumentPlan(plan);
-  const maxRows = Math.max(...runs.map(({ request }) => request.rows));
+  const maxRows = Math.max(...runs.map(({ request }) => rowsOf(request)));
+  const sequences = 1 + Math.max(...runs.flatMap(({ request }) => partsOf(request).map((p) => p.sequence)));
   for (const name of listPlanWeights(plan))
     if (!tensors.has(name)) throw new Error(`no tensor ${name} was made for this plan`);
   const program = await backend.prepare(traced.plan, async (name) => tensors.get(name)!.data, {
     capacity,
     maxRows,
+    sequences,
   });
   try {
     const checker = new PlanChecker(traced.plan, tensors, backend.kv);
     for (const [index, run] of runs.entries()) {
       for (const copy of traced.steps.flatMap(({ copies }) => [...copies.values()]))
         if (copy)
-          await program.write(copy, new Float32Array(run.request.rows * traced.plan.slots[copy]!.width));
+          await program.write(copy, new Float32Array(rowsOf(run.request) * traced.plan.slots[copy]!.width));
       for (const slot of traced.inputs) await program.write(slot, run.inputs[slot]!);
       await program.run(run.request);
       await checker.check(program, traced.steps, run, `run ${index}`);
@@ -127,8 +129,8 @@ class PlanChecker {
   readonly #plan: ExecutionPlan;
   readonly #tensors: ReadonlyMap<string, MadeTensor>;
   readonly #kv: KvPrecision;
-  /** Rotated keys and values of every position so far, by layer. */
-  readonly #cache = new Map<number, { keys: CachedRow[]; values: CachedRow[] }>();
+  /** Rotated keys and values of every position so far, by sequence and layer. */
+  readonly #cache = new Map<string, { keys: CachedRow[]; values: CachedRow[] }>();
   /** All rows that fed each statistics slot. */
   readonly #counted = new Map<string, CountedRows>();
 
@@ -142,7 +144,7 @@ class PlanChecker {
     /** What each slot holds, followed through the operations. */
     const held = new Map<string, Float32Array>();
     const codes = new Map<string, ExpectedCodes[]>();
-    const { rows } = run.request;
+    const rows = rowsOf(run.request);
     for (const [slot, values] of Object.entries(run.inputs)) held.set(slot, Float32Array.from(values));
     for (const [index, { operation, copies }] of steps.entries()) {
       const name = `${label}, operation ${index} ${operation.op}${'weight' in operation ? ` ${operation.weight}` : ''}`;
@@ -173,9 +175,11 @@ class PlanChecker {
     out: string,
     held: ReadonlyMap<string, Float32Array>,
     codes: ReadonlyMap<string, ExpectedCodes[]>,
-    { rows, position, logits }: RunRequest,
+    request: RunRequest,
   ): Expectation[] {
-    const rowsOf = (slot: string) => split(held.get(slot)!, rows, this.#plan.slots[slot]!.width);
+    const parts = partsOf(request);
+    const rows = rowsOf(request);
+    const read = (slot: string) => split(held.get(slot)!, rows, this.#plan.slots[slot]!.width);
     const tensor = 'weight' in operation ? this.#tensors.get(operation.weight)! : null;
     switch (operation.op) {
       case 'embed':
@@ -183,12 +187,12 @@ class PlanChecker {
           exactly(tensor!.weights.subarray(token * tensor!.columns, (token + 1) * tensor!.columns)),
         );
       case 'rmsNorm':
-        return rowsOf(operation.input).flatMap((row) => expectNorm(row, tensor!.weights, operation.epsilon));
+        return read(operation.input).flatMap((row) => expectNorm(row, tensor!.weights, operation.epsilon));
       case 'rotateInput':
-        return rowsOf(operation.input).flatMap(expectInputRotation);
+        return read(operation.input).flatMap(expectInputRotation);
       case 'takeColumns': {
         const expect = out === operation.taken ? expectTaken : expectKept;
-        return rowsOf(operation.input).flatMap((row) => expect(row, operation.columns));
+        return read(operation.input).flatMap((row) => expect(row, operation.columns));
       }
       case 'decodeActivations':
         return codes.get(operation.input)!.flatMap((row) => exactly(row.decoded));
@@ -196,53 +200,92 @@ class PlanChecker {
         const coded = codes.get(operation.input);
         return coded
           ? coded.flatMap((row) => expectW11Coded(row, tensor!))
-          : rowsOf(operation.input).flatMap((row) => expectW11(row, tensor!));
+          : read(operation.input).flatMap((row) => expectW11(row, tensor!));
       }
       case 'denseMatMul':
-        return rowsOf(operation.input).flatMap((row) => expectDense(row, tensor!));
+        return read(operation.input).flatMap((row) => expectDense(row, tensor!));
       case 'logits': {
-        const all = rowsOf(operation.input);
-        const wanted = logits === 'all' ? all : logits === 'last' ? all.slice(-1) : [];
+        const all = read(operation.input);
+        const wanted = parts.flatMap(({ first, end, logits }) =>
+          all.slice(logits === 'all' ? first : logits === 'last' ? end - 1 : end, end),
+        );
         return wanted.flatMap((row) => expectDense(row, tensor!));
       }
-      case 'rope':
-        return rowsOf(operation.target).flatMap((row, t) =>
-          expectRotation(row, position + t, this.#plan.ropeFrequencies),
-        );
-      case 'attention': {
-        const cache = this.#cache.get(operation.layer) ?? { keys: [], values: [] };
-        this.#cache.set(operation.layer, cache);
-        // Positions from here on are written anew.
-        const hold = (slot: string) =>
-          rowsOf(slot).map((row) => cacheValues(row, this.#kv, operation.heads.headSize));
-        cache.keys.splice(position, cache.keys.length, ...hold(operation.key));
-        cache.values.splice(position, cache.values.length, ...hold(operation.value));
-        return rowsOf(operation.query).flatMap((row, t) =>
-          expectAttention(
-            row,
-            cache.keys.slice(0, position + t + 1),
-            cache.values.slice(0, position + t + 1),
-            operation.heads,
-            operation.window,
-          ),
+      case 'rope': {
+        const all = read(operation.target);
+        return parts.flatMap(({ first, end, position }) =>
+          all
+            .slice(first, end)
+            .flatMap((row, t) => expectRotation(row, position + t, this.#plan.ropeFrequencies)),
         );
       }
+      case 'attention': {
+        const { heads, window } = operation;
+        const [queries, keys, values] = [operation.query, operation.key, operation.value].map(read);
+        return parts.flatMap(({ sequence, position, first, end }) => {
+          const cache = this.#cacheOf(sequence, operation.layer);
+          const hold = (rows: readonly Float32Array[]) =>
+            rows.slice(first, end).map((row) => cacheValues(row, this.#kv, heads.headSize));
+          // Positions from here on are written anew.
+          cache.keys.splice(position, cache.keys.length, ...hold(keys!));
+          cache.values.splice(position, cache.values.length, ...hold(values!));
+          return queries!.slice(first, end).flatMap((row, t) => {
+            const seen = position + t + 1;
+            return expectAttention(
+              row,
+              cache.keys.slice(0, seen),
+              cache.values.slice(0, seen),
+              heads,
+              window,
+            );
+          });
+        });
+      }
       case 'siluMul': {
-        const up = rowsOf(operation.up);
-        return rowsOf(operation.gate).flatMap((row, t) => expectGate(row, up[t]!));
+        const up = read(operation.up);
+        return read(operation.gate).flatMap((row, t) => expectGate(row, up[t]!));
       }
       case 'add':
         return expectSum(held.get(operation.out)!, held.get(operation.input)!);
       case 'accumulateGram': {
         const counted = this.#counted.get(operation.out) ?? { left: [], right: [], longest: 0 };
         this.#counted.set(operation.out, counted);
-        counted.left.push(...rowsOf(operation.input));
-        counted.right.push(...rowsOf(operation.other ?? operation.input));
+        counted.left.push(...read(operation.input));
+        counted.right.push(...read(operation.other ?? operation.input));
         counted.longest = Math.max(counted.longest, rows);
         return expectGram(counted);
       }
     }
   }
+
+  #cacheOf(sequence: number, layer: number): { keys: CachedRow[]; values: CachedRow[] } {
+    const name = `${sequence} ${layer}`;
+    const cache = this.#cache.get(name) ?? { keys: [], values: [] };
+    this.#cache.set(name, cache);
+    return cache;
+  }
+}
+
+/** Rows first … end - 1 of a run, which belong to one sequence. */
+interface RowSpan {
+  readonly sequence: number;
+  readonly position: number;
+  readonly logits: RunRequest['logits'];
+  readonly first: number;
+  readonly end: number;
+}
+
+function partsOf(request: RunRequest): RowSpan[] {
+  let end = 0;
+  return [request, ...(request.others ?? [])].map(({ sequence = 0, rows, position, logits }) => {
+    const first = end;
+    end += rows;
+    return { sequence, position, logits, first, end };
+  });
+}
+
+function rowsOf(request: RunRequest): number {
+  return partsOf(request).at(-1)!.end;
 }
 
 function outsOf(operation: Operation): string[] {

@@ -53,7 +53,7 @@ function faulty(fault: Fault): Backend {
 
 /** Runs the cases whose names match until one fails; gives its message. */
 async function findFailure(backend: Backend, names: RegExp): Promise<string | null> {
-  const cases = conformanceCases().filter(({ name }) => names.test(name));
+  const cases = conformanceCases('f32', true).filter(({ name }) => names.test(name));
   expect(cases.length).toBeGreaterThan(0);
   for (const { name, run } of cases) {
     try {
@@ -219,6 +219,39 @@ const FAULTS: readonly (readonly [string, RegExp, Fault])[] = [
     'all logits when the last were asked for',
     /^the same run/,
     { request: (request) => ({ ...request, logits: request.logits === 'last' ? 'all' : request.logits }) },
+  ],
+  [
+    "every part at the first one's position",
+    /^several sequences: rotary embedding/,
+    {
+      request: (request) => ({
+        ...request,
+        others: request.others?.map((part) => ({ ...part, position: request.position })),
+      }),
+    },
+  ],
+  [
+    'runs of one part all in one cache',
+    /^several sequences: whole model, dense f32/,
+    { request: (request) => (request.others ? request : { ...request, sequence: 0 }) },
+  ],
+  [
+    'logits of all rows whichever were wanted',
+    /^several sequences: whole model, dense f32/,
+    {
+      request: (request) => ({
+        ...request,
+        others: request.others?.map((part) => ({ ...part, logits: 'all' })),
+      }),
+    },
+  ],
+  [
+    'a cache that neighbours leak into',
+    /^several sequences: what neighbours hold/,
+    {
+      result: (values, slot) =>
+        slot === 'y' ? values.map((value, i) => value + 0 * values.at(i - 1)!) : values,
+    },
   ],
   ['requests cut to fit', /^runs that do not fit/, { request: (request) => ({ ...request, rows: 1 }) }],
   [

@@ -1,8 +1,9 @@
 // Checks that every backend makes: of a plan and its weights when it is prepared, of a request when it runs. A plan that
 // passed here needs no further checks inside the kernels.
 import { DuobitError, type TensorData } from '@duobit/format';
-import type { ActivationRefinement, PrepareOptions, RunRequest } from '../backend.ts';
+import { type ActivationRefinement, MOST_TOP, type PrepareOptions, type RunRequest } from '../backend.ts';
 import type { ExecutionPlan, Operation, Slot } from '../plan.ts';
+import { listParts, type RunRows } from './run-rows.ts';
 
 type WeightFacts = Pick<TensorData['info'], 'shape' | 'encoding'>;
 
@@ -14,13 +15,18 @@ function runInvalid(message: string, where: string, remedy: string): DuobitError
   return new DuobitError('RUN_INVALID', message, { where, remedy });
 }
 
-/** @throws DuobitError `PLAN_INVALID` when capacity or maxRows is not a positive integer. */
-export function checkPrepareOptions(options: PrepareOptions): void {
-  for (const field of ['capacity', 'maxRows'] as const) {
-    const value = options[field];
+/**
+ * @param maxSequences `Backend.maxSequences`
+ * @throws DuobitError `PLAN_INVALID` when capacity, maxRows or sequences is not a positive integer, or there are more sequences than
+ * the backend can have.
+ */
+export function checkPrepareOptions(options: PrepareOptions, maxSequences = 1): void {
+  const { capacity, maxRows, sequences = 1 } = options;
+  for (const [field, value] of Object.entries({ capacity, maxRows, sequences }))
     if (!Number.isSafeInteger(value) || value < 1)
       throw planInvalid(`${field} is ${value}; it must be a positive integer`, field);
-  }
+  if (sequences > maxSequences)
+    throw planInvalid(`${sequences} sequences were asked for; this backend has ${maxSequences}`, 'sequences');
 }
 
 /**
@@ -183,22 +189,43 @@ const MATRICES = [...DENSE, 'int8', 'int4'];
 const W11 = ['w11'];
 const QUANTIZER_FIELDS = ['bits', 'clipLow', 'clipHigh'];
 
-/** @throws DuobitError `RUN_INVALID` when the request does not fit what was prepared. */
-export function checkRun(request: RunRequest, options: PrepareOptions): void {
-  const { rows, position } = request;
-  const { maxRows, capacity } = options;
-  if (!Number.isInteger(rows) || rows < 1 || rows > maxRows)
-    throw runInvalid(
-      `a run of ${rows} rows was asked for; 1 to ${maxRows} were prepared`,
-      'rows',
-      'Run fewer rows',
-    );
-  if (!Number.isInteger(position) || position < 0 || position + rows > capacity)
-    throw runInvalid(
-      `positions ${position} to ${position + rows - 1} were asked for; the cache holds 0 to ${capacity - 1}`,
-      'position',
-      'Prepare a larger capacity, or run fewer tokens',
-    );
+/**
+ * Checks a request against what was prepared.
+ * @returns its parts and how many rows they have
+ * @throws DuobitError `RUN_INVALID`
+ */
+export function checkRun(request: RunRequest, options: PrepareOptions): RunRows {
+  const { maxRows, capacity, sequences = 1 } = options;
+  const run = listParts(request);
+  const used = new Set<number>();
+  for (const { sequence, rows, position } of run.parts) {
+    if (!Number.isInteger(rows) || rows < 1 || run.rows > maxRows)
+      throw runInvalid(
+        `a run of ${run.parts.map((part) => part.rows).join(' + ')} rows was asked for; 1 to ${maxRows} were prepared`,
+        'rows',
+        'Run fewer rows',
+      );
+    if (!Number.isInteger(position) || position < 0 || position + rows > capacity)
+      throw runInvalid(
+        `positions ${position} to ${position + rows - 1} were asked for; the cache holds 0 to ${capacity - 1}`,
+        'position',
+        'Prepare a larger capacity, or run fewer tokens',
+      );
+    if (!Number.isInteger(sequence) || sequence < 0 || sequence >= sequences)
+      throw runInvalid(
+        `sequence ${sequence} was asked for; there are 0 to ${sequences - 1}`,
+        'sequence',
+        'Prepare more sequences, on a backend that has them',
+      );
+    if (used.has(sequence))
+      throw runInvalid(
+        `sequence ${sequence} has two parts in a run`,
+        'others',
+        'Give the rows of a sequence in one part',
+      );
+    used.add(sequence);
+  }
+  return run;
 }
 
 /**
@@ -238,6 +265,17 @@ export function checkSlot(plan: ExecutionPlan, name: string): Slot {
       `Use one of: ${Object.keys(plan.slots).join(', ')}`,
     );
   return slot;
+}
+
+/** @throws DuobitError `RUN_INVALID` when a slot does not have so many logits, or a search does not find so many. */
+export function checkTop(plan: ExecutionPlan, name: string, count: number): void {
+  const most = Math.min(MOST_TOP, checkSlot(plan, name).width);
+  if (!Number.isInteger(count) || count < 1 || count > most)
+    throw runInvalid(
+      `${count} of the largest values of slot "${name}"; there are 1 to ${most}`,
+      name,
+      'Ask for fewer',
+    );
 }
 
 /** @throws DuobitError `RUN_INVALID` naming the first token id outside 0 … vocabularySize - 1. */

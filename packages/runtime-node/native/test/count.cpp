@@ -71,7 +71,7 @@ void repeatAttention(const Kernels& kernels, const Case& c, int turns) {
   std::copy(numbers, numbers + 5, operation.numbers);
   const SlotSpec query{SlotKind::F32, c.columns}, cached{SlotKind::F32, kvHeads * headSize};
   program.build({query, cached, cached, query}, {operation}, {}, {1, kvHeads, headSize, c.rows, 1, CacheKind::Int8});
-  for (int turn = 0; turn < turns; ++turn) program.run(1, c.rows - 1, 0);
+  for (int turn = 0; turn < turns; ++turn) program.run({{0, c.rows - 1, 1, 0}});
 }
 
 void repeat(const Kernels& kernels, const Case& c, int turns) {
@@ -89,7 +89,7 @@ void repeat(const Kernels& kernels, const Case& c, int turns) {
     for (const uint8_t byte : drawBytes(static_cast<size_t>(c.columns) * c.count)) x.push_back(static_cast<float>(byte) / 128 - 1);
     program.writeFloats(0, x.data(), x.size());
   }
-  for (int turn = 0; turn < turns; ++turn) program.run(c.count, 0, 0);
+  for (int turn = 0; turn < turns; ++turn) program.run({{0, 0, c.count, 0}});
 }
 
 }  // namespace

@@ -55,13 +55,13 @@ Weight drawVector(Program& program, int columns) {
   return packVector(program.arena(), values.data(), DenseKind::F16, columns);
 }
 
-/** Two blocks of the same weights with embedding and head; the logits of a prompt and of single steps. */
+/** Two blocks of the same weights with embedding and head; the logits of a prompt, of single steps, and of runs of three sequences. */
 std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) {
   state = seed;
   const int headSize = 2 * drawInt(1, 40), kvHeads = drawInt(1, 3), heads = kvHeads * drawInt(1, 5);
   const int hidden = drawInt(1, 150), inner = drawInt(1, 200), vocabulary = drawInt(2, 300);
   // Sometimes single steps far from the prompt, so that their positions are read in several blocks and parts.
-  const int prompt = drawInt(1, 20), steps = 3, far = drawInt(0, 1) ? drawInt(60, 700) : prompt, capacity = far + steps;
+  const int prompt = drawInt(3, 20), steps = 3, far = drawInt(0, 1) ? drawInt(60, 700) : prompt, capacity = far + steps;
   const int window = drawInt(0, 1) ? drawInt(1, 6) : drawInt(0, 1) ? drawInt(60, 300) : 0;
   const bool coded = drawInt(0, 3) != 0, turned = drawInt(0, 1) != 0;
   const auto cache = static_cast<CacheKind>(drawInt(0, 3));
@@ -124,19 +124,25 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   operations.push_back({Op::Logits, {NORMED, LOGITS, -1, -1}, embedding, {}});
   std::vector<double> frequencies;
   for (int i = 0; i < headSize / 2; ++i) frequencies.push_back(std::pow(10000.0, -2.0 * i / headSize));
-  program.build(slots, operations, frequencies, {2, kvHeads, headSize, capacity, prompt, cache}, {0, query - 1});
+  program.build(slots, operations, frequencies, {2, kvHeads, headSize, capacity, prompt, cache, 3}, {0, query - 1});
   std::vector<float> results;
-  const auto run = [&](int rows, int position, int logitRows) {
+  const auto run = [&](const std::vector<RunPart>& parts) {
+    int rows = 0, logitRows = 0;
+    for (const RunPart& part : parts) rows += part.rows, logitRows += part.logitRows;
     std::vector<int32_t> tokens(rows);
     for (int32_t& token : tokens) token = drawInt(0, vocabulary - 1);
     program.writeTokens(TOKENS, tokens.data(), rows);
-    program.run(rows, position, logitRows);
+    program.run(parts);
     const size_t at = results.size();
     results.resize(at + program.readSize(LOGITS, logitRows));
     program.read(LOGITS, logitRows, results.data() + at);
   };
-  run(prompt, 0, prompt);
-  for (int step = 0; step < steps; ++step) run(1, far + step, step == 1 ? 0 : 1);
+  run({{0, 0, prompt, prompt}});
+  run({{2, 0, prompt - 2, 1}, {0, prompt - 1, 1, 0}, {1, 0, 1, 1}});
+  for (int step = 0; step < steps; ++step) {
+    run({{0, far + step, 1, step == 1 ? 0 : 1}});
+    run({{2, far + step, 1, 1}, {1, step + 1, 1, 1}});
+  }
   const size_t at = results.size();
   const size_t sums = program.readSize(STATS, 0);
   results.resize(at + 2 * sums + query);
@@ -165,7 +171,7 @@ bool checkExact(const Kernels& kernels) {
     x[static_cast<size_t>(t) * columns + 1] = 15;
   }
   program.writeFloats(0, x.data(), x.size());
-  program.run(count, 0, 0);
+  program.run({{0, 0, count, 0}});
   program.read(2, count, y.data());
   for (int t = 0; t < count; ++t)
     for (int n = 0; n < rows; ++n) {
@@ -201,7 +207,7 @@ bool checkInteger(const Kernels& kernels) {
   program.build({{SlotKind::F32, columns}, {SlotKind::F32, rows}}, {{Op::DenseMatMul, {0, 1, -1, -1}, w, {}}}, {},
                 {0, 1, 2, 1, count, CacheKind::F32});
   program.writeFloats(0, x.data(), x.size());
-  program.run(count, 0, 0);
+  program.run({{0, 0, count, 0}});
   program.read(1, count, y.data());
   for (int t = 0; t < count; ++t)
     for (int n = 0; n < rows; ++n) {
@@ -248,7 +254,7 @@ bool checkRotation(const Kernels& kernels) {
   Program program(std::make_shared<Pool>(2), kernels);
   program.build({{SlotKind::F32, width}, {SlotKind::F32, width}}, {{Op::Rotate, {0, 1, -1, -1}, -1, {}}}, {}, {0, 1, 2, 1, count, CacheKind::F32});
   program.writeFloats(0, x.data(), x.size());
-  program.run(count, 0, 0);
+  program.run({{0, 0, count, 0}});
   program.read(1, count, y.data());
   for (int t = 0; t < count; ++t) {
     std::vector<float> row(x.begin() + t * width, x.begin() + (t + 1) * width);

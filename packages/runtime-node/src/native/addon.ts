@@ -49,8 +49,10 @@ export interface Addon {
     columns: Int32Array,
   ): void;
   write(program: ProgramHandle, slot: number, values: Float32Array | Int32Array): void;
-  run(program: ProgramHandle, rows: number, position: number, logitRows: number): void;
+  /** @param parts sequence, first position, rows and rows of logits of each */
+  run(program: ProgramHandle, parts: Int32Array): void;
   read(program: ProgramHandle, slot: number, rows: number): Float32Array<ArrayBuffer>;
+  readBest(program: ProgramHandle, slot: number, row: number): { index: number; value: number };
   weightBytes(program: ProgramHandle): number;
   readonly training: TrainingAddon;
 }
@@ -60,7 +62,7 @@ export type LoadedAddon =
   | { readonly addon: null; readonly reason: string };
 
 /** Of the border between this file and native/addon.cpp; both go up together. */
-export const INTERFACE = 6;
+export const INTERFACE = 7;
 const FUNCTIONS = [
   'instructionSets',
   'createPool',

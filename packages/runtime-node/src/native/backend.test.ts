@@ -5,17 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   buildPlan,
+  type ExecutionPlan,
   KV_PRECISIONS,
   type Program,
   readOutlierColumns,
   SLOTS,
   splitOutliers,
 } from '@duobit/core';
-import { makeTinyModel } from '@duobit/testkit';
+import { createRandom, demandRowInvariance, makeDense, makeTinyModel } from '@duobit/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createBackend } from '../backends.ts';
 import { INTERFACE } from './addon.ts';
-import { createNativeBackend, nativeSupport } from './backend.ts';
+import { createNativeBackend, type InstructionSet, nativeSupport } from './backend.ts';
 import { benchNativeMatvec } from './bench.ts';
 
 const support = nativeSupport();
@@ -151,6 +152,67 @@ describe.skipIf(!available)('runs', () => {
     for (const threads of [1, 2, 3, 7])
       results.push(await runTiny(await createNativeBackend({ threads }), source));
     for (const result of results) expect(result).toEqual(results[0]);
+  });
+
+  it('give a row the same bits whatever rows are beside it, on every instruction set and cache', async () => {
+    const sets = support.available ? support.instructionSets : [];
+    for (const [i, isa] of sets.entries())
+      for (const [j, kv] of KV_PRECISIONS.entries()) {
+        // Many threads share the positions of few rows.
+        const backend = await createNativeBackend({
+          isa: isa as InstructionSet,
+          kv,
+          threads: [1, 2, 16][(i + j) % 3]!,
+        });
+        const window = j % 2 === 0 ? {} : { architecture: { slidingWindow: 150 } };
+        await demandRowInvariance(backend, { seed: 10, linear: 'w11', embedding: 'int8', ...window });
+        await demandRowInvariance(backend, { seed: 11, linear: 'int4', embedding: 'int4' });
+        await backend.dispose();
+      }
+  });
+
+  it('find the most likely token themselves: the first of equal ones, one that is not a number before all', async () => {
+    const sets = support.available ? support.instructionSets : [];
+    const { POSITIVE_INFINITY: infinite, NEGATIVE_INFINITY: none, NaN: broken } = Number;
+    // At the borders of vectors, and of what is looked at together.
+    const rows = 1100;
+    const cases: [number, number[]][] = [
+      [700, [700, 3, 1099, 3]],
+      [0, [0, 1, 1099, 1]],
+      [1099, [1099, 2]],
+      [513, [513, 5, 514, 5]],
+      [511, [511, infinite, 900, infinite]],
+      [1098, [2, infinite, 1098, broken]],
+      [1, [0, none]],
+    ];
+    for (const isa of sets) {
+      const backend = await createNativeBackend({ isa: isa as InstructionSet, threads: 1 });
+      for (const [index, values] of cases) {
+        const weights = new Float32Array(rows).fill(-1);
+        for (let i = 0; i < values.length; i += 2) weights[values[i]!] = values[i + 1]!;
+        if (values[1] === none) weights[1] = 0;
+        const { data } = makeDense('w', [rows, 1], 'f32', createRandom(1));
+        const planes = { dense: new Uint8Array(weights.buffer) };
+        const plan: ExecutionPlan = {
+          slots: { x: { kind: 'f32', width: 1 }, y: { kind: 'f32', width: rows } },
+          operations: [{ op: 'logits', input: 'x', weight: 'w', out: 'y' }],
+          cacheLayers: 0,
+          heads: { headCount: 1, kvHeadCount: 1, headSize: 2 },
+          ropeFrequencies: new Float64Array(1),
+        };
+        const program = await backend.prepare(plan, async () => ({ ...data, planes }), {
+          capacity: 2,
+          maxRows: 2,
+        });
+        await program.write('x', Float32Array.of(0, 1));
+        await program.run({ rows: 2, position: 0, logits: 'all' });
+        expect(await program.readBest!('y', 1)).toEqual({ index, value: weights[index] });
+        await program.run({ rows: 2, position: 0, logits: 'none' });
+        await expect(program.readBest!('y')).rejects.toMatchObject({ code: 'RUN_INVALID' });
+        await program.dispose();
+      }
+      await backend.dispose();
+    }
   });
 
   it('keep f16 unless told otherwise; each precision further from f32 than the one before', async () => {

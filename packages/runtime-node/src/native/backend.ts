@@ -57,8 +57,9 @@ export function nativeSupport(): NativeSupport {
 }
 
 const MOST_THREADS = 1024;
-/** Rows of a run whose units of attention fit the counters of native/dealer.h. */
+/** Rows and sequences of a run whose units of attention fit the counters of native/dealer.h. */
 const MOST_ROWS = 65_536;
+const MOST_SEQUENCES = 1024;
 
 /**
  * The fastest backend for CPUs.
@@ -85,6 +86,7 @@ export async function createNativeBackend(options: NativeBackendOptions = {}): P
     threads,
     kv,
     instructionSet: isa,
+    maxSequences: MOST_SEQUENCES,
     async prepare(plan, weights, prepareOptions) {
       if (disposed) throw disposedError('the backend');
       return prepareProgram({ addon, pool, isa, kv }, plan, weights, prepareOptions);
@@ -164,7 +166,7 @@ async function prepareProgram(
   weights: WeightReader,
   options: PrepareOptions,
 ): Promise<Program> {
-  checkPrepareOptions(options);
+  checkPrepareOptions(options, MOST_SEQUENCES);
   checkMemory(plan, options, kv);
   const handle = addon.createProgram(pool, isa);
   try {
@@ -206,7 +208,8 @@ function checkMemory(plan: ExecutionPlan, options: PrepareOptions, kv: KvPrecisi
     throw badOption('maxRows', `a run of ${options.maxRows} rows`, `Run at most ${MOST_ROWS} rows at once`);
   if (slots + cache > most || options.capacity > 2 ** 31 - 1)
     throw outOfMemory(
-      `${gib(slots)} of slots for ${options.maxRows} rows and ${gib(cache)} of KV cache for ${options.capacity} positions; ` +
+      `${gib(slots)} of slots for ${options.maxRows} rows and ${gib(cache)} of KV cache for ` +
+        `${options.sequences ?? 1} x ${options.capacity} positions; ` +
         `this machine has ${gib(most)}`,
     );
 }
@@ -260,13 +263,12 @@ class NativeProgram implements Program {
 
   async run(request: RunRequest): Promise<void> {
     const handle = this.#alive();
-    checkRun(request, this.#options);
+    const { rows, logitRows, parts } = checkRun(request, this.#options);
     this.#latest = null;
-    const { rows, position, logits } = request;
     for (const { values, vocabulary } of this.#tokens.values())
       checkTokens(values.subarray(0, rows), vocabulary);
-    const logitRows = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
-    this.#addon.run(handle, rows, position, logitRows);
+    const numbers = parts.flatMap((part) => [part.sequence, part.position, part.rows, part.logitRows]);
+    this.#addon.run(handle, Int32Array.from(numbers));
     this.#latest = { rows, logitRows };
   }
 
@@ -286,6 +288,21 @@ class NativeProgram implements Program {
       });
     const { rows, logitRows } = this.#latest;
     return this.#addon.read(handle, slot, this.#logitSlots.has(name) ? logitRows : rows);
+  }
+
+  async readBest(name: string, row = 0): Promise<{ index: number; value: number }> {
+    const handle = this.#alive();
+    const rows = this.#logitSlots.has(name) ? (this.#latest?.logitRows ?? 0) : 0;
+    if (!Number.isInteger(row) || row < 0 || row >= rows)
+      throw new DuobitError(
+        'RUN_INVALID',
+        `row ${row} of "${name}" was asked for; it has logits of ${rows}`,
+        {
+          where: name,
+          remedy: 'Run the program with logits first',
+        },
+      );
+    return this.#addon.readBest(handle, this.#slotIds.get(name)!, row);
   }
 
   async dispose(): Promise<void> {

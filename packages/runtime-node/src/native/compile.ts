@@ -43,7 +43,7 @@ export interface FlatPlan {
 export function flattenPlan(
   plan: ExecutionPlan,
   weightIds: ReadonlyMap<string, number>,
-  { capacity, maxRows }: PrepareOptions,
+  { capacity, maxRows, sequences = 1 }: PrepareOptions,
   kv: KvPrecision,
 ): FlatPlan {
   const entries = Object.entries(plan.slots);
@@ -73,6 +73,7 @@ export function flattenPlan(
     capacity,
     maxRows,
     KV_PRECISIONS.indexOf(kv),
+    sequences,
   );
   return { slots, operations, geometry, columns: Int32Array.from(columns), slotIds };
 }
@@ -116,10 +117,10 @@ function listOperands(operation: Operation): { slots: string[]; numbers: number[
   }
 }
 
-/** Bytes of slots and KV cache, close enough to refuse what cannot fit. */
+/** Bytes of slots and KV caches, close enough to refuse what cannot fit. */
 export function countBytes(
   plan: ExecutionPlan,
-  { capacity, maxRows }: PrepareOptions,
+  { capacity, maxRows, sequences = 1 }: PrepareOptions,
   kv: KvPrecision,
 ): { slots: number; cache: number } {
   let slots = 0;
@@ -128,6 +129,6 @@ export function countBytes(
   const { kvHeadCount, headSize } = plan.heads;
   // An offset and a step in f16 for every 32 dimensions of int8 and int4.
   const bytes = { f32: 4, f16: 2, int8: 1 + 4 / 32, int4: 0.5 + 4 / 32 }[kv];
-  const cache = plan.cacheLayers * 2 * kvHeadCount * headSize * capacity * bytes;
+  const cache = sequences * plan.cacheLayers * 2 * kvHeadCount * headSize * capacity * bytes;
   return { slots, cache };
 }

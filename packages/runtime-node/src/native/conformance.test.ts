@@ -15,6 +15,7 @@ for (const isa of INSTRUCTION_SETS)
         name: `native ${isa} with a cache of ${kv}`,
         create: () => createNativeBackend({ isa, kv, threads: 2 }),
         kv,
+        severalSequences: true,
         absent: !support.available
           ? support.reason
           : support.instructionSets.includes(isa)

@@ -1,15 +1,24 @@
 // The WebGPU backend in Node.js: the kernels of @duobit/runtime-web on Dawn, which the optional package `webgpu` brings.
 import type { Backend, KvPrecision } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import { createWebGpuBackend, type Tuning, type Variant, type WebGpuBackend } from '@duobit/runtime-web';
+import {
+  createWebGpuBackend,
+  type Tuning,
+  type TuningStore,
+  type Variant,
+  type WebGpuBackend,
+} from '@duobit/runtime-web';
+import { createTuningFile } from './tuning-file.ts';
 
 export interface NodeWebGpuOptions {
-  /** Precision of the KV cache: 'f32' or 'f16', which stands in for smaller ones. Default 'f16'. */
+  /** Precision of the KV cache. Default 'f16'. */
   readonly kv?: KvPrecision | undefined;
   /** Device features to do without. Default: uses all. */
   readonly variant?: Partial<Variant> | undefined;
-  /** How products are spread over threads. Default: chosen by their sizes. */
+  /** Default: measured once for an adapter, and kept in the user's cache folder. */
   readonly tuning?: Tuning | undefined;
+  /** Where measurements are kept; null measures nothing. Default: a file, webgpu-tuning.json. */
+  readonly tuningStore?: TuningStore | null | undefined;
   /** Dawn's switches, as `webgpu` takes them: 'enable-dawn-features=skip_validation', 'adapter=…'. */
   readonly dawn?: readonly string[] | undefined;
 }
@@ -26,11 +35,11 @@ const instances = new Set<GPU>();
  * @throws DuobitError `BACKEND_UNSUPPORTED` without the package `webgpu` or without an adapter
  */
 export async function createNodeWebGpuBackend(options: NodeWebGpuOptions = {}): Promise<WebGpuBackend> {
-  const { kv, variant, tuning, dawn = [] } = options;
+  const { kv, variant, tuning, tuningStore = createTuningFile(), dawn = [] } = options;
   const gpu = (await loadDawn()).create([...dawn]);
   instances.add(gpu);
   try {
-    const backend = await createWebGpuBackend({ gpu, kv, variant, tuning });
+    const backend = await createWebGpuBackend({ gpu, kv, variant, tuning, tuningStore });
     return bindDispose(backend, async () => {
       await backend.dispose();
       instances.delete(gpu);
@@ -71,6 +80,7 @@ function bindDispose(backend: WebGpuBackend, dispose: Backend['dispose']): WebGp
     kv: backend.kv,
     instructionSet: backend.instructionSet,
     device: backend.device,
+    tuning: backend.tuning,
     get pipelines() {
       return backend.pipelines;
     },

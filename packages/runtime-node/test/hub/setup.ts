@@ -4,11 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DuobitError, type ModelSource, splitContainer, type TensorData } from '@duobit/format';
 import { createFileSink, createFileSource } from '@duobit/format/node';
-import { makeTinyModel } from '@duobit/testkit';
+import { makeTinyModel, writeModel } from '@duobit/testkit';
 import { type HubServer, type HubServerOptions, sha256Hex, startHubServer } from '@duobit/testkit/hub';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import type { Environment } from '../../src/index.ts';
-import { writeContainer } from '../write-container.ts';
 
 export interface Setup {
   readonly hub: HubServer;
@@ -34,7 +33,7 @@ export function useSetup(options: HubServerOptions = {}): Setup {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'duobit-hub-'));
     const path = join(folder, 'model.duo');
-    await writeContainer(makeLargeModel(), path);
+    await writeModel(makeLargeModel(), await createFileSink(path));
     setup.whole = await readFile(path);
     const file = await createFileSource(path);
     const names = ['parted.duo'];

@@ -1,7 +1,15 @@
 // What the webgpu backend promises beside right numbers: a token is one pass, one submit and one small readback; nothing is compiled
 // or allocated once it is warm; operations that run as one leave every slot as they do one by one; greedy text is the
 // reference's; and without WebGPU there is one clear line.
-import { buildPlan, createModel, createReferenceBackend, type Model, SLOTS } from '@duobit/core';
+import {
+  buildPlan,
+  createModel,
+  createReferenceBackend,
+  type Model,
+  readOutlierColumns,
+  SLOTS,
+  splitOutliers,
+} from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { createWebGpuBackend } from '@duobit/runtime-web';
 import { makeTinyModel } from '@duobit/testkit';
@@ -16,6 +24,21 @@ const source = makeTinyModel({
   embedding: 'int8',
   architecture: { contextLength: 160 },
 });
+/** Rotated inputs of which the last values are transformed twice, and outlier columns. */
+const rotated = makeTinyModel({
+  seed: 22,
+  linear: 'w11-outlier',
+  embedding: 'int8',
+  rotated: () => true,
+  architecture: {
+    contextLength: 160,
+    hiddenSize: 36,
+    intermediateSize: 91,
+    headCount: 3,
+    kvHeadCount: 1,
+    headSize: 12,
+  },
+});
 /** Where tiles are not what is tested, their kernels need not be compiled. */
 const NO_TILES = { tileFrom: 100 };
 const TOKENS = Int32Array.of(256, 72, 105, 33, 10, 84);
@@ -26,13 +49,15 @@ async function withProgram<T>(
     program: Awaited<ReturnType<Awaited<ReturnType<typeof createNodeWebGpuBackend>>['prepare']>>,
     pipelines: () => number,
   ) => Promise<T>,
+  of = source,
 ): Promise<T> {
   const backend = await createNodeWebGpuBackend(options);
   try {
-    const program = await backend.prepare(buildPlan(source), (name) => source.readTensor(name), {
-      capacity: 160,
-      maxRows: 8,
-    });
+    const program = await backend.prepare(
+      buildPlan(of, { outliers: await readOutlierColumns(of) }),
+      splitOutliers((name) => of.readTensor(name)),
+      { capacity: 160, maxRows: 8 },
+    );
     return await use(program, () => backend.pipelines);
   } finally {
     await backend.dispose();
@@ -81,25 +106,54 @@ describe.skipIf(absent !== null)(title, { timeout: 300_000 }, () => {
       expect(best).toEqual({ index: logits.indexOf(Math.max(...logits)), value: Math.max(...logits) });
     }));
 
-  it('leave every slot as operations one by one do, to the bit', async () => {
+  it.each([
+    ['plain inputs', source],
+    ['rotated inputs with outlier columns', rotated],
+  ])('leave every slot as operations one by one do, to the bit: %s', async (_name, of) => {
+    const { slots } = buildPlan(of, { outliers: await readOutlierColumns(of) });
     const readAll = (tuning: NodeWebGpuOptions['tuning']) =>
-      withProgram({ kv: 'f16', tuning }, async (program) => {
-        const found: [string, Float32Array][] = [];
-        for (const [position, rows] of [
-          [0, 6],
-          [6, 1],
-          [140, 1],
-          [3, 2],
-        ] as const) {
-          await program.write(SLOTS.tokens, TOKENS.subarray(0, rows));
-          await program.run({ rows, position, logits: 'last' });
-          for (const name of Object.keys(buildPlan(source).slots))
-            found.push([`${name} at ${position}`, await program.read(name)]);
-        }
-        return found;
-      });
+      withProgram(
+        { kv: 'int4', tuning },
+        async (program) => {
+          const found: [string, Float32Array][] = [];
+          for (const [position, rows] of [
+            [0, 6],
+            [6, 1],
+            [140, 1],
+            [3, 2],
+          ] as const) {
+            await program.write(SLOTS.tokens, TOKENS.subarray(0, rows));
+            await program.run({ rows, position, logits: 'last' });
+            for (const name of Object.keys(slots))
+              found.push([`${name} at ${position}`, await program.read(name)]);
+          }
+          return found;
+        },
+        of,
+      );
     expect(await readAll({})).toEqual(await readAll({ fuse: false }));
   });
+
+  it('keep so many bytes a position as the precision of the cache says', async () => {
+    const bytes: number[] = [];
+    for (const kv of ['f32', 'f16', 'int8', 'int4'] as const)
+      await withProgram({ kv, tuning: NO_TILES }, async (program) => {
+        bytes.push(program.counters.cacheBytes / 160);
+      });
+    // 2 layers, keys and values, 2 heads of 16; of codes an offset and a step, too.
+    expect(bytes).toEqual([4, 2, 1, 0.5].map((each, i) => 2 * 2 * 2 * (16 * each + (i < 2 ? 0 : 4))));
+  });
+
+  it('refuse to search for more than there is, or than fits', () =>
+    withProgram({ tuning: NO_TILES }, async (program) => {
+      await program.write(SLOTS.tokens, TOKENS);
+      await program.run({ rows: TOKENS.length, position: 0, logits: 'none' });
+      await expect(program.readTop(SLOTS.logits, 4)).rejects.toMatchObject({ code: 'RUN_INVALID' });
+      await program.run({ rows: TOKENS.length, position: 0, logits: 'last' });
+      for (const count of [0, 1.5, 261])
+        await expect(program.readTop(SLOTS.logits, count)).rejects.toThrow(/there are 1 to 260/);
+      expect((await program.readTop(SLOTS.logits, 260)).indices).toHaveLength(260);
+    }));
 
   it('write the text of the reference backend: 64 tokens of a W(1+1)A4 model', async () => {
     const backend = await createNodeWebGpuBackend({ kv: 'f32' });

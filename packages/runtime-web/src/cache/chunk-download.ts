@@ -14,7 +14,7 @@ import {
   streamChunks,
 } from '@duobit/format';
 import { estimateStorage, lockModel } from './model-cache.ts';
-import type { ModelFolder } from './model-folder.ts';
+import type { ModelFolder, ModelNote } from './model-folder.ts';
 
 export interface LoadProgress {
   /** Bytes of the model that are here: received, or read from what is stored. */
@@ -89,17 +89,20 @@ export class ChunkDownload implements ChunkSource {
     this.#buffers = new ChunkBuffers(BUFFERS, Math.min(LIMITS.chunkBytes, largest));
   }
 
-  get chunks(): number {
-    return this.#places.all.length;
+  /** What is to be noted of the model. */
+  describe(): Pick<ModelNote, 'headerBytes' | 'fileLength' | 'chunks' | 'totalBytes'> {
+    const { all, headerBytes } = this.#places;
+    return {
+      headerBytes,
+      fileLength: this.#manifest.fileLength,
+      chunks: all.length,
+      totalBytes: all.reduce((sum, { length }) => sum + length, headerBytes),
+    };
   }
 
   /** Whether all chunks are in the folder. */
   get isStored(): boolean {
-    return this.#stored.size === this.chunks;
-  }
-
-  get chunkBytes(): number {
-    return this.#places.all.reduce((sum, { length }) => sum + length, 0);
+    return this.#stored.size === this.#places.all.length;
   }
 
   /**
@@ -132,12 +135,13 @@ export class ChunkDownload implements ChunkSource {
     throw this.#failure;
   }
 
-  /** Waits until all that is missing is stored. A failure then costs a notice: the model is there. */
+  /** Waits until all that is missing is stored. A failure then costs a notice: the model is there. @throws DuobitError `ABORTED` */
   async finish(): Promise<void> {
     if (this.#state === 'queued') this.#unqueue.abort();
     else if (!this.#storing) return this.#stop();
     await this.#running;
     if (this.#failure === null) return;
+    if (this.#failure instanceof DuobitError && this.#failure.code === 'ABORTED') throw this.#failure;
     this.#notify(`the rest of the model is not stored (${describe(this.#failure)})`);
     this.#failure = null;
   }
@@ -211,14 +215,14 @@ export class ChunkDownload implements ChunkSource {
       this.#buffers.give(buffer);
   }
 
-  /** Copies from a chunk that is held. Without a store, it is the reader's that takes it, and older ones are let go. */
-  #takeHeld({ number, length }: ChunkPlace, target: Uint8Array): boolean {
-    const buffer = this.#held.get(number);
-    if (buffer) target.set(buffer.subarray(0, length));
-    if (!this.#storing) {
-      for (const [held, old] of this.#held) {
-        if (held > number) continue;
-        this.#held.delete(held);
+  /** Copies from a chunk that is held. Without a store, it is the reader's that takes it, and older ones were skipped. */
+  #takeHeld(place: ChunkPlace, target: Uint8Array): boolean {
+    const buffer = this.#held.get(place.number);
+    if (buffer) target.set(buffer.subarray(0, place.length));
+    if (!this.#storing && (buffer || this.#comes(place))) {
+      for (const [number, old] of this.#held) {
+        if (number > place.number) continue;
+        this.#held.delete(number);
         this.#buffers.give(old);
       }
     }

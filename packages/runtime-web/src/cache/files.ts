@@ -17,7 +17,8 @@ export function canWriteFiles(): boolean {
 }
 
 /**
- * Writes a whole file. Where it fails, or the page is closed meanwhile, the file is gone or shorter than it should be.
+ * Writes a whole file. Where it fails, or the page is closed meanwhile, a new file is shorter than it should be; one that was there
+ * may have the beginning of the new bytes.
  * @throws DOMException `QuotaExceededError`, `NoModificationAllowedError` while another tab writes it, …
  */
 export async function writeFile(
@@ -29,15 +30,12 @@ export async function writeFile(
   if (file.createSyncAccessHandle) {
     const access = await file.createSyncAccessHandle();
     try {
-      await access.truncate(0);
       for (let done = 0; done < bytes.length; ) {
         const written = access.write(bytes.subarray(done), { at: done });
         if (written === 0) throw new DOMException('no byte was written', 'QuotaExceededError');
         done += written;
       }
-    } catch (error) {
-      await access.truncate(0);
-      throw error;
+      await access.truncate(bytes.length);
     } finally {
       await access.close();
     }

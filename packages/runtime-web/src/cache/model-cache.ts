@@ -71,7 +71,7 @@ export class ModelCache {
       const [note, bytes] = await Promise.all([folder.readNote(), folder.measure()]);
       models.push({
         id: folder.id,
-        name: note?.name ?? 'unknown',
+        name: fileName(note?.url ?? ''),
         url: note?.url ?? '',
         bytes,
         totalBytes: note?.totalBytes ?? bytes,
@@ -149,6 +149,15 @@ export class ModelCache {
         folders.push(new ModelFolder(name, this.#directory, handle as FileSystemDirectoryHandle));
     }
     return folders;
+  }
+}
+
+function fileName(url: string): string {
+  const last = url.split('/').at(-1)!;
+  try {
+    return decodeURIComponent(last) || 'unknown';
+  } catch {
+    return last;
   }
 }
 

@@ -5,8 +5,6 @@ import { readFile, writeFile } from './files.ts';
 
 /** What is known about a model without reading it. */
 export interface ModelNote {
-  /** The file's name. */
-  readonly name: string;
   /** Without query, which may hold credentials. */
   readonly url: string;
   /** SHA-256 of the whole URL. */
@@ -60,10 +58,14 @@ export class ModelFolder {
     return this.#write(HEADER, bytes);
   }
 
-  /** Numbers of chunks that have a file, whatever its length. */
+  /** Numbers of chunks that have a file, whatever its length; none where another tab has removed the folder. */
   async listChunks(): Promise<Set<number>> {
     const numbers = new Set<number>();
-    for await (const name of this.#folder.keys()) if (CHUNK_NAME.test(name)) numbers.add(Number(name));
+    try {
+      for await (const name of this.#folder.keys()) if (CHUNK_NAME.test(name)) numbers.add(Number(name));
+    } catch {
+      numbers.clear();
+    }
     return numbers;
   }
 
@@ -75,12 +77,21 @@ export class ModelFolder {
     return this.#write(String(number), bytes);
   }
 
-  /** Bytes in files of chunks and the header. */
+  /** Bytes in files of chunks and the header; files that come and go meanwhile do not count. */
   async measure(): Promise<number> {
     const sizes: Promise<number>[] = [];
-    for await (const [name, handle] of this.#folder.entries()) {
-      if (handle.kind === 'file' && (name === HEADER || CHUNK_NAME.test(name)))
-        sizes.push((handle as FileSystemFileHandle).getFile().then(({ size }) => size));
+    const sizeOf = (file: FileSystemFileHandle) =>
+      file.getFile().then(
+        ({ size }) => size,
+        () => 0,
+      );
+    try {
+      for await (const [name, handle] of this.#folder.entries()) {
+        if (handle.kind === 'file' && (name === HEADER || CHUNK_NAME.test(name)))
+          sizes.push(sizeOf(handle as FileSystemFileHandle));
+      }
+    } catch {
+      return 0;
     }
     return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
   }

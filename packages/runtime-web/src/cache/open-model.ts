@@ -126,45 +126,41 @@ async function openCached(
     if (!identity) return await openUncached(connection ?? (await connect(url, options)), options, ahead);
 
     const name = connection?.name ?? complete?.note.url ?? url;
-    const withHeader = (header: Uint8Array, size: number) => {
-      const source = new HeadedSource(name, size, header, connection, () => connect(url, options));
-      return openWithDownload(source, options);
-    };
+    const openWith = (header: Uint8Array, size: number) =>
+      openWithDownload(
+        new HeadedSource(name, size, header, connection, () => connect(url, options)),
+        options,
+      );
     let folder = await cache.get(identity.headerSha256);
-    let header = (await folder?.readHeader(identity.headerBytes)) ?? null;
-    let opened = header && (await withHeader(header, identity.fileLength).catch(() => null));
-    const isStored = opened !== null;
+    const stored = (await folder?.readHeader(identity.headerBytes)) ?? null;
+    // One that is damaged is not opened, but fetched again.
+    let opened = stored && (await openWith(stored, identity.fileLength).catch(() => null));
+    let fetched: Uint8Array<ArrayBuffer> | null = null;
     if (!opened) {
       connection ??= await connect(url, options);
-      header = await connection.read(0, Math.min(identity.headerBytes, connection.size));
-      opened = await withHeader(header, connection.size);
+      fetched = await connection.read(0, Math.min(identity.headerBytes, connection.size));
+      opened = await openWith(fetched, connection.size);
     }
     const { container, download } = opened;
     try {
       folder ??= await cache.create(identity.headerSha256);
-      if (!isStored) await folder.writeHeader(header!);
-      await folder.writeNote({
-        name: decodeURIComponent(name.split('/').at(-1)!),
-        url: name,
-        address,
-        headerBytes: header!.length,
-        fileLength: identity.fileLength,
-        chunks: download.chunks,
-        totalBytes: header!.length + download.chunkBytes,
-        lastUsed: Date.now(),
-      });
+      if (fetched) await folder.writeHeader(fetched);
+      await folder.writeNote({ ...download.describe(), url: name, address, lastUsed: Date.now() });
     } catch (error) {
-      options.onNotice?.(`note: the model is not stored: ${(error as DOMException).message}`);
-      if (!isStored) await folder?.remove().catch(() => {});
-      folder = null;
+      // What is stored can be read, whether or not there is space for a new note.
+      if (fetched) {
+        options.onNotice?.(`note: the model is not stored: ${(error as DOMException).message}`);
+        await folder?.remove().catch(() => {});
+        folder = null;
+      }
     }
-    await download.begin(folder, ahead, isStored);
+    await download.begin(folder, ahead, fetched === null);
     return {
       container,
       async finish() {
         await download.finish();
         const old = known.filter(({ folder: { id } }) => id !== identity.headerSha256);
-        if (old.length > 0 && download.isStored) await removeAll(cache, old);
+        if (download.isStored) await removeAll(cache, old);
       },
     };
   } catch (error) {

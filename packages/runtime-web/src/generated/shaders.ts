@@ -3,6 +3,7 @@
 /** WGSL by the name of its file. */
 export const SHADERS: Readonly<Record<string, string>> = {
   'argmax': `#import common
+#import logit-key
 struct Op {
   logits: u32,
   width: u32,
@@ -35,11 +36,7 @@ fn first(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
   var own = vec2<u32>(0u, 0xffffffffu);
   let start = group.x * op.part;
   for (var k = start + index; k < min(start + op.part, op.width); k += THREADS) {
-    let held = bitcast<u32>(floats[op.logits + k]);
-    let bits = select(held, 0u, held == 0x80000000u);
-    var key = select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
-    key = select(key, 0xffffffffu, (bits & 0x7fffffffu) > 0x7f800000u);
-    own = better(own, vec2<u32>(key, k));
+    own = better(own, vec2<u32>(keyOf(floats[op.logits + k]), k));
   }
   own = reduceBest(own, index);
   if (index == 0u) {
@@ -55,8 +52,8 @@ fn second(@builtin(local_invocation_index) index: u32) {
   }
   own = reduceBest(own, index);
   if (index == 0u) {
-    codes[op.result] = own.y;
-    codes[op.result + 1u] = own.x;
+    codes[op.result] = own.x;
+    codes[op.result + 1u] = own.y;
   }
 }`,
   'attend-join': `#import common
@@ -152,8 +149,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
   let at = run.position + row;
   let first = select(0u, at + 1u - min(op.window, at + 1u), op.window > 0u) + group.z * run.share;
   let end = min(at + 1u, first + run.share);
-  let keys = (head / op.queriesPerHead) * op.capacity * op.quads;
-  let values = (op.heads / op.queriesPerHead) * op.capacity * op.quads + keys;
+  let keys = (head / op.queriesPerHead) * op.capacity;
+  let values = (op.heads / op.queriesPerHead) * op.capacity + keys;
   for (var quad = index; quad < op.quads; quad += THREADS) {
     var x = vec4<f32>(0.0);
     for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
@@ -173,17 +170,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
     var score = LOWEST;
     if (index < count) {
       var products = vec4<f32>(0.0);
-      let key = keys + (start + index) * op.quads;
+      let key = keys + start + index;
       var i = 0u;
       for (; i + 8u <= op.quads; i += 8u) {
-        let k0 = load(key + i);
-        let k1 = load(key + i + 1u);
-        let k2 = load(key + i + 2u);
-        let k3 = load(key + i + 3u);
-        let k4 = load(key + i + 4u);
-        let k5 = load(key + i + 5u);
-        let k6 = load(key + i + 6u);
-        let k7 = load(key + i + 7u);
+        let k0 = load(key, i);
+        let k1 = load(key, i + 1u);
+        let k2 = load(key, i + 2u);
+        let k3 = load(key, i + 3u);
+        let k4 = load(key, i + 4u);
+        let k5 = load(key, i + 5u);
+        let k6 = load(key, i + 6u);
+        let k7 = load(key, i + 7u);
         products = fma(queryQuads[i], k0, products);
         products = fma(queryQuads[i + 1u], k1, products);
         products = fma(queryQuads[i + 2u], k2, products);
@@ -194,7 +191,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
         products = fma(queryQuads[i + 7u], k7, products);
       }
       for (; i < op.quads; i++) {
-        products = fma(queryQuads[i], load(key + i), products);
+        products = fma(queryQuads[i], load(key, i), products);
       }
       score = products.x + products.y + products.z + products.w;
     }
@@ -206,19 +203,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
     most = larger;
     sum *= factor;
     if (round < rounds) {
-      let value = values + start * op.quads + quad;
-      let further = rounds * op.quads;
+      let value = values + start;
       var i = round;
       for (; i + 7u * rounds < count; i += 8u * rounds) {
-        let v = value + i * op.quads;
-        let v0 = load(v);
-        let v1 = load(v + further);
-        let v2 = load(v + 2u * further);
-        let v3 = load(v + 3u * further);
-        let v4 = load(v + 4u * further);
-        let v5 = load(v + 5u * further);
-        let v6 = load(v + 6u * further);
-        let v7 = load(v + 7u * further);
+        let v = value + i;
+        let v0 = load(v, quad);
+        let v1 = load(v + rounds, quad);
+        let v2 = load(v + 2u * rounds, quad);
+        let v3 = load(v + 3u * rounds, quad);
+        let v4 = load(v + 4u * rounds, quad);
+        let v5 = load(v + 5u * rounds, quad);
+        let v6 = load(v + 6u * rounds, quad);
+        let v7 = load(v + 7u * rounds, quad);
         sum = fma(vec4<f32>(weights[i]), v0, sum);
         sum = fma(vec4<f32>(weights[i + rounds]), v1, sum);
         sum = fma(vec4<f32>(weights[i + 2u * rounds]), v2, sum);
@@ -229,7 +225,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
         sum = fma(vec4<f32>(weights[i + 7u * rounds]), v7, sum);
       }
       for (; i < count; i += rounds) {
-        sum = fma(vec4<f32>(weights[i]), load(value + i * op.quads), sum);
+        sum = fma(vec4<f32>(weights[i]), load(value + i, quad), sum);
       }
     }
     workgroupBarrier();
@@ -256,34 +252,113 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
     floats[out + j] = sum[j];
   }
 }`,
+  'cache-codes': `#import round-half
+#import halves
+#import divide
+#import nearest-code
+@group(0) @binding(4) var<storage, read_write> cache: array<u32>;
+const BROKEN: f32 = 1e30;
+var<workgroup> ranges: array<vec2<f32>, THREADS>;
+fn groupCount() -> u32 {
+  return (op.quads + 7u) / 8u;
+}
+fn encodeQuad(base: u32, quad: u32, x: vec4<f32>) -> vec4<u32> {
+  let size = select(0u, min(4u, op.headSize - quad * 4u), quad < op.quads);
+  let limited = clamp(x, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  var range = vec2<f32>(BROKEN, -BROKEN);
+  for (var j = 0u; j < size; j++) {
+    let value = select(limited[j], BROKEN, isBroken(bitcast<u32>(x[j])));
+    range = vec2<f32>(min(range.x, value), max(range.y, value));
+  }
+  ranges[quad] = range;
+  workgroupBarrier();
+  let first = quad - quad % 8u;
+  for (var i = 0u; i < 8u; i++) {
+    let other = ranges[first + i];
+    range = vec2<f32>(min(range.x, other.x), max(range.y, other.y));
+  }
+  var lowest = roundHalf(range.x);
+  let offset = halfOf(lowest);
+  let extent = range.y - offset;
+  var step = 0u;
+  if (extent > 0.0) {
+    step = roundHalf(divide(extent, f32(LEVELS)));
+  }
+  let isWhole = range.y < BROKEN;
+  if (quad % 8u == 0u && size > 0u) {
+    cache[base + quad / 8u] = select(0x7e007e00u, lowest | (step << 16u), isWhole);
+  }
+  var codes = vec4<u32>(0u);
+  if (isWhole && step > 0u) {
+    for (var j = 0u; j < size; j++) {
+      codes[j] = nearestCode(limited[j] - offset, halfOf(step), LEVELS);
+    }
+  }
+  return codes;
+}`,
   'cache-load-f16': `#import halves
 @group(0) @binding(3) var<storage, read> cache: array<vec2<u32>>;
-fn load(at: u32) -> vec4<f32> {
-  let words = cache[at];
-  return vec4<f32>(unpackHalves(words.x), unpackHalves(words.y));
+fn load(row: u32, quad: u32) -> vec4<f32> {
+  let words = cache[row * op.quads + quad];
+  return vec4<f32>(unpackAnyHalves(words.x), unpackAnyHalves(words.y));
 }`,
   'cache-load-f32': `@group(0) @binding(3) var<storage, read> cache: array<vec4<f32>>;
-fn load(at: u32) -> vec4<f32> {
-  return cache[at];
+fn load(row: u32, quad: u32) -> vec4<f32> {
+  return cache[row * op.quads + quad];
 }`,
-  'cache-pairs-f16': `#import round-half
-@group(0) @binding(4) var<storage, read_write> cache: array<u32>;
-fn storePair(at: u32, x: vec2<f32>) {
-  cache[at / 2u] = roundHalf(x.x) | (roundHalf(x.y) << 16u);
+  'cache-load-int4': `#import halves
+@group(0) @binding(3) var<storage, read> cache: array<u32>;
+fn load(row: u32, quad: u32) -> vec4<f32> {
+  let groups = (op.quads + 7u) / 8u;
+  let base = row * (groups + (op.quads + 1u) / 2u);
+  let scale = unpackAnyHalves(cache[base + quad / 8u]);
+  let word = cache[base + groups + quad / 2u] >> (16u * (quad % 2u));
+  let codes = (vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+  return fma(vec4<f32>(scale.y), bitcast<vec4<f32>>(codes | vec4<u32>(0x4b000000u)) - 8388608.0, vec4<f32>(scale.x));
 }`,
-  'cache-pairs-f32': `@group(0) @binding(4) var<storage, read_write> cache: array<f32>;
-fn storePair(at: u32, x: vec2<f32>) {
-  cache[at] = x.x;
-  cache[at + 1u] = x.y;
+  'cache-load-int8': `#import halves
+@group(0) @binding(3) var<storage, read> cache: array<u32>;
+fn load(row: u32, quad: u32) -> vec4<f32> {
+  let groups = (op.quads + 7u) / 8u;
+  let base = row * (groups + op.quads);
+  let scale = unpackAnyHalves(cache[base + quad / 8u]);
+  let codes = (vec4<u32>(cache[base + groups + quad]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
+  return fma(vec4<f32>(scale.y), bitcast<vec4<f32>>(codes | vec4<u32>(0x4b000000u)) - 8388608.0, vec4<f32>(scale.x));
 }`,
   'cache-store-f16': `#import round-half
-@group(0) @binding(3) var<storage, read_write> cache: array<vec2<u32>>;
-fn store(at: u32, x: vec4<f32>) {
-  cache[at] = vec2<u32>(roundHalf(x.x) | (roundHalf(x.y) << 16u), roundHalf(x.z) | (roundHalf(x.w) << 16u));
+@group(0) @binding(4) var<storage, read_write> cache: array<vec2<u32>>;
+fn store(row: u32, quad: u32, x: vec4<f32>) {
+  if (quad < op.quads) {
+    let halves = vec4<u32>(roundHalf(x.x), roundHalf(x.y), roundHalf(x.z), roundHalf(x.w));
+    cache[row * op.quads + quad] = halves.xz | (halves.yw << vec2<u32>(16u));
+  }
 }`,
-  'cache-store-f32': `@group(0) @binding(3) var<storage, read_write> cache: array<vec4<f32>>;
-fn store(at: u32, x: vec4<f32>) {
-  cache[at] = x;
+  'cache-store-f32': `@group(0) @binding(4) var<storage, read_write> cache: array<vec4<f32>>;
+fn store(row: u32, quad: u32, x: vec4<f32>) {
+  if (quad < op.quads) {
+    cache[row * op.quads + quad] = x;
+  }
+}`,
+  'cache-store-int4': `const LEVELS: u32 = 15u;
+#import cache-codes
+var<workgroup> quarters: array<u32, THREADS>;
+fn store(row: u32, quad: u32, x: vec4<f32>) {
+  let base = row * (groupCount() + (op.quads + 1u) / 2u);
+  let codes = encodeQuad(base, quad, x);
+  quarters[quad] = codes.x | (codes.y << 4u) | (codes.z << 8u) | (codes.w << 12u);
+  workgroupBarrier();
+  if (quad < op.quads && quad % 2u == 0u) {
+    cache[base + groupCount() + quad / 2u] = quarters[quad] | (quarters[quad + 1u] << 16u);
+  }
+}`,
+  'cache-store-int8': `const LEVELS: u32 = 255u;
+#import cache-codes
+fn store(row: u32, quad: u32, x: vec4<f32>) {
+  let base = row * (groupCount() + op.quads);
+  let codes = encodeQuad(base, quad, x);
+  if (quad < op.quads) {
+    cache[base + groupCount() + quad] = codes.x | (codes.y << 8u) | (codes.z << 16u) | (codes.w << 24u);
+  }
 }`,
   'cache-write': `#import common
 #import cache-store
@@ -298,21 +373,18 @@ struct Op {
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let quad = id.x % op.quads;
-  let head = (id.x / op.quads) % op.heads;
-  let isValue = id.x / (op.quads * op.heads);
-  if (isValue > 1u) {
-    return;
-  }
-  let base = select(op.key, op.value, isValue == 1u) + id.y * op.stride + head * op.headSize + quad * 4u;
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) quad: u32) {
+  let isValue = group.x >= op.heads;
+  let head = group.x % op.heads;
+  let base = select(op.key, op.value, isValue) + group.y * op.stride + head * op.headSize;
   var x = vec4<f32>(0.0);
-  for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
-    x[j] = floats[base + j];
+  if (quad < op.quads) {
+    for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
+      x[j] = floats[base + quad * 4u + j];
+    }
   }
-  let row = (isValue * op.heads + head) * op.capacity + run.position + id.y;
-  store(row * op.quads + quad, x);
+  store(group.x * op.capacity + run.position + group.y, quad, x);
 }`,
   'codes-bits': `var<workgroup> blockPlanes: array<atomic<u32>, 4u * BLOCKS>;
 fn clearBlocks(index: u32) {
@@ -373,6 +445,7 @@ fn finishBlock(at: u32, block: u32) {
   firstLogitRow: u32,
   zero: u32,
   share: u32,
+  top: u32,
 }
 @group(0) @binding(0) var<uniform> run: Run;
 fn keep(x: f32) -> f32 {
@@ -721,6 +794,9 @@ fn unpackHalves(word: u32) -> vec2<f32> {
 }
 fn halfOf(bits: u32) -> f32 {
   return unpackHalves(bits).x;
+}
+fn unpackAnyHalves(word: u32) -> vec2<f32> {
+  return unpackHalves(word);
 }`,
   'halves': `fn halfOf(bits: u32) -> f32 {
   let magnitude = bits & 0x7fffu;
@@ -730,6 +806,11 @@ fn halfOf(bits: u32) -> f32 {
 }
 fn unpackHalves(word: u32) -> vec2<f32> {
   return vec2<f32>(halfOf(word & 0xffffu), halfOf(word >> 16u));
+}
+fn unpackAnyHalves(word: u32) -> vec2<f32> {
+  let magnitudes = vec2<u32>(word, word >> 16u) & vec2<u32>(0x7fffu);
+  let broken = select(vec2<u32>(0u), vec2<u32>(0x7f800000u), magnitudes >= vec2<u32>(0x7c00u));
+  return bitcast<vec2<f32>>(bitcast<vec2<u32>>(unpackHalves(word)) | broken);
 }`,
   'held': `alias Held = array<vec4<f32>, HELD>;
 fn columnOf(word: u32) -> u32 {
@@ -790,6 +871,32 @@ fn sumLanes(value: f32, index: u32) -> f32 {
   workgroupBarrier();
   return sum;
 }`,
+  'logit-key': `fn keyOf(logit: f32) -> u32 {
+  let held = bitcast<u32>(logit);
+  let bits = select(held, 0u, held == 0x80000000u);
+  let key = select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
+  return select(key, 0xffffffffu, (bits & 0x7fffffffu) > 0x7f800000u);
+}`,
+  'nearest-code': `fn nearestCode(distance: f32, step: f32, most: u32) -> u32 {
+  if (!(distance > 0.0)) {
+    return 0u;
+  }
+  let near = distance / step;
+  if (near > f32(most) + 0.75) {
+    return most;
+  }
+  let below = floor(near);
+  if (abs(near - below - 0.5) > 0x1p-10f) {
+    return min(most, u32(below + select(0.0, 1.0, near - below > 0.5)));
+  }
+  return roundCode(divide(distance, step), most);
+}
+fn roundCode(exact: f32, most: u32) -> u32 {
+  let whole = floor(min(exact, f32(most) + 1.0));
+  let rest = exact - whole;
+  let isUp = rest > 0.5 || (rest == 0.5 && (u32(whole) & 1u) == 1u);
+  return min(most, u32(whole) + select(0u, 1u, isUp));
+}`,
   'norm': `#import common
 #import reduce
 #import held
@@ -808,10 +915,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 }`,
   'quantize': `#import common
 #import divide
+#import nearest-code
 #import tiny
 #import reduce
 #import held
 #import row
+#import rotation
 #import codes
 struct Op {
   input: u32,
@@ -823,6 +932,9 @@ struct Op {
   first: u32,
   second: u32,
   epsilon: f32,
+  filled: u32,
+  span: u32,
+  scale: f32,
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
@@ -834,31 +946,14 @@ fn unordered(key: u32) -> f32 {
   return bitcast<f32>(select(~key, key ^ 0x80000000u, (key >> 31u) == 1u));
 }
 fn encode(x: f32, lo: f32, step: f32) -> u32 {
-  var distance = x - lo;
-  if (rowIsTiny) {
-    distance = lift(x) - lift(lo);
+  if (!rowIsTiny) {
+    return nearestCode(x - lo, step, 15u);
   }
+  let distance = lift(x) - lift(lo);
   if (!(distance > 0.0)) {
     return 0u;
   }
-  if (rowIsTiny) {
-    return roundCode(divide(unlift(distance), step));
-  }
-  let near = distance / step;
-  if (near > 15.75) {
-    return 15u;
-  }
-  let below = floor(near);
-  if (abs(near - below - 0.5) > 0x1p-10f) {
-    return min(15u, u32(below + select(0.0, 1.0, near - below > 0.5)));
-  }
-  return roundCode(divide(distance, step));
-}
-fn roundCode(exact: f32) -> u32 {
-  let whole = floor(min(exact, 16.0));
-  let rest = exact - whole;
-  let isUp = rest > 0.5 || (rest == 0.5 && (u32(whole) & 1u) == 1u);
-  return min(15u, u32(whole) + select(0u, 1u, isUp));
+  return roundCode(divide(unlift(distance), step), 15u);
 }
 var<private> rowLo: f32;
 var<private> rowStep: f32;
@@ -879,7 +974,8 @@ fn codesOf(x: vec4<f32>, column: u32) -> vec4<u32> {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let row = group.y;
   clearBlocks(index);
-  let held = fillRow(row, op.input + row * op.stride, index);
+  let filled = fillRow(row, op.filled + row * op.stride, index);
+  let held = rotateRow(filled, op.input + row * op.stride, index);
   var range = vec2<u32>(0xffffffffu, 0u);
   for (var i = 0u; i < HELD; i++) {
     let column = columnOf(index + i * THREADS);
@@ -1006,6 +1102,8 @@ fn reduceRange(value: vec2<u32>, index: u32) -> vec2<u32> {
   return workgroupUniformLoad(&reduced[0]);
 }`,
   'rope-cache': `#import common
+#import turn
+#import cache-store
 struct Op {
   query: u32,
   queryStride: u32,
@@ -1015,50 +1113,54 @@ struct Op {
   keyStride: u32,
   keyHeads: u32,
   headSize: u32,
-  size: u32,
+  quads: u32,
   capacity: u32,
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
 @group(0) @binding(3) var<storage, read> angles: array<f32>;
-#import cache-pairs
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let half = op.headSize / 2u;
-  let units = half / 2u;
-  let head = id.x / units;
-  let i = 2u * (id.x % units);
-  if (head >= op.queryHeads + 2u * op.keyHeads) {
-    return;
-  }
-  let isQuery = head < op.queryHeads;
-  let isValue = head >= op.queryHeads + op.keyHeads;
-  let own = select(head - op.queryHeads - select(0u, op.keyHeads, isValue), head, isQuery);
-  var at = select(op.key, op.value, isValue) + id.y * op.keyStride + own * op.headSize + i;
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) quad: u32) {
+  let isQuery = group.x < op.queryHeads;
+  let isValue = group.x >= op.queryHeads + op.keyHeads;
+  let head = select(group.x - op.queryHeads - select(0u, op.keyHeads, isValue), group.x, isQuery);
+  var base = select(op.key, op.value, isValue) + group.y * op.keyStride + head * op.headSize;
   if (isQuery) {
-    at = op.query + id.y * op.queryStride + own * op.headSize + i;
+    base = op.query + group.y * op.queryStride + head * op.headSize;
   }
-  var a = vec2<f32>(floats[at], floats[at + 1u]);
-  var b = vec2<f32>(floats[at + half], floats[at + half + 1u]);
+  let isUsed = quad < op.quads;
+  let at = base + 4u * quad;
+  var x = vec4<f32>(0.0);
+  if (isUsed) {
+    x = vec4<f32>(floats[at], floats[at + 1u], floats[at + 2u], floats[at + 3u]);
+  }
   if (!isValue) {
-    let angle = id.y * op.headSize + i;
-    let cosine = vec2<f32>(angles[angle], angles[angle + 1u]);
-    let sine = vec2<f32>(angles[angle + half], angles[angle + half + 1u]);
-    let turned = a * cosine - b * sine;
-    b = vec2<f32>(keep(a.x * sine.x + b.x * cosine.x), keep(a.y * sine.y + b.y * cosine.y));
-    a = vec2<f32>(keep(turned.x), keep(turned.y));
-    floats[at] = a.x;
-    floats[at + 1u] = a.y;
-    floats[at + half] = b.x;
-    floats[at + half + 1u] = b.y;
+    let half = op.headSize / 2u;
+    if (isUsed) {
+      for (var j = 0u; j < 4u; j++) {
+        let d = 4u * quad + j;
+        let isLower = d < half;
+        let i = select(d - half, d, isLower);
+        let angle = group.y * op.headSize + i;
+        let cosine = angles[angle];
+        let sine = angles[angle + half];
+        let other = floats[base + select(i, i + half, isLower)];
+        x[j] = select(turnUpper(other, x[j], cosine, sine), turnLower(x[j], other, cosine, sine), isLower);
+      }
+    }
+    storageBarrier();
+    if (isUsed) {
+      for (var j = 0u; j < 4u; j++) {
+        floats[at + j] = x[j];
+      }
+    }
   }
   if (!isQuery) {
-    let row = ((select(0u, op.keyHeads, isValue) + own) * op.capacity + run.position + id.y) * op.size;
-    storePair(row + i, a);
-    storePair(row + half + i, b);
+    store((select(0u, op.keyHeads, isValue) + head) * op.capacity + run.position + group.y, quad, x);
   }
 }`,
   'rope': `#import common
+#import turn
 struct Op {
   first: u32,
   firstStride: u32,
@@ -1087,10 +1189,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let sine = angles[id.y * op.headSize + half + i];
   let a = floats[at];
   let b = floats[at + half];
-  floats[at] = a * cosine - b * sine;
-  floats[at + half] = a * sine + b * cosine;
+  floats[at] = turnLower(a, b, cosine, sine);
+  floats[at + half] = turnUpper(a, b, cosine, sine);
 }`,
   'rotate': `#import common
+#import rotation-signs
 struct Op {
   input: u32,
   out: u32,
@@ -1104,12 +1207,6 @@ struct Op {
 const THREADS: u32 = 256u;
 const TILE: u32 = 4096u;
 var<workgroup> tile: array<f32, TILE>;
-fn signed(x: f32, k: u32) -> f32 {
-  return bitcast<f32>(bitcast<u32>(x) ^ (countOneBits(k & (k >> 1u)) << 31u));
-}
-fn lowerPlace(pair: u32, half: u32) -> u32 {
-  return ((pair & ~(half - 1u)) << 1u) | (pair & (half - 1u));
-}
 fn transform(base: u32, index: u32) {
   let count = min(op.span, TILE);
   for (var start = 0u; start < op.span; start += TILE) {
@@ -1165,6 +1262,63 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   storageBarrier();
   transform(row + op.width - op.span, index);
+}`,
+  'rotation-none': `fn rotateRow(held: Held, base: u32, index: u32) -> Held {
+  return held;
+}`,
+  'rotation-signs': `fn signed(x: f32, k: u32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) ^ (countOneBits(k & (k >> 1u)) << 31u));
+}
+fn lowerPlace(pair: u32, half: u32) -> u32 {
+  return ((pair & ~(half - 1u)) << 1u) | (pair & (half - 1u));
+}`,
+  'rotation-tile': `#import rotation-signs
+var<workgroup> tile: array<f32, WIDTH>;
+fn transformTile(first: u32, index: u32) {
+  workgroupBarrier();
+  for (var half = 1u; half < op.span; half <<= 1u) {
+    for (var pair = index; pair < op.span / 2u; pair += THREADS) {
+      let i = first + lowerPlace(pair, half);
+      let a = tile[i];
+      let b = tile[i + half];
+      tile[i] = a + b;
+      tile[i + half] = a - b;
+    }
+    workgroupBarrier();
+  }
+  for (var i = first + index; i < first + op.span; i += THREADS) {
+    tile[i] = keep(tile[i] * op.scale);
+  }
+  workgroupBarrier();
+}
+fn rotateRow(held: Held, base: u32, index: u32) -> Held {
+  for (var i = 0u; i < HELD; i++) {
+    let column = columnOf(index + i * THREADS);
+    for (var b = 0u; b < 4u; b++) {
+      let k = column + 8u * b;
+      if (k < WIDTH) {
+        tile[k] = signed(held[i][b], k);
+      }
+    }
+  }
+  transformTile(0u, index);
+  if (op.span < WIDTH) {
+    for (var k = index; k < WIDTH; k += THREADS) {
+      tile[k] = signed(tile[k], 5u * k);
+    }
+    transformTile(WIDTH - op.span, index);
+  }
+  var rotated = Held();
+  for (var i = 0u; i < HELD; i++) {
+    let column = columnOf(index + i * THREADS);
+    for (var b = 0u; b < 4u; b++) {
+      if (column + 8u * b < WIDTH) {
+        rotated[i][b] = tile[column + 8u * b];
+      }
+    }
+    storeWord(base, column, rotated[i]);
+  }
+  return rotated;
 }`,
   'round-half': `fn roundHalf(x: f32) -> u32 {
   let bits = bitcast<u32>(x);
@@ -1284,6 +1438,116 @@ fn multiplyLifted(a: f32, x: f32) -> f32 {
   let product = keep(a * x);
   let rounded = keep(fma(a, x, 0x1.8p-26f)) - 0x1.8p-26f;
   return select(product, rounded, abs(product) < LEAST_NORMAL);
+}`,
+  'top': `#import common
+#import logit-key
+struct Op {
+  logits: u32,
+  width: u32,
+  part: u32,
+  candidates: u32,
+  count: u32,
+  result: u32,
+}
+@group(0) @binding(1) var<uniform> op: Op;
+@group(0) @binding(2) var<storage, read_write> floats: array<f32>;
+@group(0) @binding(3) var<storage, read_write> codes: array<u32>;
+const THREADS: u32 = 256u;
+var<workgroup> counts: array<atomic<u32>, 256>;
+var<workgroup> reaching: array<u32, 256>;
+var<workgroup> found: vec3<u32>;
+var<workgroup> filled: atomic<u32>;
+var<private> isFirst: bool;
+var<private> start: u32;
+fn candidateAt(i: u32) -> vec2<u32> {
+  if (isFirst) {
+    return vec2<u32>(keyOf(floats[op.logits + start + i]), ~(start + i));
+  }
+  return vec2<u32>(codes[start + 2u * i], codes[start + 2u * i + 1u]);
+}
+fn findLeast(count: u32, wanted: u32, index: u32) -> vec2<u32> {
+  var least = vec2<u32>(0u);
+  var left = wanted;
+  for (var digit = 0u; digit < 8u; digit++) {
+    let word = digit / 4u;
+    let shift = 24u - 8u * (digit % 4u);
+    let known = ~(0xffffffffu >> (8u * (digit % 4u)));
+    let mask = select(vec2<u32>(0xffffffffu, known), vec2<u32>(known, 0u), word == 0u);
+    atomicStore(&counts[index], 0u);
+    workgroupBarrier();
+    for (var i = index; i < count; i += THREADS) {
+      let one = candidateAt(i);
+      if (all((one & mask) == least)) {
+        atomicAdd(&counts[(one[word] >> shift) & 255u], 1u);
+      }
+    }
+    workgroupBarrier();
+    let own = atomicLoad(&counts[index]);
+    reaching[index] = own;
+    workgroupBarrier();
+    for (var distance = 1u; distance < 256u; distance <<= 1u) {
+      var further = 0u;
+      if (index + distance < 256u) {
+        further = reaching[index + distance];
+      }
+      workgroupBarrier();
+      reaching[index] += further;
+      workgroupBarrier();
+    }
+    let larger = reaching[index] - own;
+    if (larger < left && reaching[index] >= left) {
+      found = vec3<u32>(index, larger, own);
+    }
+    let one = workgroupUniformLoad(&found);
+    least[word] |= one.x << shift;
+    left -= one.y;
+    if (one.z == left) {
+      break;
+    }
+  }
+  return least;
+}
+fn selectTop(count: u32, out: u32, index: u32) {
+  let wanted = run.top;
+  var least = vec2<u32>(0u);
+  if (count > wanted) {
+    least = findLeast(count, wanted, index);
+  }
+  if (index == 0u) {
+    atomicStore(&filled, 0u);
+  }
+  workgroupBarrier();
+  for (var i = index; i < count; i += THREADS) {
+    let one = candidateAt(i);
+    if (one.x > least.x || (one.x == least.x && one.y >= least.y)) {
+      let at = out + 2u * atomicAdd(&filled, 1u);
+      codes[at] = one.x;
+      codes[at + 1u] = one.y;
+    }
+  }
+  for (var i = count + index; i < wanted; i += THREADS) {
+    codes[out + 2u * i] = 0u;
+    codes[out + 2u * i + 1u] = 0u;
+  }
+}
+@compute @workgroup_size(256)
+fn first(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let begin = group.x * op.part;
+  isFirst = true;
+  start = begin;
+  selectTop(min(op.part, op.width - begin), op.candidates + 2u * run.top * group.x, index);
+}
+@compute @workgroup_size(256)
+fn second(@builtin(local_invocation_index) index: u32) {
+  isFirst = false;
+  start = op.candidates;
+  selectTop(op.count * run.top, op.result, index);
+}`,
+  'turn': `fn turnLower(a: f32, b: f32, cosine: f32, sine: f32) -> f32 {
+  return keep(a * cosine) - keep(b * sine);
+}
+fn turnUpper(a: f32, b: f32, cosine: f32, sine: f32) -> f32 {
+  return keep(a * sine) + keep(b * cosine);
 }`,
   'w11-chunk-type': `struct Chunk {
   a0: vec4<u32>,
@@ -1841,3 +2105,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
 }`,
 };
+
+/** Changes with every kernel. */
+export const SHADERS_VERSION = '03ba58c16ba42918';

@@ -1,6 +1,7 @@
 // The largest of a row of logits, the first of equal ones: every workgroup looks at a part; a second pass looks at their results.
 // A candidate is a value in the order of unsigned integers, and its place.
 #import common
+#import logit-key
 
 struct Op {
   // In floats; the first pass reads it.
@@ -8,7 +9,7 @@ struct Op {
   width: u32,
   // Values that a workgroup looks at.
   part: u32,
-  // In codes: candidates of the first pass, how many there are, and where the token goes.
+  // In codes: candidates of the first pass, how many there are, and where the best goes.
   candidates: u32,
   count: u32,
   result: u32,
@@ -41,13 +42,7 @@ fn first(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
   var own = vec2<u32>(0u, 0xffffffffu);
   let start = group.x * op.part;
   for (var k = start + index; k < min(start + op.part, op.width); k += THREADS) {
-    let held = bitcast<u32>(floats[op.logits + k]);
-    // Zeros are equal, whatever their signs.
-    let bits = select(held, 0u, held == 0x80000000u);
-    var key = select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
-    // What is not a number comes out on top, so that it is seen.
-    key = select(key, 0xffffffffu, (bits & 0x7fffffffu) > 0x7f800000u);
-    own = better(own, vec2<u32>(key, k));
+    own = better(own, vec2<u32>(keyOf(floats[op.logits + k]), k));
   }
   own = reduceBest(own, index);
   if (index == 0u) {
@@ -64,7 +59,7 @@ fn second(@builtin(local_invocation_index) index: u32) {
   }
   own = reduceBest(own, index);
   if (index == 0u) {
-    codes[op.result] = own.y;
-    codes[op.result + 1u] = own.x;
+    codes[op.result] = own.x;
+    codes[op.result + 1u] = own.y;
   }
 }

@@ -62,8 +62,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
   let at = run.position + row;
   let first = select(0u, at + 1u - min(op.window, at + 1u), op.window > 0u) + group.z * run.share;
   let end = min(at + 1u, first + run.share);
-  let keys = (head / op.queriesPerHead) * op.capacity * op.quads;
-  let values = (op.heads / op.queriesPerHead) * op.capacity * op.quads + keys;
+  // Rows of the cache.
+  let keys = (head / op.queriesPerHead) * op.capacity;
+  let values = (op.heads / op.queriesPerHead) * op.capacity + keys;
 
   for (var quad = index; quad < op.quads; quad += THREADS) {
     var x = vec4<f32>(0.0);
@@ -86,18 +87,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
     var score = LOWEST;
     if (index < count) {
       var products = vec4<f32>(0.0);
-      let key = keys + (start + index) * op.quads;
+      let key = keys + start + index;
       // Eight loads at a time, so that none waits for another.
       var i = 0u;
       for (; i + 8u <= op.quads; i += 8u) {
-        let k0 = load(key + i);
-        let k1 = load(key + i + 1u);
-        let k2 = load(key + i + 2u);
-        let k3 = load(key + i + 3u);
-        let k4 = load(key + i + 4u);
-        let k5 = load(key + i + 5u);
-        let k6 = load(key + i + 6u);
-        let k7 = load(key + i + 7u);
+        let k0 = load(key, i);
+        let k1 = load(key, i + 1u);
+        let k2 = load(key, i + 2u);
+        let k3 = load(key, i + 3u);
+        let k4 = load(key, i + 4u);
+        let k5 = load(key, i + 5u);
+        let k6 = load(key, i + 6u);
+        let k7 = load(key, i + 7u);
         products = fma(queryQuads[i], k0, products);
         products = fma(queryQuads[i + 1u], k1, products);
         products = fma(queryQuads[i + 2u], k2, products);
@@ -108,7 +109,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
         products = fma(queryQuads[i + 7u], k7, products);
       }
       for (; i < op.quads; i++) {
-        products = fma(queryQuads[i], load(key + i), products);
+        products = fma(queryQuads[i], load(key, i), products);
       }
       score = products.x + products.y + products.z + products.w;
     }
@@ -121,19 +122,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
     most = larger;
     sum *= factor;
     if (round < rounds) {
-      let value = values + start * op.quads + quad;
-      let further = rounds * op.quads;
+      let value = values + start;
       var i = round;
       for (; i + 7u * rounds < count; i += 8u * rounds) {
-        let v = value + i * op.quads;
-        let v0 = load(v);
-        let v1 = load(v + further);
-        let v2 = load(v + 2u * further);
-        let v3 = load(v + 3u * further);
-        let v4 = load(v + 4u * further);
-        let v5 = load(v + 5u * further);
-        let v6 = load(v + 6u * further);
-        let v7 = load(v + 7u * further);
+        let v = value + i;
+        let v0 = load(v, quad);
+        let v1 = load(v + rounds, quad);
+        let v2 = load(v + 2u * rounds, quad);
+        let v3 = load(v + 3u * rounds, quad);
+        let v4 = load(v + 4u * rounds, quad);
+        let v5 = load(v + 5u * rounds, quad);
+        let v6 = load(v + 6u * rounds, quad);
+        let v7 = load(v + 7u * rounds, quad);
         sum = fma(vec4<f32>(weights[i]), v0, sum);
         sum = fma(vec4<f32>(weights[i + rounds]), v1, sum);
         sum = fma(vec4<f32>(weights[i + 2u * rounds]), v2, sum);
@@ -144,7 +144,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) counts
         sum = fma(vec4<f32>(weights[i + 7u * rounds]), v7, sum);
       }
       for (; i < count; i += rounds) {
-        sum = fma(vec4<f32>(weights[i]), load(value + i * op.quads), sum);
+        sum = fma(vec4<f32>(weights[i]), load(value + i, quad), sum);
       }
     }
     workgroupBarrier();

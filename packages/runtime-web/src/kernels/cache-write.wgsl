@@ -1,5 +1,5 @@
-// Writes keys and values of a run into the cache, a thread a quad of dimensions. The cache is [key or value][kv head][position]
-// of `quads` quads.
+// Writes keys and values of a run into the cache: a workgroup a head of either, a thread a quad of dimensions. The cache is
+// [key or value][kv head][position] of rows as cache-store-*.wgsl write them.
 #import common
 #import cache-store
 
@@ -15,19 +15,16 @@ struct Op {
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let quad = id.x % op.quads;
-  let head = (id.x / op.quads) % op.heads;
-  let isValue = id.x / (op.quads * op.heads);
-  if (isValue > 1u) {
-    return;
-  }
-  let base = select(op.key, op.value, isValue == 1u) + id.y * op.stride + head * op.headSize + quad * 4u;
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) quad: u32) {
+  let isValue = group.x >= op.heads;
+  let head = group.x % op.heads;
+  let base = select(op.key, op.value, isValue) + group.y * op.stride + head * op.headSize;
   var x = vec4<f32>(0.0);
-  for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
-    x[j] = floats[base + j];
+  if (quad < op.quads) {
+    for (var j = 0u; j < min(4u, op.headSize - quad * 4u); j++) {
+      x[j] = floats[base + quad * 4u + j];
+    }
   }
-  let row = (isValue * op.heads + head) * op.capacity + run.position + id.y;
-  store(row * op.quads + quad, x);
+  store(group.x * op.capacity + run.position + group.y, quad, x);
 }

@@ -9,6 +9,8 @@ struct Run {
   zero: u32,
   // Positions that a workgroup of attention looks at, a multiple of 128.
   share: u32,
+  // How many of the largest logits are asked for.
+  top: u32,
 }
 @group(0) @binding(0) var<uniform> run: Run;
 

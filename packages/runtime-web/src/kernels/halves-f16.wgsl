@@ -8,3 +8,7 @@ fn unpackHalves(word: u32) -> vec2<f32> {
 fn halfOf(bits: u32) -> f32 {
   return unpackHalves(bits).x;
 }
+
+fn unpackAnyHalves(word: u32) -> vec2<f32> {
+  return unpackHalves(word);
+}

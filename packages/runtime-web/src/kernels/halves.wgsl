@@ -9,3 +9,10 @@ fn halfOf(bits: u32) -> f32 {
 fn unpackHalves(word: u32) -> vec2<f32> {
   return vec2<f32>(halfOf(word & 0xffffu), halfOf(word >> 16u));
 }
+
+// Of numbers that need not be finite, as those of weights are: what is not becomes NaN or infinite.
+fn unpackAnyHalves(word: u32) -> vec2<f32> {
+  let magnitudes = vec2<u32>(word, word >> 16u) & vec2<u32>(0x7fffu);
+  let broken = select(vec2<u32>(0u), vec2<u32>(0x7f800000u), magnitudes >= vec2<u32>(0x7c00u));
+  return bitcast<vec2<f32>>(bitcast<vec2<u32>>(unpackHalves(word)) | broken);
+}

@@ -1,13 +1,15 @@
-// Dynamic 4-bit codes of a row, docs/numerics.md "Activations", one workgroup a row; what fills the row comes before, if
-// anything does (row-*.wgsl). A row of codes is, in words of 32 bits: lo, step, 0, 0; the codes (codes-*.wgsl); the sum of the
+// Dynamic 4-bit codes of a row, docs/numerics.md "Activations", one workgroup a row; what fills the row comes before (row-*.wgsl),
+// and its rotation, if it has one (rotation-*.wgsl). A row of codes is, in words of 32 bits: lo, step, 0, 0; the codes (codes-*.wgsl); the sum of the
 // codes of every 32 columns. Every thread holds HELD times four values, of columns that make a word of codes, from the first
 // to the last step, so that the row is read once. WIDTH columns are BLOCKS times 32, or less in the last.
 #import common
 #import divide
+#import nearest-code
 #import tiny
 #import reduce
 #import held
 #import row
+#import rotation
 #import codes
 
 struct Op {
@@ -23,6 +25,11 @@ struct Op {
   first: u32,
   second: u32,
   epsilon: f32,
+  // Of the row before its rotation, in floats.
+  filled: u32,
+  // Of the rotation: values of a transform, and the scale after it.
+  span: u32,
+  scale: f32,
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
@@ -39,33 +46,14 @@ fn unordered(key: u32) -> f32 {
 
 // The code of x, that is (x - lo) / step rounded to f32 and then to an integer, ties to even, within 0 and 15.
 fn encode(x: f32, lo: f32, step: f32) -> u32 {
-  var distance = x - lo;
-  if (rowIsTiny) {
-    distance = lift(x) - lift(lo);
+  if (!rowIsTiny) {
+    return nearestCode(x - lo, step, 15u);
   }
+  let distance = lift(x) - lift(lo);
   if (!(distance > 0.0)) {
     return 0u;
   }
-  if (rowIsTiny) {
-    return roundCode(divide(unlift(distance), step));
-  }
-  let near = distance / step;
-  if (near > 15.75) {
-    return 15u;
-  }
-  // An approximate quotient tells the code unless it is close to a tie.
-  let below = floor(near);
-  if (abs(near - below - 0.5) > 0x1p-10f) {
-    return min(15u, u32(below + select(0.0, 1.0, near - below > 0.5)));
-  }
-  return roundCode(divide(distance, step));
-}
-
-fn roundCode(exact: f32) -> u32 {
-  let whole = floor(min(exact, 16.0));
-  let rest = exact - whole;
-  let isUp = rest > 0.5 || (rest == 0.5 && (u32(whole) & 1u) == 1u);
-  return min(15u, u32(whole) + select(0u, 1u, isUp));
+  return roundCode(divide(unlift(distance), step), 15u);
 }
 
 var<private> rowLo: f32;
@@ -91,7 +79,8 @@ fn codesOf(x: vec4<f32>, column: u32) -> vec4<u32> {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let row = group.y;
   clearBlocks(index);
-  let held = fillRow(row, op.input + row * op.stride, index);
+  let filled = fillRow(row, op.filled + row * op.stride, index);
+  let held = rotateRow(filled, op.input + row * op.stride, index);
 
   var range = vec2<u32>(0xffffffffu, 0u);
   for (var i = 0u; i < HELD; i++) {

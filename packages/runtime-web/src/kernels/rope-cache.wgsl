@@ -1,5 +1,8 @@
-// Rotary embedding of queries and keys in place, and keys and values into an f32 cache: a thread a pair of dimensions.
+// Rotary embedding of queries and keys in place, and keys and values into the cache: a workgroup a head, a thread a quad of
+// dimensions.
 #import common
+#import turn
+#import cache-store
 
 struct Op {
   query: u32,
@@ -10,49 +13,51 @@ struct Op {
   keyStride: u32,
   keyHeads: u32,
   headSize: u32,
-  // Of a cached row, in values; and of the cache in positions.
-  size: u32,
+  quads: u32,
   capacity: u32,
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
 @group(0) @binding(3) var<storage, read> angles: array<f32>;
-#import cache-pairs
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let half = op.headSize / 2u;
-  // Two neighbouring pairs, so that what is written are whole words.
-  let units = half / 2u;
-  let head = id.x / units;
-  let i = 2u * (id.x % units);
-  if (head >= op.queryHeads + 2u * op.keyHeads) {
-    return;
-  }
-  let isQuery = head < op.queryHeads;
-  let isValue = head >= op.queryHeads + op.keyHeads;
-  let own = select(head - op.queryHeads - select(0u, op.keyHeads, isValue), head, isQuery);
-  var at = select(op.key, op.value, isValue) + id.y * op.keyStride + own * op.headSize + i;
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) quad: u32) {
+  let isQuery = group.x < op.queryHeads;
+  let isValue = group.x >= op.queryHeads + op.keyHeads;
+  let head = select(group.x - op.queryHeads - select(0u, op.keyHeads, isValue), group.x, isQuery);
+  var base = select(op.key, op.value, isValue) + group.y * op.keyStride + head * op.headSize;
   if (isQuery) {
-    at = op.query + id.y * op.queryStride + own * op.headSize + i;
+    base = op.query + group.y * op.queryStride + head * op.headSize;
   }
-  var a = vec2<f32>(floats[at], floats[at + 1u]);
-  var b = vec2<f32>(floats[at + half], floats[at + half + 1u]);
+  let isUsed = quad < op.quads;
+  let at = base + 4u * quad;
+  var x = vec4<f32>(0.0);
+  if (isUsed) {
+    x = vec4<f32>(floats[at], floats[at + 1u], floats[at + 2u], floats[at + 3u]);
+  }
   if (!isValue) {
-    let angle = id.y * op.headSize + i;
-    let cosine = vec2<f32>(angles[angle], angles[angle + 1u]);
-    let sine = vec2<f32>(angles[angle + half], angles[angle + half + 1u]);
-    let turned = a * cosine - b * sine;
-    b = vec2<f32>(keep(a.x * sine.x + b.x * cosine.x), keep(a.y * sine.y + b.y * cosine.y));
-    a = vec2<f32>(keep(turned.x), keep(turned.y));
-    floats[at] = a.x;
-    floats[at + 1u] = a.y;
-    floats[at + half] = b.x;
-    floats[at + half + 1u] = b.y;
+    let half = op.headSize / 2u;
+    if (isUsed) {
+      for (var j = 0u; j < 4u; j++) {
+        let d = 4u * quad + j;
+        let isLower = d < half;
+        let i = select(d - half, d, isLower);
+        let angle = group.y * op.headSize + i;
+        let cosine = angles[angle];
+        let sine = angles[angle + half];
+        let other = floats[base + select(i, i + half, isLower)];
+        x[j] = select(turnUpper(other, x[j], cosine, sine), turnLower(x[j], other, cosine, sine), isLower);
+      }
+    }
+    // Every thread has read the other half of its pairs.
+    storageBarrier();
+    if (isUsed) {
+      for (var j = 0u; j < 4u; j++) {
+        floats[at + j] = x[j];
+      }
+    }
   }
   if (!isQuery) {
-    let row = ((select(0u, op.keyHeads, isValue) + own) * op.capacity + run.position + id.y) * op.size;
-    storePair(row + i, a);
-    storePair(row + half + i, b);
+    store((select(0u, op.keyHeads, isValue) + head) * op.capacity + run.position + group.y, quad, x);
   }
 }

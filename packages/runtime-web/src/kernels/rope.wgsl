@@ -1,5 +1,6 @@
 // Rotary embedding in place of one slot or two, a thread a pair. Angles: for each row of the run the cosines, then the sines.
 #import common
+#import turn
 
 struct Op {
   first: u32,
@@ -31,6 +32,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let sine = angles[id.y * op.headSize + half + i];
   let a = floats[at];
   let b = floats[at + half];
-  floats[at] = a * cosine - b * sine;
-  floats[at + half] = a * sine + b * cosine;
+  floats[at] = turnLower(a, b, cosine, sine);
+  floats[at + half] = turnUpper(a, b, cosine, sine);
 }

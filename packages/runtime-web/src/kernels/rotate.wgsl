@@ -2,6 +2,7 @@
 // `span` values, and where that is not all, other signs and a transform of the last. Stages within 4096 values run in
 // workgroup memory, larger ones on the row.
 #import common
+#import rotation-signs
 
 struct Op {
   input: u32,
@@ -17,16 +18,6 @@ struct Op {
 const THREADS: u32 = 256u;
 const TILE: u32 = 4096u;
 var<workgroup> tile: array<f32, TILE>;
-
-// Rudin-Shapiro: -1 where the digits of k hold "11" an odd number of times.
-fn signed(x: f32, k: u32) -> f32 {
-  return bitcast<f32>(bitcast<u32>(x) ^ (countOneBits(k & (k >> 1u)) << 31u));
-}
-
-// Of a pair whose lower place has the bit `half` clear.
-fn lowerPlace(pair: u32, half: u32) -> u32 {
-  return ((pair & ~(half - 1u)) << 1u) | (pair & (half - 1u));
-}
 
 fn transform(base: u32, index: u32) {
   let count = min(op.span, TILE);

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { build } from 'esbuild';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium } from 'playwright-core';
 
 export {
   type Faults,
@@ -51,14 +51,22 @@ export interface LaunchOptions {
   readonly args?: readonly string[];
 }
 
-export function launchChromium(
+const toSettings = (command: string, { webgpu = false, args = [] }: LaunchOptions) => ({
+  executablePath: command,
+  args: [...FLAGS, ...(webgpu ? SOFTWARE_WEBGPU : ['--disable-gpu']), ...args],
+});
+
+export function launchChromium(command: string, options: LaunchOptions = {}): Promise<Browser> {
+  return chromium.launch(toSettings(command, options));
+}
+
+/** A browser whose profile, with all that pages store, is a folder and outlives it. Closing the context closes the browser. */
+export function launchChromiumProfile(
   command: string,
-  { webgpu = false, args = [] }: LaunchOptions = {},
-): Promise<Browser> {
-  return chromium.launch({
-    executablePath: command,
-    args: [...FLAGS, ...(webgpu ? SOFTWARE_WEBGPU : ['--disable-gpu']), ...args],
-  });
+  folder: string,
+  options: LaunchOptions = {},
+): Promise<BrowserContext> {
+  return chromium.launchPersistentContext(folder, toSettings(command, options));
 }
 
 /** A module and all that it imports, from sources, as one script for a page or a worker. */

@@ -111,6 +111,7 @@ export async function startRangeServer({
   };
 
   const sendRange = async (body: Uint8Array, response: ServerResponse, entry: ServedRequest) => {
+    const closed = new Promise((resolve) => response.once('close', resolve));
     for (let at = 0; at < body.length && !response.destroyed; ) {
       if (faults.offline) {
         response.destroy();
@@ -124,8 +125,7 @@ export async function startRangeServer({
       const flushed = response.write(body.subarray(at, at + length));
       at += length;
       entry.sent += length;
-      if (!flushed)
-        await new Promise<void>((resolve) => response.once('drain', resolve).once('close', resolve));
+      if (!flushed) await Promise.race([new Promise((resolve) => response.once('drain', resolve)), closed]);
       if (faults.bytesPerSecond !== null) await sleep((1000 * length) / faults.bytesPerSecond);
     }
     response.end();

@@ -5,6 +5,7 @@ import type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from 
 import { listPlanWeights } from '../../build-plan.ts';
 import type { ExecutionPlan, Operation } from '../../plan.ts';
 import { checkPlan, checkPrepareOptions, checkRun, checkSlot, checkTokens, checkWrite } from '../checks.ts';
+import { listPlaces, listWanted } from '../run-rows.ts';
 import {
   addOuterProduct,
   attendRow,
@@ -27,8 +28,9 @@ export function createReferenceBackend(): Backend {
     name: 'reference',
     threads: 1,
     kv: 'f32',
+    maxSequences: Number.POSITIVE_INFINITY,
     async prepare(plan, weights, options) {
-      checkPrepareOptions(options);
+      checkPrepareOptions(options, Number.POSITIVE_INFINITY);
       const loaded = new Map<string, Weight>();
       const facts = new Map<string, Awaited<ReturnType<WeightReader>>['info']>();
       let weightBytes = 0;
@@ -45,6 +47,15 @@ export function createReferenceBackend(): Backend {
   };
 }
 
+/** A run row by row. */
+interface Run {
+  readonly rows: number;
+  /** Of every row. */
+  readonly places: readonly { readonly sequence: number; readonly position: number }[];
+  /** Rows that logits are wanted of. */
+  readonly wanted: readonly number[];
+}
+
 class ReferenceProgram implements Program {
   readonly weightBytes: number;
   readonly #plan: ExecutionPlan;
@@ -54,7 +65,8 @@ class ReferenceProgram implements Program {
   readonly #tokens = new Map<string, Int32Array>();
   readonly #coded = new Map<string, CodedRow[]>();
   readonly #sums = new Map<string, Float64Array>();
-  readonly #caches: LayerCache[] = [];
+  /** By sequence, then by layer. */
+  readonly #caches: LayerCache[][];
   /** Rows of each slot in the latest run; slots of `logits` may have fewer than the run. */
   #rows: number | null = null;
   readonly #logitRows = new Map<string, number>();
@@ -82,8 +94,12 @@ class ReferenceProgram implements Program {
         );
     }
     const size = options.capacity * plan.heads.kvHeadCount * plan.heads.headSize;
-    for (let layer = 0; layer < plan.cacheLayers; layer++)
-      this.#caches.push({ keys: new Float32Array(size), values: new Float32Array(size) });
+    this.#caches = Array.from({ length: options.sequences ?? 1 }, () =>
+      Array.from({ length: plan.cacheLayers }, () => ({
+        keys: new Float32Array(size),
+        values: new Float32Array(size),
+      })),
+    );
   }
 
   async write(slot: string, values: Float32Array | Int32Array): Promise<void> {
@@ -94,11 +110,16 @@ class ReferenceProgram implements Program {
 
   async run(request: RunRequest): Promise<void> {
     this.#checkAlive();
-    checkRun(request, this.#options);
+    const checked = checkRun(request, this.#options);
+    const { rows } = checked;
+    const wanted = listWanted(checked).flatMap(({ first, count }) =>
+      Array.from({ length: count }, (_, i) => first + i),
+    );
+    const run: Run = { rows, places: listPlaces(checked), wanted };
     // The rows count only once the run has succeeded: a failed run leaves no results to read.
     this.#rows = null;
-    for (const operation of this.#plan.operations) this.#execute(operation, request);
-    this.#rows = request.rows;
+    for (const operation of this.#plan.operations) this.#execute(operation, run);
+    this.#rows = rows;
   }
 
   async read(slot: string): Promise<Float32Array> {
@@ -125,7 +146,7 @@ class ReferenceProgram implements Program {
     this.#caches.length = 0;
   }
 
-  #execute(operation: Operation, { rows, position, logits }: RunRequest): void {
+  #execute(operation: Operation, { rows, places, wanted }: Run): void {
     switch (operation.op) {
       case 'embed': {
         const tokens = this.#tokens.get(operation.input)!.subarray(0, rows);
@@ -190,10 +211,9 @@ class ReferenceProgram implements Program {
       }
       case 'logits': {
         const weight = this.#dense(operation.weight);
-        const count = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
-        for (let i = 0; i < count; i++)
-          multiplyDense(this.#row(operation.input, rows - count + i), weight, this.#row(operation.out, i));
-        this.#logitRows.set(operation.out, count);
+        for (const [i, row] of wanted.entries())
+          multiplyDense(this.#row(operation.input, row), weight, this.#row(operation.out, i));
+        this.#logitRows.set(operation.out, wanted.length);
         break;
       }
       case 'rope':
@@ -201,16 +221,15 @@ class ReferenceProgram implements Program {
           rotateRow(
             this.#row(operation.target, t),
             operation.headCount,
-            position + t,
+            places[t]!.position,
             this.#plan.ropeFrequencies,
           );
         break;
       case 'attention': {
-        const cache = this.#caches[operation.layer]!;
         const { heads, window } = operation;
         const width = heads.kvHeadCount * heads.headSize;
-        for (let t = 0; t < rows; t++) {
-          const at = position + t;
+        for (const [t, { sequence, position: at }] of places.entries()) {
+          const cache = this.#caches[sequence]![operation.layer]!;
           cache.keys.set(this.#row(operation.key, t), at * width);
           cache.values.set(this.#row(operation.value, t), at * width);
           const from = window === null ? 0 : Math.max(0, at - window + 1);

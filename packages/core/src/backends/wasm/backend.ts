@@ -46,6 +46,7 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
       return 1 + helpers.size;
     },
     kv: 'f32',
+    maxSequences: Number.POSITIVE_INFINITY,
     async prepare(plan, weights, prepareOptions) {
       if (disposed) throw disposedError('the backend');
       return prepareProgram({ module, helpers, shared }, plan, weights, prepareOptions);
@@ -72,7 +73,7 @@ async function prepareProgram(
   weights: WeightReader,
   options: PrepareOptions,
 ): Promise<Program> {
-  checkPrepareOptions(options);
+  checkPrepareOptions(options, Number.POSITIVE_INFINITY);
   const { module, helpers, shared } = engine;
   const heap = new Heap({ shared });
   const matrices = new Map<string, MatrixWeight>();
@@ -160,20 +161,18 @@ class WasmProgram implements Program {
 
   async run(request: RunRequest): Promise<void> {
     const { compiled, kernels, helpers, served } = this.#alive();
-    checkRun(request, this.#options);
+    const run = checkRun(request, this.#options);
     this.#rows = null;
-    const { rows, position } = request;
-    const logits = request.logits === 'all' ? rows : request.logits === 'last' ? 1 : 0;
-    compiled.prepareRun(request);
+    const counts = compiled.prepareRun(run);
     helpers.serve(served);
-    if (kernels.run(rows, position, logits) === 0) {
+    if (kernels.run(...counts) === 0) {
       await helpers.dispose();
       throw new DuobitError('BACKEND_THREAD_LOST', 'a thread of the wasm backend died during a run', {
         where: 'wasm backend',
         remedy: 'Run again, which takes one thread from now on, or create a new backend',
       });
     }
-    this.#rows = { all: rows, logits };
+    this.#rows = { all: run.rows, logits: run.logitRows };
   }
 
   async read(name: string): Promise<Float32Array> {

@@ -1,9 +1,10 @@
 // Compiles a checked plan to a table in linear memory that the kernel module runs in one call, and what the host still does
 // before each run: check token ids, and cosines and sines in double precision.
 import { DuobitError } from '@duobit/format';
-import type { PrepareOptions, RunRequest } from '../../backend.ts';
+import type { PrepareOptions } from '../../backend.ts';
 import type { ExecutionPlan, Operation } from '../../plan.ts';
 import { checkTokens } from '../checks.ts';
+import { listPlaces, listWanted, type RunRows } from '../run-rows.ts';
 import type { Heap } from './heap.ts';
 import { createRotationTables, type RotationTable } from './rotation.ts';
 import {
@@ -16,7 +17,7 @@ import {
   type SlotMemory,
   W11_SCRATCH,
 } from './slots.ts';
-import { type Step, writeTable } from './table.ts';
+import { allocateRunTables, type RunTables, type Step, writeTable } from './table.ts';
 import { type DenseWeight, type IntegerWeight, padTo, type W11Weight } from './weights.ts';
 
 export type MatrixWeight = DenseWeight | IntegerWeight;
@@ -36,8 +37,8 @@ export interface CompiledPlan {
   readonly slots: ReadonlyMap<string, SlotMemory>;
   /** Names of the slots that hold as many rows as the run asked logits for. */
   readonly logitSlots: ReadonlySet<string>;
-  /** What must happen before the module's `run`. @throws DuobitError `RUN_INVALID` */
-  readonly prepareRun: (request: RunRequest) => void;
+  /** What must happen before the module's `run`, and its arguments. @throws DuobitError `RUN_INVALID` */
+  readonly prepareRun: (run: RunRows) => readonly [rows: number, parts: number, wanted: number];
 }
 
 interface Context extends LoadedWeights {
@@ -89,13 +90,14 @@ export function compilePlan(
   };
   const steps: Step[] = [];
   for (const operation of plan.operations) addSteps(steps, operation, context);
-  writeTable(heap, steps, scratch);
+  const tables = allocateRunTables(heap, maxRows);
+  writeTable(heap, steps, scratch, tables);
   return {
     slots,
     logitSlots: new Set(
       plan.operations.flatMap((operation) => (operation.op === 'logits' ? operation.out : [])),
     ),
-    prepareRun: compilePreparation(plan, context, heap, maxRows),
+    prepareRun: compilePreparation(plan, context, heap, tables, maxRows),
   };
 }
 
@@ -116,8 +118,9 @@ function compilePreparation(
   plan: ExecutionPlan,
   { slot, matrix, angles }: Context,
   heap: Heap,
+  tables: RunTables,
   maxRows: number,
-): (request: RunRequest) => void {
+): CompiledPlan['prepareRun'] {
   const embeds = plan.operations.flatMap((operation) =>
     operation.op === 'embed'
       ? { ids: heap.integers(slot(operation.input).pointer, maxRows), count: matrix(operation.weight).rows }
@@ -127,16 +130,29 @@ function compilePreparation(
   const frequencies = plan.ropeFrequencies;
   const half = frequencies.length;
   const table = heap.floats(angles, maxRows * half * 2);
-  return ({ rows, position }) => {
+  const [placesAt, partsAt, wantedAt] = [tables.places, tables.parts, tables.wanted].map((pointer) =>
+    heap.integers(pointer, 2 * maxRows),
+  );
+  return (run) => {
+    const { rows, parts } = run;
     for (const { ids, count } of embeds) checkTokens(ids.subarray(0, rows), count);
-    if (!turns) return;
+    const places = listPlaces(run);
+    const wanted = listWanted(run);
+    placesAt!.set(places.flatMap(({ sequence, position }) => [sequence, position]));
+    let first = 0;
+    for (const [i, part] of parts.entries()) {
+      partsAt!.set([first, part.rows], 2 * i);
+      first += part.rows;
+    }
+    wantedAt!.set(wanted.flatMap((range) => [range.first, range.count]));
     // Angle = position * frequency in double; its cosine and sine are rounded to f32 once.
-    for (let row = 0; row < rows; row++)
+    for (let row = 0; turns && row < rows; row++)
       for (let i = 0; i < half; i++) {
-        const angle = (position + row) * frequencies[i]!;
+        const angle = places[row]!.position * frequencies[i]!;
         table[row * 2 * half + i] = Math.cos(angle);
         table[row * 2 * half + half + i] = Math.sin(angle);
       }
+    return [rows, parts.length, wanted.length];
   };
 }
 

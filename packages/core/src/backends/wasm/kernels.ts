@@ -5,7 +5,7 @@ import { KERNELS_BASE64, RELAXED_KERNELS_BASE64 } from './generated/kernels.ts';
 /** Exports of assembly/index.ts. Pointers and sizes are u32; strides are in bytes. */
 export type Kernels = WebAssembly.Exports & {
   /** assembly/program.ts: 0 when a thread was lost. */
-  run(rows: number, position: number, logitRows: number): number;
+  run(rows: number, parts: number, wanted: number): number;
   quantizeActivations(
     input: number,
     inputStride: number,

@@ -40,7 +40,7 @@ export function codeSumStride(width: number): number {
   return Math.ceil(width / 32) * 2;
 }
 
-/** Pointers of one layer's keys and values, each [kv head][capacity][size] f32. */
+/** Pointers of one layer's keys and values, each [sequence][kv head][capacity][size] f32. */
 export interface CacheLayer {
   readonly keys: number;
   readonly values: number;
@@ -52,10 +52,11 @@ export interface Cache {
   readonly size: number;
 }
 
-export function allocateCache(heap: Heap, plan: ExecutionPlan, { capacity }: PrepareOptions): Cache {
+export function allocateCache(heap: Heap, plan: ExecutionPlan, options: PrepareOptions): Cache {
+  const { capacity, sequences = 1 } = options;
   const size = padTo(plan.heads.headSize, 4);
-  const bytes = plan.heads.kvHeadCount * capacity * size * 4;
-  const purpose = `the KV cache of ${capacity} positions in ${plan.cacheLayers} layers`;
+  const bytes = sequences * plan.heads.kvHeadCount * capacity * size * 4;
+  const purpose = `the KV cache of ${sequences} x ${capacity} positions in ${plan.cacheLayers} layers`;
   const layers = Array.from({ length: plan.cacheLayers }, () => ({
     keys: heap.allocate(bytes, purpose),
     values: heap.allocate(bytes, purpose),

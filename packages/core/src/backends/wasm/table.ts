@@ -104,6 +104,7 @@ const PHASE_BYTES = 128;
 /** Words of the control block at address 64: assembly/layout.ts, class Control. */
 const CONTROL_WORD = 64 / 4;
 export const LEAVING_WORD = CONTROL_WORD + 8;
+const TABLES_WORD = CONTROL_WORD + 12;
 export const TURN_WORD = CONTROL_WORD + 16;
 
 export interface ThreadScratch {
@@ -113,8 +114,28 @@ export interface ThreadScratch {
   readonly stride: number;
 }
 
+/** Tables that the host fills before each run: sequence and position of each row; first row and count of parts, and of rows wanted. */
+export interface RunTables {
+  readonly places: number;
+  readonly parts: number;
+  readonly wanted: number;
+}
+
+/** Bytes of an entry of these. */
+const ENTRY_BYTES = 8;
+
+export function allocateRunTables(heap: Heap, maxRows: number): RunTables {
+  const take = () => heap.allocate(maxRows * ENTRY_BYTES, 'tables of a run');
+  return { places: take(), parts: take(), wanted: take() };
+}
+
 /** Writes the table and the control block. */
-export function writeTable(heap: Heap, steps: readonly Step[], scratch: ThreadScratch): void {
+export function writeTable(
+  heap: Heap,
+  steps: readonly Step[],
+  scratch: ThreadScratch,
+  tables: RunTables,
+): void {
   const phases = arrangePhases(steps);
   const stepsAt = heap.allocate(steps.length * STEP_BYTES, 'the plan');
   const phasesAt = heap.allocate(phases.length * PHASE_BYTES, 'the plan');
@@ -138,6 +159,7 @@ export function writeTable(heap: Heap, steps: readonly Step[], scratch: ThreadSc
   });
   const { threads, pointer, stride } = scratch;
   heap.integers(CONTROL_WORD * 4, 5).set([phasesAt, phases.length, threads, pointer, stride]);
+  heap.integers(TABLES_WORD * 4, 3).set([tables.places, tables.parts, tables.wanted]);
   // Odd: no run is open.
   heap.integers(TURN_WORD * 4, 1)[0] = 1;
 }

@@ -1,0 +1,61 @@
+// How much of the logits a step reads: one token, some of the most likely, or all, by what sampling looks at.
+import { describe, expect, it } from 'vitest';
+import type { SamplerOptions } from './sampler.ts';
+import { createTokenStep, type StepReader } from './token-step.ts';
+
+const LOGITS = Float32Array.from({ length: 600 }, (_, i) => Math.sin(i));
+
+/** Which reads a step made, and the token that came of it. */
+async function readsOf(options: SamplerOptions, searches = true, history: readonly number[] = [3, 4]) {
+  const reads: (number | string)[] = [];
+  const order = Array.from(LOGITS.keys()).sort((a, b) => LOGITS[b]! - LOGITS[a]! || a - b);
+  const reader: StepReader = {
+    vocabularySize: LOGITS.length,
+    step: async () => {
+      reads.push('all');
+      return LOGITS;
+    },
+    stepBest: searches
+      ? async () => {
+          reads.push('best');
+          return order[0]!;
+        }
+      : null,
+    stepTop: searches
+      ? (count) => async () => {
+          reads.push(count);
+          const indices = Uint32Array.from(order.slice(0, count));
+          return { indices, values: Float32Array.from(indices, (i) => LOGITS[i]!) };
+        }
+      : null,
+  };
+  const choose = await createTokenStep(reader, options)([3, 4], 0, new Set(history));
+  return { reads, token: choose!() };
+}
+
+describe('createTokenStep', () => {
+  it('reads as little as sampling needs, and chooses the same token as from all logits', async () => {
+    const long = Array.from({ length: 520 }, (_, i) => i);
+    for (const [options, reads, history] of [
+      [{}, ['best'], [3]],
+      [{ temperature: 1, topK: 40 }, [41], [3]],
+      [{ temperature: 1, topK: 40, repetitionPenalty: 1.2 }, [43], [3, 4]],
+      [{ repetitionPenalty: 1.2 }, [3], [3, 4]],
+      [{ temperature: 1 }, ['all'], [3]],
+      [{ temperature: 1, topK: 512 }, ['all'], [3]],
+      [{ temperature: 1, topK: 40, repetitionPenalty: 0.5 }, ['all'], [3]],
+      [{ temperature: 1, topK: 40, repetitionPenalty: 1.2 }, ['all'], long],
+    ] as const) {
+      const found = await readsOf(options, true, history);
+      expect(found.reads).toEqual(reads);
+      expect(found.token).toBe((await readsOf(options, false, history)).token);
+    }
+  });
+
+  it('gives nothing when the model was stopped', async () => {
+    const none = async () => null;
+    const reader = { vocabularySize: 9, step: none, stepBest: none, stepTop: () => none };
+    for (const options of [{}, { temperature: 1 }, { temperature: 1, topK: 2 }])
+      expect(await createTokenStep(reader, options)([1], 0, new Set([1]))).toBeNull();
+  });
+});

@@ -1,0 +1,2 @@
+// The page's worker: the ready one.
+import '@duobit/runtime-web/worker';

@@ -1,0 +1,92 @@
+// Steps that search logits on the device, so that few bytes are read back: the largest, or some of the largest.
+import { type ExecutionPlan, MOST_TOP } from '@duobit/core';
+import { padTo } from './constants.ts';
+import type { Context } from './context.ts';
+import type { Step } from './steps.ts';
+
+/** Logits that a workgroup looks at. */
+const PART = 2048;
+
+/** Where in the arena of codes the searches of a slot put what they find; a pair of words each. */
+interface SearchPlace {
+  readonly slot: string;
+  readonly candidates: number;
+  readonly result: number;
+}
+
+export interface Search {
+  readonly steps: readonly Step[];
+  /** Word of the arena of codes where the result begins: key and place of the largest, or pairs of them (kernels/top.wgsl). */
+  readonly result: number;
+}
+
+/** The searches of a slot of logits. One begins when the other has been read, so they share their places. */
+export interface Searches {
+  readonly best: Search;
+  readonly top: Search;
+}
+
+/**
+ * Places for the searches of every slot of logits, from a word of the arena of codes on.
+ * @returns the places, and the word after them
+ */
+export function placeSearches(plan: ExecutionPlan, from: number): { places: SearchPlace[]; end: number } {
+  const places = new Map<string, SearchPlace>();
+  let end = from;
+  for (const operation of plan.operations) {
+    if (operation.op !== 'logits' || places.has(operation.out)) continue;
+    const candidates = end;
+    const result = candidates + 2 * MOST_TOP * countParts(plan.slots[operation.out]!.width);
+    end = padTo(result + 2 * MOST_TOP, 4);
+    places.set(operation.out, { slot: operation.out, candidates, result });
+  }
+  return { places: [...places.values()], end };
+}
+
+export function compileSearches(context: Context, places: readonly SearchPlace[]): Map<string, Searches> {
+  return new Map(
+    places.map((place) => [
+      place.slot,
+      { best: searchWith(context, 'argmax', place), top: searchWith(context, 'top', place) },
+    ]),
+  );
+}
+
+function searchWith(context: Context, name: 'argmax' | 'top', place: SearchPlace): Search {
+  const { slot, candidates, result } = place;
+  const { offset, width } = context.layout.places.get(slot)!;
+  const count = countParts(width);
+  const steps = (['first', 'second'] as const).map((entryPoint): Step => {
+    const kernel = context.builder.add(
+      { name, entryPoint, bindings: 'uuww' },
+      [offset, width, PART, candidates, count, result],
+      [context.arenas.floats, context.arenas.codes],
+    );
+    return {
+      label: `${name} ${entryPoint}`,
+      weightBytes: 0,
+      dispatch: () => ({ ...kernel(), x: entryPoint === 'first' ? count : 1, y: 1 }),
+    };
+  });
+  return { steps, result };
+}
+
+function countParts(width: number): number {
+  return Math.ceil(width / PART);
+}
+
+/** A logit from its key, kernels/logit-key.wgsl. */
+export function logitOf(key: number): number {
+  const bits = key >>> 31 === 1 ? key ^ 0x8000_0000 : ~key;
+  return new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+}
+
+/** Pairs of key and turned place, best first: the larger logit, of equal ones the one that comes first. */
+export function sortTop(pairs: Uint32Array): { indices: Uint32Array; values: Float32Array } {
+  const order = Array.from({ length: pairs.length / 2 }, (_, i) => 2 * i);
+  order.sort((a, b) => pairs[b]! - pairs[a]! || pairs[b + 1]! - pairs[a + 1]!);
+  return {
+    indices: Uint32Array.from(order, (at) => ~pairs[at + 1]!),
+    values: Float32Array.from(order, (at) => logitOf(pairs[at]!)),
+  };
+}

@@ -1,0 +1,151 @@
+// Loading, answering, stopping, in a worker and on the page's thread, on WebGPU and wasm.
+import { expect, it } from 'vitest';
+import { eventually, type Stand } from './site.ts';
+
+const OPENING = 'Once upon a time';
+
+export function chatCases(stand: Stand): void {
+  it('loads the model of model.json, continues a text by Enter and says how fast; nothing else is asked for', async () => {
+    const { server } = stand;
+    const model = { model: 'embedded.duo', prompts: [OPENING], stop: ['<|end_story|>'] };
+    server.files.set('model.json', { body: JSON.stringify(model), type: 'application/json' });
+    const visit = await stand.open('');
+    const { page } = visit;
+    await visit.ready();
+    expect(await page.title()).toBe('embedded \u00b7 Duobit');
+    expect(await page.locator('.instruments').textContent()).toContain('backendwebgpu');
+    await visit.screenshot('ready');
+    await page.getByRole('button', { name: OPENING }).click();
+    const { text, outcome } = await visit.answer();
+    expect(text.length).toBeGreaterThan(20);
+    expect(text).not.toContain('<|end_story|>');
+    expect(outcome).toMatch(/^\d+ tokens?, ended at a stop text|^256 tokens, ended at the most tokens/);
+    expect(outcome).toMatch(/prefill \d+ at [\d.,]+ tok\/s/);
+    expect(outcome).toMatch(/decode [\d.,]+ tok\/s/);
+    expect(await page.locator('.instruments').textContent()).toMatch(/decode[\d.]+tok\/s/);
+    server.files.delete('model.json');
+    expect(visit.complaints).toEqual([]);
+    expect(visit.strangers).toEqual([]);
+  });
+
+  it('gives the same text in the worker and on its own thread, on webgpu and on wasm', async () => {
+    const texts: string[] = [];
+    for (const query of ['', '&thread=main', '&backend=wasm', '&backend=wasm&thread=main']) {
+      const visit = await stand.open(`?model=embedded.duo${query}`);
+      await visit.ready();
+      expect(visit.page.workers().length === 0).toBe(query === '&thread=main');
+      await visit.chooseGreedy(24);
+      await visit.write(OPENING);
+      const { text, outcome } = await visit.answer();
+      expect(outcome).toContain('24 tokens');
+      texts.push(text);
+      await visit.showPanel('Model');
+      const run = await visit.page.locator('#panel-model').textContent();
+      expect(run).toContain(query.includes('wasm') ? 'Backendwasm' : 'Backendwebgpu');
+      expect(run).toContain(query.includes('main') ? "the page's own thread" : 'a worker');
+      expect(visit.complaints).toEqual([]);
+      await visit.close();
+    }
+    expect(new Set(texts).size).toBe(1);
+  });
+
+  it('goes on with its own text, and begins anew', async () => {
+    const visit = await stand.open('?model=embedded.duo&backend=wasm');
+    const { page } = visit;
+    await visit.ready();
+    await visit.chooseGreedy(8);
+    await visit.write(OPENING);
+    const first = await visit.answer();
+    await visit.write('');
+    await eventually(() => page.locator('.turn').count()).toBe(3);
+    const second = await visit.answer();
+    // Together what sixteen tokens at once are.
+    await page.getByRole('button', { name: 'New text' }).click();
+    await eventually(() => page.locator('.turn').count()).toBe(0);
+    await visit.chooseGreedy(16);
+    await visit.write(OPENING);
+    expect((await visit.answer()).text).toBe(first.text + second.text);
+  });
+
+  it('is stopped by Escape and by the button, and answers again', async () => {
+    const visit = await stand.open('?model=embedded.duo');
+    const { page } = visit;
+    await visit.ready();
+    for (const stop of [
+      () => page.keyboard.press('Escape'),
+      () => page.getByRole('button', { name: 'Stop' }).click(),
+    ]) {
+      await visit.write(OPENING);
+      await eventually(() => page.locator('.turn.assistant .said').last().textContent()).not.toBe('');
+      await stop();
+      expect((await visit.answer()).outcome).toMatch(/^\d+ tokens?, stopped/);
+      // The reader goes on writing where they were.
+      expect(await page.evaluate('document.activeElement.id')).toBe('prompt');
+    }
+    expect(visit.complaints).toEqual([]);
+  });
+
+  it('chats with a model that has a template, and gives it the system prompt', async () => {
+    const visit = await stand.open('?model=chat.duo&backend=wasm');
+    const { page } = visit;
+    await visit.ready();
+    await visit.chooseGreedy(6);
+    await visit.write('Hello');
+    const plain = await visit.answer();
+    expect(plain.outcome).toContain('prefill');
+    const countOf = ({ outcome }: { outcome: string }) => Number(/prefill ([\d,]+) /.exec(outcome)![1]);
+    await page.getByRole('button', { name: 'New conversation' }).click();
+    await visit.showPanel('Sampling');
+    await page.getByLabel('System prompt').fill('Be brief.');
+    await page.getByLabel('System prompt').press('Tab');
+    await visit.write('Hello');
+    const told = await visit.answer();
+    // One token a letter, and three around each message with its role.
+    expect(countOf(told) - countOf(plain)).toBe('system\nBe brief.\n'.length + 2);
+    await visit.write('And');
+    await eventually(() => page.locator('.turn').count()).toBe(4);
+    expect(countOf(await visit.answer())).toBeGreaterThan(countOf(told));
+  });
+
+  it('gives the same answer for the same seed, and remembers settings', async () => {
+    const visit = await stand.open('?model=embedded.duo&backend=wasm');
+    const { page } = visit;
+    await visit.ready();
+    await visit.showPanel('Sampling');
+    await page.getByLabel('Most tokens, exactly').fill('12');
+    await page.getByLabel('Seed').fill('7');
+    await page.getByLabel('Seed').press('Tab');
+    const texts: string[] = [];
+    for (let round = 0; round < 2; round++) {
+      await visit.write(OPENING);
+      const { text, outcome } = await visit.answer();
+      expect(outcome).toContain('seed 7');
+      texts.push(text);
+      if (round === 0) await page.reload();
+      await visit.ready();
+    }
+    expect(texts[0]).toBe(texts[1]);
+    await visit.showPanel('Sampling');
+    await page.getByRole('button', { name: 'Reset' }).click();
+    expect(await page.getByLabel('Seed').inputValue()).toBe('');
+    expect(await page.getByLabel('Most tokens, exactly').inputValue()).toBe('256');
+  });
+
+  it('gives GPU memory back when another model comes, and takes what it had for the first', async () => {
+    const visit = await stand.open('?model=embedded.duo');
+    await visit.ready();
+    const count = () =>
+      visit.inWorker(() => (globalThis as unknown as { countBuffers(): number }).countBuffers());
+    const first = await count();
+    expect(first).toBeGreaterThan(0);
+    for (const name of ['chat', 'embedded']) {
+      await visit.page.getByRole('button', { name: 'Change' }).click();
+      await visit.page.getByRole('dialog').getByLabel('Address of a model').fill(`${name}.duo`);
+      await visit.page.getByRole('dialog').getByRole('button', { name: 'Load' }).click();
+      await eventually(() => visit.page.title()).toBe(`${name} \u00b7 Duobit`);
+      await visit.ready();
+    }
+    await eventually(count).toBe(first);
+    expect(visit.page.workers()).toHaveLength(1);
+  });
+}

@@ -1,0 +1,51 @@
+// The chat page in Chromium, from end to end: built once, served as a static host would. Cases are in the files beside this one.
+import { findChromium, launchChromium, type RangeServer } from '@duobit/testkit/chromium';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
+import { accessCases } from './access-cases.ts';
+import { chatCases } from './chat-cases.ts';
+import { failureCases } from './failure-cases.ts';
+import { panelCases } from './panel-cases.ts';
+import { buildSite, type Stand, startSite, Visit } from './site.ts';
+
+const command = findChromium();
+
+describe.skipIf(!command)('the chat page in Chromium', () => {
+  let browser: Browser;
+  let server: RangeServer;
+  const visits: Visit[] = [];
+  const stand: Stand = {
+    get server() {
+      return server;
+    },
+    get browser() {
+      return browser;
+    },
+    async open(query, options = {}) {
+      const visit = await Visit.open(browser, server, { ...options, query });
+      visits.push(visit);
+      return visit;
+    },
+  };
+
+  beforeAll(async () => {
+    const [site, launched] = await Promise.all([buildSite(), launchChromium(command!, { webgpu: true })]);
+    browser = launched;
+    server = await startSite(site);
+  }, 120_000);
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+  beforeEach(() => {
+    server.reset();
+    return async () => {
+      for (const visit of visits.splice(0)) await visit.close();
+    };
+  });
+
+  describe('chatting', () => chatCases(stand));
+  describe('when things go wrong', () => failureCases(stand));
+  describe('panels', () => panelCases(stand));
+  describe('for everybody', () => accessCases(stand));
+});
