@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bundleForNode, type HubServer, runProgram, startHubServer } from '@duobit/testkit/hub';
+import { bundleForNode, type HubServer, runProgram, startHubServer, startProxy } from '@duobit/testkit/hub';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { expectDocumented, HELDOUT, ROOT, runCli, runJson, useFolder } from './harness.ts';
 
@@ -39,7 +39,7 @@ const files = (branch = 'main') => {
   const repository = hub.repositories.get(REPO)!;
   return [...repository.files(repository.branches.get(branch)!).keys()].sort();
 };
-const read = (path: string) => Buffer.from(hub.repositories.get(REPO)!.read(path)!);
+const read = (path: string, branch?: string) => Buffer.from(hub.repositories.get(REPO)!.read(path, branch)!);
 
 describe('publish --repo', () => {
   it('makes the repository, uploads in parts, and the model comes back byte for byte', async () => {
@@ -81,10 +81,17 @@ describe('publish --repo', () => {
     expect((await publish('--repo', REPO, '--revision', 'two-bit')).code).toBe(0);
     expect(files('two-bit')).toContain('tiny.duo');
     expect(files()).not.toContain('tiny.duo');
+    expect(read('README.md', 'two-bit').toString()).toContain(`loadModel('${ADDRESS}@two-bit')`);
     const inspected = await runJson(['inspect', `${ADDRESS}@two-bit`], { env });
     expect(inspected.json.file_bytes).toBe((await readFile(model)).length);
     // A header is read by ranges and not kept.
     expect((await runJson(['list'], { env })).json.models).toEqual([]);
+  });
+
+  it('names the file in the card where the repository has other models', async () => {
+    hub.add(REPO, { 'other.duo': new Uint8Array(9) });
+    expect((await publish('--repo', REPO)).json.card).toContain(`loadModel('${ADDRESS}/tiny.duo')`);
+    expect((await runJson(['inspect', `${ADDRESS}/tiny.duo`], { env })).code).toBe(0);
   });
 
   it('leaves a card alone that somebody has written, unless forced', async () => {
@@ -126,6 +133,15 @@ describe('publish --repo', () => {
     expect({ code, stderr }).toMatchObject({ code: 0 });
     expect(isModel(read('tiny.duo'))).toBe(true);
     hub.fault = () => null;
+  });
+
+  it('goes through a proxy, large files too', async () => {
+    const proxy = await startProxy();
+    env.HTTP_PROXY = proxy.url;
+    expect(await publish('--repo', REPO, '--shard-size', SHARD)).toMatchObject({ code: 0 });
+    expect((await runJson(['validate', ADDRESS], { env })).json.ok).toBe(true);
+    for (const url of [hub.url, hub.storageUrl]) expect(proxy.asked.join(' ')).toContain(new URL(url).host);
+    void proxy.close();
   });
 
   it('killed in the middle of uploads, again and again: what was uploaded is not uploaded again', async () => {

@@ -98,7 +98,7 @@ async function runPublish(context: Context, model: string, options: Options): Pr
   const page = to === undefined || options.page === false ? null : await choosePage(options.page);
   const records = await Promise.all((options.record ?? []).map(readRecord));
   const started = performance.now();
-  const publish =
+  const publisher =
     repo === undefined
       ? createFolderPublisher(context, to!, page, options)
       : await createHubPublisher(context, repo, options);
@@ -112,7 +112,7 @@ async function runPublish(context: Context, model: string, options: Options): Pr
     async (published) => {
       requireRecords(published, records, options.record ?? []);
       const card = renderCard(published, {
-        address: repo === undefined ? null : `hf:${repo}`,
+        address: publisher.address(published.name),
         baseModel: options.baseModel ?? null,
         license: options.license ?? null,
         records,
@@ -122,7 +122,7 @@ async function runPublish(context: Context, model: string, options: Options): Pr
         textFile('README.md', card),
         ...(published.license === null ? [] : [textFile('LICENSE', published.license)]),
       ];
-      const outcome = await publish(published, files);
+      const outcome = await publisher.publish(published, files);
       const result = {
         model,
         target: repo === undefined ? to : outcome.url,
@@ -172,7 +172,11 @@ interface Outcome {
   readonly removed: readonly string[];
 }
 
-type Publisher = (model: PublishedModel, files: readonly PublishedFile[]) => Promise<Outcome>;
+interface Publisher {
+  /** What the model will be loaded by; null where that is not known. */
+  address(name: string): string | null;
+  publish(model: PublishedModel, files: readonly PublishedFile[]): Promise<Outcome>;
+}
 
 async function createHubPublisher(context: Context, repo: string, options: Options): Promise<Publisher> {
   const { io } = context;
@@ -183,16 +187,22 @@ async function createHubPublisher(context: Context, repo: string, options: Optio
     isPrivate: options.private,
     force: options.force,
   });
-  return async ({ name }, files) => {
-    const plan = await hub.plan(name, files);
-    if (plan.keptCard)
-      note(
-        context,
-        'note: the card of the repository was not written by duobit and stays; --force replaces it',
-      );
-    const title = `Publish ${name} with duobit ${VERSION}`;
-    const { commit, url } = options.dryRun ? { commit: null, url: hub.url } : await hub.publish(plan, title);
-    return { url, commit, written: plan.add, unchanged: plan.same, removed: plan.remove };
+  const state = await hub.look();
+  return {
+    address: (name) => hub.address(state, name),
+    publish: async ({ name }, files) => {
+      const plan = hub.plan(state, name, files);
+      if (plan.keptCard)
+        note(
+          context,
+          'note: the card of the repository was not written by duobit and stays; --force replaces it',
+        );
+      const title = `Publish ${name} with duobit ${VERSION}`;
+      const { commit, url } = options.dryRun
+        ? { commit: null, url: hub.url }
+        : await hub.publish(plan, title);
+      return { url, commit, written: plan.add, unchanged: plan.same, removed: plan.remove };
+    },
   };
 }
 
@@ -202,7 +212,7 @@ function createFolderPublisher(
   page: string | null,
   options: Options,
 ): Publisher {
-  return async ({ name }, model) => {
+  const publish: Publisher['publish'] = async ({ name }, model) => {
     const own = [...model, textFile('_headers', HEADERS)];
     if (page !== null)
       own.push(...(await listPage(page)), textFile('model.json', `${JSON.stringify({ model: name })}\n`));
@@ -216,6 +226,7 @@ function createFolderPublisher(
     }
     return { url: null, commit: null, written: files, unchanged: [], removed };
   };
+  return { address: () => null, publish };
 }
 
 interface Result {

@@ -1,5 +1,5 @@
 // The model card, README.md: what a container says of itself, with what was measured of it, in the form that hubs read.
-import { accountSizes } from '@duobit/format';
+import { accountSizes, parseHubAddress } from '@duobit/format';
 import type { EvaluationRecord } from '../record.ts';
 import { formatBytes, formatCount } from '../text.ts';
 import { VERSION } from '../version.ts';
@@ -10,7 +10,7 @@ export const CARD_MARK =
   '<!-- Written by duobit publish, which replaces it next time. Delete this line to keep your own text. -->';
 
 export interface CardFacts {
-  /** What people load it by: `hf:user/name`, or null where the address is not known. */
+  /** What people load it by, an address on a hub, or null where the address is not known. */
   readonly address: string | null;
   /** Id of the base model on the hub; null: the container's words only. */
   readonly baseModel: string | null;
@@ -23,7 +23,9 @@ export interface CardFacts {
 type Row = readonly [string, ...string[]];
 
 export function renderCard(model: PublishedModel, facts: CardFacts): string {
-  const title = facts.address?.split('/').at(-1) ?? model.name.replace(/\.duo$/, '');
+  const title = facts.address
+    ? parseHubAddress(facts.address).repo.split('/')[1]!
+    : model.name.replace(/\.duo$/, '');
   return `${[
     frontMatter(model, facts),
     CARD_MARK,

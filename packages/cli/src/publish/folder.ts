@@ -122,8 +122,11 @@ async function writeFile(
 ): Promise<void> {
   const sink = await createFileSink(path);
   try {
-    if ('text' in content) await sink.write(0, new TextEncoder().encode(content.text));
-    else {
+    if ('text' in content) {
+      const bytes = new TextEncoder().encode(content.text);
+      await sink.write(0, bytes);
+      onBytes(bytes.length);
+    } else {
       const source = await createFileSource(content.path);
       try {
         for (let done = 0; done < source.size; done += PIECE) {

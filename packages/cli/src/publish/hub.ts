@@ -28,6 +28,15 @@ export interface HubTarget {
   readonly force: boolean;
 }
 
+/** What there is before. */
+export interface HubState {
+  readonly hasRepo: boolean;
+  readonly hasBranch: boolean;
+  /** SHA-256 of files at the top by their paths; null for those that are not large files. */
+  readonly files: ReadonlyMap<string, string | null>;
+  readonly card: string | null;
+}
+
 /** What a commit will do. */
 export interface HubPlan {
   readonly createRepo: boolean;
@@ -83,36 +92,52 @@ export class Hub {
     return { hubUrl: this.#network.endpoint, accessToken: this.#token, fetch: this.#fetch };
   }
 
-  /** Looks at the repository and changes nothing. @throws DuobitError as `createHubFetch`, `HUB_ANSWER` */
-  async plan(name: string, files: readonly PublishedFile[]): Promise<HubPlan> {
+  /**
+   * Looks at the repository and changes nothing, before anything else takes time.
+   * @throws DuobitError as `createHubFetch`, `HUB_ANSWER`
+   */
+  async look(): Promise<HubState> {
     return this.#asking(async () => {
       // A token that is no good is told of here, and not as a repository that is not there.
       await whoAmI(this.#shared);
-      const { repo, revision, force } = this.#target;
-      const exists = await found(() => modelInfo({ ...this.#shared, name: repo }));
-      const there = exists && (await found(() => this.#list(revision)));
-      const entries = there || new Map<string, string | null>();
-      const card = entries.has(CARD) ? await this.#readCard(revision) : null;
-      const keptCard = card !== null && !card.includes(CARD_MARK) && !force;
-      const isSame = (file: PublishedFile): boolean =>
-        file.name === CARD
-          ? keptCard || (card !== null && sha256(card) === file.sha256)
-          : entries.get(file.name) === file.sha256;
-      const names = new Set(files.map((file) => file.name));
-      return {
-        createRepo: !exists,
-        createBranch: !there && revision !== 'main',
-        add: files.filter((file) => !isSame(file)),
-        same: files
-          .filter((file) => isSame(file) && !(keptCard && file.name === CARD))
-          .map((file) => file.name),
-        remove: [...entries.keys()].filter((path) => isDataFileOf(name, path) && !names.has(path)),
-        keptCard,
-      };
+      const { repo, revision } = this.#target;
+      const hasRepo = (await found(() => modelInfo({ ...this.#shared, name: repo }))) !== null;
+      const files = hasRepo ? await found(() => this.#list(revision)) : null;
+      const card = files?.has(CARD) ? await this.#readCard(revision) : null;
+      return { hasRepo, hasBranch: files !== null, files: files ?? new Map(), card };
     });
   }
 
-  /** SHA-256 of files at the top by their paths; null for those that are not large files. */
+  /** What the model of this file name is loaded by once it is there. */
+  address(state: HubState, name: string): string {
+    const { repo, revision } = this.#target;
+    const others = [...state.files.keys()].some((path) => path.endsWith('.duo') && path !== name);
+    return `hf:${repo}${revision === 'main' ? '' : `@${encodeURIComponent(revision)}`}${others ? `/${name}` : ''}`;
+  }
+
+  plan(
+    { hasRepo, hasBranch, files: there, card }: HubState,
+    name: string,
+    files: readonly PublishedFile[],
+  ): HubPlan {
+    const { revision, force } = this.#target;
+    const keptCard = card !== null && !card.includes(CARD_MARK) && !force;
+    const isSame = (file: PublishedFile): boolean => {
+      if (file.name !== CARD) return there.get(file.name) === file.sha256;
+      return card !== null && sha256(card) === file.sha256;
+    };
+    const own = files.filter((file) => file.name !== CARD || !keptCard);
+    const names = new Set(files.map((file) => file.name));
+    return {
+      createRepo: !hasRepo,
+      createBranch: !hasBranch && revision !== 'main',
+      add: own.filter((file) => !isSame(file)),
+      same: own.filter(isSame).map((file) => file.name),
+      remove: [...there.keys()].filter((path) => isDataFileOf(name, path) && !names.has(path)),
+      keptCard,
+    };
+  }
+
   async #list(revision: string): Promise<Map<string, string | null>> {
     const entries = new Map<string, string | null>();
     const { repo } = this.#target;

@@ -11,7 +11,7 @@ import { build } from 'esbuild';
  * @param source text of the module; its imports are relative to `folder`
  */
 export async function bundleForNode(name: string, source: string, folder: string): Promise<string> {
-  const outfile = join(packageOf(folder), '.cache', `${name}-${process.pid}.mjs`);
+  const outfile = join(packageOf(folder), '.cache', `${name}.mjs`);
   await mkdir(dirname(outfile), { recursive: true });
   await build({
     stdin: { contents: source, resolveDir: folder, loader: 'ts' },
