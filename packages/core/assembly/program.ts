@@ -92,6 +92,23 @@ function runTiles(s: Step, first: u32, end: u32, row: u32, count: u32, out: usiz
   }
 }
 
+/** Of a step of logits, as runRows and runTiles. */
+function runWantedRows(s: Step, first: u32, end: u32): void {
+  for (let i: u32 = 0; i < wantedCount; ++i) {
+    const range = wantedAt(i);
+    runRows(s, max<u32>(first, range.first), min<u32>(end, range.first + range.count));
+  }
+}
+
+function runWantedTiles(s: Step, first: u32, end: u32): void {
+  let out = s.out;
+  for (let i: u32 = 0; i < wantedCount; ++i) {
+    const range = wantedAt(i);
+    runTiles(s, first, end, range.first, range.count, out);
+    out += range.count * s.outStride;
+  }
+}
+
 /** Unit `unit` of attention: of a kv head, a block of the queries of one part. There may be more units than blocks. */
 function runAttention(s: Step, unit: u32, units: u32): void {
   const head = unit / units, group = s.headCount / s.kvHeadCount;
@@ -144,21 +161,13 @@ function runItems(phase: Phase, first: u32, end: u32): void {
   for (let at = phase.first; at < phase.end; at += STEP_BYTES) {
     const s = changetype<Step>(at);
     if (isByRow(s)) {
-      if (!s.logits) runRows(s, first, end);
-      for (let i: u32 = 0; s.logits && i < wantedCount; ++i) {
-        const range = wantedAt(i);
-        runRows(s, max<u32>(first, range.first), min<u32>(end, range.first + range.count));
-      }
+      if (s.logits) runWantedRows(s, first, end);
+      else runRows(s, first, end);
     } else if (isProduct(s)) {
       // Either may lie before the step's own tiles.
       const from = max<u32>(first, s.base) - s.base, to = min<u32>(max<u32>(end, s.base) - s.base, s.units);
-      let out = s.out;
-      if (!s.logits) runTiles(s, from, to, 0, rows, out);
-      for (let i: u32 = 0; s.logits && i < wantedCount; ++i) {
-        const range = wantedAt(i);
-        runTiles(s, from, to, range.first, range.count, out);
-        out += range.count * s.outStride;
-      }
+      if (s.logits) runWantedTiles(s, from, to);
+      else runTiles(s, from, to, 0, rows, s.out);
     } else if (s.kind == Kind.Gram) {
       accumulateGram(s.input, s.inputStride, s.second, s.secondStride, rows, s.width, s.out, scratch, first, end);
     } else {

@@ -92,9 +92,9 @@ export interface Model {
   /** @throws DuobitError `TOKENIZER_MISSING` when the model carries none, or was loaded without. */
   readonly tokenizer: Tokenizer;
   /**
-   * Generates after a prompt, as from an empty cache. What runs beside it shows in nothing but time, and an error of one does not
-   * disturb the others; but when a run fails on the device, all end with that error. Errors surface on the first step of the
-   * iteration, those about options at once.
+   * Generates after a prompt, as from an empty cache. What runs beside it shows in nothing but time, and on some backends in the last
+   * bits of logits (docs/numerics.md "Rows beside each other"). An error of one does not disturb the others; but when a run fails
+   * on the device, all end with that error. Errors surface on the first step of the iteration, those about options at once.
    * @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION`, `SAMPLER_LOGITS_INVALID`, `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`,
    * `TOKENIZER_MISSING`, `CHAT_TEMPLATE_MISSING`, `CHAT_TEMPLATE_FAILED`, `MODEL_BUSY`, `MODEL_DISPOSED`
    */

@@ -66,7 +66,10 @@ export const readEmbedded = (): Promise<Buffer> => readFile(EMBEDDED);
 /** A small model that chats, in letters. */
 export async function makeChatModel(): Promise<Uint8Array<ArrayBuffer>> {
   const sink = createMemorySink();
-  await writeModel(makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8' }), sink);
+  await writeModel(
+    makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8', architecture: { contextLength: 256 } }),
+    sink,
+  );
   return sink.bytes();
 }
 
@@ -151,9 +154,19 @@ export class Visit {
     return this.context.close();
   }
 
-  /** Waits until the model is there. */
+  /** Waits until the model is there and takes a prompt. */
   async ready(): Promise<void> {
-    await this.page.locator('.conversation').waitFor();
+    await this.page.locator('#prompt').waitFor();
+  }
+
+  /** Loads another model of the server. */
+  async change(name: string): Promise<void> {
+    await this.page.getByRole('button', { name: 'Change' }).click();
+    const dialog = this.page.getByRole('dialog');
+    await dialog.getByLabel('Address of a model').fill(`${name}.duo`);
+    await dialog.getByRole('button', { name: 'Load' }).click();
+    await eventually(() => this.page.title()).toBe(`${name} \u00b7 Duobit`);
+    await this.ready();
   }
 
   async notice(): Promise<string> {
@@ -205,7 +218,9 @@ export class Visit {
 
   /** Runs in the worker that has the model. */
   inWorker<T>(act: () => T): Promise<T> {
-    return this.page.workers()[0]!.evaluate(act);
+    const worker = this.page.workers().find((each) => each.url().includes('/assets/worker-'));
+    if (!worker) throw new Error('there is no worker with a model');
+    return worker.evaluate(act);
   }
 
   async screenshot(name: string): Promise<void> {
