@@ -1,0 +1,62 @@
+// The site made of docs/: its Markdown pages as they are, in the order of pages.ts, and the API reference that TypeDoc leaves in
+// docs/api. `npm run docs` builds it into docs/.vitepress/dist; a link to a page that does not exist fails the build.
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitepress';
+import { PAGES } from './pages.ts';
+
+const DOCS = join(dirname(fileURLToPath(import.meta.url)), '..');
+const REPOSITORY = 'https://github.com/duobit/duobit';
+
+/** A page is listed under its own first heading. */
+function titleOf(page: string): string {
+  const heading = /^# (.+)$/m.exec(readFileSync(join(DOCS, page), 'utf8'));
+  if (heading === null) throw new Error(`docs/${page} has no heading`);
+  return heading[1]!.replaceAll('`', '');
+}
+
+const toItem = (page: string) => ({
+  text: titleOf(page),
+  link: `/${page.replace(/(^|\/)index\.md$/, '$1').replace(/\.md$/, '')}`,
+});
+
+const apiIndex = join(DOCS, 'api', 'typedoc-sidebar.json');
+const api = existsSync(apiIndex) ? JSON.parse(readFileSync(apiIndex, 'utf8')) : [];
+
+export default defineConfig({
+  title: 'Duobit',
+  description: 'Language models of two bits a weight: a file format, a quantizer, runtimes.',
+  srcExclude: ['**/records/**'],
+  cleanUrls: true,
+  lastUpdated: false,
+  themeConfig: {
+    search: { provider: 'local' },
+    outline: [2, 3],
+    nav: [
+      { text: 'Start', link: '/start' },
+      { text: 'Format', link: '/format' },
+      { text: 'Commands', link: '/cli' },
+      { text: 'API', link: '/api/' },
+    ],
+    sidebar: [
+      ...PAGES.map(({ text, pages }) => ({ text, items: pages.map(toItem) })),
+      { text: 'API reference', collapsed: true, items: api },
+    ],
+  },
+  markdown: {
+    config(markdown) {
+      markdown.core.ruler.push('repository', ({ tokens, env }) => {
+        for (const token of tokens.flatMap((each) => [each, ...(each.children ?? [])])) {
+          // Blocks of the format's examples, numbers and bits, have a name that only the tests know.
+          if (token.type === 'fence' && token.info === 'example') token.info = 'txt';
+          // What is no page, being outside docs/ or data in it, leads to the repository.
+          const href = token.type === 'link_open' ? token.attrGet('href')! : '#';
+          const target = posix.join('docs', posix.dirname(env.relativePath), href);
+          const isPage = target.startsWith('docs/') && !target.includes('/records');
+          if (!/^([a-z]+:|[#/])/.test(href) && !isPage) token.attrSet('href', `${REPOSITORY}/blob/main/${target}`);
+        }
+      });
+    },
+  },
+});
