@@ -54,7 +54,8 @@ export default defineConfig({
           const href = token.type === 'link_open' ? token.attrGet('href')! : '#';
           const target = posix.join('docs', posix.dirname(env.relativePath), href);
           const isPage = target.startsWith('docs/') && !target.includes('/records');
-          if (!/^([a-z]+:|[#/])/.test(href) && !isPage) token.attrSet('href', `${REPOSITORY}/blob/main/${target}`);
+          if (!/^([a-z]+:|[#/])/.test(href) && !isPage)
+            token.attrSet('href', `${REPOSITORY}/blob/main/${target}`);
         }
       });
     },

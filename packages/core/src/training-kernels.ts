@@ -149,7 +149,7 @@ export interface TrainingKernels {
 
   /**
    * One step of Adam (Kingma & Ba 2015, algorithm 1, epsilon outside the root), in place on parameter, mean and square.
-   * @param step counts from 1
+   * `step` counts from 1.
    */
   adam(
     parameter: Float32Array,

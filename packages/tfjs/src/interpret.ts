@@ -8,7 +8,7 @@ export type QuantizeOperation = OperationOf<'quantizeActivations'>;
 
 /** The quantizer of an input as tensors, so that it can be trained. */
 export interface TensorQuantizer {
-  /** [2]: low, high */
+  /** Shape [2]; low and high. */
   readonly clips: Tensor1D;
   readonly knee: Knee | null;
 }

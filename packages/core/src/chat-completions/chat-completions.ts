@@ -48,7 +48,7 @@ export type ChatModel = Pick<Model, 'name' | 'contextLength' | 'generate'> & {
 /** Requests that may wait while others are answered. */
 const MOST_WAITING = 64;
 
-/** @param options.mostWaiting requests that may wait while others are answered; default 64 */
+/** Chat completions of a model. At most `mostWaiting` requests (64) wait while others are answered. */
 export function createChatCompletions(
   model: ChatModel,
   { mostWaiting = MOST_WAITING }: { readonly mostWaiting?: number | undefined } = {},

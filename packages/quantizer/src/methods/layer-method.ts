@@ -25,9 +25,9 @@ export interface PackedLayer {
 }
 
 export interface LayerResult {
-  /** [rows, columns]: the values that the stored form stands for. */
+  /** Shape [rows, columns]; the values that the stored form stands for. */
   readonly approximation: Float32Array;
-  /** [rows, C]: values of the outlier columns, where the layer has some; the approximation is of the rest. */
+  /** Shape [rows, C]; values of the outlier columns, where the layer has some; the approximation is of the rest. */
   readonly outliers?: Float32Array;
   /** Bytes of the stored form: codes, bitmaps, scales and indices, nothing left out. */
   readonly bytes: number;

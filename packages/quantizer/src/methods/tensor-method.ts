@@ -19,7 +19,7 @@ export interface RowBlock {
 export interface EncodedRows {
   /** Planes of a tensor of shape [rows, columns]; planes of consecutive blocks simply follow each other. */
   readonly planes: TensorData['planes'];
-  /** [rows, columns]: what the method intends these planes to decode to, computed without the decoder. */
+  /** Shape [rows, columns]; what the method intends these planes to decode to, computed without the decoder. */
   readonly approximation: Float32Array;
 }
 
