@@ -122,7 +122,7 @@ function drawBits({ sign, bitmap, stored, levels }) {
     ),
     ...row(106, 'weight', levelOf, null),
     text(left, 156, 'weight = mu[m] + alpha[m] (2 s - 1)'),
-    ...levels.map((level, index) => box(left + 132 * index, 172, 12, 12, `level${index}`)),
+    ...levels.map((_, index) => box(left + 132 * index, 172, 12, 12, `level${index}`)),
     ...levels.map((level, index) => text(left + 132 * index + 18, 183, level.toFixed(3))),
   ]);
 }

@@ -2,7 +2,13 @@
 import { appendFileSync } from 'node:fs';
 import { describeProblem, LEVELS, listContainers, validateFile } from '../validate-files.mjs';
 
-const { INPUT_PATH = '.', INPUT_LEVEL = 'deep', INPUT_COMMAND, GITHUB_OUTPUT, GITHUB_STEP_SUMMARY } = process.env;
+const {
+  INPUT_PATH = '.',
+  INPUT_LEVEL = 'deep',
+  INPUT_COMMAND,
+  GITHUB_OUTPUT,
+  GITHUB_STEP_SUMMARY,
+} = process.env;
 
 const escapeText = (text) => text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A');
 const escapeProperty = (text) => escapeText(text).replaceAll(':', '%3A').replaceAll(',', '%2C');

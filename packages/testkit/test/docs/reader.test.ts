@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { decodeTensor, openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readBlocks, ROOT } from './blocks.ts';
+import { ROOT, readBlocks } from './blocks.ts';
 
 interface Tensor {
   readonly shape: readonly number[];

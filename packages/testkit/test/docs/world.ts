@@ -24,11 +24,19 @@ const CHECKPOINT = join(ROOT, 'fixtures/tinystories-656k');
 const TEMPLATE =
   "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
 /** Names of containers, and of texts, that pages use. */
-const MODELS = ['out.duo', 'model.duo', 'old.duo', 'new.duo', 'big.duo', 'tiny.duo', 'out/tinystories-656k.duo'];
+const MODELS = [
+  'out.duo',
+  'model.duo',
+  'old.duo',
+  'new.duo',
+  'big.duo',
+  'tiny.duo',
+  'out/tinystories-656k.duo',
+];
 const TEXTS = ['text.txt', 'file.txt', 'wiki.test.raw'];
 const SECONDS = 240;
 
-/** What stands for something else in what pages say. Parts in square brackets may be left out, and are. */
+/** What stands for something else in commands. Parts in square brackets may be left out, and are. */
 const PLACEHOLDERS: readonly (readonly [RegExp, string])[] = [
   [/<command>/g, 'list'],
   [/<checkpoint>/g, 'checkpoint'],
@@ -40,6 +48,10 @@ const PLACEHOLDERS: readonly (readonly [RegExp, string])[] = [
   [/\$\(node scripts\/fetch-smollm2\.mjs \| tail -n 1\)/g, 'checkpoint'],
 ];
 
+/** A command of a page as it can be run. */
+export const completeCommand = (text: string): string =>
+  PLACEHOLDERS.reduce((result, [from, to]) => result.replace(from, to), text);
+
 export interface Outcome {
   readonly code: number;
   readonly output: string;
@@ -50,7 +62,7 @@ export interface World {
   readonly model: Uint8Array;
   readonly server: RangeServer;
   readonly hub: HubServer;
-  /** Text of a page with what it stands for here. */
+  /** Text of a page with addresses and hashes of this world. */
   substitute(text: string): string;
   /** A new folder with the files that a text names. */
   makeFolder(text: string): string;
@@ -104,12 +116,10 @@ export async function openWorld(): Promise<World> {
     model: new Uint8Array(),
     server,
     hub,
-    substitute(text) {
-      const exchanged = PLACEHOLDERS.reduce((result, [from, to]) => result.replace(from, to), text);
-      return exchanged
+    substitute: (text) =>
+      text
         .replaceAll('0a1b2c3d4e5f', Buffer.from(world.model.subarray(56, 62)).toString('hex'))
-        .replaceAll(/https:\/\/example\.(org|com)\/(models\/)?/g, server.url);
-    },
+        .replaceAll(/https:\/\/example\.(org|com)\/(models\/)?/g, server.url),
     makeFolder(text) {
       const folder = join(base, `folder-${(count += 1)}`);
       hub.repositories.clear();

@@ -1,0 +1,1 @@
+import '@duobit/runtime-web/worker';
