@@ -1,12 +1,15 @@
-// The site made of docs/: its Markdown pages as they are, in the order of pages.ts, and the API reference that TypeDoc leaves in
+// The site made of docs/: its Markdown pages as they are, in the order of pages.json, and the API reference that TypeDoc leaves in
 // docs/api. `npm run docs` builds it into docs/.vitepress/dist; a link to a page that does not exist fails the build.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitepress';
-import { PAGES } from './pages.ts';
 
 const DOCS = join(dirname(fileURLToPath(import.meta.url)), '..');
+/** Groups of the sidebar, and paths in docs/; a test compares them with the files. */
+const PAGES: { text: string; pages: string[] }[] = JSON.parse(
+  readFileSync(join(DOCS, '.vitepress/pages.json'), 'utf8'),
+);
 const REPOSITORY = 'https://github.com/duobit/duobit';
 
 /** A page is listed under its own first heading. */
@@ -45,6 +48,14 @@ export default defineConfig({
     ],
   },
   markdown: {
+    // Anchors as GitHub makes them, so that links to headings work in both places.
+    anchor: {
+      slugify: (heading) =>
+        heading
+          .toLowerCase()
+          .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+          .replaceAll(/\s/g, '-'),
+    },
     config(markdown) {
       markdown.core.ruler.push('repository', ({ tokens, env }) => {
         for (const token of tokens.flatMap((each) => [each, ...(each.children ?? [])])) {

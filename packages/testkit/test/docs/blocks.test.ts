@@ -108,6 +108,16 @@ function listAnchors(path: string): Set<string> {
   return anchors;
 }
 
+describe('pages of the documentation', () => {
+  it('are all in the sidebar of the site', () => {
+    const groups: { pages: string[] }[] = JSON.parse(
+      readFileSync(join(ROOT, 'docs/.vitepress/pages.json'), 'utf8'),
+    );
+    const listed = groups.flatMap(({ pages }) => pages.map((page) => `docs/${page}`));
+    expect(listed.sort()).toEqual(listPages().filter((page) => page !== 'README.md'));
+  });
+});
+
 describe('links of the documentation', () => {
   it('lead to files and headings', () => {
     const broken = listPages().flatMap((page) => {
