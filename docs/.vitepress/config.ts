@@ -33,6 +33,8 @@ export default defineConfig({
   srcExclude: ['**/records/**'],
   cleanUrls: true,
   lastUpdated: false,
+  // The index of the search is one chunk.
+  vite: { build: { chunkSizeWarningLimit: 2000 } },
   themeConfig: {
     search: { provider: 'local' },
     outline: [2, 3],
