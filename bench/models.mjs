@@ -26,6 +26,11 @@ export async function makeOnce(file, inputs, make) {
   return file;
 }
 
+/** What code that makes a file is recognised by. @param specifier of a module, relative to this one or of a package */
+export async function hashModule(specifier) {
+  return sha256(await readFile(fileURLToPath(import.meta.resolve(specifier))));
+}
+
 /** What a source checkpoint is recognised by. */
 export async function identify(file) {
   const { size, mtimeMs } = await stat(file);
@@ -53,7 +58,7 @@ export async function makeContainer(f16, calibration, embedding, log) {
     ...(await identify(f16)),
     calibration: { ...calibration, text: sha256(calibration.text) },
     embedding,
-    quantizer: sha256(await readFile(fileURLToPath(import.meta.resolve('@duobit/quantizer')))),
+    quantizer: await hashModule('@duobit/quantizer'),
   };
   return makeOnce(file, inputs, async () => {
     log(`quantizing to W(1+1), embedding ${embedding}`);

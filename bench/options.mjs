@@ -10,8 +10,10 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 export const WINDOW = 512;
 
 const USAGE = `npm run bench -- [options]
-  --peers                   compare with llama.cpp, wllama in Chromium and ONNX Runtime, installed into .cache/peers
+  --peers                   compare with llama.cpp, ONNX Runtime and, in Chromium, wllama and transformers.js, installed
+                            into .cache/peers
   --speed-only              neither perplexity nor Chromium nor kernels alone, on a page of its own
+  --browser-only            Chromium and perplexity alone, on a page of its own, with --peers
   --quick                   2 rounds, 16 tokens, 2 threads, default mixtures only, little calibration
   --backends <list>         of ${BACKENDS.join(', ')}, for models; default all
   --threads <list>          thread counts, default 1,2
@@ -25,7 +27,7 @@ const USAGE = `npm run bench -- [options]
   --windows <count>         windows of ${WINDOW} tokens for perplexity, default 8; 0 leaves it out
   --calibration <file>      default fixtures/stories/calibration.txt
   --calibration-windows <n> default 16
-  --name <name>             of the record, default cpu-peers-<date> or cpu-speed-<date>
+  --name <name>             of the record, default cpu-peers-<date>, cpu-speed- or browser-peers-
   --record                  write to docs/results instead of out/bench
 Other measurements, with --help of their own: node bench/shapes.mjs, node bench/kernels.mjs`;
 
@@ -38,6 +40,7 @@ export function readOptions() {
       peers: flag,
       quick: flag,
       'speed-only': flag,
+      'browser-only': flag,
       record: flag,
       help: flag,
       backends: text,
@@ -60,15 +63,19 @@ export function readOptions() {
     process.exit(0);
   }
   const { quick } = values;
+  if (values['browser-only'] && (values['speed-only'] || !values.peers)) {
+    throw new Error('--browser-only goes with --peers and without --speed-only');
+  }
   const types = ['F16', ...Object.keys(FILE_TYPES)];
   return {
     peers: values.peers,
     quick,
     speedOnly: values['speed-only'],
-    backends: choose(values.backends, BACKENDS, BACKENDS),
+    browserOnly: values['browser-only'],
+    backends: choose(values.backends, BACKENDS, values['browser-only'] ? ['wasm'] : BACKENDS),
     threads: readCounts('--threads', values.threads ?? (quick ? '2' : '1,2')),
     types: choose(values.types, types, types),
-    variants: choose(values.variants, VARIANTS, quick ? ['default'] : VARIANTS),
+    variants: choose(values.variants, VARIANTS, quick || values['browser-only'] ? ['default'] : VARIANTS),
     prompts: readCounts('--prompt', values.prompt ?? '128,512'),
     decode: readCounts('--decode', values.decode ?? (quick ? '16' : '64'))[0],
     repeats: readCounts('--repeats', values.repeats ?? (quick ? '2' : '5'))[0],
@@ -80,11 +87,15 @@ export function readOptions() {
     model: path.resolve(ROOT, values.model ?? '.cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf'),
     text: path.resolve(ROOT, values.text ?? 'fixtures/stories/heldout.txt'),
     calibration: path.resolve(ROOT, values.calibration ?? 'fixtures/stories/calibration.txt'),
-    name:
-      values.name ??
-      `cpu-${values['speed-only'] ? 'speed' : 'peers'}-${new Date().toISOString().slice(0, 10)}`,
+    name: values.name ?? `${nameKind(values)}-${new Date().toISOString().slice(0, 10)}`,
     record: values.record,
   };
+}
+
+/** What a record of these options is of, which its name begins with. */
+function nameKind(values) {
+  if (values['browser-only']) return 'browser-peers';
+  return values['speed-only'] ? 'cpu-speed' : 'cpu-peers';
 }
 
 function choose(value, known, standard) {

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { formatBrowserPage } from './browser-page.mjs';
 import { drawPlot } from './plot.mjs';
 import { judgeQuiet, summarize, summarizeRuns } from './record.mjs';
 import { formatPage } from './table.mjs';
@@ -33,6 +34,18 @@ const run = (id, round, decode, coresElsewhere = 0.02) => ({
   cpuSeconds: 1,
   wallSeconds: 1,
   coresElsewhere,
+});
+
+const inChromium = (id) => `chromium-${id}`;
+
+/** What `browser` of a record holds, with the subjects and runs of one from Node. */
+const makeBrowser = ({ subjects, runs }) => ({
+  version: 'Chromium 1',
+  rounds: 3,
+  prompts: [128],
+  decode: 16,
+  subjects: subjects.map((item) => ({ ...item, id: inChromium(item.id), label: `${item.label} there` })),
+  runs: runs.map((item) => ({ ...item, subject: inChromium(item.subject) })),
 });
 
 const makeRecord = (coresElsewhere) => ({
@@ -122,24 +135,35 @@ describe('the page', () => {
   });
 
   it('gives Chromium tables and ratios of its own', () => {
-    const { subjects, runs, ...record } = makeRecord();
-    const inChromium = (id) => `chromium-${id}`;
-    const browser = {
-      version: 'Chromium 1',
-      rounds: 3,
-      prompts: [128],
-      decode: 16,
-      subjects: subjects.map((item) => ({ ...item, id: inChromium(item.id), label: `${item.label} there` })),
-      runs: runs.map((item) => ({ ...item, subject: inChromium(item.subject) })),
-    };
-    const page = formatPage({ ...record, subjects, runs, browser });
+    const record = makeRecord();
+    const browser = makeBrowser(record);
+    const page = formatPage({ ...record, browser });
     expect(page).toContain('## In Chromium, 2 threads');
     expect(page).toContain('decode 3.02x llama.cpp Q4_0 there');
-    expect(formatPage({ ...record, subjects, runs, browser: null })).not.toContain('In Chromium');
-    const busy = runs.map((item) => ({ ...item, subject: inChromium(item.subject), coresElsewhere: 1 }));
-    expect(formatPage({ ...record, subjects, runs, browser: { ...browser, runs: busy } })).not.toContain(
-      'Q4_0 there, the fastest',
+    expect(formatPage({ ...record, browser: null })).not.toContain('In Chromium');
+    const busy = makeBrowser(makeRecord(1));
+    expect(formatPage({ ...record, browser: busy })).not.toContain('Q4_0 there, the fastest');
+  });
+
+  it('can be of Chromium alone, and then ranks no engine by the threads during which the machine was busy', () => {
+    const record = { ...makeRecord(), runs: [], matvec: [] };
+    const page = formatBrowserPage({ ...record, browser: makeBrowser(makeRecord()) });
+    expect(page).toContain(
+      '| llama.cpp Q4_0 there | 90.0 | 100 (90.0–110) | 1000 (900–1100) | 0.50 | 100.0 |',
     );
+    expect(page).toContain('decode 3.02x llama.cpp Q4_0 there');
+    expect(page).toContain('| 75 % w11, 25 % int |');
+    expect(page).toContain('- wllama: later');
+    const busyRuns = makeBrowser(makeRecord(0.8)).runs.map((item) => ({ ...item, threads: 1 }));
+    const browser = makeBrowser(makeRecord());
+    const [quiet, busy] = formatBrowserPage({
+      ...record,
+      browser: { ...browser, runs: [...browser.runs, ...busyRuns] },
+    }).split('## In Chromium, 1 thread');
+    expect(quiet).toContain('3.02x');
+    expect(quiet).not.toContain('was busy');
+    expect(busy).toContain('median 0.80, at most 0.80. The machine was busy');
+    expect(busy).not.toContain('3.02x');
   });
 
   it('ranks no engine when the machine was busy', () => {
@@ -163,12 +187,23 @@ describe('the plot', () => {
 });
 
 describe('docs/results', () => {
-  const records = existsSync(`${RESULTS}records`)
-    ? readdirSync(`${RESULTS}records`).filter((name) => name.startsWith('cpu-peers-'))
-    : [];
+  const newest = (kind) =>
+    readdirSync(`${RESULTS}records`)
+      .filter((name) => name.startsWith(kind))
+      .sort()
+      .at(-1);
+
+  it('has the page of its newest record of browsers, and none without one', () => {
+    const name = newest('browser-peers-');
+    expect(existsSync(`${RESULTS}browser-peers.md`)).toBe(name !== undefined);
+    if (name === undefined) return;
+    const record = JSON.parse(readFileSync(`${RESULTS}records/${name}`, 'utf8'));
+    const page = formatBrowserPage(record, { source: `records/${name}` });
+    expect(readFileSync(`${RESULTS}browser-peers.md`, 'utf8')).toBe(page);
+  });
 
   it('has the page and the plot of its newest record, and none without one', () => {
-    const name = records.sort().at(-1);
+    const name = newest('cpu-peers-');
     expect(existsSync(`${RESULTS}cpu-peers.md`)).toBe(name !== undefined);
     expect(existsSync(`${RESULTS}cpu-peers.svg`)).toBe(name !== undefined);
     if (name === undefined) return;

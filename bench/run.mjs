@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { createTokenizer } from '@duobit/core';
 import { openCheckpoint } from '@duobit/quantizer';
 import { estimateChromium, measureInChromium } from './browser/measure.mjs';
+import { formatBrowserPage } from './browser-page.mjs';
 import { runChild } from './child.mjs';
 import { measureMatvec } from './matvec.mjs';
 import { makeF16, sha256 } from './models.mjs';
@@ -14,7 +15,7 @@ import { readOptions, WINDOW } from './options.mjs';
 import { installPeer } from './peers/setup.mjs';
 import { drawPlot } from './plot.mjs';
 import { describeRun, watchProcessor } from './record.mjs';
-import { prepareSubjects } from './subjects.mjs';
+import { prepareSubjects, runsInNode } from './subjects.mjs';
 import { formatPage } from './table.mjs';
 import { writePage } from './write-page.mjs';
 
@@ -98,7 +99,8 @@ async function measurePerplexities(subjects, windows, openOptions, skipped) {
 
 /** Seconds that a file of each kind takes on 2 cores of an AMD EPYC, for the line that says how long it will take. */
 function estimateSeconds(options, subjects) {
-  const speed = options.repeats * options.threads.reduce((sum, count) => sum + 4 + 4 / count, 0);
+  const rounds = options.browserOnly ? 0 : options.repeats;
+  const speed = rounds * options.threads.reduce((sum, count) => sum + 4 + 4 / count, 0);
   // Q2_0 has no x86 kernels in llama.cpp and takes as long as ten others.
   const files = subjects.reduce((sum, { id }) => sum + (id.includes('-Q2_0-') ? 10 : 1), 0);
   const perplexity = (options.windows * 4 * files) / availableParallelism();
@@ -130,6 +132,12 @@ async function readTokens(options, f16) {
   };
 }
 
+function choosePage({ browserOnly, speedOnly }) {
+  if (browserOnly) return { page: 'browser-peers.md', format: formatBrowserPage };
+  if (speedOnly) return { page: 'cpu-speed.md', format: formatPage };
+  return { page: 'cpu-peers.md', format: formatPage, drawPlot };
+}
+
 async function run() {
   const options = readOptions();
   const describe = describeRun();
@@ -146,22 +154,31 @@ async function run() {
   const openOptions = { contextLength, vocabularySize };
   const { prompts, decode } = options;
   const { peakRssBytes: nodeRssBytes } = await runChild(WORKER, { task: 'nothing' });
-  const runs = await measureSpeeds(options, subjects, { openOptions, tokens, prompts, decode }, skipped);
-  if (runs.length === 0) throw new Error(`nothing could be measured: ${skipped.at(-1).reason}`);
+  let runs = [];
+  if (!options.browserOnly) {
+    const inNode = subjects.filter(runsInNode);
+    runs = await measureSpeeds(options, inNode, { openOptions, tokens, prompts, decode }, skipped);
+    if (runs.length === 0) throw new Error(`nothing could be measured: ${skipped.at(-1).reason}`);
+  }
   if (windows.length > 0) await measurePerplexities(subjects, windows, openOptions, skipped);
   let matvec = [];
   let browser = null;
   if (options.peers && !options.speedOnly) {
-    const installed = installPeer('onnxruntime', log);
-    if (installed.versions !== undefined) peers.onnxruntime = installed.versions;
-    matvec = await measureMatvec(installed, skipped, log);
+    if (!options.browserOnly) {
+      const installed = installPeer('onnxruntime', log);
+      if (installed.versions !== undefined) peers.onnxruntime = installed.versions;
+      matvec = await measureMatvec(installed, skipped, log);
+    }
     const job = { tokens, texts, prompts, decode, contextLength };
     browser = await measureInChromium(options, subjects, job, peers, skipped, log);
+    if (options.browserOnly && !(browser?.runs.length > 0)) {
+      throw new Error(`nothing could be measured: ${skipped.at(-1).reason}`);
+    }
   }
 
   const { peers: _, model, text: __, calibration: ___, record: isKept, name, ...kept } = options;
   const record = {
-    ...describe('cpu-peers'),
+    ...describe(options.browserOnly ? 'browser-peers' : 'cpu-peers'),
     options: { ...kept, contextLength },
     model: path.basename(model),
     text: {
@@ -183,8 +200,7 @@ async function run() {
     browser,
     skipped,
   };
-  const plotted = options.speedOnly ? { page: 'cpu-speed.md' } : { page: 'cpu-peers.md', drawPlot };
-  writePage(record, { name, isKept, format: formatPage, ...plotted });
+  writePage(record, { name, isKept, ...choosePage(options) });
 }
 
 try {

@@ -1,9 +1,11 @@
 // What is compared: every file with the engine that runs it.
 import { accountSizes, openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
+import { runsInChromium } from './browser/measure.mjs';
 import { describePeerFile, makeContainer, makeImportance } from './models.mjs';
 import { hasBackend } from './ours.mjs';
 import { installPeer } from './peers/setup.mjs';
+import { prepareTransformers } from './peers/transformers-folder.mjs';
 import { quantizePeer } from './quantize-peers.mjs';
 
 /** Our containers: the embedding, which is also the head, in 8 bits as llama.cpp's default has it, and in 4. */
@@ -12,23 +14,33 @@ const CONTAINERS = [
   { embedding: 'q4', suffix: ' q4', activations: ['a4'] },
 ];
 
+/** Whether a file is run in Node: transformers.js' are for Chromium. */
+export const runsInNode = ({ engine }) => engine !== 'transformers.js';
+
 /**
  * Subjects {id, engine, label, short, file, open, and what describes the file}. What cannot be had is pushed to
  * `skipped`.
  */
 export async function prepareSubjects(options, f16, calibration, skipped, log) {
   const subjects = await prepareOurs(options, f16, calibration, skipped, log);
-  if (!options.peers) {
-    skipped.push({ name: 'llama.cpp, wllama, onnxruntime', reason: 'not asked for (--peers)' });
-    return { subjects, peers: {} };
+  const peers = {};
+  if (options.peers) {
+    const { versions, reason } = installPeer('llama.cpp', log);
+    if (reason !== undefined) skipped.push({ name: 'llama.cpp', reason });
+    else {
+      subjects.push(...(await prepareLlama(options, f16, calibration, skipped, log)));
+      peers['llama.cpp'] = versions;
+    }
+    if (!options.speedOnly) {
+      const transformers = await prepareTransformers(f16, skipped, log);
+      subjects.push(...transformers.subjects);
+      Object.assign(peers, transformers.peers);
+    }
+  } else {
+    const name = 'llama.cpp, wllama, transformers.js, onnxruntime';
+    skipped.push({ name, reason: 'not asked for (--peers)' });
   }
-  const { versions, reason } = installPeer('llama.cpp', log);
-  if (reason !== undefined) {
-    skipped.push({ name: 'llama.cpp', reason });
-    return { subjects, peers: {} };
-  }
-  subjects.push(...(await prepareLlama(options, f16, calibration, skipped, log)));
-  return { subjects, peers: { 'llama.cpp': versions } };
+  return { subjects: options.browserOnly ? subjects.filter(runsInChromium) : subjects, peers };
 }
 
 async function prepareOurs(options, f16, calibration, skipped, log) {

@@ -37,12 +37,11 @@ export function formatPage(record, { source, plot } = {}) {
     ...formatSource(record, source, 'table.mjs'),
     `- Cores kept busy by other processes during the runs: median ${rate(quiet.median)}, at most ${rate(quiet.maximum)}`,
     `- Model: ${record.model}; rounds ${options.repeats}; ${options.decode} tokens decoded after a prompt of ${options.prompts[0]}`,
-    `- Perplexity: ${record.text.name} (SHA-256 ${record.text.sha256.slice(0, 16)}…), ${record.text.windows} windows of ${record.text.context}`,
-    `- Calibration (ours and the importance matrix for llama.cpp): ${record.calibration.name} (SHA-256 ${record.calibration.sha256.slice(0, 16)}…)`,
+    ...formatInputs(record),
     ...(record.nodeRssBytes > 0
       ? [`- Peak RSS of Node alone, in every figure: ${megabytes(record.nodeRssBytes)} MB`]
       : []),
-    ...Object.entries(record.peers).map(([name, versions]) => `- ${name}: ${formatVersions(versions)}`),
+    ...formatPeers(record),
     '',
   ];
   if (!quiet.isQuiet) {
@@ -82,13 +81,25 @@ export function formatSource({ machine, load, ...record }, source, maker) {
   ];
 }
 
+/** The texts that a record was made with. */
+export function formatInputs({ text, calibration }) {
+  return [
+    `- Perplexity: ${text.name} (SHA-256 ${text.sha256.slice(0, 16)}…), ${text.windows} windows of ${text.context}`,
+    `- Calibration (ours and the importance matrix for llama.cpp): ${calibration.name} (SHA-256 ${calibration.sha256.slice(0, 16)}…)`,
+  ];
+}
+
+export function formatPeers({ peers }) {
+  return Object.entries(peers).map(([name, versions]) => `- ${name}: ${formatVersions(versions)}`);
+}
+
 export function formatSkipped(skipped) {
   if (skipped.length === 0) return [];
   return ['## Skipped', '', ...skipped.map(({ name, reason }) => `- ${name}: ${reason}`), ''];
 }
 
 /** A table for each number of threads, with the ratios under it when the machine was quiet. */
-function formatThreadCounts(rows, prompts, isQuiet, title, nodeRssBytes) {
+export function formatThreadCounts(rows, prompts, isQuiet, title, nodeRssBytes) {
   return [...new Set(rows.map((item) => item.threads))].flatMap((threads) => {
     const ofThreads = rows.filter((item) => item.threads === threads);
     return [
@@ -185,7 +196,7 @@ function formatRatios(rows, prompts, nodeRssBytes) {
   return [...lines, ''];
 }
 
-function formatFiles(subjects) {
+export function formatFiles(subjects) {
   return table(
     ['', 'MB', 'bits a weight, linear layers', 'bits a weight, file', 'perplexity', 'matrices'],
     subjects.map((subject) => [

@@ -5,6 +5,7 @@ import { measureSteps } from './steps.mjs';
 const ENGINES = {
   duobit: './ours.mjs',
   'llama.cpp': './peers/llama-cpp.mjs',
+  'transformers.js': './peers/onnx-engine.mjs',
 };
 
 process.once('message', async (job) => {

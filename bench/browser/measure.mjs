@@ -1,31 +1,31 @@
-// Rounds in Chromium: our wasm backend and wllama on the files that are compared in Node too.
+// Rounds in Chromium: our wasm backend, wllama on the llama.cpp files that are compared in Node too, and transformers.js.
 import { installPeer } from '../peers/setup.mjs';
 import { watchProcessor } from '../record.mjs';
 import { findChromium, runInChromium } from './chromium.mjs';
 import { bundleOurs } from './server.mjs';
 
-/** A file takes wllama some 10 to 30 seconds, so rounds are fewer than in Node and the longer prompts are left out. */
+/** A file takes a peer some 10 to 60 seconds, so rounds are fewer than in Node and the longer prompts are left out. */
 const MOST_ROUNDS = 3;
 const MOST_DECODED = 32;
 
 /** Two versions: 3 is the present one; 2 is wasm32, the last that takes tokens, and reads fewer types. */
-const PEER_ENGINES = ['wllama 2', 'wllama 3'];
+const WLLAMA_ENGINES = ['wllama 2', 'wllama 3'];
 
 /**
- * @param subjects those measured in Node @param job {tokens, texts, prompts, decode, contextLength}
+ * @param subjects those measured in Node, and transformers.js' @param job {tokens, texts, prompts, decode, contextLength}
  * @returns the record's `browser`: {version, prompts, decode, subjects, runs}, or null when there is nothing to run it
  */
 export async function measureInChromium(options, subjects, job, peers, skipped, log) {
-  const name = 'wllama in Chromium';
   const { command, version, reason } = findChromium();
-  const installed = reason === undefined ? installPeer('wllama', log) : { reason };
-  if (installed.reason !== undefined) {
-    skipped.push({ name, reason: installed.reason });
+  if (reason !== undefined) {
+    skipped.push({ name: 'Chromium', reason });
     return null;
   }
-  peers.wllama = installed.versions;
+  const wllama = installPeer('wllama', log);
+  if (wllama.reason !== undefined) skipped.push({ name: 'wllama in Chromium', reason: wllama.reason });
+  else peers.wllama = wllama.versions;
   await bundleOurs();
-  const chosen = listSubjects(subjects);
+  const chosen = listSubjects(subjects, wllama.reason === undefined ? WLLAMA_ENGINES : []);
   const prompts = job.prompts.slice(0, 1);
   const decode = Math.min(job.decode, MOST_DECODED);
   const rounds = Math.min(options.repeats, MOST_ROUNDS);
@@ -60,14 +60,18 @@ export async function measureInChromium(options, subjects, job, peers, skipped, 
   return { version, rounds, prompts, decode, subjects: kept, runs };
 }
 
-/** Our wasm subjects with 4-bit activations; llama.cpp's default mixtures in each wllama. */
-function listSubjects(subjects) {
-  const ours = subjects
-    .filter(({ open }) => open.backend === 'wasm' && open.activations === 'a4')
-    .map((subject) => ({ ...subject, id: `chromium-${subject.id}` }));
-  const files = subjects.filter(({ id }) => /^llama\.cpp-.*-default$/.test(id) && !id.includes('-F16-'));
-  const theirs = PEER_ENGINES.flatMap((engine) =>
-    files.map((subject) => ({
+const isOurs = ({ open }) => open.backend === 'wasm' && open.activations === 'a4';
+const isWllamas = ({ id }) => /^llama\.cpp-.*-default$/.test(id) && !id.includes('-F16-');
+const isTransformers = ({ engine }) => engine === 'transformers.js';
+
+/** Whether a file is run in Chromium: our wasm with 4-bit activations, llama.cpp's default mixtures, ONNX files. */
+export const runsInChromium = (subject) => isOurs(subject) || isWllamas(subject) || isTransformers(subject);
+
+/** Ours, the files for wllama once for each version, and those of transformers.js. */
+function listSubjects(subjects, wllamaEngines) {
+  const ours = subjects.filter(isOurs).map((subject) => ({ ...subject, id: `chromium-${subject.id}` }));
+  const wllamas = wllamaEngines.flatMap((engine) =>
+    subjects.filter(isWllamas).map((subject) => ({
       ...subject,
       id: subject.id.replace('llama.cpp', engine),
       engine,
@@ -75,11 +79,11 @@ function listSubjects(subjects) {
       short: `${engine} ${subject.short}`,
     })),
   );
-  return [...ours, ...theirs];
+  return [...ours, ...wllamas, ...subjects.filter(isTransformers)];
 }
 
 /** Seconds that a run of these options takes in Chromium, from runs on 2 cores of an AMD EPYC. */
 export function estimateChromium({ threads, types, repeats }) {
-  const files = PEER_ENGINES.length * types.filter((type) => type !== 'F16').length;
+  const files = WLLAMA_ENGINES.length * types.filter((type) => type !== 'F16').length + 2;
   return Math.min(repeats, MOST_ROUNDS) * files * threads.reduce((sum, count) => sum + 10 + 25 / count, 0);
 }

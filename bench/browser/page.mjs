@@ -1,9 +1,14 @@
 // One measurement in the page: gets the job and the file from the local server, runs one engine, posts the answer.
-// The file is in memory as a Blob before anything is timed, for both engines, so that no server is measured.
+// The file is in memory as a Blob before anything is timed, for all engines, so that no server is measured.
 
 import { measureSteps } from '/steps.mjs';
 
-const ENGINES = { duobit: runOurs, 'wllama 2': runWllama2, 'wllama 3': runWllama3 };
+const ENGINES = {
+  duobit: (job, file) => runInWorker('/bundle/ours-worker.js', job, file),
+  'transformers.js': (job, file) => runInWorker('/transformers-worker.mjs', job, file),
+  'wllama 2': runWllama2,
+  'wllama 3': runWllama3,
+};
 
 try {
   if (!crossOriginIsolated) throw new Error('the page is not cross-origin isolated: no threads');
@@ -18,9 +23,9 @@ function post(answer) {
   return fetch('/answer', { method: 'POST', body: JSON.stringify(answer) });
 }
 
-/** Ours runs in a worker, as it would in an application. */
-function runOurs(job, file) {
-  const worker = new Worker('/bundle/ours-worker.js', { type: 'module' });
+/** Ours and transformers.js run in a worker of the page's, as they would in an application; wllama makes its own. */
+function runInWorker(script, job, file) {
+  const worker = new Worker(script, { type: 'module' });
   return new Promise((resolve, reject) => {
     worker.onmessage = ({ data }) => resolve(data);
     worker.onerror = ({ message }) => reject(new Error(`the worker failed: ${message}`));

@@ -1,5 +1,5 @@
-// The page's server on 127.0.0.1: the page, our bundle, the peer's package, the job and its file. Every answer carries
-// the headers that give a page SharedArrayBuffer, and so threads.
+// The page's server on 127.0.0.1: the page, our bundle, the peers' packages, the job, its file and, for a peer that wants a
+// folder, the files beside it. Every answer carries the headers that give a page SharedArrayBuffer, and so threads.
 import { createReadStream, existsSync, mkdirSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import path from 'node:path';
@@ -51,10 +51,10 @@ export async function bundleOurs() {
 }
 
 /**
- * Serves one job. @returns {Promise<{url: string, answer: Promise<object>, close: () => void}>} the page's address and
- * what it posts.
+ * Serves one job. @param file the model @param folder what `/folder` stands for, if anything
+ * @returns {Promise<{url: string, answer: Promise<object>, close: () => void}>} the page's address and what it posts.
  */
-export async function serveJob({ file, ...job }) {
+export async function serveJob({ file, folder, ...job }) {
   let settle;
   const answer = new Promise((resolve) => {
     settle = resolve;
@@ -70,7 +70,7 @@ export async function serveJob({ file, ...job }) {
         response
           .writeHead(200, { ...ISOLATION, 'Content-Type': 'application/json' })
           .end(JSON.stringify(job));
-      } else await sendFile(response, pathname === '/file' ? file : findFile(pathname));
+      } else await sendFile(response, pathname === '/file' ? file : findFile(pathname, folder));
     } catch {
       // The page reports what it misses; a connection that is gone needs no answer.
       response.destroy();
@@ -91,14 +91,15 @@ export async function serveJob({ file, ...job }) {
 }
 
 /** The file of an address, or null. Only files that lie in one of the folders. */
-function findFile(pathname) {
+function findFile(pathname, folder) {
   if (pathname === '/') return path.join(HERE, 'page.html');
-  if (pathname === '/page.mjs') return path.join(HERE, 'page.mjs');
+  if (pathname === '/page.mjs' || pathname === '/transformers-worker.mjs') return path.join(HERE, pathname);
   if (pathname === '/steps.mjs') return path.join(HERE, '../steps.mjs');
   const [, area, ...rest] = pathname.split('/');
-  if (!Object.hasOwn(FOLDERS, area)) return null;
-  const candidates = FOLDERS[area].map((folder) => [folder, path.join(folder, ...rest)]);
-  const found = candidates.find(([folder, file]) => file.startsWith(folder) && existsSync(file));
+  const folders = { ...FOLDERS, ...(folder === undefined ? {} : { folder: [folder] }) };
+  if (!Object.hasOwn(folders, area)) return null;
+  const candidates = folders[area].map((root) => [root, path.join(root, ...rest)]);
+  const found = candidates.find(([root, file]) => file.startsWith(root) && existsSync(file));
   return found?.[1] ?? null;
 }
 

@@ -15,6 +15,11 @@ const KOFFI_VERSION = '3.3.4';
 const ONNXRUNTIME_VERSION = '1.30.0';
 /** The present one, and under another name the last that takes tokens instead of text. */
 const WLLAMA_VERSIONS = { '@wllama/wllama': '3.13.0', 'wllama-2': 'npm:@wllama/wllama@2.4.0' };
+/** With the build of onnxruntime-web that this version depends on, so that it lies where the page looks for it. */
+const TRANSFORMERS_VERSIONS = {
+  '@huggingface/transformers': '4.3.1',
+  'onnxruntime-web': '1.31.0-dev.20260914-8d85527a0',
+};
 
 /** What each peer is installed from. `platforms` are those this benchmark knows how to load it on. */
 export const PEERS = {
@@ -31,6 +36,7 @@ export const PEERS = {
     packages: { 'onnxruntime-node': ONNXRUNTIME_VERSION },
   },
   wllama: { platforms: [PLATFORM], packages: WLLAMA_VERSIONS },
+  'transformers.js': { platforms: [PLATFORM], packages: TRANSFORMERS_VERSIONS },
 };
 
 /** Installs a peer unless it is there; gives {versions} or {reason}. */

@@ -2,11 +2,12 @@
 // unasked.
 import { lstat } from 'node:fs/promises';
 import { type Container, DuobitError, openContainer } from '@duobit/format';
-import { createFileSource } from '@duobit/format/node';
+import type { Context } from './context.ts';
+import { type OpenOptions, openModelFile } from './models.ts';
 
-/** Opens a container; data files are found beside it. @throws DuobitError as `createFileSource` and `openContainer` */
-export async function openContainerFile(path: string): Promise<Container> {
-  const source = await createFileSource(path);
+/** Opens a container; data files are found beside it. @throws DuobitError as `openModelFile` and `openContainer` */
+async function openContainerFile(context: Context, model: string, options: OpenOptions): Promise<Container> {
+  const source = await openModelFile(context, model, options);
   try {
     return await openContainer(source);
   } catch (error) {
@@ -16,8 +17,13 @@ export async function openContainerFile(path: string): Promise<Container> {
 }
 
 /** Runs `work` on an opened container and closes it, whatever happens. */
-export async function withContainer<T>(path: string, work: (container: Container) => Promise<T>): Promise<T> {
-  const container = await openContainerFile(path);
+export async function withContainer<T>(
+  context: Context,
+  model: string,
+  options: OpenOptions,
+  work: (container: Container) => Promise<T>,
+): Promise<T> {
+  const container = await openContainerFile(context, model, options);
   try {
     return await work(container);
   } finally {

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { DuobitError } from '@duobit/format';
+import { DuobitError, isRemoteAddress } from '@duobit/format';
 
 /** Texts are read whole; beyond this size it is more likely a model given by mistake. */
 const MAXIMUM_TEXT_BYTES = 1_000_000_000;
@@ -59,11 +59,12 @@ export type ModelKind = 'checkpoint' | 'container';
  * @throws DuobitError `MODEL_NOT_FOUND`.
  */
 export async function detectModelKind(path: string): Promise<ModelKind> {
+  if (isRemoteAddress(path)) return 'container';
   const facts = await stat(path).catch((cause: unknown) => {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new DuobitError('MODEL_NOT_FOUND', `the model cannot be opened: ${reason}`, {
       source: path,
-      remedy: 'Give a .duo file, a .gguf file or a Hugging Face folder',
+      remedy: 'Give a .duo file, its address (hf:user/name or https), a .gguf file or a Hugging Face folder',
       cause,
     });
   });

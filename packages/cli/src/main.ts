@@ -9,6 +9,7 @@ import { addEvalCommand } from './commands/eval.ts';
 import { addHashCommand } from './commands/hash.ts';
 import { addInspectCommand } from './commands/inspect.ts';
 import { addMergeCommand } from './commands/merge.ts';
+import { addListCommand, addPullCommand, addRemoveCommand } from './commands/pull.ts';
 import { addQuantizeCommand } from './commands/quantize.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSignCommand } from './commands/sign.ts';
@@ -51,6 +52,9 @@ export function createProgram(context: Context): Command {
   addHashCommand(program, context);
   addSignCommand(program, context);
   addVerifySignatureCommand(program, context);
+  addPullCommand(program, context);
+  addListCommand(program, context);
+  addRemoveCommand(program, context);
   addRunCommand(program, context);
   addEvalCommand(program, context);
   addBenchCommand(program, context);

@@ -1,11 +1,11 @@
 // Opens whatever a command was pointed at - container, Hugging Face folder or GGUF - as a model on a backend.
 import { createModel, type Model } from '@duobit/core';
 import { DuobitError, type ModelSource, openContainer } from '@duobit/format';
-import { createFileSource } from '@duobit/format/node';
 import { openCheckpoint } from '@duobit/quantizer';
 import { createBackend } from '@duobit/runtime-node';
 import { type Context, note } from './context.ts';
 import { countWeightBytes, detectModelKind, type ModelKind } from './files.ts';
+import { openModelFile } from './models.ts';
 import type { BackendOptions } from './options.ts';
 import { createProgress } from './progress.ts';
 import { plural } from './text.ts';
@@ -33,17 +33,17 @@ export interface OpenedSource {
 }
 
 /** Opens a model without preparing it for a backend. The caller closes `source`. */
-export async function openSource(path: string, signal: AbortSignal): Promise<OpenedSource> {
+export async function openSource(context: Context, path: string): Promise<OpenedSource> {
   if ((await detectModelKind(path)) === 'checkpoint') {
     const source = await openCheckpoint(path);
     return {
       kind: 'checkpoint',
       source,
       bytes: await countWeightBytes(path),
-      hash: async () => ({ of: 'weights', sha256: await source.weightsSha256(signal) }),
+      hash: async () => ({ of: 'weights', sha256: await source.weightsSha256(context.signal) }),
     };
   }
-  const file = await createFileSource(path);
+  const file = await openModelFile(context, path);
   try {
     const source = await openContainer(file);
     const { fileLength, dataFiles } = source.manifest;
@@ -69,7 +69,7 @@ export async function openSession(
   options: BackendOptions,
   contextLength?: number,
 ): Promise<Session> {
-  const { kind, source, bytes, hash } = await openSource(path, context.signal);
+  const { kind, source, bytes, hash } = await openSource(context, path);
   const activations = options.activations ?? (kind === 'container' ? 'a4' : 'f16');
   const closers = [() => source.close()];
   const progress = createProgress(context.io, { lines: { load: 0 } });

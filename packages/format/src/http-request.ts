@@ -1,6 +1,7 @@
 // One HTTP range request: what is asked, what a right answer looks like, and how its body is read without trusting
 // the server. RFC 9110, sections 14 (ranges) and 15.3.7 (206). http-source.ts repeats and pins.
 import { DuobitError } from './errors.ts';
+import { describeHubStatus } from './hub-status.ts';
 import type { OnBytes } from './source.ts';
 
 /** The one overload of `fetch` that is used. */
@@ -77,14 +78,14 @@ export class TransientFailure extends Error {
 }
 
 const REMEDY_SERVER = 'Report it to whoever runs the server, or download the file and open the copy';
-const REMEDY_CONNECTION =
+export const REMEDY_CONNECTION =
   "Check the address and the connection; in a browser, also that the server's CORS headers allow this page";
 
 /**
  * Requests a range, has `accept` judge the head of the answer (it throws, or says how many bytes the
  * body must have), and passes the body on piece by piece, never more than that. While it waits for `onBytes` the server may be silent.
  * @throws DuobitError `HTTP_STATUS`, `HTTP_RANGE_REFUSED`, `HTTP_ENCODING`, `HTTP_CONTENT_RANGE`, `HTTP_OVERLONG`,
- *   `HTTP_CHANGED`, `SOURCE_MISSING`, `SOURCE_EMPTY`, what `accept` and `onBytes` throw, and the reason of `stopper`
+ *   `HTTP_CHANGED`, `HTTP_UNAUTHORIZED`, `HTTP_FORBIDDEN`, `HUB_GATED`, `HUB_NOT_FOUND`, `SOURCE_MISSING`, `SOURCE_EMPTY`, what `accept` and `onBytes` throw, and the reason of `stopper`
  * @throws TransientFailure on network errors, 429, 5xx and short bodies
  */
 export async function requestRange(
@@ -114,6 +115,8 @@ export async function requestRange(
       return await pending;
     } catch (error) {
       stopper.check();
+      // What a `fetch` of the caller's refuses is no failure of the network.
+      if (error instanceof DuobitError) throw error;
       const message = stalled ? `no byte came for ${client.timeoutMs} ms` : explain(error);
       throw new TransientFailure('HTTP_NETWORK', message, REMEDY_CONNECTION, null, error);
     }
@@ -164,7 +167,7 @@ function refuse(client: HttpClient, code: string, message: string, remedy: strin
 }
 
 /** `fetch failed` alone helps nobody: the reason is in the cause. */
-function explain(error: unknown): string {
+export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }
@@ -211,7 +214,10 @@ function readHead(client: HttpClient, response: Response, { first, last, size }:
   };
 }
 
-function statusFailure(client: HttpClient, { status, headers }: Response): Error {
+/** Why an answer that is not the wanted one is none, and whether another attempt may help. */
+export function statusFailure(client: HttpClient, { status, headers }: Response): Error {
+  const hub = describeHubStatus(status, headers);
+  if (hub) return refuse(client, hub.code, hub.message, hub.remedy);
   const message = `the server answered with status ${status}`;
   if (status === 429 || status >= 500) {
     const remedy = 'Try again later';
@@ -220,11 +226,7 @@ function statusFailure(client: HttpClient, { status, headers }: Response): Error
   if (status === 404 || status === 410) {
     return refuse(client, 'SOURCE_MISSING', `${message}: there is no such file`, 'Check the address');
   }
-  const remedy =
-    status === 401 || status === 403
-      ? 'Give the credentials that the server wants in `headers`, or make the file public'
-      : REMEDY_SERVER;
-  return refuse(client, 'HTTP_STATUS', message, remedy);
+  return refuse(client, 'HTTP_STATUS', message, REMEDY_SERVER);
 }
 
 /** Seconds or a date, RFC 9110, section 10.2.3; in milliseconds from now. */

@@ -162,8 +162,20 @@ describe('refused at once [RMT-3] [RMT-4] [RMT-8]', () => {
       act: (response) => response.writeHead(404).end('not here'),
     },
     {
-      name: 'status 403',
+      name: 'status 418',
       code: 'HTTP_STATUS',
+      says: /status 418/,
+      act: (response) => response.writeHead(418).end(),
+    },
+    {
+      name: 'status 401',
+      code: 'HTTP_UNAUTHORIZED',
+      says: /status 401/,
+      act: (response) => response.writeHead(401).end(),
+    },
+    {
+      name: 'status 403',
+      code: 'HTTP_FORBIDDEN',
       says: /status 403/,
       act: (response) => response.writeHead(403).end(),
     },

@@ -44,7 +44,7 @@ const MOST_DELAY_MS = 8_000;
 /** A server that asks for more patience than this is not waited for. */
 const MOST_RETRY_AFTER_MS = 60_000;
 
-interface RetryPolicy {
+export interface RetryPolicy {
   readonly retries: number;
   readonly delayMs: number;
 }
@@ -57,18 +57,14 @@ interface RetryPolicy {
  * 429, 5xx and bodies cut short are tried again with exponential backoff, from the byte they got to; other statuses
  * are not. Redirects are followed each time, as their targets may expire.
  * @throws DuobitError `HTTP_REQUEST`, `HTTP_NETWORK`, `HTTP_STATUS`, `HTTP_RANGE_REFUSED`, `HTTP_ENCODING`,
- *   `HTTP_CONTENT_RANGE`, `HTTP_TRUNCATED`, `HTTP_OVERLONG`, `SOURCE_MISSING`, `SOURCE_EMPTY`, `ABORTED`; reads also `HTTP_CHANGED`,
- *   `SOURCE_TRUNCATED`, `SOURCE_TOO_LARGE`, `SOURCE_CLOSED`
+ *   `HTTP_CONTENT_RANGE`, `HTTP_TRUNCATED`, `HTTP_OVERLONG`, `HTTP_UNAUTHORIZED`, `HTTP_FORBIDDEN`, `HUB_GATED`, `HUB_NOT_FOUND`,
+ *   `SOURCE_MISSING`, `SOURCE_EMPTY`, `ABORTED`; reads also `HTTP_CHANGED`, `SOURCE_TRUNCATED`, `SOURCE_TOO_LARGE`, `SOURCE_CLOSED`
  */
 export async function createHttpSource(url: string, options: HttpSourceOptions = {}): Promise<ByteSource> {
   const client = prepareClient(url, options);
-  const policy = { retries: options.retries ?? 4, delayMs: options.retryDelay ?? 250 };
+  const policy = retryPolicy(options);
   const stopper = new Stopper();
-  const abort = (): void =>
-    stopper.stop(new DuobitError('ABORTED', 'reading was stopped by the caller', { source: client.name }));
-  options.signal?.addEventListener('abort', abort);
-  if (options.signal?.aborted) abort();
-  const release = (): void => options.signal?.removeEventListener('abort', abort);
+  const release = stopWith(stopper, options.signal, client.name);
   try {
     const probe: { head: RangeHead | null; prefix: Uint8Array } = { head: null, prefix: new Uint8Array(0) };
     const range = { first: 0, last: PROBE_BYTES - 1, size: null };
@@ -96,7 +92,21 @@ export async function createHttpSource(url: string, options: HttpSourceOptions =
   }
 }
 
-function prepareClient(url: string, options: HttpSourceOptions): HttpClient {
+export function retryPolicy({ retries = 4, retryDelay = 250 }: HttpSourceOptions): RetryPolicy {
+  return { retries, delayMs: retryDelay };
+}
+
+/** Stops with `ABORTED` when the signal does, until the returned function is called. */
+export function stopWith(stopper: Stopper, signal: AbortSignal | undefined, name: string): () => void {
+  const abort = (): void =>
+    stopper.stop(new DuobitError('ABORTED', 'reading was stopped by the caller', { source: name }));
+  signal?.addEventListener('abort', abort);
+  if (signal?.aborted) abort();
+  return () => signal?.removeEventListener('abort', abort);
+}
+
+/** @throws DuobitError `HTTP_REQUEST` */
+export function prepareClient(url: string, options: HttpSourceOptions): HttpClient {
   const refuse = (message: string, cause?: unknown): DuobitError =>
     new DuobitError('HTTP_REQUEST', message, {
       remedy:
@@ -142,7 +152,7 @@ function addressBeside(url: string, name: string): string {
  * Repeats what fails transiently. `progress` is the number of bytes so far: a whole chunk since the last failure makes it the first.
  * Returns the number of attempts. @throws DuobitError, never a TransientFailure
  */
-async function withRetries(
+export async function withRetries(
   client: HttpClient,
   policy: RetryPolicy,
   stopper: Stopper,

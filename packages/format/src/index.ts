@@ -19,6 +19,8 @@ export {
   segmentOfTensor,
 } from './architecture.ts';
 export { createBlobSource } from './blob-source.ts';
+export { type ChunkPlace, ChunkPlaces } from './chunk-places.ts';
+export { ChunkBuffers, streamChunks } from './chunk-stream.ts';
 export { type Container, openContainer } from './container.ts';
 export {
   type ContentDigest,
@@ -50,7 +52,17 @@ export type { OpenDataFile, OpenOptions } from './file-set.ts';
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './float16.ts';
 export { LIMITS } from './generated/limits.ts';
 export { type Identity, readIdentity } from './header-read.ts';
+export type { Fetch } from './http-request.ts';
 export { createHttpSource, type HttpRead, type HttpSourceOptions } from './http-source.ts';
+export {
+  DEFAULT_ENDPOINT,
+  type HubAddress,
+  isHubAddress,
+  isRemoteAddress,
+  parseHubAddress,
+} from './hub-address.ts';
+export { type HubFile, locateHubFile } from './hub-file.ts';
+export { describeHubStatus } from './hub-status.ts';
 export type { AssetSpec, ContainerSpec, TensorSpec } from './layout.ts';
 export type {
   ActivationQuantizer,

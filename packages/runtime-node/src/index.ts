@@ -12,6 +12,16 @@ export {
   type ListDevicesOptions,
   listDevices,
 } from './devices/list-devices.ts';
+export { findCacheFolder } from './hub/cache-folder.ts';
+export {
+  type CachedModel,
+  type ModelCache,
+  type ModelCacheOptions,
+  openModelCache,
+} from './hub/model-cache.ts';
+export { type Environment, type Network, openNetwork } from './hub/network.ts';
+export { type OpenSourceOptions, openModelSource } from './hub/open-model.ts';
+export { type DownloadProgress, type PulledModel, type PullOptions, pullModel } from './hub/pull.ts';
 export { type LoadOptions, loadModel } from './load-model.ts';
 export {
   createNativeBackend,

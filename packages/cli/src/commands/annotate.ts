@@ -1,9 +1,9 @@
 // `duobit annotate`: what every byte of a container is, one line a run of bytes.
-import { basename, dirname, join } from 'node:path';
+import { basename } from 'node:path';
 import { type Annotation, annotateContainer, type ByteSource, toHex } from '@duobit/format';
-import { createFileSource } from '@duobit/format/node';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Context } from '../context.ts';
+import { openModelFile } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { checkAborted } from '../session.ts';
 
@@ -45,11 +45,11 @@ export function addAnnotateCommand(program: Command, context: Context): void {
 }
 
 async function runAnnotate(context: Context, path: string, options: Options): Promise<void> {
-  const headerSource = await createFileSource(path);
+  const headerSource = await openModelFile(context, path, { store: false });
   const sources: ByteSource[] = [headerSource];
   try {
     const { dataFile } = options;
-    if (dataFile !== undefined) sources.push(await createFileSource(join(dirname(path), basename(dataFile))));
+    if (dataFile !== undefined) sources.push(await headerSource.openBeside!(basename(dataFile)));
     const source = sources.at(-1)!;
     const runs = annotateContainer(source, {
       ...options.range,

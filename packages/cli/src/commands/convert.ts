@@ -52,7 +52,7 @@ async function runConvert(context: Context, command: Command, path: string, opti
       exitCode: 2,
     });
   }
-  const { source } = await openSource(path, context.signal);
+  const { source } = await openSource(context, path);
   const progress = createProgress(context.io, { lines: { convert: 3 } });
   let report: ExportReport;
   try {

@@ -52,8 +52,8 @@ export function addDiffCommand(program: Command, context: Context): void {
 }
 
 async function runDiff(context: Context, pathA: string, pathB: string, options: Options): Promise<void> {
-  await withContainer(pathA, (a) =>
-    withContainer(pathB, async (b) => {
+  await withContainer(context, pathA, { store: false }, (a) =>
+    withContainer(context, pathB, { store: false }, async (b) => {
       const progress = createProgress(context.io, { lines: { compare: 0 } });
       let difference: ContainerDifference;
       try {

@@ -1,10 +1,10 @@
 // `duobit hash`: what identifies a container, its file and its content.
 import { createHash } from 'node:crypto';
 import { type ContentDigest, contentDigest } from '@duobit/format';
-import { createFileSource } from '@duobit/format/node';
 import type { Command } from 'commander';
 import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
+import { openModelFile } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { checkAborted } from '../session.ts';
@@ -38,8 +38,8 @@ async function runHash(context: Context, path: string, options: Options): Promis
     progress.update(phase, done, total);
   };
   try {
-    await withContainer(path, async (container) => {
-      const file = await hashFile(path, (done, total) => update('hash file', done, total));
+    await withContainer(context, path, {}, async (container) => {
+      const file = await hashFile(context, path, (done, total) => update('hash file', done, total));
       const content = await contentDigest(container, {
         signal: context.signal,
         onProgress: (done, total) => update('hash content', done, total),
@@ -71,8 +71,12 @@ async function runHash(context: Context, path: string, options: Options): Promis
   }
 }
 
-async function hashFile(path: string, onProgress: (done: number, total: number) => void): Promise<string> {
-  const source = await createFileSource(path);
+async function hashFile(
+  context: Context,
+  path: string,
+  onProgress: (done: number, total: number) => void,
+): Promise<string> {
+  const source = await openModelFile(context, path);
   try {
     const hash = createHash('sha256');
     for (let done = 0; done < source.size; ) {

@@ -38,7 +38,7 @@ export function addInspectCommand(program: Command, context: Context): void {
 }
 
 async function runInspect(context: Context, path: string, options: Options): Promise<void> {
-  await withContainer(path, async (container) => {
+  await withContainer(context, path, { store: false }, async (container) => {
     if (options.tensor !== undefined) {
       return inspectTensor(context, path, container, options.tensor, options.json);
     }

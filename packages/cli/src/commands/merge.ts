@@ -1,9 +1,10 @@
 // `duobit merge`: a header file and its data files into one container, byte for byte the one that was split.
 import { type ContainerSummary, mergeContainer } from '@duobit/format';
-import { createFileSink, createFileSource } from '@duobit/format/node';
+import { createFileSink } from '@duobit/format/node';
 import type { Command } from 'commander';
 import { requireFreePath } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
+import { openModelFile } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { checkAborted } from '../session.ts';
@@ -29,7 +30,7 @@ export function addMergeCommand(program: Command, context: Context): void {
 
 async function runMerge(context: Context, path: string, options: Options): Promise<void> {
   const started = performance.now();
-  const source = await createFileSource(path);
+  const source = await openModelFile(context, path);
   const progress = createProgress(context.io, { lines: { merge: 3 } });
   let summary: ContainerSummary;
   try {

@@ -1,12 +1,13 @@
 // `duobit sign`: a detached signature of a container, and the keys to make one.
 import { generateKeyPairSync } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
-import { DuobitError } from '@duobit/format';
+import { DuobitError, isRemoteAddress } from '@duobit/format';
 import { createFileSink } from '@duobit/format/node';
 import { type Command, CommanderError } from 'commander';
 import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
 import { readText } from '../files.ts';
+import { modelFileName } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { keyId, parsePrivateKey, signStatement, stateModel } from '../signature.ts';
 import { formatPairs } from '../text.ts';
@@ -45,8 +46,8 @@ async function runSign(context: Context, path: string | undefined, options: Opti
   if (options.key === undefined) throw usage("required option '--key <file>' not specified");
 
   const key = parsePrivateKey(await readText(options.key, '--key'), options.key);
-  await withContainer(path, async ({ manifest }) => {
-    const output = options.output ?? `${path}.sig`;
+  await withContainer(context, path, { store: false }, async ({ manifest }) => {
+    const output = options.output ?? `${isRemoteAddress(path) ? modelFileName(path) : path}.sig`;
     await writeWhole(output, await signStatement(stateModel(manifest), key));
     const result = {
       file: path,

@@ -2,10 +2,11 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { type DataFile, splitContainer } from '@duobit/format';
-import { createFileSink, createFileSource } from '@duobit/format/node';
+import { createFileSink } from '@duobit/format/node';
 import { type Command, Option } from 'commander';
 import { requireFreePath, withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
+import { modelFileName, openModelFile } from '../models.ts';
 import { addExamples, addJsonOption, parseSize } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { checkAborted } from '../session.ts';
@@ -39,9 +40,9 @@ export function addSplitCommand(program: Command, context: Context): void {
 
 async function runSplit(context: Context, path: string, options: Options): Promise<void> {
   const started = performance.now();
-  const target = join(options.output, basename(path));
-  const stem = nameStem(path);
-  const source = await createFileSource(path);
+  const target = join(options.output, modelFileName(path));
+  const stem = nameStem(modelFileName(path));
+  const source = await openModelFile(context, path);
   const progress = createProgress(context.io, { lines: { split: 3 } });
   const made = await mkdir(options.output, { recursive: true });
   try {
@@ -68,7 +69,7 @@ async function runSplit(context: Context, path: string, options: Options): Promi
     await source.close();
   }
   const seconds = (performance.now() - started) / 1000;
-  await withContainer(target, async ({ manifest }) => {
+  await withContainer(context, target, {}, async ({ manifest }) => {
     const { headerSha256, fileLength, dataFiles } = manifest;
     const result = {
       output: target,

@@ -6,10 +6,10 @@ import {
   type ValidationReport,
   validateContainer,
 } from '@duobit/format';
-import { createFileSource } from '@duobit/format/node';
 import { type Command, Option } from 'commander';
 import { type Context, emit } from '../context.ts';
 import { EXIT } from '../failure.ts';
+import { openModelFile } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { checkAborted } from '../session.ts';
@@ -37,7 +37,7 @@ export function addValidateCommand(program: Command, context: Context): void {
 }
 
 async function runValidate(context: Context, path: string, options: Options): Promise<void> {
-  const source = await openSource(path);
+  const source = await openSource(context, path, !options.headerOnly);
   let report: ValidationReport;
   if ('code' in source) {
     report = { ok: false, problems: [source], dropped: 0, manifest: null, notes: [] };
@@ -86,9 +86,9 @@ async function runValidate(context: Context, path: string, options: Options): Pr
 }
 
 /** A path that cannot be opened (missing, a folder, empty) is a problem like any other. */
-async function openSource(path: string): Promise<ByteSource | Problem> {
+async function openSource(context: Context, path: string, store: boolean): Promise<ByteSource | Problem> {
   try {
-    return await createFileSource(path);
+    return await openModelFile(context, path, { store });
   } catch (error) {
     if (!(error instanceof DuobitError)) throw error;
     const { code, message, where, remedy } = error;

@@ -1,9 +1,9 @@
 // `duobit verify-signature`: whether a container is, to the last byte, what the owner of a key signed.
 import { DuobitError, openContainer, type ValidationReport, validateContainer } from '@duobit/format';
-import { createFileSource } from '@duobit/format/node';
 import type { Command } from 'commander';
 import { type Context, emit } from '../context.ts';
 import { readText } from '../files.ts';
+import { openModelFile } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { checkAborted } from '../session.ts';
@@ -38,7 +38,7 @@ async function runVerify(context: Context, path: string, options: Options): Prom
   const key = parsePublicKey(await readText(options.key, '--key'), options.key);
   const signaturePath = options.signature ?? `${path}.sig`;
   const signed = await openSignature(await readText(signaturePath, '--signature'), key, signaturePath);
-  const source = await createFileSource(path);
+  const source = await openModelFile(context, path, { store: !options.headerOnly });
   try {
     const { manifest } = await openContainer(source);
     requireSameModel(signed, stateModel(manifest), path);

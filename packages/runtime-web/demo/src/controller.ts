@@ -23,6 +23,7 @@ export class Controller {
   readonly #store: Store<State>;
   readonly #engine: Engine;
   readonly #options: WorkerLoadOptions;
+  #defaults = DEFAULT_SETTINGS;
   #loading: AbortController | null = null;
   #answering: { readonly abort: AbortController; readonly ended: Promise<void> } | null = null;
   /** Of the model whose card is shown. */
@@ -39,11 +40,8 @@ export class Controller {
 
   async start({ place, prompts, stop }: PageModel): Promise<void> {
     const { settings } = this.#store.state;
-    const texts = stop.join('\n');
-    this.#store.update({
-      prompts,
-      ...(texts && !settings.stop && { settings: { ...settings, stop: texts } }),
-    });
+    this.#defaults = { ...DEFAULT_SETTINGS, stop: stop.join('\n') };
+    this.#store.update({ prompts, settings: { ...settings, stop: settings.stop || this.#defaults.stop } });
     if (place) await this.load(place);
   }
 
@@ -196,7 +194,7 @@ export class Controller {
   }
 
   resetSettings(): void {
-    this.changeSettings(DEFAULT_SETTINGS);
+    this.changeSettings(this.#defaults);
   }
 
   showPanel(panel: Panel): void {

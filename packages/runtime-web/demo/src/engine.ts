@@ -1,6 +1,6 @@
 // Runs models where the page is told to: in a worker, so that it never waits for one, or on its own thread (`?thread=main`).
 import type { KvPrecision } from '@duobit/core';
-import { type Architecture, DuobitError } from '@duobit/format';
+import type { Architecture } from '@duobit/format';
 import { loadModelInWorker, type WorkerLoadOptions, type WorkerModel } from '@duobit/runtime-web';
 import { locate, type ModelPlace } from './start.ts';
 
@@ -20,21 +20,26 @@ async function openHere(place: ModelPlace, options: WorkerLoadOptions): Promise<
   return loadModel(locate(place), options);
 }
 
-/** One worker for all models, and another where that one was lost. */
+/**
+ * A worker for each model, which ends with it: nothing is left of a model, and a worker that was lost is none that another one waits
+ * for. The first is started with the page, so that a stored model can be loaded when the network is gone.
+ */
 function openInWorkers(): Engine['open'] {
-  let worker: Worker | null = null;
-  return async function open(place, options): Promise<WorkerModel> {
-    const isFresh = worker === null;
-    worker ??= new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+  const start = (): Worker => new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+  let spare: Worker | null = start();
+  spare.addEventListener('error', () => {
+    spare = null;
+  });
+  return async (place, options) => {
+    const worker = spare ?? start();
+    spare = null;
     try {
-      return await loadModelInWorker(worker, locate(place), options);
+      const model = await loadModelInWorker(worker, locate(place), options);
+      const dispose = (): Promise<void> => model.dispose().finally(() => worker.terminate());
+      return { ...model, dispose };
     } catch (error) {
-      if (!(error instanceof DuobitError) || error.code !== 'WORKER_LOST') throw error;
-      worker?.terminate();
-      worker = null;
-      if (isFresh) throw error;
-      // It may have been lost long before, with another model.
-      return open(place, options);
+      worker.terminate();
+      throw error;
     }
   };
 }

@@ -24,11 +24,16 @@ import { createStoragePanel } from './views/storage.ts';
 import { createTabs } from './views/tabs.ts';
 
 const query = new URLSearchParams(location.search);
-/** `?backend=` and `?context=` are for trying things; the model says what is wrong with a value. */
+/** `?backend=`, `?kv=` and `?context=` are for trying things; the model says what is wrong with a value. */
 function readOptions(): WorkerLoadOptions {
   const backend = query.get('backend') as WorkerLoadOptions['backend'];
+  const kv = query.get('kv') as WorkerLoadOptions['kv'];
   const context = query.get('context');
-  return { ...(backend && { backend }), ...(context && { contextLength: Number(context) }) };
+  return {
+    ...(backend && { backend }),
+    ...(kv && { kv }),
+    ...(context && { contextLength: Number(context) }),
+  };
 }
 
 const engine = createEngine(query.get('thread') === 'main' ? 'main' : 'worker');

@@ -11,16 +11,21 @@ export interface ScriptMemory {
   readonly of: 'page and workers' | 'page';
 }
 
-/** Null where the browser does not tell. May take seconds: the browser measures when it next collects garbage. */
-export async function measureScriptMemory(): Promise<ScriptMemory | null> {
-  const { measureUserAgentSpecificMemory, memory } = performance as unknown as MemoryPerformance;
-  if (globalThis.crossOriginIsolated && measureUserAgentSpecificMemory) {
-    try {
-      const { bytes } = await measureUserAgentSpecificMemory.call(performance);
-      return { bytes, of: 'page and workers' };
-    } catch {
-      // Refused where the page is in a frame: the heap is known all the same.
-    }
+const browser = performance as unknown as MemoryPerformance;
+
+/** The page's heap, which is known at once; null where the browser does not tell. */
+export function readHeap(): ScriptMemory | null {
+  return browser.memory ? { bytes: browser.memory.usedJSHeapSize, of: 'page' } : null;
+}
+
+/** May take half a minute, as the browser measures when it next collects garbage; null where it does not. */
+export async function measureScripts(): Promise<ScriptMemory | null> {
+  if (!globalThis.crossOriginIsolated || !browser.measureUserAgentSpecificMemory) return null;
+  try {
+    const { bytes } = await browser.measureUserAgentSpecificMemory();
+    return { bytes, of: 'page and workers' };
+  } catch {
+    // Refused where the page is in a frame: the heap is known all the same.
+    return null;
   }
-  return memory ? { bytes: memory.usedJSHeapSize, of: 'page' } : null;
 }

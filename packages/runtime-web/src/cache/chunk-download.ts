@@ -2,15 +2,17 @@
 // chunk is verified, given to whoever waits for it, and stored. Without a store it runs a few chunks ahead of its reader.
 import {
   type ByteSource,
+  ChunkBuffers,
+  type ChunkPlace,
+  ChunkPlaces,
   type ChunkSource,
   checkChunk,
   DuobitError,
   LIMITS,
   type Manifest,
   readInto,
+  streamChunks,
 } from '@duobit/format';
-import { type ChunkPlace, ChunkPlaces } from './chunk-places.ts';
-import { ChunkBuffers, streamChunks } from './chunk-stream.ts';
 import { estimateStorage, lockModel } from './model-cache.ts';
 import type { ModelFolder, ModelNote } from './model-folder.ts';
 

@@ -203,7 +203,8 @@ async function probe(url: string, { signal, onNotice }: OpenModelOptions): Promi
     }
   } catch (error) {
     const { code, message } = error as DuobitError;
-    if (code === 'HTTP_NETWORK' || code === 'HTTP_STATUS') return goOn(message);
+    if (['HTTP_NETWORK', 'HTTP_STATUS', 'HTTP_UNAUTHORIZED', 'HTTP_FORBIDDEN'].includes(code))
+      return goOn(message);
     throw error;
   }
 }

@@ -1,12 +1,15 @@
 // The chat page in Chromium, from end to end: built once, served as a static host would. Cases are in the files beside this one.
 import { findChromium, launchChromium, type RangeServer } from '@duobit/testkit/chromium';
 import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, vi } from 'vitest';
 import { accessCases } from './access-cases.ts';
 import { chatCases } from './chat-cases.ts';
 import { failureCases } from './failure-cases.ts';
 import { panelCases } from './panel-cases.ts';
 import { buildSite, type Stand, startSite, Visit } from './site.ts';
+
+/** SwiftShader is slow on a machine that is busy. */
+vi.setConfig({ testTimeout: 240_000 });
 
 const command = findChromium();
 

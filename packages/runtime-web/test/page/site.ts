@@ -27,7 +27,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /** Long enough for a busy machine; a test that passes does not wait for it. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 /** As `expect`, of what will be so before long. */
 export const eventually = <T>(read: () => T | Promise<T>) => expect.poll(read, { timeout: PATIENCE_MS });
@@ -66,7 +66,10 @@ export const readEmbedded = (): Promise<Buffer> => readFile(EMBEDDED);
 /** A small model that chats, in letters. */
 export async function makeChatModel(): Promise<Uint8Array<ArrayBuffer>> {
   const sink = createMemorySink();
-  await writeModel(makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8' }), sink);
+  await writeModel(
+    makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int8', architecture: { contextLength: 256 } }),
+    sink,
+  );
   return sink.bytes();
 }
 
@@ -151,9 +154,17 @@ export class Visit {
     return this.context.close();
   }
 
-  /** Waits until the model is there. */
+  /** Waits until the model is there and takes a prompt. */
   async ready(): Promise<void> {
-    await this.page.locator('.conversation').waitFor();
+    await this.page.locator('#prompt').waitFor();
+  }
+
+  /** Asks for another model of the server. */
+  async choose(name: string): Promise<void> {
+    await this.page.getByRole('button', { name: 'Change' }).click();
+    const dialog = this.page.getByRole('dialog');
+    await dialog.getByLabel('Address of a model').fill(`${name}.duo`);
+    await dialog.getByRole('button', { name: 'Load' }).click();
   }
 
   async notice(): Promise<string> {
@@ -205,7 +216,9 @@ export class Visit {
 
   /** Runs in the worker that has the model. */
   inWorker<T>(act: () => T): Promise<T> {
-    return this.page.workers()[0]!.evaluate(act);
+    const worker = this.page.workers().find((each) => each.url().includes('/assets/worker-'));
+    if (!worker) throw new Error('there is no worker with a model');
+    return worker.evaluate(act);
   }
 
   async screenshot(name: string): Promise<void> {

@@ -20,7 +20,6 @@ const BROAD = [
   'integer sums are exact, K 31, N 17',
   'quantizeActivations bit for bit',
   'embed, every',
-  'logits of all rows',
   'rmsNorm, every K',
   'siluMul',
   'add, exact',
@@ -29,13 +28,14 @@ const BROAD = [
   'takeColumns bit for bit, width 1000',
   'rope, several',
   'attention with a cache',
-  'attention over long contexts',
   'whole model, W(1+1)A4 with int8 embedding',
   'whole model, W(1+1)A4 with outlier columns, on rotated inputs',
   'whole model, Llama 3',
   'whole model, W(1+1)A16 on rotated',
   'greedy text',
 ];
+/** Slow, and models have a head, too: once. */
+const SLOW = ['logits of all rows'];
 /** What depends on how sums and products are made. */
 const NARROW = ['whole model, W(1+1)A4 with int8 embedding'];
 
@@ -44,7 +44,7 @@ const VARIANTS = [
     name: 'subgroups and packed dot products',
     variant: { f16: false },
     expected: 'dot+subgroups',
-    cases: BROAD,
+    cases: [...BROAD, ...SLOW],
   },
   { name: 'none of them', variant: WITHOUT, expected: 'plain', cases: BROAD },
   { name: 'subgroups', variant: { ...WITHOUT, subgroups: true }, expected: 'subgroups', cases: NARROW },
@@ -78,7 +78,7 @@ describe.skipIf(command === null)(
     });
 
     it('has a case for every choice', () => {
-      for (const part of [...BROAD, ...NARROW])
+      for (const part of [...BROAD, ...SLOW, ...NARROW])
         expect(
           conformanceCases().some(({ name }) => name.includes(part)),
           part,

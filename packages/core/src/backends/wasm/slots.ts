@@ -56,8 +56,8 @@ export function allocateCache(heap: Heap, plan: ExecutionPlan, options: PrepareO
   const { capacity, sequences = 1 } = options;
   const size = padTo(plan.heads.headSize, 4);
   const bytes = sequences * plan.heads.kvHeadCount * capacity * size * 4;
-  const positions = sequences === 1 ? capacity : `${sequences} x ${capacity}`;
-  const purpose = `the KV cache of ${positions} positions in ${plan.cacheLayers} layers`;
+  const each = sequences === 1 ? '' : `${sequences} x `;
+  const purpose = `the KV cache of ${each}${capacity} positions in ${plan.cacheLayers} layers`;
   const layers = Array.from({ length: plan.cacheLayers }, () => ({
     keys: heap.allocate(bytes, purpose),
     values: heap.allocate(bytes, purpose),

@@ -65,7 +65,7 @@ export function createComposer(store: Store<State>, controller: Controller): voi
     },
   );
   store.watch(
-    ({ model }) => model !== null,
+    ({ model, loading }) => model !== null && loading === null,
     (ready) => {
       form.hidden = !ready;
       // Whoever waited for the model wants to write now, unless they are busy elsewhere.

@@ -1,7 +1,7 @@
 // How the model runs here: on what and why not on something else, how fast, and in how much memory.
 import { facts, h, replace } from '../dom.ts';
 import { kvCacheBytes } from '../engine.ts';
-import { measureScriptMemory } from '../memory.ts';
+import { measureScripts, readHeap, type ScriptMemory } from '../memory.ts';
 import type { State } from '../state.ts';
 import type { Store } from '../store.ts';
 import { formatBytes, formatNumber } from '../text.ts';
@@ -9,7 +9,7 @@ import { formatBytes, formatNumber } from '../text.ts';
 /** @param thread where the model runs */
 export function createRunFacts(store: Store<State>, thread: 'worker' | 'main'): HTMLElement {
   const content = h('div', {});
-  let memory = 'measuring \u2026';
+  let memory: ScriptMemory | null = null;
   const show = (): void => {
     const { model, notices } = store.state;
     if (!model) {
@@ -29,14 +29,15 @@ export function createRunFacts(store: Store<State>, thread: 'worker' | 'main'): 
         ['Runs in', thread === 'worker' ? 'a worker' : "the page's own thread"],
         ['Weights', formatBytes(weightBytes)],
         ['KV cache', `${formatBytes(cacheBytes)}, ${kv}, ${formatNumber(contextLength)} tokens`],
-        ['JavaScript', memory],
+        ['JavaScript', memory ? `${formatBytes(memory.bytes)}, ${memory.of}` : 'this browser does not tell'],
         ...notices.map(({ line }) => ['Notice', line] as const),
       ]),
     );
   };
   const measure = async (): Promise<void> => {
-    const found = await measureScriptMemory();
-    memory = found ? `${formatBytes(found.bytes)}, ${found.of}` : 'this browser does not tell';
+    memory = readHeap();
+    show();
+    memory = (await measureScripts()) ?? memory;
     show();
   };
   store.watch(({ model }) => model, show);

@@ -1,5 +1,6 @@
 // All chunks of a model in the order of its files, which is the order of first use, numbered through.
-import { LIMITS, type Manifest } from '@duobit/format';
+import { LIMITS } from './generated/limits.ts';
+import type { Manifest } from './manifest.ts';
 
 export interface ChunkPlace {
   readonly number: number;

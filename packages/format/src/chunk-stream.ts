@@ -1,6 +1,8 @@
 // Chunks cut from one long read as their bytes come: while one is hashed and stored, the next is received.
-import { type ByteSource, type DuobitError, LIMITS, type OnBytes, readInto } from '@duobit/format';
 import type { ChunkPlace } from './chunk-places.ts';
+import type { DuobitError } from './errors.ts';
+import { LIMITS } from './generated/limits.ts';
+import { type ByteSource, type OnBytes, readInto } from './source.ts';
 
 /** A fixed number of buffers: whoever wants one when all are in use waits, and so does the network behind it. */
 export class ChunkBuffers {
