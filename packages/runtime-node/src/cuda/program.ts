@@ -6,6 +6,8 @@ import {
   checkTokens,
   checkWrite,
   type ExecutionPlan,
+  listPlaces,
+  listWanted,
   type PrepareOptions,
   type Program,
   type RunRequest,
@@ -26,6 +28,7 @@ export interface ProgramParts {
   readonly slots: ReadonlyMap<string, DeviceSlot>;
   readonly steps: readonly Step[];
   readonly state: number;
+  readonly places: number;
   readonly weightBytes: number;
   /** Of each slot of tokens, the size of the vocabulary that it is looked up in. */
   readonly vocabularies: ReadonlyMap<string, number>;
@@ -81,17 +84,25 @@ export class CudaProgram implements Program {
 
   async run(request: RunRequest): Promise<void> {
     this.#checkAlive();
-    checkRun(request, this.#parts.options);
+    const run = checkRun(request, this.#parts.options);
     this.#latest = null;
-    const { rows, position, logits } = request;
+    const { rows, logitRows, parts } = run;
     for (const { values, vocabulary } of this.#tokens.values())
       checkTokens(values.subarray(0, rows), vocabulary);
-    const logitRows = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
     guard(() => {
-      const { device, state } = this.#parts;
-      const about = Int32Array.of(position, rows);
-      device.uploadBytes(state, new Uint8Array(about.buffer));
-      this.#perform({ rows, logitRows, positions: 2 ** Math.ceil(Math.log2(position + rows)) });
+      const { device, state, places } = this.#parts;
+      const [only] = parts.length === 1 ? parts : [];
+      const about = only
+        ? Int32Array.of(only.position, rows)
+        : Int32Array.from(listPlaces(run).flatMap(({ position, sequence }) => [position, sequence]));
+      device.uploadBytes(only ? state : places, new Uint8Array(about.buffer));
+      const longest = Math.max(...parts.map((part) => part.position + part.rows));
+      this.#perform({
+        rows,
+        wanted: listWanted(run),
+        positions: 2 ** Math.ceil(Math.log2(longest)),
+        sequence: only?.sequence ?? null,
+      });
     });
     this.#latest = { rows, logitRows };
   }
@@ -102,7 +113,8 @@ export class CudaProgram implements Program {
     const act = () => {
       for (const step of steps) step(run);
     };
-    const key = `${run.rows} ${run.logitRows} ${run.positions}`;
+    const wanted = run.wanted.map(({ first, count }) => `${first}+${count}`);
+    const key = `${run.rows} ${wanted} ${run.positions} ${run.sequence}`;
     const known = this.#graphs.get(key);
     this.#graphs.delete(key);
     // Decoding comes again for sure; a prompt's last rows may not.
