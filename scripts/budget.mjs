@@ -22,7 +22,15 @@ const ALLOWED = {
   '@duobit/tfjs': ['@duobit/format', '@duobit/core'],
   '@duobit/quantizer': ['@duobit/format', '@duobit/core', '@duobit/tfjs'],
   '@duobit/testkit': ['@duobit/format', '@duobit/core'],
-  duobit: ['@duobit/format', '@duobit/core', '@duobit/tfjs', '@duobit/quantizer', '@duobit/runtime-node'],
+  duobit: [
+    '@duobit/format',
+    '@duobit/core',
+    '@duobit/tfjs',
+    '@duobit/quantizer',
+    '@duobit/runtime-node',
+    // For the built chat page, dist/page.
+    '@duobit/runtime-web',
+  ],
 };
 /** Packages whose runtime dependencies from npm are fixed: everything else builds on them. */
 const FIXED_DEPENDENCIES = { '@duobit/format': ['flatbuffers'] };

@@ -23,8 +23,16 @@ const PARTS = [
   ['flatbuffers', /node_modules\/flatbuffers\//],
 ];
 
-/** Addresses that nothing is asked for at: a name in SVG, this machine, a key in the browser's Cache. */
-const KNOWN = ['http://www.w3.org/2000/svg', 'http://127.0.0.1:', 'https://tuning.duobit.invalid/'];
+/**
+ * Addresses that nothing is asked for at: a name in SVG, this machine, a key in the browser's Cache; and the hub, where it is what somebody
+ * wants a model from, by `hf:user/name`.
+ */
+const KNOWN = [
+  'http://www.w3.org/2000/svg',
+  'http://127.0.0.1:',
+  'https://tuning.duobit.invalid/',
+  'https://huggingface.co',
+];
 
 const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
 const failures = [];

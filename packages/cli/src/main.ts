@@ -9,6 +9,7 @@ import { addEvalCommand } from './commands/eval.ts';
 import { addHashCommand } from './commands/hash.ts';
 import { addInspectCommand } from './commands/inspect.ts';
 import { addMergeCommand } from './commands/merge.ts';
+import { addPublishCommand } from './commands/publish.ts';
 import { addListCommand, addPullCommand, addRemoveCommand } from './commands/pull.ts';
 import { addQuantizeCommand } from './commands/quantize.ts';
 import { addRunCommand } from './commands/run.ts';
@@ -28,7 +29,7 @@ export { type Io, processIo } from './io.ts';
 export function createProgram(context: Context): Command {
   const program = new Command('duobit')
     .description(
-      'Quantize, validate, inspect, compare, convert, run, evaluate and bench two-bit language models.',
+      'Quantize, validate, inspect, compare, convert, publish, run, evaluate and bench two-bit language models.',
     )
     .version(VERSION)
     .showHelpAfterError(false);
@@ -52,6 +53,7 @@ export function createProgram(context: Context): Command {
   addHashCommand(program, context);
   addSignCommand(program, context);
   addVerifySignatureCommand(program, context);
+  addPublishCommand(program, context);
   addPullCommand(program, context);
   addListCommand(program, context);
   addRemoveCommand(program, context);

@@ -44,8 +44,10 @@ export async function withDownload<T>(
 /** What a model's file is called, for the names of what is made of it. */
 export function modelFileName(model: string): string {
   if (!isRemoteAddress(model)) return basename(model);
-  if (!isHubAddress(model))
-    return decodeURIComponent(new URL(model).pathname.split('/').at(-1) ?? '') || 'model.duo';
+  if (!isHubAddress(model)) {
+    const name = URL.canParse(model) ? new URL(model).pathname.split('/').at(-1) : '';
+    return name?.replace(/%[0-9A-Fa-f]{2}/g, '-') || 'model.duo';
+  }
   const { repo, file } = parseHubAddress(model);
   return file === null ? `${basename(repo)}.duo` : basename(file);
 }

@@ -100,6 +100,16 @@ export async function openSignature(text: string, key: KeyObject, source: string
   return parseStatement(payload, source);
 }
 
+/**
+ * What a signature file says and whose key it names, believed of nobody: whether it is good needs the key.
+ * @throws DuobitError `SIGNATURE_INVALID`
+ */
+export function readSignature(text: string, source: string): { statement: Statement; keyId: string } {
+  const jws = parseJws(text, source);
+  const { kid } = readHeader(jws, source);
+  return { statement: parseStatement(Buffer.from(jws.payload, 'base64url'), source), keyId: String(kid) };
+}
+
 interface Jws {
   readonly payload: string;
   readonly protected: string;
@@ -136,13 +146,16 @@ function parseJws(text: string, source: string): Jws {
   return { payload, protected: header, signature };
 }
 
-function checkHeader(jws: Jws, key: KeyObject, source: string): void {
-  let header: ReturnType<typeof decodeProtectedHeader>;
+function readHeader(jws: Jws, source: string): ReturnType<typeof decodeProtectedHeader> {
   try {
-    header = decodeProtectedHeader(jws);
+    return decodeProtectedHeader(jws);
   } catch (cause) {
     throw refuseFile(source, 'its protected header is not JSON', cause);
   }
+}
+
+function checkHeader(jws: Jws, key: KeyObject, source: string): void {
+  const header = readHeader(jws, source);
   if (typeof header.alg !== 'string' || !ACCEPTED.includes(header.alg)) {
     const message = `the algorithm is ${JSON.stringify(header.alg)?.slice(0, 40)}; only ${ACCEPTED.join(' and ')} are accepted`;
     throw new DuobitError('SIGNATURE_ALGORITHM', message, {

@@ -1,9 +1,9 @@
 // `duobit hash`: what identifies a container, its file and its content.
-import { createHash } from 'node:crypto';
 import { type ContentDigest, contentDigest } from '@duobit/format';
 import type { Command } from 'commander';
 import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
+import { hashSource } from '../file-hash.ts';
 import { openModelFile } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { createProgress } from '../progress.ts';
@@ -14,9 +14,6 @@ interface Options {
   readonly tensors: boolean;
   readonly json: boolean;
 }
-
-/** Bytes read at once for the hash of the file. */
-const PIECE = 4 * 2 ** 20;
 
 export function addHashCommand(program: Command, context: Context): void {
   const command = program
@@ -78,14 +75,7 @@ async function hashFile(
 ): Promise<string> {
   const source = await openModelFile(context, path);
   try {
-    const hash = createHash('sha256');
-    for (let done = 0; done < source.size; ) {
-      const size = Math.min(PIECE, source.size - done);
-      hash.update(await source.read(done, size));
-      done += size;
-      onProgress(done, source.size);
-    }
-    return hash.digest('hex');
+    return await hashSource(source, onProgress);
   } finally {
     await source.close();
   }

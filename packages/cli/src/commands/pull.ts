@@ -60,7 +60,7 @@ export function addListCommand(program: Command, context: Context): void {
     .description('List downloaded models: addresses, sizes, last use.')
     .action((options: Options) => runList(context, options));
   addJsonOption(command);
-  addExamples(command, 'duobit list');
+  addExamples(command, 'duobit list --json');
 }
 
 async function runList(context: Context, options: Options): Promise<void> {

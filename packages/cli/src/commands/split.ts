@@ -1,15 +1,14 @@
 // `duobit split`: one container into a header file and data files of bounded size, in a folder.
 import { mkdir, rmdir } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
-import { type DataFile, splitContainer } from '@duobit/format';
+import { basename, join } from 'node:path';
+import type { DataFile } from '@duobit/format';
 import { createFileSink } from '@duobit/format/node';
 import { type Command, Option } from 'commander';
 import { requireFreePath, withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
 import { modelFileName, openModelFile } from '../models.ts';
 import { addExamples, addJsonOption, parseSize } from '../options.ts';
-import { createProgress } from '../progress.ts';
-import { checkAborted } from '../session.ts';
+import { cutContainer } from '../parts.ts';
 import { formatBytes, formatCount, formatPairs, formatTable } from '../text.ts';
 
 interface Options {
@@ -41,9 +40,7 @@ export function addSplitCommand(program: Command, context: Context): void {
 async function runSplit(context: Context, path: string, options: Options): Promise<void> {
   const started = performance.now();
   const target = join(options.output, modelFileName(path));
-  const stem = nameStem(modelFileName(path));
   const source = await openModelFile(context, path);
-  const progress = createProgress(context.io, { lines: { split: 3 } });
   const made = await mkdir(options.output, { recursive: true });
   try {
     await requireFreePath(target, options.force);
@@ -52,20 +49,12 @@ async function runSplit(context: Context, path: string, options: Options): Promi
       await requireFreePath(file, options.force);
       return createFileSink(file);
     };
-    await splitContainer(source, openSink, {
-      maxDataFileBytes: options.maxSize,
-      dataFileName: (index, count) => `${stem}-${number(index)}-of-${number(count)}.duodata`,
-      onProgress: (done, total) => {
-        checkAborted(context.signal);
-        progress.update('split', done, total);
-      },
-    });
+    await cutContainer(context, source, openSink, basename(target), options.maxSize);
   } catch (error) {
     // A folder that is not empty, or was there before, stays.
     if (made !== undefined) await rmdir(options.output).catch(() => undefined);
     throw error;
   } finally {
-    progress.stop();
     await source.close();
   }
   const seconds = (performance.now() - started) / 1000;
@@ -81,19 +70,6 @@ async function runSplit(context: Context, path: string, options: Options): Promi
     };
     emit(context, options.json, result, () => formatResult(target, fileLength, dataFiles, headerSha256));
   });
-}
-
-/** The file's name without its ending, in the characters that a data file's name may have. */
-function nameStem(path: string): string {
-  const stem = basename(path, extname(path))
-    .replace(/[^A-Za-z0-9._-]/g, '-')
-    .replace(/^\.+/, '')
-    .slice(0, 200);
-  return stem === '' ? 'model' : stem;
-}
-
-function number(value: number): string {
-  return String(value).padStart(5, '0');
 }
 
 function formatResult(

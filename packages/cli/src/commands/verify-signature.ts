@@ -1,14 +1,13 @@
 // `duobit verify-signature`: whether a container is, to the last byte, what the owner of a key signed.
-import { DuobitError, openContainer, type ValidationReport, validateContainer } from '@duobit/format';
+import { DuobitError, openContainer } from '@duobit/format';
 import type { Command } from 'commander';
 import { type Context, emit } from '../context.ts';
 import { readText } from '../files.ts';
 import { openModelFile } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
-import { createProgress } from '../progress.ts';
-import { checkAborted } from '../session.ts';
 import { keyId, openSignature, parsePublicKey, requireSameModel, stateModel } from '../signature.ts';
 import { formatPairs } from '../text.ts';
+import { requireGood, validateSource } from '../validation.ts';
 
 interface Options {
   readonly key: string;
@@ -43,14 +42,14 @@ async function runVerify(context: Context, path: string, options: Options): Prom
     const { manifest } = await openContainer(source);
     requireSameModel(signed, stateModel(manifest), path);
     if (!options.headerOnly) {
-      const report = await validate(context, source);
+      const report = await validateSource(context, source, 'verify');
       if (report.manifest?.headerSha256 !== signed.headerSha256) {
         throw new DuobitError('SIGNATURE_MISMATCH', 'the file changed while it was read', {
           source: path,
           remedy: 'Try again when nobody writes to it',
         });
       }
-      requireGoodData(report, path);
+      requireGood(report, path, 'the header is signed, but the data is not what it says');
     }
     const result = {
       ok: true,
@@ -70,41 +69,4 @@ async function runVerify(context: Context, path: string, options: Options): Prom
   } finally {
     await source.close();
   }
-}
-
-async function validate(
-  context: Context,
-  source: Parameters<typeof validateContainer>[0],
-): Promise<ValidationReport> {
-  const progress = createProgress(context.io, { lines: { verify: 0 } });
-  try {
-    const report = await validateContainer(source, {
-      onProgress: (done, total) => {
-        checkAborted(context.signal);
-        progress.update('verify', done, total);
-      },
-    });
-    // The validator turns what `onProgress` throws into a problem of the file; a stop is none.
-    checkAborted(context.signal);
-    return report;
-  } finally {
-    progress.stop();
-  }
-}
-
-/** @throws DuobitError with the code of the first problem */
-function requireGoodData({ problems, dropped }: ValidationReport, path: string): void {
-  const [first] = problems;
-  if (!first) return;
-  const more = problems.length - 1 + dropped;
-  const rest = more > 0 ? `; ${more} more problems` : '';
-  throw new DuobitError(
-    first.code,
-    `the header is signed, but the data is not what it says: ${first.message}${rest}`,
-    {
-      source: path,
-      where: first.where,
-      remedy: first.remedy,
-    },
-  );
 }

@@ -1,9 +1,8 @@
 // Tokens, proxies and refusals.
 
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { type ProxyServer, startProxy } from '@duobit/testkit/hub';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openNetwork, pullModel } from '../../src/index.ts';
 import { errorOf, useSetup } from './setup.ts';
 
@@ -74,53 +73,21 @@ describe('tokens', () => {
 });
 
 describe('proxies', () => {
-  const servers: Server[] = [];
-  afterEach(() => {
-    for (const server of servers.splice(0)) {
-      server.closeAllConnections();
-      server.close();
-    }
+  let proxy: ProxyServer;
+  beforeEach(async () => {
+    proxy = await startProxy();
   });
-
-  /** A proxy that tunnels, and forwards where a client does not ask for a tunnel; counts both. */
-  async function startProxy(): Promise<{ url: string; asked: string[] }> {
-    const asked: string[] = [];
-    const server = createServer(async (request, response) => {
-      asked.push(request.url!);
-      const { status, headers, body } = await fetch(request.url!, {
-        headers: { range: request.headers.range ?? '' },
-        redirect: 'manual',
-      });
-      const kept = ['content-range', 'etag', 'location'].flatMap((name) => {
-        const value = headers.get(name);
-        return value === null ? [] : [[name, value] as const];
-      });
-      response.writeHead(status, Object.fromEntries(kept));
-      response.end(body && Buffer.from(await new Response(body).arrayBuffer()));
-    });
-    server.on('connect', (request, socket) => {
-      asked.push(request.url!);
-      const [host, port] = request.url!.split(':');
-      const through = connect(Number(port), host, () => {
-        socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
-        socket.pipe(through).pipe(socket);
-      });
-      for (const end of [socket, through]) end.on('error', () => {});
-    });
-    servers.push(server);
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
-  }
+  // Tunnels are no connections of the server that it could close.
+  afterEach(() => void proxy.close());
 
   it('HTTP_PROXY carries everything; NO_PROXY goes around it', async () => {
-    addModel();
-    const proxy = await startProxy();
-    const through = await pullModel(ADDRESS, { env: { ...setup.env, HTTP_PROXY: proxy.url } });
+    addModel(true);
+    const through = await pullModel(ADDRESS, { env: { ...withToken('hf_read'), HTTP_PROXY: proxy.url } });
     expect(through.downloaded).toBeGreaterThan(0);
     const hosts = [setup.hub.url, setup.hub.storageUrl].map((url) => new URL(url).host);
     for (const host of hosts) expect(proxy.asked.join(' ')).toContain(host);
     proxy.asked.length = 0;
-    const env = { ...setup.env, http_proxy: proxy.url, NO_PROXY: '127.0.0.1' };
+    const env = { ...withToken('hf_read'), http_proxy: proxy.url, NO_PROXY: '127.0.0.1' };
     expect((await pullModel(ADDRESS, { env })).downloaded).toBe(0);
     expect(proxy.asked).toEqual([]);
   });

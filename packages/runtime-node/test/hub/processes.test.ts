@@ -4,22 +4,23 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LIMITS } from '@duobit/format';
+import { bundleForNode, type Program, runProgram } from '@duobit/testkit/hub';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openModelCache, type PulledModel, pullModel } from '../../src/index.ts';
-import { bundleForNode, type Child, run } from './bundle.ts';
 import { errorOf, expectSame, useSetup } from './setup.ts';
 
 const setup = useSetup();
 const ADDRESS = 'hf:user/tiny';
 let program = '';
 beforeAll(async () => {
-  program = setup.path('pull.mjs');
-  const source = `import { pullModel } from '../../src/hub/pull.ts';
-    process.send(await pullModel(process.argv[2]), () => process.disconnect());`;
-  await bundleForNode(source, program);
+  program = await bundleForNode(
+    'pull',
+    `import { pullModel } from '../../src/hub/pull.ts';
+    process.send(await pullModel(process.argv[2]), () => process.disconnect());`,
+    import.meta.dirname,
+  );
 });
-const pull = (address = ADDRESS): Child<PulledModel> =>
-  run(program, [address], { PATH: process.env.PATH, ...setup.env });
+const pull = (): Program<PulledModel> => runProgram(program, [ADDRESS], setup.env);
 /** Until the storage has sent so many bytes. */
 const sent = async (bytes: number): Promise<void> => {
   while (setup.hub.bytesSent() < bytes) await sleep(5);

@@ -6,7 +6,10 @@ import {
   createBlobSource,
   createHttpSource,
   DuobitError,
+  type HttpSourceOptions,
   type Identity,
+  isHubAddress,
+  locateHubFile,
   openContainer,
   readIdentity,
   sha256,
@@ -26,7 +29,7 @@ export interface OpenModelOptions extends DownloadEvents {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a model is opened from: a URL, a File or Blob, or any source of bytes, which is then closed with the model. */
+/** What a model is opened from: a URL, `hf:user/name[@revision][/file]`, a File or Blob, or any source of bytes, which is then closed with the model. */
 export type ModelLocation = string | URL | Blob | ByteSource;
 
 export interface OpenedModel {
@@ -75,8 +78,15 @@ async function chooseCache({ cache = 'opfs', onNotice }: OpenModelOptions): Prom
   return null;
 }
 
-const connect = (url: string, { signal }: OpenModelOptions): Promise<ByteSource> =>
-  createHttpSource(url, signal ? { signal } : {});
+/** Of an `hf:` address a hub is asked first which file of which commit that is. */
+async function connect(
+  url: string,
+  { signal }: OpenModelOptions,
+  limits: Pick<HttpSourceOptions, 'retries' | 'timeout'> = {},
+): Promise<ByteSource> {
+  const options = { ...limits, ...(signal && { signal }) };
+  return createHttpSource(isHubAddress(url) ? (await locateHubFile(url, options)).url : url, options);
+}
 
 async function openUncached(
   source: ByteSource,
@@ -191,11 +201,7 @@ async function probe(url: string, { signal, onNotice }: OpenModelOptions): Promi
   };
   if (globalThis.navigator?.onLine === false) return goOn('there is no connection');
   try {
-    const source = await createHttpSource(url, {
-      retries: 1,
-      timeout: PROBE_TIMEOUT_MS,
-      ...(signal && { signal }),
-    });
+    const source = await connect(url, { signal }, { retries: 1, timeout: PROBE_TIMEOUT_MS });
     try {
       return await readIdentity(source);
     } finally {

@@ -10,10 +10,12 @@ export function chatCases(stand: Stand): void {
   it('loads the model of model.json, continues a text, says how fast, and stops when told to', async () => {
     const { server } = stand;
     const model = { model: 'embedded.duo', prompts: [OPENING], stop: ['was'] };
+    const none = server.files.get('model.json')!;
     server.files.set('model.json', { body: JSON.stringify(model), type: 'application/json' });
     const visit = await stand.open('');
     const { page } = visit;
     await visit.ready();
+    server.files.set('model.json', none);
     expect(await page.title()).toBe('embedded \u00b7 Duobit');
     expect(await page.locator('.instruments').textContent()).toContain('backendwebgpu');
     await visit.screenshot('ready');
@@ -49,21 +51,33 @@ export function chatCases(stand: Stand): void {
     expect(visit.strangers).toEqual([]);
   });
 
-  it('gives the same text in the worker and on its own thread, on webgpu and on wasm', async () => {
+  it('gives the same text in a worker and on its own thread, on wasm and webgpu, whose memory it gives back', async () => {
     const texts: string[] = [];
-    for (const query of ['&kv=f32', '&kv=f32&thread=main', '&backend=wasm', '&backend=wasm&thread=main']) {
+    // In a worker on webgpu it is in failure-cases.ts, on a device that is lost.
+    for (const query of ['&backend=wasm', '&backend=wasm&thread=main', '&kv=f32&thread=main']) {
       const visit = await stand.open(`?model=embedded.duo${query}`);
+      const { page } = visit;
       await visit.ready();
-      expect(visit.page.workers().length === 0).toBe(query === '&kv=f32&thread=main');
       await visit.chooseGreedy(TOKENS);
       await visit.write(OPENING);
       const { text, outcome } = await visit.answer();
       expect(outcome).toContain(`${TOKENS} tokens`);
       texts.push(text);
       await visit.showPanel('Model');
-      const run = await visit.page.locator('#panel-model').textContent();
+      const run = await page.locator('#panel-model').textContent();
       expect(run).toContain(query.includes('wasm') ? 'Backendwasm' : 'Backendwebgpu');
       expect(run).toContain(query.includes('main') ? "the page's own thread" : 'a worker');
+      if (!query.includes('wasm')) {
+        const count = () =>
+          page.evaluate(() => (globalThis as unknown as { countBuffers(): number }).countBuffers());
+        expect(page.workers()).toHaveLength(0);
+        expect(await count()).toBeGreaterThan(0);
+        // The next model's header and a little more: by then nothing of this one may be left.
+        stand.server.faults.stallAfter = 30_000;
+        await visit.choose('large');
+        await page.locator('.loading').waitFor();
+        await eventually(count).toBe(0);
+      }
       expect(visit.complaints).toEqual([]);
       await visit.close();
     }
@@ -132,27 +146,6 @@ export function chatCases(stand: Stand): void {
     await page.getByRole('button', { name: 'Reset' }).click();
     expect(await page.getByLabel('Seed').inputValue()).toBe('');
     expect(await page.getByLabel('Most tokens, exactly').inputValue()).toBe('256');
-  });
-
-  it('gives GPU memory back before another model takes some', async () => {
-    const visit = await stand.open('?model=embedded.duo&thread=main');
-    const { page } = visit;
-    await visit.ready();
-    const count = () =>
-      page.evaluate(() => (globalThis as unknown as { countBuffers(): number }).countBuffers());
-    expect(await count()).toBeGreaterThan(0);
-    // The header and a little more.
-    stand.server.faults.stallAfter = 30_000;
-    await visit.choose('large');
-    await page.locator('.loading').waitFor();
-    await eventually(count).toBe(0);
-    await page.getByRole('button', { name: 'Cancel' }).click();
-    stand.server.reset();
-    await page.locator('.welcome').getByLabel('Address of a model').fill('chat.duo');
-    await page.keyboard.press('Enter');
-    await visit.ready();
-    expect(await count()).toBeGreaterThan(0);
-    expect(visit.complaints).toEqual([]);
   });
 
   it('ends a worker with its model', async () => {

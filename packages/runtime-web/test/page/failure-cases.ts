@@ -2,7 +2,7 @@
 // worker that dies, a load that is called off.
 import { findChromium, launchChromium } from '@duobit/testkit/chromium';
 import { expect, it } from 'vitest';
-import { buildSite, eventually, readEmbedded, type Stand, startSite, Visit } from './site.ts';
+import { eventually, readEmbedded, type Stand, startSite, Visit } from './site.ts';
 
 const LARGE = 'large.duo';
 const CHUNK = 4 << 20;
@@ -179,7 +179,7 @@ export function failureCases(stand: Stand): void {
 
   it('runs on wasm where there is no WebGPU, on one thread where memory cannot be shared, and says why', async () => {
     const browser = await launchChromium(findChromium()!);
-    const server = await startSite(await buildSite(), { isolated: false });
+    const server = await startSite(stand.site, { isolated: false });
     try {
       const visit = await Visit.open(browser, server, { query: '?model=embedded.duo' });
       await visit.ready();

@@ -1,5 +1,5 @@
 // The chat page in Chromium, from end to end: built once, served as a static host would. Cases are in the files beside this one.
-import { findChromium, launchChromium, type RangeServer } from '@duobit/testkit/chromium';
+import { findChromium, launchChromium, type RangeServer, type ServedFile } from '@duobit/testkit/chromium';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, vi } from 'vitest';
 import { accessCases } from './access-cases.ts';
@@ -9,15 +9,19 @@ import { panelCases } from './panel-cases.ts';
 import { buildSite, type Stand, startSite, Visit } from './site.ts';
 
 /** SwiftShader is slow on a machine that is busy. */
-vi.setConfig({ testTimeout: 240_000 });
+vi.setConfig({ testTimeout: 400_000 });
 
 const command = findChromium();
 
 describe.skipIf(!command)('the chat page in Chromium', () => {
   let browser: Browser;
   let server: RangeServer;
+  let site: ReadonlyMap<string, ServedFile>;
   const visits: Visit[] = [];
   const stand: Stand = {
+    get site() {
+      return site;
+    },
     get server() {
       return server;
     },
@@ -32,8 +36,7 @@ describe.skipIf(!command)('the chat page in Chromium', () => {
   };
 
   beforeAll(async () => {
-    const [site, launched] = await Promise.all([buildSite(), launchChromium(command!, { webgpu: true })]);
-    browser = launched;
+    [site, browser] = await Promise.all([buildSite(), launchChromium(command!, { webgpu: true })]);
     server = await startSite(site);
   }, 120_000);
   afterAll(async () => {

@@ -29,6 +29,9 @@ const TYPES: Readonly<Record<string, string>> = {
 /** Long enough for a busy machine; a test that passes does not wait for it. */
 const PATIENCE_MS = 60_000;
 
+/** Compiling every kernel takes SwiftShader nine seconds of a core. */
+const LOADING_MS = 120_000;
+
 /** As `expect`, of what will be so before long. */
 export const eventually = <T>(read: () => T | Promise<T>) => expect.poll(read, { timeout: PATIENCE_MS });
 
@@ -108,6 +111,7 @@ export interface VisitOptions extends BrowserContextOptions {
 
 /** What cases need. */
 export interface Stand {
+  readonly site: ReadonlyMap<string, ServedFile>;
   readonly server: RangeServer;
   /** WebGPU on SwiftShader. */
   readonly browser: Browser;
@@ -156,7 +160,7 @@ export class Visit {
 
   /** Waits until the model is there and takes a prompt. */
   async ready(): Promise<void> {
-    await this.page.locator('#prompt').waitFor();
+    await this.page.locator('#prompt').waitFor({ timeout: LOADING_MS });
   }
 
   /** Asks for another model of the server. */

@@ -7,7 +7,7 @@ import type { Store } from '../store.ts';
 import { formatNumber, formatRate } from '../text.ts';
 
 const REASONS: Readonly<Record<FinishReason | 'failed', string>> = {
-  length: 'ended at the most tokens',
+  length: 'ended at the limit',
   context: 'ended as the context is full',
   stop: 'ended at a stop text',
   eos: 'ended by itself',

@@ -1,0 +1,56 @@
+// What an address on a hub means.
+import { describe, expect, it } from 'vitest';
+import { chooseModelFile, hubFileUrl, isRemoteAddress, parseHubAddress } from './hub-address.ts';
+
+describe('parseHubAddress', () => {
+  it.each([
+    ['hf:user/name', { repo: 'user/name', revision: 'main', file: null }],
+    ['hf:user/name@v1.0', { repo: 'user/name', revision: 'v1.0', file: null }],
+    ['hf:user/name@refs%2Fpr%2F1/a/b.duo', { repo: 'user/name', revision: 'refs/pr/1', file: 'a/b.duo' }],
+    ['hf:User-1/my_model.v2/tiny.duo', { repo: 'User-1/my_model.v2', revision: 'main', file: 'tiny.duo' }],
+  ])('%s', (text, address) => {
+    expect(parseHubAddress(text)).toEqual(address);
+  });
+
+  it.each([
+    '',
+    'hf:',
+    'hf:user',
+    'hf:user/',
+    'hf:/name',
+    'hf:../name',
+    'hf:user/..',
+    'hf:user/name@',
+    'hf:user/name@%zz',
+    'hf:user/name/../other',
+    'hf:user/name//x.duo',
+    'hf:user/name/.',
+    'hf:us er/name',
+    'https://huggingface.co/user/name',
+  ])('refuses "%s"', (text) => {
+    expect(() => parseHubAddress(text)).toThrow(expect.objectContaining({ code: 'HUB_ADDRESS' }));
+  });
+});
+
+it('an address of a file escapes what has a meaning in URLs', () => {
+  expect(hubFileUrl('https://hub', 'user/name', 'refs/pr/1', 'a b/c#d?.duo')).toBe(
+    'https://hub/user/name/resolve/refs%2Fpr%2F1/a%20b/c%23d%3F.duo',
+  );
+});
+
+it('tells addresses from paths, also those that look a little like one', () => {
+  for (const text of ['hf:a/b', 'http://x/y', 'HTTPS://x/y']) expect(isRemoteAddress(text)).toBe(true);
+  for (const text of ['hf', './hf:a/b', 'C:\\models\\a.duo', 'models/https://x'])
+    expect(isRemoteAddress(text)).toBe(false);
+});
+
+it('the only container is meant where none is named', () => {
+  const address = parseHubAddress('hf:user/name');
+  expect(chooseModelFile(address, ['README.md', 'deep/a.duo', 'deep/a-00001.duodata'])).toBe('deep/a.duo');
+  expect(() => chooseModelFile(address, ['a.duodata'])).toThrow(
+    expect.objectContaining({ code: 'HUB_NO_MODEL' }),
+  );
+  expect(() => chooseModelFile(address, ['a.duo', 'b.duo'])).toThrow(
+    expect.objectContaining({ code: 'HUB_SEVERAL_MODELS' }),
+  );
+});
