@@ -1,21 +1,27 @@
 // A prepared plan on the GPU: writing and reading slots, running. A run of one row, or one that comes again, is recorded as a
 // graph and replayed with a single call.
 import {
+  checkLogitsRow,
   checkRun,
   checkSlot,
   checkTokens,
+  checkTop,
   checkWrite,
   type ExecutionPlan,
   listPlaces,
   listWanted,
+  logitOfKey,
   type PrepareOptions,
   type Program,
   type RunRequest,
+  sortTop,
+  type TopLogits,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { type Arena, roundUp } from './arena.ts';
 import type { Device } from './device.ts';
 import { CudaError } from './driver.ts';
+import { searchBest, searchTop } from './search.ts';
 import type { Step, StepRun } from './setting.ts';
 import type { DeviceSlot } from './slots.ts';
 import { decodeCodes } from './steps.ts';
@@ -156,6 +162,28 @@ export class CudaProgram implements Program {
       decodeCodes(device, slot, rows, address, stride);
       return this.#readRows(address, rows, slot.width, stride);
     });
+  }
+
+  async readBest(name: string, row = 0): Promise<{ index: number; value: number }> {
+    const { address, width } = this.#logitsOf(name, row);
+    const pair = guard(() => searchBest(this.#parts.device, this.#parts.arena, address, width));
+    return { index: ~pair[1]! >>> 0, value: logitOfKey(pair[0]!) };
+  }
+
+  async readTop(name: string, count: number, row = 0): Promise<TopLogits> {
+    const { address, width } = this.#logitsOf(name, row);
+    checkTop(this.#parts.plan, name, count);
+    return sortTop(guard(() => searchTop(this.#parts.device, this.#parts.arena, address, width, count)));
+  }
+
+  /** Where a row of logits of the latest run lies. */
+  #logitsOf(name: string, row: number): { readonly address: number; readonly width: number } {
+    this.#checkAlive();
+    checkSlot(this.#parts.plan, name);
+    checkLogitsRow(name, row, this.#logitSlots.has(name) ? (this.#latest?.logitRows ?? 0) : 0);
+    const slot = this.#parts.slots.get(name)!;
+    if (slot.kind !== 'f32') throw new DuobitError('INTERNAL', `slot "${name}" holds no logits`);
+    return { address: slot.address + 4 * slot.stride * row, width: slot.width };
   }
 
   #readRows(address: number, rows: number, width: number, stride: number): Float32Array {
