@@ -3,6 +3,7 @@
 
 export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
 
+/** The streams, signal and environment that a command is given. */
 export interface Io {
   readonly stdout: Output;
   readonly stderr: Output;

@@ -2,6 +2,7 @@
 import type { TensorData } from '@duobit/format';
 import type { ExecutionPlan } from './plan.ts';
 
+/** Options of `Backend.prepare`. */
 export interface PrepareOptions {
   /** KV cache positions allocated for each sequence; a run may not go past it. */
   readonly capacity: number;
@@ -49,6 +50,7 @@ export interface Program {
   readonly weightBytes: number;
   /** Fills the first rows of a slot ('tokens': Int32Array; others: Float32Array, row-major). */
   write(slot: string, values: Float32Array | Int32Array): Promise<void>;
+  /** Runs the plan on some rows, whose keys and values stay in the cache. */
   run(request: RunRequest): Promise<void>;
   /** Copies a slot's rows of the latest run out: rows * width values ('stat': width; 'a4': decoded values x^). */
   read(slot: string): Promise<Float32Array>;
@@ -62,17 +64,20 @@ export interface Program {
    * of `readBest`.
    */
   readTop?(slot: string, count: number, row?: number): Promise<TopLogits>;
+  /** Frees all that it holds. A second call does nothing. */
   dispose(): Promise<void>;
 }
 
 /** Precisions of a KV cache, docs/numerics.md "KV cache". */
 export type KvPrecision = 'f32' | 'f16' | 'int8' | 'int4';
 
+/** What keys and values can be kept in. */
 export const KV_PRECISIONS: readonly KvPrecision[] = ['f32', 'f16', 'int8', 'int4'];
 
 /** What an activation quantizer may have beyond its clips, docs/format.md "Activation quantizers". */
 export type ActivationRefinement = 'knee';
 
+/** What runs plans: the reference, kernels for processors, or a GPU. docs/architecture.md says how it is chosen. */
 export interface Backend {
   /** 'reference', 'wasm', … */
   readonly name: string;
@@ -86,6 +91,8 @@ export interface Backend {
   readonly refinements?: readonly ActivationRefinement[] | undefined;
   /** KV caches that a program of it can have; Infinity: as many as there is memory for. Absent: 1. */
   readonly maxSequences?: number | undefined;
+  /** Compiles a plan for this device and puts the weights that it needs there. Slow, and done once. */
   prepare(plan: ExecutionPlan, weights: WeightReader, options: PrepareOptions): Promise<Program>;
+  /** Frees all that it holds. A second call does nothing. */
   dispose(): Promise<void>;
 }

@@ -23,6 +23,7 @@ import { crossSlot, rotatedSlot, SLOTS, statisticsSlot, teacherSlot } from './sl
  */
 export type PlanSection = 'model' | 'embedding' | { readonly block: number } | 'head';
 
+/** Options of `buildPlan`. */
 export interface PlanOptions {
   /**
    * 'a4' (default): a linear weight of a block that has an activation quantizer runs on 4-bit codes, one without on f32.

@@ -2,12 +2,14 @@
 import { DuobitError } from '@duobit/format';
 import { Template } from '@huggingface/jinja';
 
+/** A turn of a conversation. */
 export interface ChatMessage {
   /** 'system', 'user', 'assistant', or what the model's template knows. */
   readonly role: string;
   readonly content: string;
 }
 
+/** Options of rendering a conversation. */
 export interface ChatTemplateOptions {
   /** Ends the prompt where the assistant's answer begins. Default true. */
   readonly addGenerationPrompt?: boolean | undefined;

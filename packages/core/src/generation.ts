@@ -5,6 +5,7 @@ import { createStopMatcher } from './stop-matcher.ts';
 import type { StreamDecoder } from './stream-decoder.ts';
 import { createTokenStep, type StepReader } from './token-step.ts';
 
+/** Options of `Model.generate`, with those of the sampler. */
 export interface GenerateOptions extends SamplerOptions {
   /** Most tokens to generate. Default 256. */
   readonly maxTokens?: number | undefined;

@@ -24,6 +24,7 @@ import { SLOTS } from './slots.ts';
 import type { StepReader } from './token-step.ts';
 import { createTokenizer, missingTokenizer, type Tokenizer } from './tokenizer.ts';
 
+/** Options of `createModel`. */
 export interface ModelOptions {
   /** KV cache positions, of each sequence. Default: the model's context length, at most 2048. */
   readonly contextLength?: number | undefined;
@@ -54,6 +55,7 @@ export interface ModelOptions {
   readonly onLoad?: ((loaded: number, total: number) => void) | undefined;
 }
 
+/** Options of `Model.forward`. */
 export interface ForwardOptions {
   /** KV cache position of the first token; earlier positions must have been run. Default 0. */
   readonly position?: number | undefined;

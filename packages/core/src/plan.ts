@@ -89,6 +89,7 @@ export type Operation =
       readonly out: string;
     };
 
+/** A forward pass as operations over named slots, which knows no device. */
 export interface ExecutionPlan {
   readonly slots: Readonly<Record<string, Slot>>;
   readonly operations: readonly Operation[];

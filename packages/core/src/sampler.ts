@@ -3,6 +3,7 @@
 import { DuobitError } from '@duobit/format';
 import type { TopLogits } from './backend.ts';
 
+/** How the next token is chosen. */
 export interface SamplerOptions {
   /** 0 (default) takes the most likely token; above, logits are divided by it. */
   readonly temperature?: number | undefined;

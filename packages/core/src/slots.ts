@@ -2,6 +2,7 @@
 // slots of statistics; the others are exported so that a step of a model can be read out for debugging.
 import { LLAMA } from '@duobit/format';
 
+/** Names of the slots of plans. */
 export const SLOTS = {
   /** Token ids, input of 'model' and 'embedding'. */
   tokens: 'tokens',

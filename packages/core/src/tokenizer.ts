@@ -10,16 +10,19 @@ import {
 } from './chat-template.ts';
 import { createStreamDecoder, type StreamDecoder } from './stream-decoder.ts';
 
+/** Options of `Tokenizer.decode`. */
 export interface DecodeOptions {
   /** Keep the text of special tokens such as `<|im_end|>`. Default false. */
   readonly special?: boolean | undefined;
 }
 
+/** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
   /** Begin with BOS. Default: what the model's special tokens say. A text that begins with BOS gets no second one. */
   readonly bos?: boolean | undefined;
 }
 
+/** Texts to token ids and back, by the model's own `tokenizer.json`. */
 export interface Tokenizer {
   /** Number of ids that have a text; the model's vocabulary may be padded beyond it. */
   readonly vocabularySize: number;
@@ -28,7 +31,10 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): number[];
   /** Text of token ids, spaces as they are (no clean-up). Ids without a text have none. */
   decode(tokens: readonly number[], options?: DecodeOptions): string;
-  /** @param before tokens that the text goes on after: some tokenizers begin a text without the space that a word in it has */
+  /**
+   * Decodes tokens as they come.
+   * @param before tokens that the text goes on after: some tokenizers begin a text without the space that a word in it has
+   */
   createStreamDecoder(options?: DecodeOptions, before?: readonly number[]): StreamDecoder;
   /**
    * The prompt for a conversation, BOS included when the template writes it.

@@ -11,6 +11,7 @@ export interface TrainingRows {
   readonly tokens: number;
 }
 
+/** Operations of training with their gradients, over plain arrays. */
 export interface TrainingKernels {
   /** As a log names it: 'native avx2'. */
   readonly name: string;
@@ -68,6 +69,7 @@ export interface TrainingKernels {
     out: Float32Array,
     logSums: Float32Array,
   ): void;
+  /** Gradients of query, key and value, from those of `attention`'s output. */
   attentionGradient(
     inputs: { readonly query: Float32Array; readonly key: Float32Array; readonly value: Float32Array },
     outputs: { readonly out: Float32Array; readonly logSums: Float32Array },
@@ -80,6 +82,7 @@ export interface TrainingKernels {
 
   /** out = gate * sigmoid(gate) * up */
   siluMul(gate: Float32Array, up: Float32Array, out: Float32Array): void;
+  /** Gradients of gate and up, from that of `siluMul`'s output. */
   siluMulGradient(
     gate: Float32Array,
     up: Float32Array,

@@ -3,6 +3,7 @@ import { segmentOfTensor } from './architecture.ts';
 import { elementCount } from './encodings.ts';
 import type { Manifest, TensorInfo } from './manifest.ts';
 
+/** What the bytes of a container are spent on. */
 export interface SizeAccount {
   /** The container with its data files. */
   readonly fileBytes: number;

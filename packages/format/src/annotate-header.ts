@@ -16,6 +16,7 @@ export interface Claim {
   readonly meaning: string;
 }
 
+/** What a run of bytes is. */
 export type ClaimKind = 'preamble' | 'vtable' | 'table' | 'field' | 'vector' | 'string' | 'asset' | 'plane';
 
 const TEXT_SHOWN = 80;

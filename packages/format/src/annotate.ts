@@ -12,6 +12,7 @@ import { sha256, toHex } from './sha256.ts';
 import type { ByteSource } from './source.ts';
 import { verifyHeader } from './verifier.ts';
 
+/** One run of bytes, and what it is. */
 export interface Annotation {
   /** From the start of the file. */
   readonly offset: number;
@@ -25,6 +26,7 @@ export interface Annotation {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** Options of `annotateContainer`. */
 export interface AnnotateOptions {
   /** Only runs that share a byte with [start, end). */
   readonly start?: number;

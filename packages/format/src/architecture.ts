@@ -37,6 +37,7 @@ export interface ModelTensor {
   readonly block: number | null;
 }
 
+/** Names of a block's linear weights and norms. */
 export function blockWeights(block: number): BlockWeights {
   const names = BLOCK_MODULES.map(([key, module]) => [key, `model.layers.${block}.${module}.weight`]);
   return Object.fromEntries(names) as BlockWeights;

@@ -2,6 +2,7 @@
 import { LIMITS } from './generated/limits.ts';
 import type { Manifest } from './manifest.ts';
 
+/** Where a chunk lies and what its hash is. */
 export interface ChunkPlace {
   readonly number: number;
   /** Index in `Manifest.segments`. */
@@ -17,6 +18,7 @@ export interface ChunkPlace {
   readonly gap: number;
 }
 
+/** All chunks of a container, in the order of its files. */
 export class ChunkPlaces {
   /** The header with the padding behind it. */
   readonly headerBytes: number;
@@ -47,6 +49,7 @@ export class ChunkPlaces {
     this.#firsts = firsts;
   }
 
+  /** A chunk by its number in its segment. */
   get(segment: number, chunk: number): ChunkPlace {
     return this.all[this.#firsts[segment]! + chunk]!;
   }

@@ -29,12 +29,14 @@ export class ChunkBuffers {
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
+  /** Returns a buffer, which whoever waits for one gets. */
   give(buffer: Uint8Array<ArrayBuffer>): void {
     const next = this.#waiting.shift();
     if (next) next.resolve(buffer);
     else if (!this.#closed) this.#free.push(buffer);
   }
 
+  /** Lets no more buffers out: whoever waits gets the reason. */
   close(reason: DuobitError): void {
     this.#closed ??= reason;
     this.#free.length = 0;

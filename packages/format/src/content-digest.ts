@@ -24,6 +24,7 @@ export interface PlaneDigest {
   readonly sha256: string;
 }
 
+/** The hash of one tensor, and those of its planes. */
 export interface TensorDigest {
   readonly name: string;
   /** Over everything but the name: two tensors with the same digest have the same values. */
@@ -31,6 +32,7 @@ export interface TensorDigest {
   readonly planes: readonly PlaneDigest[];
 }
 
+/** Hash of what a model computes with, wherever its bytes lie. */
 export interface ContentDigest {
   readonly sha256: string;
   /** The canonical JSON that `sha256` is the hash of. */
@@ -39,6 +41,7 @@ export interface ContentDigest {
   readonly tensors: readonly TensorDigest[];
 }
 
+/** Options of `contentDigest`. */
 export interface ContentDigestOptions {
   /** Ends the work with `ABORTED`. */
   readonly signal?: AbortSignal;

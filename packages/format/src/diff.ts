@@ -20,6 +20,7 @@ export interface FieldDifference {
   readonly b: unknown;
 }
 
+/** How far the values of a tensor are apart. */
 export interface ValueDifference {
   /** Values that are not equal. */
   readonly count: number;
@@ -29,6 +30,7 @@ export interface ValueDifference {
   readonly relativeRms: number | null;
 }
 
+/** A tensor of one name that is not the same on both sides. */
 export interface TensorDifference {
   readonly name: string;
   readonly shape: { readonly a: readonly number[]; readonly b: readonly number[] } | null;
@@ -49,12 +51,14 @@ export interface TensorDifference {
   readonly values: ValueDifference | null;
 }
 
+/** A tensor that both sides have under two names. */
 export interface RenamedTensor {
   readonly a: string;
   readonly b: string;
   readonly activation: readonly FieldDifference[];
 }
 
+/** What `compareContainers` found. */
 export interface ContainerDifference {
   /**
    * 'identical': equal headers, which bind the data; 'repacked': the same content in other places; 'metadata': the
@@ -78,6 +82,7 @@ export interface ContainerDifference {
   };
 }
 
+/** Options of `compareContainers`. */
 export interface CompareOptions {
   /** Compare the decoded values of every changed tensor; default: only of those up to 2^18 values. */
   readonly values?: boolean;

@@ -7,6 +7,7 @@ import type { ByteSource } from './source.ts';
 /** Opens a data file by its name. @throws DuobitError, `SOURCE_MISSING` when there is none */
 export type OpenDataFile = (name: string) => Promise<ByteSource>;
 
+/** Options of `openContainer`. */
 export interface OpenOptions {
   /** Where data files are found; default: beside the source, where it can open such. */
   readonly openDataFile?: OpenDataFile | undefined;

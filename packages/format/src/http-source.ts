@@ -21,6 +21,7 @@ export interface HttpRead {
   readonly requests: number;
 }
 
+/** Options of `createHttpSource`. */
 export interface HttpSourceOptions {
   /** Default: the platform's. */
   readonly fetch?: Fetch;

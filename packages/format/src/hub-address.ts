@@ -4,6 +4,7 @@ import { DuobitError } from './errors.ts';
 /** The public hub. */
 export const DEFAULT_ENDPOINT = 'https://huggingface.co';
 
+/** A model on a hub, taken apart. */
 export interface HubAddress {
   /** `user/name`. */
   readonly repo: string;
@@ -16,6 +17,7 @@ export interface HubAddress {
 const PART = '[A-Za-z0-9][A-Za-z0-9._-]{0,95}';
 const ADDRESS = new RegExp(`^hf:(${PART}/${PART})(?:@([^/@]+))?(?:/(.+))?$`);
 
+/** Whether a text is meant as `hf:user/name…`. */
 export const isHubAddress = (text: string): boolean => /^hf:/i.test(text);
 
 /** Whether a text names a model on a server and not a file. */

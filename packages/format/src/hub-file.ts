@@ -11,6 +11,7 @@ import {
 import { type HttpSourceOptions, prepareClient, retryPolicy, stopWith, withRetries } from './http-source.ts';
 import { chooseModelFile, DEFAULT_ENDPOINT, hubFileUrl, parseHubAddress } from './hub-address.ts';
 
+/** A file of a repository at one commit. */
 export interface HubFile {
   readonly repo: string;
   /** 40 hexadecimal digits. */

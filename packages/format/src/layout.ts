@@ -23,8 +23,10 @@ import { type Report, throwProblems } from './problems.ts';
 import { assetRoleToId } from './registry.ts';
 import { checkManifest } from './rules.ts';
 
+/** A tensor that a container will have. */
 export type TensorSpec = Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
 
+/** An asset that a container will have. */
 export interface AssetSpec {
   readonly role: AssetRole;
   readonly mediaType: string;

@@ -75,6 +75,7 @@ export type Encoding =
       readonly salientCount: number;
     };
 
+/** What the bytes of a plane are; docs/format.md, "Encodings". */
 export type PlaneRole =
   | 'dense'
   | 'codes'
@@ -119,6 +120,7 @@ export interface ActivationQuantizer {
   readonly planeScales: readonly number[] | null;
 }
 
+/** What the header says of a tensor. */
 export interface TensorInfo {
   /** Hugging Face name, for example `model.layers.0.self_attn.q_proj.weight`. */
   readonly name: string;
@@ -132,6 +134,7 @@ export interface TensorInfo {
   readonly inputRotation?: InputRotation | undefined;
 }
 
+/** A run of bytes of a file, with planes or assets, hashed in chunks of 4 MiB. */
 export interface Segment {
   /** For people: 'assets', 'embedding', 'block.0', …, 'head'. */
   readonly name: string;
@@ -162,6 +165,7 @@ export interface KvCacheQuantization {
   readonly symmetric: boolean;
 }
 
+/** What a file that is carried along is. */
 export type AssetRole = 'tokenizer' | 'tokenizer-config' | 'chat-template' | 'generation-config' | 'license';
 
 /** A file carried along, byte for byte, such as tokenizer.json. */
@@ -173,6 +177,7 @@ export interface Asset {
   readonly length: number;
 }
 
+/** Tokens that begin, end and pad a text. */
 export interface SpecialTokens {
   readonly bos: number | null;
   /** Any of these ends generation. A container holds them sorted. */
@@ -237,11 +242,14 @@ export interface ModelSource {
   readonly specialTokens: SpecialTokens;
   /** Names in the order of first use. */
   readonly tensorNames: readonly string[];
+  /** @throws DuobitError for a name that does not exist */
   tensorInfo(name: string): Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
+  /** All planes of a tensor, checked against their hashes. @throws DuobitError for a name that does not exist, or damaged bytes */
   readTensor(name: string): Promise<TensorData>;
   /** Bytes of one plane, where a source can do without the tensor's others. */
   readPlane?(name: string, role: PlaneRole): Promise<Uint8Array<ArrayBuffer>>;
   /** Bytes of an asset or null when the model has none of that role. */
   readAsset(role: AssetRole): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** Closes what it has opened. */
   close(): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { f32ToBf16, f32ToF16 } from './float16.ts';
 import type { TensorData } from './manifest.ts';
 import type { InputRotation } from './rotation.ts';
 
+/** Bytes of planes by their roles. */
 export type Planes = TensorData['planes'];
 
 interface Grid {
@@ -15,6 +16,7 @@ interface Grid {
   readonly groupSize: number;
 }
 
+/** What `packW11` packs. */
 export interface W11Input extends Grid {
   /** [N, K], each 0 or 1: whether the level is above its pair's middle. */
   readonly sign: Uint8Array;
@@ -26,6 +28,7 @@ export interface W11Input extends Grid {
   readonly mu: Float32Array | null;
 }
 
+/** What `packW11Outlier` packs. */
 export interface W11OutlierInput extends W11Input {
   /**
    * Columns in 8 bits, ascending, at least one. What sign and bitmap say of them is ignored, unless the tensor is for a
@@ -40,6 +43,7 @@ export interface W11OutlierInput extends W11Input {
   readonly inputRotation?: InputRotation | undefined;
 }
 
+/** What `packPartialBinary` packs. */
 export interface PartialBinaryInput extends Grid {
   /** [N, K], each 0 or 1: whether the weight is above its group's middle. Ignored where salient. */
   readonly sign: Uint8Array;
@@ -57,6 +61,7 @@ export interface PartialBinaryInput extends Grid {
   readonly salientMinimum: Float32Array;
 }
 
+/** Codes and scales of an integer encoding, row by row. */
 export interface IntegerInput extends Grid {
   /** [N, K]. */
   readonly codes: Int8Array;

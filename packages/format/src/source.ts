@@ -1,6 +1,7 @@
 // The one way bytes come in: anything with a size that can read a range. Offsets are plain numbers up to
 // 2^53 - 1; nothing here or behind it may use bitwise operators on them.
 
+/** Told of bytes as they are read. */
 export type OnBytes = (bytes: Uint8Array) => void | Promise<void>;
 
 /** Random access to immutable bytes. Safe to call concurrently. */
@@ -29,6 +30,7 @@ export interface ByteSource {
    * @throws DuobitError as opening a source does
    */
   openBeside?(name: string): Promise<ByteSource>;
+  /** Closes the file or connection. */
   close(): Promise<void>;
 }
 

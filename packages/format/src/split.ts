@@ -19,11 +19,13 @@ import type { ByteSink } from './sink.ts';
 import type { ByteSource } from './source.ts';
 import type { ContainerSummary } from './writer.ts';
 
+/** Options of `mergeContainer`. */
 export interface MergeOptions extends OpenOptions {
   /** Called after each chunk, with bytes of segments. What it throws ends the work. */
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
+/** Options of `splitContainer`. */
 export interface SplitOptions extends MergeOptions {
   readonly maxDataFileBytes: number;
   /** Name of data file `index` of `count`, counted from 1. */

@@ -6,11 +6,13 @@ import { f16ToF32 } from './float16.ts';
 import type { PlaneRole, TensorData } from './manifest.ts';
 import { readRowBlocks } from './row-blocks.ts';
 
+/** A level, code or range of values, and how many values it has. */
 export interface HistogramBar {
   readonly label: string;
   readonly count: number;
 }
 
+/** Statistics of a tensor's decoded values. */
 export interface TensorStatistics {
   readonly count: number;
   readonly minimum: number;

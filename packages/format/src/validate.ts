@@ -15,6 +15,7 @@ import { canStreamSha256, createSha256, type Sha256Stream } from './sha256-strea
 import type { ByteSource } from './source.ts';
 import { checkTokenizer } from './tokenizer-check.ts';
 
+/** Options of `validateContainer`. */
 export interface ValidateOptions extends OpenOptions {
   /** Read all data too: hashes, padding, values. Default true. */
   readonly deep?: boolean;
@@ -26,6 +27,7 @@ export interface ValidateOptions extends OpenOptions {
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
+/** What `validateContainer` found. */
 export interface ValidationReport {
   readonly ok: boolean;
   readonly problems: readonly Problem[];

@@ -12,6 +12,7 @@ import { assetRoleToId } from './registry.ts';
 import { sha256, toHex } from './sha256.ts';
 import type { ByteSink } from './sink.ts';
 
+/** What was written. */
 export interface ContainerSummary {
   readonly fileLength: number;
   readonly headerLength: number;
@@ -19,6 +20,7 @@ export interface ContainerSummary {
   readonly headerSha256: string;
 }
 
+/** Writes a container, tensor by tensor. */
 export interface ContainerWriter {
   /** Names in the order in which `writeTensor` must be called: the order of first use. */
   readonly order: readonly string[];
@@ -32,6 +34,7 @@ export interface ContainerWriter {
   writeTensor(name: string, planes: TensorData['planes']): Promise<void>;
   /** Writes the header and publishes the file. @throws DuobitError `WRITER_STATE`, `WRITER_INCOMPLETE` */
   finish(): Promise<ContainerSummary>;
+  /** Gives up; an older file of that name stays. */
   abort(): Promise<void>;
 }
 

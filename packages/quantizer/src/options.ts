@@ -8,10 +8,14 @@ import type { DistillationOptions } from './distillation/options.ts';
 import { W11_DEFAULTS, type W11LayerOptions } from './methods/w11-layer-method.ts';
 import type { StageReport } from './stages/stage-report.ts';
 
+/** What embedding and output head are stored in. */
 export type EmbeddingFormat = 'q8' | 'q4' | 'f16';
+/** Columns that share their levels. */
 export type GroupSize = 32 | 64 | 128 | 256;
+/** What is rotated, so that 4-bit inputs meet no outliers. */
 export type RotationKind = 'none' | 'inputs' | 'full' | 'blocks';
 
+/** How far a quantization is. */
 export interface QuantizeProgress {
   readonly phase: 'hash' | 'calibrate' | 'distil' | 'evaluate' | 'quantize' | 'write';
   /** Tensor, block or file being worked on. */
@@ -21,6 +25,7 @@ export interface QuantizeProgress {
   readonly total: number;
 }
 
+/** Options of `quantize`. */
 export interface QuantizeOptions {
   /** Embedding and head: int8 in groups of 64 ('q8', the default), int4 in groups of 32 ('q4'), or f16. */
   readonly embedding?: EmbeddingFormat;
@@ -66,6 +71,7 @@ export interface QuantizeOptions {
   /** Default 'duobit <version>'. */
   readonly producer?: string;
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Told of each piece of work that is done. */
   readonly onProgress?: (progress: QuantizeProgress) => void;
   readonly signal?: AbortSignal;
   /** Where the container's bytes go. Default: a temporary file beside `outPath`, renamed over it at the end. */

@@ -30,6 +30,7 @@ export interface Recipe {
   readonly distillation: RecipeDistillation | null;
 }
 
+/** The part of a recipe about the text. */
 export interface RecipeCalibration {
   readonly context: number;
   readonly maxWindows: number;
@@ -46,6 +47,7 @@ export interface RecipeCalibration {
   readonly backend: { readonly name: string; readonly instructionSet: string | null };
 }
 
+/** The part of a recipe about stages 2 to 4. */
 export interface RecipeDistillation {
   readonly tokens: number;
   readonly seed: number;

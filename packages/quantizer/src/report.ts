@@ -7,6 +7,7 @@ import type { Recipe } from './recipe.ts';
 import type { StageReport } from './stages/stage-report.ts';
 import type { EncodedTensor } from './tensor-encoding.ts';
 
+/** The part of a report about one tensor. */
 export interface TensorReport {
   readonly name: string;
   readonly shape: readonly number[];
@@ -34,6 +35,7 @@ export interface LevelStatistics {
   readonly means: readonly number[];
 }
 
+/** What a quantization made, with sizes and errors. */
 export interface QuantizeReport {
   readonly outPath: string;
   readonly sourceName: string;

@@ -19,6 +19,7 @@ import { createNodeWebGpuBackend } from './webgpu/backend.ts';
  */
 export type BackendName = 'auto' | 'cuda' | 'native' | 'webgpu' | 'tfjs' | 'wasm' | 'reference';
 
+/** Names that `createBackend` takes. */
 export const BACKEND_NAMES: readonly BackendName[] = [
   'auto',
   'cuda',
@@ -29,6 +30,7 @@ export const BACKEND_NAMES: readonly BackendName[] = [
   'reference',
 ];
 
+/** Options of `createBackend`. */
 export interface BackendOptions {
   /** Threads to use; a backend may use fewer, see `Backend.threads`. Default: the backend's own. */
   readonly threads?: number | undefined;

@@ -9,6 +9,7 @@ import type { TfjsDevice } from './tfjs.ts';
 /** Of `PullOptions`: where downloaded models are kept, the environment, and who is told of a download. */
 type DownloadOptions = Pick<PullOptions, 'cache' | 'env' | 'onProgress' | 'onNotice'>;
 
+/** Options of `loadModel`. */
 export interface LoadOptions extends ModelOptions, DownloadOptions {
   /** A name, or an open backend, which then stays the caller's. Default 'auto'. */
   readonly backend?: BackendName | Backend | undefined;

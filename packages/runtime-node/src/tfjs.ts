@@ -7,6 +7,7 @@ export type TfjsDevice = 'tensorflow' | 'webgpu' | 'wasm' | 'cpu';
 
 export const TFJS_DEVICES: readonly TfjsDevice[] = ['tensorflow', 'webgpu', 'wasm', 'cpu'];
 
+/** Options of `createNodeTfjsBackend`. */
 export interface NodeTfjsOptions {
   /** Default: DUOBIT_TFJS_DEVICE from the environment, else 'auto', the first that loads. */
   readonly device?: TfjsDevice | 'auto' | undefined;

@@ -17,6 +17,7 @@ import { createStopwatch } from './stopwatch.ts';
 import { createBrowserStore, type TuningStore, tuneDevice } from './tuner.ts';
 import type { Tuning } from './tuning.ts';
 
+/** Options of `createWebGpuBackend`. */
 export interface WebGpuBackendOptions extends DeviceOptions {
   /** Precision of the KV cache. Default 'f16'. */
   readonly kv?: KvPrecision | undefined;
@@ -26,12 +27,14 @@ export interface WebGpuBackendOptions extends DeviceOptions {
   readonly tuningStore?: TuningStore | null | undefined;
 }
 
+/** The backend on WebGPU, with what is known of its device. */
 export interface WebGpuBackend extends Backend {
   readonly device: WebGpuDevice;
   /** What it runs with: given, kept or measured. */
   readonly tuning: Tuning;
   /** Pipelines compiled so far. */
   readonly pipelines: number;
+  /** As of any backend; the program also counts and times its kernels. */
   prepare(plan: ExecutionPlan, weights: WeightReader, options: PrepareOptions): Promise<WebGpuProgram>;
 }
 

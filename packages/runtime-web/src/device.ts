@@ -12,6 +12,7 @@ export interface Variant {
   readonly f16: boolean;
 }
 
+/** Which adapter is taken, and what of it is used. */
 export interface DeviceOptions {
   /** `navigator.gpu`, or what the `webgpu` package creates in Node.js. */
   readonly gpu: GPU | undefined;
@@ -36,6 +37,7 @@ export interface WebGpuDevice {
   check(): void;
   /** Waits a moment for the reason of a failure: calls can fail before it is told that the device was lost. */
   settle(): Promise<void>;
+  /** Gives the device back; what runs on it ends. */
   destroy(): void;
 }
 

@@ -16,6 +16,7 @@ import { createRecoveringBackend } from './recovery.ts';
 import type { Tuning } from './tuning.ts';
 import type { WebModel } from './web-model.ts';
 
+/** Options of `loadModel`. */
 export interface LoadOptions extends Omit<ModelOptions, 'onLoad'>, OpenModelOptions {
   /**
    * 'auto' (default) takes 'webgpu' where there is an adapter, else 'wasm', which blocks the thread that calls it: see

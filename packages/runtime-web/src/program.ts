@@ -45,6 +45,7 @@ export interface Counters {
   cacheBytes: number;
 }
 
+/** Time that a kernel took on the GPU. */
 export interface KernelTime {
   readonly label: string;
   readonly nanoseconds: number;
@@ -57,6 +58,7 @@ interface Pending {
   pass: GPUComputePassEncoder | null;
 }
 
+/** A prepared plan on WebGPU. */
 export class WebGpuProgram implements Program {
   readonly weightBytes: number;
   readonly #engine: Engine;

@@ -3,6 +3,7 @@
 import type { Backend, ExecutionPlan, PrepareOptions, Program, RunRequest, WeightReader } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 
+/** Options of `createRecoveringBackend`. */
 export interface RecoveryOptions {
   /** Told in one line of every loss that is recovered from. */
   readonly onNotice?: ((line: string) => void) | undefined;

@@ -15,6 +15,7 @@ const REPEATS: Readonly<Record<Subject, number>> = { product: 64, attention: 16 
 /** Runs that are timed; the fastest counts. */
 const ROUNDS = 3;
 
+/** Options of `createStopwatch`. */
 export interface StopwatchOptions {
   /** Where what is compiled is kept. Default: nowhere. */
   readonly pipelines?: Pipelines | undefined;
@@ -24,6 +25,7 @@ export interface StopwatchOptions {
   readonly size?: number | undefined;
 }
 
+/** Measures kernels on a device, with weights and inputs of its own. */
 export function createStopwatch(
   open: WebGpuDevice,
   kv: KvPrecision,

@@ -9,6 +9,7 @@ import type { Tuning } from './tuning.ts';
 export interface TuningStore {
   /** What was last written under the key, or null. */
   read(key: string): Promise<string | null>;
+  /** Keeps a value under the key, in place of an older one. */
   write(key: string, value: string): Promise<void>;
 }
 
@@ -21,6 +22,7 @@ export interface Stage {
   readonly choices: readonly Tuning[];
 }
 
+/** Measures candidates on a device. */
 export interface Stopwatch {
   /** Milliseconds that the subject takes with this tuning, by the device where it tells. */
   readonly measure: (subject: Subject, tuning: Tuning) => Promise<number>;

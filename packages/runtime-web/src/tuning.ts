@@ -3,6 +3,7 @@
 
 import type { CodeKind } from './slots.ts';
 
+/** Choices that depend on the GPU and not on the result. */
 export interface Tuning {
   /** Rows of weights that a thread works on, 1, 2 or 4. Default: by the number of rows. */
   readonly rows?: 1 | 2 | 4 | undefined;

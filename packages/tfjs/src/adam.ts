@@ -5,6 +5,7 @@ import type { NamedTensorMap, Tensor, Variable } from '@tensorflow/tfjs';
 import type { Engine } from './engine.ts';
 import { WebGpuAdam } from './operations/webgpu/adam.ts';
 
+/** Settings of `Adam`. */
 export interface AdamOptions {
   readonly beta1: number;
   readonly beta2: number;
@@ -13,6 +14,7 @@ export interface AdamOptions {
   readonly clipNorm: number | null;
 }
 
+/** What `Adam` takes where nothing else is given. */
 export const ADAM_DEFAULTS: AdamOptions = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, clipNorm: null };
 
 /** The rate of a step that decays from 1 to 0 along half a cosine (Loshchilov & Hutter 2017). @param step from 0 */
@@ -59,6 +61,7 @@ export class Adam {
     else this.#tf.tidy(() => this.#applyComposed(gradients, rates));
   }
 
+  /** Frees the moments. */
   dispose(): void {
     for (const { mean, square } of this.#moments.values()) this.#tf.dispose([mean, square]);
     this.#moments.clear();

@@ -16,8 +16,10 @@ import { webGpuOperations } from './operations/webgpu/operations.ts';
  * tensors in this process and hand-written kernels. 'wasm' and 'cpu': TensorFlow.js alone.
  */
 export const DEVICES = ['tensorflow', 'webgpu', 'native', 'wasm', 'cpu'] as const;
+/** What TensorFlow.js trains on. */
 export type Device = (typeof DEVICES)[number];
 
+/** Options of `openEngine`. */
 export interface EngineOptions {
   /** 'auto', the default, takes the first that loads. */
   readonly device?: Device | 'auto';
@@ -29,6 +31,7 @@ export interface EngineOptions {
   readonly onNotice?: ((line: string) => void) | undefined;
 }
 
+/** TensorFlow.js on a device, with the operations that run there. */
 export interface Engine {
   readonly device: Device;
   /** For logs and records: 'tensorflow', 'webgpu NVIDIA H100', 'native avx2'. */

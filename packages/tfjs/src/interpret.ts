@@ -4,6 +4,7 @@ import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
 import type { Knee, Operations } from './operations/operations.ts';
 import { type OperationOf, runOperations } from './run-operations.ts';
 
+/** The operation of a plan that quantizes an input. */
 export type QuantizeOperation = OperationOf<'quantizeActivations'>;
 
 /** The quantizer of an input as tensors, so that it can be trained. */
@@ -13,6 +14,7 @@ export interface TensorQuantizer {
   readonly knee: Knee | null;
 }
 
+/** Where an interpreted plan gets its weights and quantizers from. */
 export interface PlanValues {
   /** Weights as f32: matrices [N, K] as their layers see them, norms [K]. */
   weight(name: string): Tensor;

@@ -7,6 +7,7 @@ export interface SequencePart extends RunPart {
   readonly logitRows: number;
 }
 
+/** The parts of a run, and how many rows they have together. */
 export interface RunRows {
   readonly parts: readonly SequencePart[];
   /** Of all parts together. */

@@ -4,6 +4,7 @@ import { DuobitError, sha256, toHex } from '@duobit/format';
 import { badOption } from '../bad-option.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 
+/** The text that layers are fitted to, and how much of it. */
 export interface CalibrationOptions {
   /** Plain text, or documents of it; tokenized with the checkpoint's own tokenizer, without special tokens, and joined. */
   readonly text: string | readonly string[];

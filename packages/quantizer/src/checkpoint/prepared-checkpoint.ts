@@ -8,13 +8,17 @@ import { rotateInputs } from './rotated-inputs.ts';
 /** Dimensions in a block of 'blocks': what divides most hidden sizes. */
 const BLOCK = 64;
 
+/** A checkpoint whose function is the given one's, in the form that is quantized. */
 export interface PreparedCheckpoint {
   /** The same function; closing the given one is still the caller's. */
   readonly checkpoint: Checkpoint;
   readonly outliers: OutlierColumns;
 }
 
-/** @param choose the outlier columns of a checkpoint's inputs before they are rotated; leave it out for none */
+/**
+ * Rotates a checkpoint as options ask for, and chooses outlier columns.
+ * @param choose the outlier columns of a checkpoint's inputs before they are rotated; leave it out for none
+ */
 export async function prepareCheckpoint(
   given: Checkpoint,
   rotation: RotationKind,

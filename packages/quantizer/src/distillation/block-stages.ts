@@ -44,6 +44,7 @@ export interface BlockStageProgress {
   readonly loss: number;
 }
 
+/** A block that a stage is through with. */
 export interface BlockOutcome {
   readonly block: number;
   readonly layers: BlockLayers;

@@ -14,7 +14,9 @@ export interface Rates {
   readonly knee: number;
 }
 
+/** Whose stream the blocks of stages 2 and 3 read. */
 export const BLOCK_INPUTS = ['student', 'teacher'] as const;
+/** One of `BLOCK_INPUTS`. */
 export type BlockInputs = (typeof BLOCK_INPUTS)[number];
 
 /** Of a stage that goes block by block. */
@@ -62,6 +64,7 @@ export interface EndToEndOptions
   readonly teacherTokens: number | null;
 }
 
+/** Options of stages 2 to 4. */
 export interface DistillationOptions {
   /** Opened with `openEngine`; stays the caller's. */
   readonly engine: Engine;
@@ -116,7 +119,9 @@ export const END_TO_END_DEFAULTS: EndToEndOptions = {
   rates: { latent: 0.002, levels: 0.003, clips: 0.005, knee: 0 },
 };
 
+/** How often stages 2 to 4 go through the text, by name. */
 export const PRESETS = ['fast', 'balanced', 'best'] as const;
+/** One of `PRESETS`. */
 export type Preset = (typeof PRESETS)[number];
 
 /** How often each stage goes through the windows. */

@@ -6,15 +6,18 @@ import { pause } from '../abort.ts';
 import { negativeLogLikelihood } from './log-likelihood.ts';
 import { badOption, checkLikelihood, checkLimit } from './options.ts';
 
+/** Options of `evaluatePerplexity`. */
 export interface PerplexityOptions {
   /** Tokens in a window, at least 2. Default 512, or what the model was prepared for when that is less. */
   readonly context?: number;
   /** Windows measured, from the beginning of the text; all of them by default. */
   readonly limit?: number | undefined;
+  /** Told after each part of a window. */
   readonly onProgress?: ((progress: PerplexityProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How far a measurement is. */
 export interface PerplexityProgress {
   /** Predicted tokens so far, and in total. */
   readonly done: number;
@@ -23,6 +26,7 @@ export interface PerplexityProgress {
   readonly perplexity: number;
 }
 
+/** What was measured. */
 export interface PerplexityReport {
   /** exp(nll) */
   readonly perplexity: number;

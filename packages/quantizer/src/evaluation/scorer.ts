@@ -5,6 +5,7 @@ import { DuobitError, type SpecialTokens } from '@duobit/format';
 import { negativeLogLikelihood } from './log-likelihood.ts';
 import type { Choice } from './tasks.ts';
 
+/** How likely a model finds a continuation. */
 export interface Score {
   /** Sum over the tokens of the continuation, in nats. */
   readonly logLikelihood: number;
@@ -19,6 +20,7 @@ export type Scorer = (choice: Choice) => Promise<Score>;
 
 export type ScoredModel = Pick<Model, 'name' | 'contextLength' | 'specialTokens' | 'tokenizer' | 'forward'>;
 
+/** Scores with a model, whose cache keeps the context that choices share. */
 export function createScorer(model: ScoredModel): Scorer {
   let cached: readonly number[] = [];
   return async (choice) => {

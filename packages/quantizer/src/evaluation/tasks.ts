@@ -8,6 +8,7 @@ export interface Choice {
   readonly continuation: string;
 }
 
+/** A question with its choices, as a model scores them. */
 export interface Question {
   /** At least two. Their contexts differ where the task puts its alternatives there (WinoGrande). */
   readonly choices: readonly Choice[];
@@ -20,6 +21,7 @@ export interface Question {
 interface Task {
   /** Name of the file in a folder of data. */
   readonly file: string;
+  /** Questions of a file's text; `source` names it in errors. */
   readonly parse: (text: string, source: string) => Question[];
 }
 
@@ -60,8 +62,10 @@ export const TASKS = {
   hellaswag: { file: 'hellaswag_val_full.txt', parse: parseSixLines },
 } as const satisfies Record<string, Task>;
 
+/** One of `TASK_NAMES`. */
 export type TaskName = keyof typeof TASKS;
 
+/** Tasks of multiple choice that there are. */
 export const TASK_NAMES: readonly TaskName[] = ['piqa', 'arc_easy', 'winogrande', 'openbookqa', 'hellaswag'];
 
 /**

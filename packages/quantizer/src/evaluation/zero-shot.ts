@@ -6,13 +6,16 @@ import { checkLikelihood, checkLimit } from './options.ts';
 import { createScorer } from './scorer.ts';
 import type { Question } from './tasks.ts';
 
+/** Options of `evaluateZeroShot`. */
 export interface ZeroShotOptions {
   /** Questions asked, from the beginning of the task; all of them by default. */
   readonly limit?: number | undefined;
+  /** Told after each question. */
   readonly onProgress?: ((progress: ZeroShotProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How far a task is. */
 export interface ZeroShotProgress {
   /** Questions so far, and in total. */
   readonly done: number;
@@ -28,6 +31,7 @@ export interface Accuracy {
   readonly standardError: number | null;
 }
 
+/** What a task gave. */
 export interface ZeroShotReport {
   readonly questions: number;
   /** By the sum of log-likelihoods: `acc` of lm-evaluation-harness. */

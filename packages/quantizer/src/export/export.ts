@@ -15,20 +15,24 @@ import type { ExportDtype } from './values.ts';
 /** 5 GB, the limit of transformers' own `save_pretrained` over many releases. */
 export const DEFAULT_SHARD_SIZE = 5e9;
 
+/** Options of `exportSafetensors`. */
 export interface ExportOptions {
   /** Type of every tensor. Default f32, which holds each value of the reference decoder exactly. */
   readonly dtype?: ExportDtype;
   /** Replace files that exist. Default false. */
   readonly force?: boolean;
+  /** Told as values are written. */
   readonly onProgress?: (progress: ExportProgress) => void;
   readonly signal?: AbortSignal;
 }
 
+/** Options of `exportFolder`. */
 export interface ExportFolderOptions extends ExportOptions {
   /** Most bytes of values in one weights file, default 5 GB. A larger tensor has a file of its own. */
   readonly shardSize?: number;
 }
 
+/** How far an export is. */
 export interface ExportProgress {
   readonly tensor: string;
   /** Values written, and all there are. */
@@ -36,6 +40,7 @@ export interface ExportProgress {
   readonly total: number;
 }
 
+/** What was written. */
 export interface ExportReport {
   /** The folder or file, as it was given. */
   readonly output: string;

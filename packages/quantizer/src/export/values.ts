@@ -1,6 +1,7 @@
 // Decoded values -> the bytes of a dense tensor. f32 keeps every bit; f16 and bf16 round to nearest, ties to even.
 import { DuobitError, f32ToBf16, f32ToF16 } from '@duobit/format';
 
+/** Types that values are exported in. */
 export type ExportDtype = 'f32' | 'f16' | 'bf16';
 
 export const ELEMENT_BYTES: Readonly<Record<ExportDtype, number>> = { f32: 4, f16: 2, bf16: 2 };

@@ -2,6 +2,7 @@
 import { DuobitError, f16ToF32, f32ToF16, packDense } from '@duobit/format';
 import type { EncodedRows, RowBlock, TensorMethod } from './tensor-method.ts';
 
+/** Stores values as they are, or rounded to f16. */
 export function createDenseMethod(kind: 'f32' | 'f16'): TensorMethod {
   return {
     encoding: { kind },

@@ -4,6 +4,7 @@ import type { Encoding, TensorData } from '@duobit/format';
 import type { Workspace } from '../linalg/index.ts';
 import type { W11LayerOptions } from './w11-layer-method.ts';
 
+/** A layer and the statistics of its inputs. */
 export interface LayerProblem {
   /** Hugging Face name of the weight, for messages. */
   readonly name: string;
@@ -24,6 +25,7 @@ export interface PackedLayer {
   readonly planes: TensorData['planes'];
 }
 
+/** A quantized layer. */
 export interface LayerResult {
   /** Shape [rows, columns]; the values that the stored form stands for. */
   readonly approximation: Float32Array;
@@ -35,6 +37,7 @@ export interface LayerResult {
   readonly packed: PackedLayer | null;
 }
 
+/** A way to quantize a linear layer, given its inputs. */
 export interface LayerMethod {
   /** As results name it: 'w11', 'gptq-4', … */
   readonly name: string;

@@ -16,6 +16,7 @@ export interface RowBlock {
   readonly importance: Float64Array;
 }
 
+/** Some rows of a tensor as they are stored. */
 export interface EncodedRows {
   /** Planes of a tensor of shape [rows, columns]; planes of consecutive blocks simply follow each other. */
   readonly planes: TensorData['planes'];
@@ -23,6 +24,7 @@ export interface EncodedRows {
   readonly approximation: Float32Array;
 }
 
+/** A way to quantize a tensor by itself. */
 export interface TensorMethod {
   readonly encoding: Encoding;
   /** @throws DuobitError `QUANTIZE_OUT_OF_RANGE` when a value does not fit the encoding. */

@@ -22,6 +22,7 @@ import {
   storeLevels,
 } from './w11-levels.ts';
 
+/** Options of `createW11LayerMethod`. */
 export interface W11LayerOptions {
   /** Columns that share four levels. */
   readonly groupSize: number;
@@ -55,6 +56,7 @@ export const W11_DEFAULTS: W11LayerOptions = {
   damping: 0.01,
 };
 
+/** W(1+1), fitted to a layer's inputs; docs/quantization.md, "Stage 1". */
 export function createW11LayerMethod(options: W11LayerOptions): LayerMethod {
   const fitter = new LevelFitter(options.groupSize);
   return {

@@ -31,6 +31,7 @@ const LOST_WORKERS = 10;
 
 export const DEFAULT_LEASE = 120;
 
+/** Options of a worker. */
 export interface QueueWorkerOptions {
   /** With the weights that the run has; stays the caller's. */
   readonly checkpoint: Checkpoint;
@@ -42,6 +43,7 @@ export interface QueueWorkerOptions {
   readonly lease?: number;
   /** Told to stop: the block in work goes back to the queue. */
   readonly signal?: AbortSignal | undefined;
+  /** Told in one line what the worker begins and ends. */
   readonly onNotice?: ((line: string) => void) | undefined;
 }
 

@@ -7,6 +7,7 @@ import { embedWindows, readChecked, runRows } from '../calibration/streams.ts';
 import { type CalibrationOptions, cutWindows } from '../calibration/windows.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 
+/** Statistics of the inputs of linear layers. */
 export interface Calibration {
   /** Linear weight -> sum of squares of each of its K inputs. */
   readonly squares: ReadonlyMap<string, Float64Array>;

@@ -9,6 +9,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { Workspace } from '../linalg/index.ts';
 import { quantizeBlocks, type Stage1Options, type Stage1Run } from './stage1.ts';
 
+/** A model whose linear layers are quantized, before it is written. */
 export interface FittedModel {
   /** The checkpoint with quantized linear layers, each with its input's quantizer. Closing the checkpoint is the caller's. */
   readonly source: ModelSource;

@@ -18,6 +18,7 @@ export interface StagePerplexity {
   readonly a4: number;
 }
 
+/** What a stage did, and how good the model was after it. */
 export interface StageReport {
   /** 1 to 4 */
   readonly stage: number;

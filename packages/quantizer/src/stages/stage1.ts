@@ -18,6 +18,7 @@ import { PLAIN_QUANTIZER, searchClips } from './clip-search.ts';
 import { checkStatistics, type InputStatistics, measureInputs, sampleRows } from './input-statistics.ts';
 import { attachOutliers } from './outliers.ts';
 
+/** Options of stage 1. */
 export interface Stage1Options {
   readonly method: LayerMethod;
   /**

@@ -19,6 +19,7 @@ import { allocateCache, allocateSlots } from './slots.ts';
 import { compileSteps, makeRopeTable } from './steps.ts';
 import { addWeight, type DeviceWeight, type W11Weight } from './weights.ts';
 
+/** Options of `createCudaBackend`. */
 export interface CudaBackendOptions {
   /** Precision of the KV cache; docs/numerics.md has what each costs. Default 'f16'. */
   readonly kv?: KvPrecision | undefined;
@@ -26,6 +27,7 @@ export interface CudaBackendOptions {
   readonly library?: string | undefined;
 }
 
+/** The GPU that the `cuda` backend would use, or why there is none. */
 export type CudaSupport =
   | { readonly available: true; readonly facts: DeviceFacts; readonly image: string }
   | { readonly available: false; readonly reason: string };

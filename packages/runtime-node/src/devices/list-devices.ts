@@ -8,11 +8,13 @@ import { probeGroup } from './probe.ts';
 
 export type { DeviceEntry } from './entries.ts';
 
+/** Options of `listDevices`. */
 export interface ListDevicesOptions {
   /** How long a probe may take, in milliseconds, before its backend counts as not available. Default 2500. */
   readonly timeout?: number | undefined;
 }
 
+/** The backends that a machine has, and why not the rest. */
 export interface DeviceList {
   /** What `createBackend('auto')` would take. */
   readonly auto: AutomaticChoice['backend'];

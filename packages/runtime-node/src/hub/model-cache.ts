@@ -10,6 +10,7 @@ import { withLock } from './lock.ts';
 import type { Environment } from './network.ts';
 import { sizeOf } from './stored-file.ts';
 
+/** A model that is stored, wholly or in part. */
 export interface CachedModel {
   /** Header hash, hex. */
   readonly id: string;
@@ -41,6 +42,7 @@ export interface ModelNote {
   readonly totalBytes: number;
 }
 
+/** Options of `openModelCache`. */
 export interface ModelCacheOptions {
   /** Default: `DUOBIT_CACHE`, else the system's place for caches. */
   readonly folder?: string | undefined;
@@ -55,6 +57,7 @@ export function openModelCache({ folder, env = process.env }: ModelCacheOptions 
   return new ModelCache(folder ?? findCacheFolder(env));
 }
 
+/** The folder of downloaded models, safe under several processes. */
 export class ModelCache {
   readonly folder: string;
 
@@ -63,6 +66,7 @@ export class ModelCache {
     this.folder = folder;
   }
 
+  /** The folder of a model, whether or not it is there. */
   folderOf(id: string): string {
     return join(this.folder, 'models', id);
   }
@@ -72,6 +76,7 @@ export class ModelCache {
     return join(this.folderOf(id), `${id}.duo`);
   }
 
+  /** Whether all files of a model are stored. */
   async isWhole(id: string): Promise<boolean> {
     return (await sizeOf(this.fileOf(id))) !== null;
   }

@@ -7,6 +7,7 @@ import { DEFAULT_ENDPOINT, DuobitError, type Fetch } from '@duobit/format';
 /** Environment variables, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** How servers are reached: hub, token, proxies. */
 export interface Network {
   /** Of the hub, without a slash at its end. */
   readonly endpoint: string;

@@ -4,6 +4,7 @@ import { createFileSource } from '@duobit/format/node';
 import { openNetwork } from './network.ts';
 import { chooseCache, locateModel, type PullOptions, pullModel, readAddress } from './pull.ts';
 
+/** Options of `openModelSource`. */
 export interface OpenSourceOptions extends PullOptions {
   /** False: what is not in the cache is read by ranges and not stored. Default true. */
   readonly store?: boolean | undefined;

@@ -20,6 +20,7 @@ import { type ModelCache, openModelCache } from './model-cache.ts';
 import { type Environment, type Network, openNetwork } from './network.ts';
 import { StoredFile } from './stored-file.ts';
 
+/** How far a download is. */
 export interface DownloadProgress {
   /** Bytes of the model that are here: received, or found stored and checked. */
   readonly bytes: number;
@@ -29,6 +30,7 @@ export interface DownloadProgress {
   readonly cached: number;
 }
 
+/** Options of `pullModel`. */
 export interface PullOptions {
   /** Where models are kept: a folder, or a cache that is open. Default: see `openModelCache`. */
   readonly cache?: string | ModelCache | undefined;
@@ -36,11 +38,13 @@ export interface PullOptions {
   readonly env?: Environment | undefined;
   /** Ends the download with `ABORTED`; what came stays. */
   readonly signal?: AbortSignal | undefined;
+  /** Told of each chunk that is here. */
   readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
   /** Told in one line that another process downloads the model. */
   readonly onNotice?: ((line: string) => void) | undefined;
 }
 
+/** A model that is stored. */
 export interface PulledModel {
   /** The container's file; data files lie beside it. */
   readonly path: string;

@@ -28,6 +28,7 @@ import { addWeight } from './weights.ts';
 /** 'neon' runs on 64-bit ARM, 'avx512' (with VNNI) and 'avx2' on x64, 'scalar' everywhere. */
 export type InstructionSet = 'avx512' | 'avx2' | 'neon-dotprod' | 'neon' | 'scalar';
 
+/** Sets that the addon has kernels for, the fastest first. */
 export const INSTRUCTION_SETS: readonly InstructionSet[] = [
   'avx512',
   'avx2',
@@ -36,6 +37,7 @@ export const INSTRUCTION_SETS: readonly InstructionSet[] = [
   'scalar',
 ];
 
+/** Options of `createNativeBackend`. */
 export interface NativeBackendOptions {
   /** Default: as many as the machine runs at once, at most 8. */
   readonly threads?: number | undefined;
@@ -45,6 +47,7 @@ export interface NativeBackendOptions {
   readonly kv?: KvPrecision | undefined;
 }
 
+/** The addon and what it can do here, or why it is not there. */
 export type NativeSupport =
   | { readonly available: true; readonly path: string; readonly instructionSets: readonly string[] }
   | { readonly available: false; readonly reason: string };

@@ -7,6 +7,7 @@ import { checkThreads, chooseInstructionSet, type InstructionSet, inMemory } fro
 import type { AttentionNumbers, TrainerHandle, TrainingAddon } from './training-addon.ts';
 import { CallChecks } from './training-checks.ts';
 
+/** Options of `createTrainingKernels`. */
 export interface TrainingKernelOptions {
   /** Default: as many as the machine runs at once, at most 8. */
   readonly threads?: number | undefined;

@@ -10,6 +10,7 @@ import {
 } from '@duobit/runtime-web';
 import { createTuningFile } from './tuning-file.ts';
 
+/** Options of `createNodeWebGpuBackend`. */
 export interface NodeWebGpuOptions {
   /** Precision of the KV cache. Default 'f16'. */
   readonly kv?: KvPrecision | undefined;

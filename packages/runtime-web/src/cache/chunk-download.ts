@@ -16,6 +16,7 @@ import {
 import { estimateStorage, lockModel } from './model-cache.ts';
 import type { ModelFolder, ModelNote } from './model-folder.ts';
 
+/** How far loading is. */
 export interface LoadProgress {
   /** Bytes of the model that are here: received, or read from what is stored. */
   readonly bytes: number;
@@ -26,7 +27,9 @@ export interface LoadProgress {
 }
 
 export interface DownloadEvents {
+  /** Told of each chunk that is here. */
   onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** Told in one line what a user may want to know, such as that nothing can be stored. */
   onNotice?: ((line: string) => void) | undefined;
 }
 

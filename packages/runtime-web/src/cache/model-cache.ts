@@ -4,6 +4,7 @@
 import { DuobitError } from '@duobit/format';
 import { ModelFolder, type ModelNote } from './model-folder.ts';
 
+/** A model that is stored, wholly or in part. */
 export interface CachedModel {
   /** Header hash, hex. */
   readonly id: string;
@@ -20,6 +21,7 @@ export interface CachedModel {
   readonly lastUsed: Date;
 }
 
+/** Space of the stored models and of the origin. */
 export interface CacheUsage {
   /** In all models. */
   readonly bytes: number;
@@ -55,6 +57,7 @@ export async function openModelCache(directory?: FileSystemDirectoryHandle): Pro
   }
 }
 
+/** The models that this origin has stored. */
 export class ModelCache {
   readonly #directory: FileSystemDirectoryHandle;
   #persisted: Promise<boolean> | null = null;
@@ -98,6 +101,7 @@ export class ModelCache {
     });
   }
 
+  /** Space of the stored models, and the browser's estimates for the origin. */
   async usage(): Promise<CacheUsage> {
     const models = await this.list();
     const { usage = null, quota = null } = await estimateStorage();
@@ -127,6 +131,7 @@ export class ModelCache {
     }
   }
 
+  /** The folder of a model, made where it is not there. */
   async create(id: string): Promise<ModelFolder> {
     const folder = await this.#directory.getDirectoryHandle(id, { create: true });
     return new ModelFolder(id, this.#directory, folder);

@@ -20,6 +20,7 @@ import { canWriteFiles } from './files.ts';
 import { HeadedSource } from './headed-source.ts';
 import { type FoundModel, type ModelCache, openModelCache } from './model-cache.ts';
 
+/** Options of `openModel`. */
 export interface OpenModelOptions extends DownloadEvents {
   /**
    * Where models from URLs are kept: 'opfs' (default), the origin private file system, where there is one; a `ModelCache`; or 'none'.

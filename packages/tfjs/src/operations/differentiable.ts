@@ -2,6 +2,7 @@
 import type * as TensorFlow from '@tensorflow/tfjs';
 import type { Tensor } from '@tensorflow/tfjs';
 
+/** A value, and how to get the gradients of what it came from. */
 export interface Differentiated<Out extends Tensor, Saved extends Tensor[]> {
   readonly value: Out;
   /** Kept until the gradient has been taken: inputs, the value, and what was computed on the way. */

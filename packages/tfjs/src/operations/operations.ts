@@ -11,6 +11,7 @@ export interface Knee {
   readonly slopeRatio: Tensor1D;
 }
 
+/** Heads, rows and span of an attention. */
 export interface AttentionShape {
   readonly heads: HeadLayout;
   readonly rows: TrainingRows;
@@ -18,6 +19,7 @@ export interface AttentionShape {
   readonly span: number | null;
 }
 
+/** What plans are interpreted with, each with its gradient. */
 export interface Operations {
   /** Sum of equal shapes. */
   add(a: Tensor2D, b: Tensor2D): Tensor2D;

@@ -15,13 +15,16 @@ import { type HeldWeight, holdWeight } from './weights.ts';
 
 /** TensorFlow.js backends that inference runs on, as 'auto' tries them. */
 export const RUNTIME_DEVICES = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const satisfies readonly Device[];
+/** A backend of TensorFlow.js that the tfjs backend can run on. */
 export type RuntimeDevice = (typeof RUNTIME_DEVICES)[number];
 
+/** Options of `createTfjsBackend`. */
 export interface TfjsBackendOptions {
   /** Precision of the KV cache: 'f32', the only one and the default. */
   readonly kv?: KvPrecision | undefined;
 }
 
+/** Options of `openTfjsBackend`. */
 export interface OpenTfjsOptions extends TfjsBackendOptions {
   /** 'auto', the default, takes the first of `RUNTIME_DEVICES` that loads. */
   readonly device?: RuntimeDevice | 'auto' | undefined;

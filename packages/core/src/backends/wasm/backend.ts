@@ -13,6 +13,7 @@ import type { SlotMemory } from './slots.ts';
 import { createWait, type HelperPool, type Served, startHelpers } from './threads.ts';
 import { loadDense, loadInteger, loadVector, loadW11, type W11Weight } from './weights.ts';
 
+/** Options of `createWasmBackend`. */
 export interface WasmBackendOptions {
   /**
    * Threads wished for, the caller's included. Fewer run where memory cannot be shared or workers cannot start, and

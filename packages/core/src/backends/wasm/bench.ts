@@ -6,6 +6,7 @@ import { compileKernels, instantiateKernels } from './kernels.ts';
 import { codeSumStride, W11_SCRATCH } from './slots.ts';
 import { loadW11, padTo } from './weights.ts';
 
+/** Options of `benchMatvec`. */
 export interface MatvecOptions {
   /** Outputs N. */
   readonly rows: number;
@@ -16,6 +17,7 @@ export interface MatvecOptions {
   readonly seconds?: number | undefined;
 }
 
+/** What `benchMatvec` measured. */
 export interface MatvecReport {
   /** 10^9 weights (N * K) a second, median over slices of the measured time; one thread. */
   readonly gweightsPerSecond: number;

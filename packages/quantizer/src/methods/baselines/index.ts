@@ -21,6 +21,7 @@ const METHODS: Readonly<Record<string, () => LayerMethod>> = {
   'arb-rc': createArbRcMethod,
 };
 
+/** Names that `createMethod` takes. */
 export const METHOD_NAMES: readonly string[] = Object.keys(METHODS);
 
 /** @throws DuobitError `QUANTIZE_OPTION` for a name that is none of METHOD_NAMES */
