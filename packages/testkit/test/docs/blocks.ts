@@ -6,7 +6,7 @@
 //   <!-- test: continues -->                 stands behind the block of the same language before it, as one program
 //
 // Blocks are fenced, or indented and begin like a command. Fences without a language, `txt` and `example` are no code.
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -32,12 +32,15 @@ const FENCE = /^( *)```(\S*) *$/;
 const COMMAND = /^ {4}(npx|npm|node|export|git|curl|docker|pip|python3?|cd|[a-z]+=\$\() ?/;
 const DIRECTIVE = /^ *<!-- test: (skip|given|with|continues)\b,?\s*(.*)$/;
 
-/** README.md and all pages of docs/ that somebody wrote, sorted. */
-export function listPages(root = ROOT): string[] {
-  const pages = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+/** The README, those of the packages, and all pages of docs/ that somebody wrote. */
+export function listPages(): string[] {
+  const pages = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .map((path) => join('docs', path).replaceAll('\\', '/'))
     .filter((path) => path.endsWith('.md') && !/^docs\/(api|\.vitepress)\//.test(path));
-  return ['README.md', ...pages.sort()];
+  const packages = readdirSync(join(ROOT, 'packages'))
+    .map((name) => `packages/${name}/README.md`)
+    .filter((path) => existsSync(join(ROOT, path)));
+  return ['README.md', ...packages, ...pages.sort()];
 }
 
 /** The blocks of one page, in order. @throws Error for a comment that belongs to no block, or an unclosed fence */
@@ -102,7 +105,7 @@ export function readBlocks(page: string, text: string): Block[] {
   return blocks;
 }
 
-/** All blocks of a language in README.md and docs/. */
+/** All blocks of a language, or all. */
 export function listBlocks(language?: string): Block[] {
   return listPages()
     .flatMap((page) => readBlocks(page, readFileSync(join(ROOT, page), 'utf8')))
