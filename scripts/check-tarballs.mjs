@@ -1,6 +1,6 @@
 // `npm run check:tarballs`: what those get who install the packages. Packs all of them and checks the tarballs; then, in empty folders
 // outside the repository, with nothing but the tarballs and a registry for the packages of others: quantizes the embedded checkpoint,
-// validates, runs, and loads the model in a page; and installs each package by itself, imports it, compiles the example of
+// validates, runs, serves, and loads the model in a page; and installs each package by itself, imports it, compiles the example of
 // its README with TypeScript's strictest settings, and runs it. Needs a build, Chromium and a network.
 import { copyFileSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

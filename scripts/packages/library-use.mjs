@@ -38,7 +38,7 @@ export function checkTypes(project, manifest, example) {
       noEmit: true,
     };
     const config = join(project, file);
-    writeFileSync(config, JSON.stringify({ compilerOptions, files: ['example.ts', 'entries.ts'] }));
+    writeFileSync(config, JSON.stringify({ compilerOptions, include: ['*.ts'] }));
     const options = { cwd: project, encoding: 'utf8' };
     const { status, stdout } = spawnSync(process.execPath, [TSC, '-p', config], options);
     return status === 0 ? [] : [`${manifest.name}, TypeScript with module ${resolution.module}: ${stdout}`];
