@@ -20,6 +20,7 @@ export {
   type WeightReader,
 } from './backend.ts';
 export {
+  checkLogitsRow,
   checkPlan,
   checkPrepareOptions,
   checkRun,
@@ -63,6 +64,7 @@ export {
   type GenerationEvent,
   type Timings,
 } from './generation.ts';
+export { logitOfKey, sortTop } from './logit-keys.ts';
 export {
   createModel,
   type ForwardOptions,
