@@ -21,6 +21,7 @@ const ALLOWED = {
   '@duobit/runtime-node': ['@duobit/format', '@duobit/core', '@duobit/runtime-web', '@duobit/tfjs'],
   '@duobit/tfjs': ['@duobit/format', '@duobit/core'],
   '@duobit/quantizer': ['@duobit/format', '@duobit/core', '@duobit/tfjs'],
+  '@duobit/server': ['@duobit/format', '@duobit/core'],
   '@duobit/testkit': ['@duobit/format', '@duobit/core'],
   duobit: [
     '@duobit/format',
@@ -28,6 +29,7 @@ const ALLOWED = {
     '@duobit/tfjs',
     '@duobit/quantizer',
     '@duobit/runtime-node',
+    '@duobit/server',
     // For the built chat page, dist/page.
     '@duobit/runtime-web',
   ],

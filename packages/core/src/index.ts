@@ -46,6 +46,7 @@ export {
   type ChatRequestOptions,
   createChatCompletions,
 } from './chat-completions/chat-completions.ts';
+export { Turns } from './chat-completions/turns.ts';
 export type {
   ChatCompletion,
   ChatCompletionChunk,

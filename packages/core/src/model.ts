@@ -48,6 +48,8 @@ export interface ModelOptions {
    * ids. Default true.
    */
   readonly tokenizer?: boolean | undefined;
+  /** Jinja text of a chat template, in the place of the model's own or where it has none. */
+  readonly chatTemplate?: string | undefined;
   /** Ends loading with `ABORTED`. */
   readonly signal?: AbortSignal | undefined;
   /** Called after each tensor. */
@@ -141,7 +143,7 @@ export async function createModel(
   const outliers = await readOutlierColumns(source);
   const plan = buildPlan(source, { activations, quantizers, outliers, refinements: backend.refinements });
   const hasTokenizer = options.tokenizer !== false && (await source.readAsset('tokenizer')) !== null;
-  const tokenizer = hasTokenizer ? await createTokenizer(source) : null;
+  const tokenizer = hasTokenizer ? await createTokenizer(source, options) : null;
   const total = new Set(listPlanWeights(plan).map(tensorOf)).size;
   // By name, as a backend that lost its device reads them again.
   const loaded = new Set<string>();
@@ -291,10 +293,20 @@ class LoadedModel implements Model {
   }
 
   #encode(prompt: Prompt): readonly number[] {
-    if (typeof prompt === 'string') return this.tokenizer.encode(prompt);
-    if ('tokens' in prompt) return prompt.tokens;
+    if (typeof prompt !== 'string' && 'tokens' in prompt) return prompt.tokens;
+    const { tokenizer, contextLength } = this;
     // The template writes BOS itself where the model wants one.
-    return this.tokenizer.encode(this.tokenizer.applyChatTemplate(prompt), { bos: false });
+    const [text, options] =
+      typeof prompt === 'string' ? [prompt, {}] : [tokenizer.applyChatTemplate(prompt), { bos: false }];
+    // Tokenizing holds up everything else, for seconds where a text has a million characters.
+    const most = contextLength * tokenizer.longestToken;
+    if (text.length > most)
+      throw new DuobitError(
+        'CONTEXT_TOO_LONG',
+        `the prompt has ${text.length} characters; no ${contextLength} tokens, which the context holds, have more than ${most}`,
+        { where: 'prompt', remedy: 'Shorten the prompt, or load the model with a larger context length' },
+      );
+    return tokenizer.encode(text, options);
   }
 }
 

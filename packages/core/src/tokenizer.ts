@@ -23,6 +23,8 @@ export interface EncodeOptions {
 export interface Tokenizer {
   /** Number of ids that have a text; the model's vocabulary may be padded beyond it. */
   readonly vocabularySize: number;
+  /** Most characters (UTF-16) that a token stands for. */
+  readonly longestToken: number;
   readonly hasChatTemplate: boolean;
   /** Token ids of a text. Special tokens written out in the text become their ids; none is added but BOS. */
   encode(text: string, options?: EncodeOptions): number[];
@@ -39,18 +41,27 @@ export interface Tokenizer {
 
 type TokenizerSource = Pick<ModelSource, 'name' | 'specialTokens' | 'readAsset'>;
 
+export interface TokenizerOptions {
+  /** Takes the place of the model's own. */
+  readonly chatTemplate?: string | undefined;
+}
+
 /**
  * Reads the assets 'tokenizer', 'tokenizer-config' and 'chat-template' of a model.
  * @throws DuobitError `TOKENIZER_MISSING` without a tokenizer, `TOKENIZER_INVALID` when it cannot be used.
  */
-export async function createTokenizer(source: TokenizerSource): Promise<Tokenizer> {
+export async function createTokenizer(
+  source: TokenizerSource,
+  { chatTemplate }: TokenizerOptions = {},
+): Promise<Tokenizer> {
   const bytes = await source.readAsset('tokenizer');
   if (bytes === null) throw missingTokenizer(source.name);
   const definition = parseObject(bytes, source.name, 'tokenizer.json');
   const configBytes = await source.readAsset('tokenizer-config');
   const config = configBytes === null ? {} : parseObject(configBytes, source.name, 'tokenizer_config.json');
   const templateBytes = await source.readAsset('chat-template');
-  const template = templateBytes === null ? templateOf(config) : new TextDecoder().decode(templateBytes);
+  const template =
+    chatTemplate ?? (templateBytes === null ? templateOf(config) : new TextDecoder().decode(templateBytes));
 
   let library: TokenizerLibrary;
   try {
@@ -78,6 +89,7 @@ export function missingTokenizer(source: string): DuobitError {
 
 class LibraryTokenizer implements Tokenizer {
   readonly vocabularySize: number;
+  readonly longestToken: number;
   readonly hasChatTemplate: boolean;
   readonly #library: TokenizerLibrary;
   readonly #source: TokenizerSource;
@@ -96,7 +108,10 @@ class LibraryTokenizer implements Tokenizer {
     this.#source = source;
     this.#template = template;
     this.#config = config;
-    this.vocabularySize = library.get_vocab().size;
+    const vocabulary = library.get_vocab();
+    this.vocabularySize = vocabulary.size;
+    // Where a token's name is not its text, it is longer: a character for each byte, or <0x0A> for one.
+    this.longestToken = [...vocabulary.keys()].reduce((most, { length }) => Math.max(most, length), 1);
     this.hasChatTemplate = template !== null;
     const special = new Set<number>();
     for (const [id, token] of library.get_added_tokens_decoder()) if (token.special) special.add(id);

@@ -13,6 +13,7 @@ function makeModel(logitsOf: (history: readonly number[]) => number[], contextLe
     name: 'made-up',
     contextLength,
     tokenizer: {
+      longestToken: 1,
       vocabularySize: VOCABULARY,
       hasChatTemplate: false,
       encode: (text, options) => {
