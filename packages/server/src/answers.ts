@@ -44,10 +44,27 @@ async function streamAnswer(
   readSeconds: number,
 ): Promise<unknown> {
   const iterator = pieces[Symbol.asyncIterator]();
-  // What goes wrong before there is a first piece has a status of its own.
-  const first = await iterator.next();
-  if (first.done) throw new DuobitError('ABORTED', 'the answer was stopped before it began');
-  reply.hijack();
+  try {
+    // What goes wrong before there is a first piece has a status of its own.
+    const first = await iterator.next();
+    if (first.done || live.ended) throw new DuobitError('ABORTED', 'the answer was stopped before it began');
+    reply.hijack();
+    const isRead = await writePieces(request, reply, live, startWith(first.value, iterator));
+    if (isRead) live.limitReading(readSeconds);
+    return reply;
+  } finally {
+    // Gives the model's turn back, however far this came.
+    await iterator.return?.();
+  }
+}
+
+/** @returns whether there is a client who reads */
+async function writePieces(
+  { log }: FastifyRequest,
+  reply: FastifyReply,
+  live: LiveRequest,
+  pieces: AsyncIterable<unknown>,
+): Promise<boolean> {
   const response = reply.raw;
   for (const [name, value] of Object.entries(reply.getHeaders()))
     if (value !== undefined) response.setHeader(name, value);
@@ -58,26 +75,21 @@ async function streamAnswer(
     'x-accel-buffering': 'no',
   });
   try {
-    if (!(await writeEvents(response, startWith(first.value, iterator)))) return reply;
+    if (!(await writeEvents(response, pieces))) return false;
     endEvents(response, live.ended ? describeFailure(live.ended).body : undefined);
   } catch (error) {
-    request.log.error(error);
+    log.error(error);
     endEvents(response, describeFailure(error).body);
   }
-  live.limitReading(readSeconds);
-  return reply;
+  return true;
 }
 
 async function* startWith(
   first: unknown,
   rest: AsyncIterator<unknown>,
 ): AsyncGenerator<unknown, void, undefined> {
-  try {
-    yield first;
-    yield* { [Symbol.asyncIterator]: () => rest };
-  } finally {
-    await rest.return?.();
-  }
+  yield first;
+  yield* { [Symbol.asyncIterator]: () => rest };
 }
 
 /** A limit that the request does not name is kept to in silence. */

@@ -1,20 +1,15 @@
 // The official client of OpenAI's API against the embedded model.
-import type { Model } from '@duobit/core';
 import OpenAI from 'openai';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ask, collect, eventually, loadEmbedded, serve } from './testing/served.ts';
+import { describe, expect, it } from 'vitest';
+import { ask, collect, eventually, serve, useEmbedded } from './testing/served.ts';
 
-let model: Model;
-beforeAll(async () => {
-  model = await loadEmbedded();
-});
-afterAll(() => model.dispose());
+const model = useEmbedded();
 
 const greedy = { ...ask, temperature: 0, max_tokens: 24 };
 
 describe('models', () => {
   it('are one, by the name that the server was given', async () => {
-    const { client } = await serve(model, { name: 'user/tiny' });
+    const { client } = await serve(model(), { name: 'user/tiny' });
     const list = [];
     for await (const entry of client.models.list()) list.push(entry);
     expect(list).toMatchObject([{ id: 'user/tiny', object: 'model', owned_by: 'duobit' }]);
@@ -27,10 +22,10 @@ describe('models', () => {
 
 describe('chat', () => {
   it('answers as the model does', async () => {
-    const { client } = await serve(model, { name: 'tiny' });
+    const { client } = await serve(model(), { name: 'tiny' });
     const answer = await client.chat.completions.create(greedy);
     let text = '';
-    for await (const event of model.generate([...ask.messages], { maxTokens: 24 })) text += event.text;
+    for await (const event of model().generate([...ask.messages], { maxTokens: 24 })) text += event.text;
     expect(answer).toMatchObject({
       object: 'chat.completion',
       model: 'tiny',
@@ -42,7 +37,7 @@ describe('chat', () => {
   });
 
   it('streams the same, with the usage when it is asked for', async () => {
-    const { client } = await serve(model);
+    const { client } = await serve(model());
     const whole = await client.chat.completions.create(greedy);
     const plain = await collect(await client.chat.completions.create({ ...greedy, stream: true }));
     const content = whole.choices[0]!.message.content;
@@ -58,7 +53,7 @@ describe('chat', () => {
   });
 
   it('has answers of several clients written together, each as if alone', async () => {
-    const { client, figure } = await serve(model);
+    const { client, figure } = await serve(model());
     const prompts = ['Once upon a time', 'The dog', 'A girl named Lily', 'One day', 'Tom was', 'It rained'];
     const create = async (content: string): Promise<string | null> => {
       const messages = [{ role: 'user', content } as const];
@@ -74,7 +69,7 @@ describe('chat', () => {
   });
 
   it('repeats an answer by its seed and stops before a text', async () => {
-    const { client } = await serve(model);
+    const { client } = await serve(model());
     const create = async (seed: number, stop: string[] = []) =>
       (await client.chat.completions.create({ ...ask, temperature: 1, max_tokens: 40, seed, stop }))
         .choices[0]!;
@@ -89,15 +84,13 @@ describe('chat', () => {
   });
 
   it('gives the turn of a stream that is aborted to the next request at once', async () => {
-    const { client, figure } = await serve(
-      Object.assign(Object.create(null), {
-        name: model.name,
-        contextLength: model.contextLength,
-        sequences: 1,
-        generate: (...args: Parameters<Model['generate']>) =>
-          model.generate(args[0], { ...args[1], ignoreEos: true }),
-      }),
-    );
+    const { name, contextLength } = model();
+    const { client, figure } = await serve({
+      name,
+      contextLength,
+      sequences: 1,
+      generate: (prompt, options) => model().generate(prompt, { ...options, ignoreEos: true }),
+    });
     const stream = await client.chat.completions.create({ ...ask, stream: true });
     for await (const chunk of stream) if (chunk.choices[0]!.delta.content) break;
     await eventually(async () => expect(await figure('duobit_running')).toBe(0));
@@ -107,7 +100,7 @@ describe('chat', () => {
   });
 
   it('names what cannot be answered', async () => {
-    const { client } = await serve(model, { maxTokens: 30 });
+    const { client } = await serve(model(), { maxTokens: 30 });
     const refusal = (request: object): Promise<unknown> =>
       client.chat.completions.create({ ...ask, ...request }).then(
         () => null,

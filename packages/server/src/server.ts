@@ -3,7 +3,12 @@ import type { AddressInfo } from 'node:net';
 import { type ChatModel, createChatCompletions } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import cors from '@fastify/cors';
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
 import { Admission } from './admission.ts';
 import { type Answer, sendAnswer } from './answers.ts';
 import { createKeyCheck } from './api-key.ts';
@@ -45,19 +50,31 @@ export function createServer(model: ChatModel, serverOptions: ServerOptions = {}
   let isClosing = false;
 
   const app = createApplication(options);
+  app.addHook('onRequest', async (request, reply) => {
+    // fastify's own hook for it does not run when the client has left.
+    let isSent = false;
+    reply.raw.once('finish', () => {
+      isSent = true;
+    });
+    reply.raw.once('close', () => {
+      const took = reply.elapsedTime / 1000;
+      const { method = 'none', url = 'none' } = request.routeOptions;
+      const status = isSent ? reply.raw.statusCode : 499;
+      metrics.noteRequest(String(method), url, status, took);
+      const entry = describeRequest(
+        request,
+        status,
+        took,
+        liveOf.get(request),
+        options.log?.prompts ?? false,
+      );
+      request.log.info(entry, 'request');
+    });
+  });
   app.addHook('onRequest', async (_request, reply) => {
     if (!isClosing) return;
     reply.header('connection', 'close');
     throw closingError();
-  });
-  app.addHook('onResponse', async (request, reply) => {
-    const live = liveOf.get(request);
-    const took = reply.elapsedTime / 1000;
-    const { method, url = 'none' } = request.routeOptions;
-    // Statuses of answers that nobody waited for are none.
-    const status = live?.isGone && !reply.raw.writableFinished ? 499 : reply.statusCode;
-    metrics.noteRequest(String(method ?? 'none'), url, status, took);
-    request.log.info(describeRequest(request, status, took, live, options.log?.prompts ?? false), 'request');
   });
 
   app.get('/health', async () => ({ status: 'ok' }));
@@ -128,7 +145,7 @@ function createApplication(options: ResolvedOptions): FastifyInstance {
   const { log, receiveSeconds } = options;
   const app = fastify({
     logger: log === null ? false : { level: log.level, stream: log.stream },
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimit,
     requestTimeout: receiveSeconds * 1000,
     keepAliveTimeout: options.keepAliveSeconds * 1000,

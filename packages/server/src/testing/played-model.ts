@@ -10,6 +10,8 @@ export interface PlayedModelOptions {
   readonly sequences?: number;
   /** Text of each token. Default ' word'. */
   readonly word?: string;
+  /** Tokens after which it has nothing more to say. Default 3. */
+  readonly most?: number;
   /** Resolves before each token; default: in the next turn of the event loop. */
   readonly pace?: (signal: AbortSignal | undefined) => Promise<void>;
   /** Fails with that before its third token. */
@@ -19,6 +21,7 @@ export interface PlayedModelOptions {
 export function playModel({
   sequences = 1,
   word = ' word',
+  most = 3,
   pace = () => new Promise((resolve) => setImmediate(resolve)),
   failure,
 }: PlayedModelOptions = {}): PlayedModel {
@@ -30,11 +33,11 @@ export function playModel({
     running: 0,
     async *generate(prompt, options = {}): AsyncGenerator<GenerationEvent, void, undefined> {
       model.calls.push({ prompt, options });
-      const { signal, maxTokens = 3 } = options;
+      const { signal, maxTokens = most } = options;
       model.running++;
       try {
         let tokens = 0;
-        while (tokens < maxTokens) {
+        while (tokens < Math.min(maxTokens, most)) {
           await pace(signal);
           if (signal?.aborted) break;
           if (failure && tokens === 2) throw failure;

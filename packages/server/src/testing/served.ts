@@ -1,28 +1,32 @@
 // Servers for tests, stopped at the end of each; what tests ask them.
+import { fileURLToPath } from 'node:url';
 import { type ChatModel, createModel, createWasmBackend, type Model } from '@duobit/core';
 import { openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { createServer, type DuobitServer, type ServerOptions } from '@duobit/server';
 import OpenAI from 'openai';
-import { afterEach, expect, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, vi } from 'vitest';
 
-const FILE = new URL('../../../../fixtures/embedded/tinystories-656k.duo', import.meta.url);
+const FILE = fileURLToPath(new URL('../../../../fixtures/embedded/tinystories-656k.duo', import.meta.url));
 /** The embedded model has none: it goes on with what the user begins. */
 const TEMPLATE = '{{ bos_token }}{% for message in messages %}{{ message.content }}{% endfor %}';
 
-/** The model in this repository, for four texts at a time. */
-export async function loadEmbedded(): Promise<Model> {
-  const file = await createFileSource(FILE);
-  const source = await openContainer(file);
-  const backend = await createWasmBackend();
-  const model = await createModel(source, backend, { sequences: 4, chatTemplate: TEMPLATE });
-  return Object.assign(model, {
-    async dispose() {
-      await Object.getPrototypeOf(model).dispose.call(model);
-      await backend.dispose();
-      await source.close();
-    },
+/** The model in this repository, for four texts at a time, until the tests of a file have ended. */
+export function useEmbedded(): () => Model {
+  let model: Model;
+  const closers: (() => Promise<void>)[] = [];
+  beforeAll(async () => {
+    const source = await openContainer(await createFileSource(FILE));
+    closers.push(() => source.close());
+    const backend = await createWasmBackend();
+    closers.push(() => backend.dispose());
+    model = await createModel(source, backend, { sequences: 4, chatTemplate: TEMPLATE });
+    closers.push(() => model.dispose());
   });
+  afterAll(async () => {
+    for (const close of closers.reverse()) await close();
+  });
+  return () => model;
 }
 
 export interface Served {
