@@ -9,6 +9,7 @@ import {
   type RenderChat,
 } from './chat-template.ts';
 import { createStreamDecoder, type StreamDecoder } from './stream-decoder.ts';
+import { readTokenBytes, type TokenBytes } from './token-bytes.ts';
 
 export interface DecodeOptions {
   /** Keep the text of special tokens such as `<|im_end|>`. Default false. */
@@ -30,6 +31,10 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): number[];
   /** Text of token ids, spaces as they are (no clean-up). Ids without a text have none. */
   decode(tokens: readonly number[], options?: DecodeOptions): string;
+  /** UTF-8 that a token writes, of a special token its name; some have a part of a character only. Ids without a text have none. */
+  tokenBytes(token: number): Uint8Array;
+  /** Whether a token is special, so that it has no text by default, or an id without a text. */
+  isSilent(token: number): boolean;
   /** @param before tokens that the text goes on after: some tokenizers begin a text without the space that a word in it has */
   createStreamDecoder(options?: DecodeOptions, before?: readonly number[]): StreamDecoder;
   /**
@@ -75,7 +80,7 @@ export async function createTokenizer(
       cause,
     );
   }
-  return new LibraryTokenizer(library, source, template, config);
+  return new LibraryTokenizer(library, source, template, config, readTokenBytes(definition.decoder));
 }
 
 /** @internal shared with the model, which reports the same on first use. */
@@ -96,6 +101,7 @@ class LibraryTokenizer implements Tokenizer {
   readonly #special: ReadonlySet<number>;
   readonly #template: string | null;
   readonly #config: Readonly<Record<string, unknown>>;
+  readonly #bytesOf: TokenBytes;
   #render: RenderChat | null = null;
 
   constructor(
@@ -103,8 +109,10 @@ class LibraryTokenizer implements Tokenizer {
     source: TokenizerSource,
     template: string | null,
     config: Readonly<Record<string, unknown>>,
+    bytesOf: TokenBytes,
   ) {
     this.#library = library;
+    this.#bytesOf = bytesOf;
     this.#source = source;
     this.#template = template;
     this.#config = config;
@@ -127,15 +135,19 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   decode(tokens: readonly number[], options: DecodeOptions = {}): string {
-    const known = tokens.filter((token) => !this.#isSilent(token, options));
+    const known = tokens.filter((token) => !this.isSilent(token, options));
     if (known.length === 0) return '';
     return this.#library.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  }
+
+  tokenBytes(token: number): Uint8Array {
+    return this.#bytesOf(this.#library.id_to_token(token) ?? '');
   }
 
   createStreamDecoder(options: DecodeOptions = {}, before: readonly number[] = []): StreamDecoder {
     return createStreamDecoder(
       (tokens) => this.decode(tokens, options),
-      (token) => this.#isSilent(token, options),
+      (token) => this.isSilent(token, options),
       before,
     );
   }
@@ -151,7 +163,7 @@ class LibraryTokenizer implements Tokenizer {
     return this.#render(messages, options);
   }
 
-  #isSilent(token: number, options: DecodeOptions): boolean {
+  isSilent(token: number, options: DecodeOptions = {}): boolean {
     return (!options.special && this.#special.has(token)) || this.#library.id_to_token(token) === undefined;
   }
 

@@ -1,5 +1,6 @@
 // A request for an answer from its arrival until its connection is through with it: what can end it early, and what it came to.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { GenerationEvent } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 
 /** Reason of an abort for which nobody is there any more. */
@@ -10,7 +11,8 @@ export class LiveRequest {
   readonly #response: ServerResponse;
   /** Resolves when nothing more will be sent. */
   readonly closed: Promise<void>;
-  /** Answers of this request that have begun. */
+  readonly arrived = performance.now();
+  /** Answers of this request whose turn has come. */
   begun = 0;
   promptTokens = 0;
   reusedTokens = 0;
@@ -43,6 +45,17 @@ export class LiveRequest {
 
   get isGone(): boolean {
     return this.signal.reason === GONE;
+  }
+
+  /** @param took seconds since the last one, or since the request came */
+  noteToken(took: number): void {
+    this.generatedTokens++;
+    this.firstTokenSeconds ??= took;
+  }
+
+  noteFinish({ promptTokens, cachedTokens }: Extract<GenerationEvent, { kind: 'finish' }>): void {
+    this.promptTokens += promptTokens;
+    this.reusedTokens += cachedTokens;
   }
 
   /** Ends the answer before it is complete. */

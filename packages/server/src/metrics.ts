@@ -56,7 +56,7 @@ export function createMetrics(readLoad: () => Load) {
   const generatedTokens = tokens('generated', 'Tokens of answers');
   const firstToken = new Histogram({
     name: 'duobit_time_to_first_token_seconds',
-    help: 'From the request for an answer to its first token, the time it waits included',
+    help: 'From a request to the first token of its answer, the time it waits included',
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80],
     registers,
   });
@@ -73,12 +73,10 @@ export function createMetrics(readLoad: () => Load) {
       requests.inc({ method, route, status });
       seconds.observe({ route }, took);
     },
-    noteFirstToken: (took: number): void => firstToken.observe(took),
-    noteNextToken(took: number): void {
-      nextToken.observe(took);
-    },
-    noteToken(): void {
+    /** @param took seconds since the last token, or since the request came */
+    noteToken(took: number, isFirst: boolean): void {
       generatedTokens.inc();
+      (isFirst ? firstToken : nextToken).observe(took);
     },
     noteFinish({
       reason,

@@ -127,3 +127,25 @@ describe('chat', () => {
     expect(usage!.completion_tokens).toBeLessThanOrEqual(30);
   });
 });
+
+describe('completions of texts', () => {
+  it('go on with a text, whole and streamed', async () => {
+    const { client } = await serve(model(), { name: 'tiny' });
+    const request = { model: 'any', prompt: 'Once upon a time', temperature: 0, max_tokens: 24 };
+    const whole = await client.completions.create(request);
+    let text = '';
+    for await (const event of model().generate(request.prompt, { maxTokens: 24 })) text += event.text;
+    expect(whole).toMatchObject({
+      object: 'text_completion',
+      model: 'tiny',
+      choices: [{ text, finish_reason: 'length' }],
+      usage: { completion_tokens: 24 },
+    });
+    let streamed = '';
+    for await (const { choices } of await client.completions.create({ ...request, stream: true }))
+      streamed += choices[0]?.text ?? '';
+    expect(streamed).toBe(text);
+    const refused = client.completions.create({ ...request, prompt: 'x'.repeat(500_000) });
+    await expect(refused).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
+  });
+});

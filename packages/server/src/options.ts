@@ -1,4 +1,5 @@
 // What a server can be told, and what it does where it is told nothing.
+import type { Grammars } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 
 export interface ServerOptions {
@@ -24,6 +25,8 @@ export interface ServerOptions {
   readonly maxConnections?: number | undefined;
   /** Origins whose pages may call this server; '*': all. Default: none. */
   readonly cors?: readonly string[] | undefined;
+  /** For `response_format` and tools that have to be called: `createGrammars()` of `@duobit/grammar`. */
+  readonly grammars?: Grammars | undefined;
   /** Where a line of JSON for each request goes. Default: nowhere. */
   readonly log?: LogOptions | undefined;
 }
@@ -57,6 +60,7 @@ export function resolveOptions(options: ServerOptions, model: { name: string; co
     keepAliveSeconds: seconds('keepAliveSeconds', options.keepAliveSeconds ?? 75),
     maxConnections: count('maxConnections', options.maxConnections ?? 1024),
     cors: options.cors ?? [],
+    grammars: options.grammars,
     log: options.log ?? null,
   };
 }

@@ -1,6 +1,6 @@
 // A model behind OpenAI's HTTP API: routes, checks at the door, and an orderly end.
 import type { AddressInfo } from 'node:net';
-import { type ChatModel, createChatCompletions } from '@duobit/core';
+import { type ChatModel, createChatCompletions, createCompletions, createTurns } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import cors from '@fastify/cors';
 import fastify, {
@@ -9,12 +9,12 @@ import fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify';
-import { Admission } from './admission.ts';
 import { type Answer, sendAnswer } from './answers.ts';
 import { createKeyCheck } from './api-key.ts';
 import { refuseConnection } from './connection-errors.ts';
 import { describeFailure } from './failure.ts';
 import { LiveRequest } from './live-request.ts';
+import { meterModel } from './metered-model.ts';
 import { createMetrics } from './metrics.ts';
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from './options.ts';
 import { describeRequest } from './request-log.ts';
@@ -43,8 +43,10 @@ export interface DuobitServer {
 /** @throws DuobitError `SERVER_OPTION` */
 export function createServer(model: ChatModel, serverOptions: ServerOptions = {}): DuobitServer {
   const options = resolveOptions(serverOptions, model);
-  const admission = new Admission(model, options);
-  const metrics = createMetrics(() => admission.load);
+  const { queue, grammars } = options;
+  const turns = createTurns(model, queue);
+  const { sequences = 1 } = model;
+  const metrics = createMetrics(() => ({ running: turns.taken, waiting: turns.waiting, sequences }));
   const lives = new Set<LiveRequest>();
   const liveOf = new WeakMap<FastifyRequest, LiveRequest>();
   let isClosing = false;
@@ -111,10 +113,12 @@ export function createServer(model: ChatModel, serverOptions: ServerOptions = {}
         liveOf.set(request, live);
         lives.add(live);
         void live.closed.then(() => lives.delete(live));
-        return sendAnswer(request, reply, live, answer(admission.modelFor(live, metrics)), options);
+        return sendAnswer(request, reply, live, answer(meterModel(model, live, metrics, options)), options);
       });
     };
-    route('/v1/chat/completions', (seen) => createChatCompletions(seen).completions.create as Answer);
+    const shared = { turns, grammars };
+    route('/v1/chat/completions', (seen) => createChatCompletions(seen, shared).completions.create as Answer);
+    route('/v1/completions', (seen) => createCompletions(seen, shared).create as Answer);
   });
 
   return {

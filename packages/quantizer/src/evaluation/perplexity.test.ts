@@ -21,6 +21,8 @@ function makeModel(logitsOf: (history: readonly number[]) => number[], contextLe
         return [...text].map(Number);
       },
       decode: (tokens) => tokens.join(''),
+      tokenBytes: () => new Uint8Array(0),
+      isSilent: () => false,
       createStreamDecoder: () => ({ push: String, flush: () => '' }),
       applyChatTemplate: () => '',
     },
