@@ -26,7 +26,7 @@ export interface DuobitServer {
    * Begins to serve.
    * @param port 0 or nothing: a free one
    * @returns the server's address, 'http://127.0.0.1:8080'
-   * @throws the system's error when it cannot
+   * @throws DuobitError `SERVER_LISTEN`
    */
   listen(options?: {
     readonly host?: string | undefined;
@@ -124,7 +124,13 @@ export function createServer(model: ChatModel, serverOptions: ServerOptions = {}
   return {
     app,
     async listen({ host = '127.0.0.1', port = 0 } = {}) {
-      await app.listen({ host, port });
+      await app.listen({ host, port }).catch((cause: unknown) => {
+        throw new DuobitError('SERVER_LISTEN', `cannot listen: ${(cause as Error).message}`, {
+          where: `${host}:${port}`,
+          remedy: 'Choose another address or port, or stop what uses it',
+          cause,
+        });
+      });
       app.server.maxConnections = options.maxConnections;
       return describeAddress(app.server.address() as AddressInfo);
     },
