@@ -16,6 +16,7 @@ const LINES_FAILING = 500;
 const ALLOWED = {
   '@duobit/format': [],
   '@duobit/core': ['@duobit/format'],
+  '@duobit/grammar': ['@duobit/format', '@duobit/core'],
   '@duobit/runtime-web': ['@duobit/format', '@duobit/core'],
   // @duobit/tfjs is an optional peer that only `backend: 'tfjs'` loads: TensorFlow.js is hundreds of megabytes.
   '@duobit/runtime-node': ['@duobit/format', '@duobit/core', '@duobit/runtime-web', '@duobit/tfjs'],

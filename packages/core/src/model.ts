@@ -21,7 +21,7 @@ import type { ExecutionPlan } from './plan.ts';
 import { acceptBest } from './sampler.ts';
 import { type LogitsSearch, Scheduler, type Sequence } from './scheduler.ts';
 import { SLOTS } from './slots.ts';
-import type { TokenConstraint } from './token-constraint.ts';
+import type { GrammarVocabulary, TokenConstraint } from './token-constraint.ts';
 import type { StepReader } from './token-step.ts';
 import { createTokenizer, type EncodeOptions, missingTokenizer, type Tokenizer } from './tokenizer.ts';
 
@@ -196,6 +196,7 @@ class LoadedModel implements Model {
   readonly #program: Program;
   readonly #tokenizer: Tokenizer | null;
   readonly #scheduler: Scheduler;
+  #vocabulary: GrammarVocabulary | null = null;
   #disposed = false;
 
   constructor(
@@ -305,11 +306,12 @@ class LoadedModel implements Model {
   async #constrain({ grammar, grammars }: GenerateOptions): Promise<TokenConstraint | null> {
     if (!grammar || !grammars) return null;
     const { tokenizer } = this;
-    return grammars.createConstraint(grammar, {
+    this.#vocabulary ??= {
       size: this.architecture.vocabularySize,
       eos: this.specialTokens.eos,
       bytesOf: (token) => (tokenizer.isSilent(token) ? null : tokenizer.tokenBytes(token)),
-    });
+    };
+    return grammars.createConstraint(grammar, this.#vocabulary);
   }
 
   #encode(prompt: Prompt): readonly number[] {

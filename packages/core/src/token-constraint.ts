@@ -20,8 +20,6 @@ export type Grammar =
   | {
       readonly kind: 'json-schema';
       readonly schema: Readonly<Record<string, unknown>>;
-      /** Objects have no properties, and lists no items, that the schema does not name, also where it would let them. */
-      readonly closed: boolean;
     }
   /** Any JSON object. */
   | { readonly kind: 'json-object' }
@@ -40,7 +38,7 @@ export type Grammar =
       readonly single: boolean;
     };
 
-/** What a grammar needs to know of a model's tokens. */
+/** What a grammar needs to know of a model's tokens; one object for all texts of a model. */
 export interface GrammarVocabulary {
   /** Logits of the model. */
   readonly size: number;

@@ -139,9 +139,6 @@ function readResponseFormat(format: unknown): Grammar | undefined {
   const { schema } = named;
   if (!isFields(schema))
     throw invalid('response_format.json_schema.schema', 'it is not an object', 'Give a JSON schema');
-  return {
-    kind: 'json-schema',
-    schema,
-    closed: readFlag(named, 'strict', 'response_format.json_schema.strict'),
-  };
+  readFlag(named, 'strict', 'response_format.json_schema.strict');
+  return { kind: 'json-schema', schema };
 }

@@ -48,7 +48,7 @@ export interface ChatTool {
     readonly description?: string | undefined;
     /** A JSON schema of an object. Default: one without properties. */
     readonly parameters?: Readonly<Record<string, unknown>> | undefined;
-    /** Ignored: calls are held to `parameters` where `tool_choice` asks for a call. */
+    /** Says nothing here: calls are held to `parameters` where `tool_choice` asks for a call. */
     readonly strict?: boolean | null | undefined;
   };
 }
@@ -70,7 +70,7 @@ export type ChatResponseFormat =
         readonly name: string;
         readonly description?: string | undefined;
         readonly schema?: Readonly<Record<string, unknown>> | undefined;
-        /** Ignored: the output is always held to the schema. */
+        /** Says nothing here: the output is always held to the schema. */
         readonly strict?: boolean | null | undefined;
       };
     };
