@@ -1,4 +1,5 @@
 // The one place that says how packages are bundled, so that a change of bundler touches one file.
+import { copyFile } from 'node:fs/promises';
 import { defineConfig } from 'tsup';
 
 /**
@@ -21,5 +22,7 @@ export function library(entry: Record<string, string>, globalTypes?: string) {
     sourcemap: true,
     splitting: true,
     external: [/^node:/, /^@duobit\//],
+    // npm packs the licence of a package's own folder only.
+    onSuccess: () => copyFile('../../LICENSE', 'LICENSE'),
   });
 }

@@ -16,11 +16,13 @@ const LINES_FAILING = 500;
 const ALLOWED = {
   '@duobit/format': [],
   '@duobit/core': ['@duobit/format'],
+  '@duobit/grammar': ['@duobit/format', '@duobit/core'],
   '@duobit/runtime-web': ['@duobit/format', '@duobit/core'],
   // @duobit/tfjs is an optional peer that only `backend: 'tfjs'` loads: TensorFlow.js is hundreds of megabytes.
   '@duobit/runtime-node': ['@duobit/format', '@duobit/core', '@duobit/runtime-web', '@duobit/tfjs'],
   '@duobit/tfjs': ['@duobit/format', '@duobit/core'],
   '@duobit/quantizer': ['@duobit/format', '@duobit/core', '@duobit/tfjs'],
+  '@duobit/server': ['@duobit/format', '@duobit/core'],
   '@duobit/testkit': ['@duobit/format', '@duobit/core'],
   duobit: [
     '@duobit/format',
@@ -28,6 +30,7 @@ const ALLOWED = {
     '@duobit/tfjs',
     '@duobit/quantizer',
     '@duobit/runtime-node',
+    '@duobit/server',
     // For the built chat page, dist/page.
     '@duobit/runtime-web',
   ],

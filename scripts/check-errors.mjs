@@ -9,7 +9,7 @@ import ts from 'typescript';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const CODE = /^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$/;
 /** Literals of the same shape that are not error codes: GGUF block types, environment variables, Node's own. */
-const OTHER = /^(I?Q\d|T?Q\d|BF16|F16|F32|ERR_|DUOBIT_|HF_|F8_|F64|I\d|U\d)/;
+const OTHER = /^(I?Q\d|T?Q\d|BF16|F16|F32|ERR_|HPE_|DUOBIT_|HF_|F8_|F64|I\d|U\d)/;
 /** Codes of one word. */
 const SINGLE = new Set(['INTERNAL', 'ABORTED', 'USAGE']);
 

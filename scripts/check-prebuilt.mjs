@@ -3,23 +3,12 @@
 // notice), and with the addon built from the installed sources, by our own command and by node-gyp. Needs a build, a C++
 // compiler, and network for the packages of others. Linux on x64 only, as CI is.
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { packageName, TARGETS } from '../packages/runtime-node/scripts/native-targets.mjs';
+import { TARGETS } from '../packages/runtime-node/scripts/native-targets.mjs';
+import { createProject, NPM, pack, packNative, ROOT, readJson } from './packages/workspace.mjs';
 
-const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const HERE = TARGETS.find(({ name }) => name === `${process.platform}-${process.arch}`);
 if (HERE?.name !== 'linux-x64') throw new Error('this check runs on Linux, x64');
 const work = mkdtempSync(join(tmpdir(), 'duobit-install-'));
@@ -34,32 +23,8 @@ const RUN = `
 
 const project = join(work, 'project');
 const bin = join(work, 'bin');
-const npmCli = realpathSync(execFileSync('which', ['npm'], { encoding: 'utf8' }).trim());
 /** Nothing but Node and a shell. */
 const bare = { ...process.env, PATH: bin, DUOBIT_NATIVE: '', DUOBIT_ISA: '' };
-
-function npm(args, cwd, env = process.env) {
-  return execFileSync(process.execPath, [npmCli, ...args], { cwd, env, encoding: 'utf8' });
-}
-
-/** Packs a package's folder; gives what a dependency on it is called. */
-function pack(folder) {
-  const output = npm(
-    ['pack', '--json', '--loglevel=error', '--foreground-scripts=false', '--pack-destination', work],
-    folder,
-  );
-  return `file:${join(work, Object.values(JSON.parse(output))[0].filename)}`;
-}
-
-/** For the other platforms a package without the binary will do: it must not be installed. */
-function packStandIn(target) {
-  const folder = join(work, target.name);
-  mkdirSync(folder);
-  const { platform, arch, libc } = target;
-  const manifest = { name: packageName(target), version, os: [platform], cpu: [arch], libc: libc && [libc] };
-  writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest));
-  return pack(folder);
-}
 
 /** Runs the model in the project and compares. */
 function check(what, backend, addon, notices) {
@@ -77,7 +42,7 @@ function check(what, backend, addon, notices) {
   console.log(`${what}: ${backend}${lines.length > 0 ? `, "${lines[0]}"` : ''}`);
 }
 
-const { version } = JSON.parse(readFileSync(join(ROOT, 'packages/runtime-node/package.json'), 'utf8'));
+const { version } = readJson(join(ROOT, 'packages/runtime-node/package.json'));
 try {
   execFileSync(
     process.execPath,
@@ -95,20 +60,11 @@ try {
   symlinkSync('/bin/sh', join(bin, 'sh'));
   const ours = ['format', 'core', 'runtime-web', 'runtime-node'].map((name) => [
     `@duobit/${name}`,
-    pack(join(ROOT, 'packages', name)),
+    pack(join(ROOT, 'packages', name), work).tarball,
   ]);
-  const native = TARGETS.map((target) => [
-    packageName(target),
-    target === HERE ? pack(join(ROOT, 'out', 'npm', target.name)) : packStandIn(target),
-  ]);
-  const sources = Object.fromEntries([...ours, ...native]);
-  const { '@duobit/runtime-node': entry, ...overrides } = sources;
-  mkdirSync(project);
-  writeFileSync(
-    join(project, 'package.json'),
-    JSON.stringify({ private: true, dependencies: { '@duobit/runtime-node': entry }, overrides }),
-  );
-  npm(['install', '--no-audit', '--no-fund', '--loglevel=error'], project, bare);
+  // For the other platforms a package without the binary will do: it must not be installed.
+  const native = packNative(work, version, (target) => target === HERE);
+  createProject(project, [...ours, ...native], ['@duobit/runtime-node'], { env: bare });
   const scope = join(project, 'node_modules', '@duobit');
   const installed = readdirSync(scope).filter((name) => name.startsWith('native-'));
   if (installed.join() !== `native-${HERE.name}`) throw new Error(`npm installed ${installed}`);
@@ -122,7 +78,7 @@ try {
     stdio: 'inherit',
   });
   check('built from source', 'native', 'native/build/duobit.node', 0);
-  const gyp = join(dirname(npmCli), '..', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js');
+  const gyp = join(dirname(NPM), '..', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js');
   const prefix = join(dirname(realpathSync(process.execPath)), '..');
   const headers = existsSync(join(prefix, 'include', 'node')) ? [`--nodedir=${prefix}`] : [];
   execFileSync(process.execPath, [gyp, 'rebuild', '-C', 'native', '--silent', ...headers], {

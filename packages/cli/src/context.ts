@@ -7,6 +7,8 @@ export interface Context {
   /** Aborted by Ctrl-C or when nobody reads stdout any more. */
   readonly signal: AbortSignal;
   exitCode: number;
+  /** A signal is how the command is meant to end, and no interruption. */
+  endsOnSignal?: boolean;
 }
 
 /** Prints a result: the object as one JSON document with `--json`, otherwise the text for people. */

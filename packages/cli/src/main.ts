@@ -13,6 +13,7 @@ import { addPublishCommand } from './commands/publish.ts';
 import { addListCommand, addPullCommand, addRemoveCommand } from './commands/pull.ts';
 import { addQuantizeCommand } from './commands/quantize.ts';
 import { addRunCommand } from './commands/run.ts';
+import { addServeCommand } from './commands/serve.ts';
 import { addSignCommand } from './commands/sign.ts';
 import { addSplitCommand } from './commands/split.ts';
 import { addValidateCommand } from './commands/validate.ts';
@@ -29,7 +30,7 @@ export { type Io, processIo } from './io.ts';
 export function createProgram(context: Context): Command {
   const program = new Command('duobit')
     .description(
-      'Quantize, validate, inspect, compare, convert, publish, run, evaluate and bench two-bit language models.',
+      'Quantize, validate, inspect, compare, convert, publish, run, serve, evaluate and bench two-bit language models.',
     )
     .version(VERSION)
     .showHelpAfterError(false);
@@ -58,6 +59,7 @@ export function createProgram(context: Context): Command {
   addListCommand(program, context);
   addRemoveCommand(program, context);
   addRunCommand(program, context);
+  addServeCommand(program, context);
   addEvalCommand(program, context);
   addBenchCommand(program, context);
   addDevicesCommand(program, context);
@@ -78,7 +80,7 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
   const context: Context = { io, signal, exitCode: EXIT.ok };
   try {
     await createProgram(context).parseAsync([...argv], { from: 'user' });
-    return io.signal.aborted ? EXIT.interrupted : context.exitCode;
+    return io.signal.aborted && !context.endsOnSignal ? EXIT.interrupted : context.exitCode;
   } catch (thrown) {
     // Whoever read our output has left (`duobit … | head`): nothing is wrong and nobody is there to be told.
     if (pipe.aborted) return EXIT.ok;

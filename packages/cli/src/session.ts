@@ -1,5 +1,5 @@
 // Opens whatever a command was pointed at - container, Hugging Face folder or GGUF - as a model on a backend.
-import { createModel, type Model } from '@duobit/core';
+import { type Backend, createModel, type Model, type ModelOptions } from '@duobit/core';
 import { DuobitError, type ModelSource, openContainer } from '@duobit/format';
 import { openCheckpoint } from '@duobit/quantizer';
 import { createBackend } from '@duobit/runtime-node';
@@ -62,12 +62,19 @@ export async function openSource(context: Context, path: string): Promise<Opened
 /** What `--activations a4` gives the inputs of a checkpoint, which has no quantizers of its own. */
 const PLAIN_QUANTIZER = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null } as const;
 
+/** Further options of a model, by the backend that it is for. */
+export type ChooseModelOptions = (
+  backend: Backend,
+  source: ModelSource,
+) => Pick<ModelOptions, 'sequences' | 'chatTemplate'>;
+
 /** `contextLength`: KV cache positions; absent takes the model's own, up to what core allows by default. */
 export async function openSession(
   context: Context,
   path: string,
   options: BackendOptions,
   contextLength?: number,
+  choose: ChooseModelOptions = () => ({}),
 ): Promise<Session> {
   const { kind, source, bytes, hash } = await openSource(context, path);
   const activations = options.activations ?? (kind === 'container' ? 'a4' : 'f16');
@@ -89,6 +96,7 @@ export async function openSession(
       signal: context.signal,
       onLoad: (loaded, total) => progress.update('load', loaded, total),
       ...(contextLength === undefined ? {} : { contextLength }),
+      ...choose(backend, source),
     });
     closers.push(() => model.dispose());
     progress.stop();

@@ -24,6 +24,7 @@ const COMMANDS = [
   ['list'],
   ['remove'],
   ['run'],
+  ['serve'],
   ['eval', 'ppl'],
   ['eval', 'zeroshot'],
   ['eval', 'rerun'],

@@ -1,16 +1,41 @@
 // Chat templates: the Jinja text a model carries turns messages into the prompt it was trained on.
 import { DuobitError } from '@duobit/format';
 import { Template } from '@huggingface/jinja';
+import { writeToolsOut } from './tool-messages.ts';
 
 /** A turn of a conversation. */
 export interface ChatMessage {
-  /** 'system', 'user', 'assistant', or what the model's template knows. */
+  /** 'system', 'user', 'assistant', 'tool', or what the model's template knows. */
   readonly role: string;
   readonly content: string;
+  readonly name?: string | undefined;
+  /** Calls of tools that an assistant's message makes, beside or instead of its content. */
+  readonly tool_calls?: readonly TemplateToolCall[] | undefined;
+  /** Which call a tool's message answers. */
+  readonly tool_call_id?: string | undefined;
+}
+
+/** In the form that templates expect, which is that of Hugging Face transformers: arguments are values and no text. */
+export interface TemplateToolCall {
+  readonly id?: string | undefined;
+  readonly type: 'function';
+  readonly function: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> };
+}
+
+export interface TemplateTool {
+  readonly type: 'function';
+  readonly function: {
+    readonly name: string;
+    readonly description: string;
+    /** A JSON schema. */
+    readonly parameters: Readonly<Record<string, unknown>>;
+  };
 }
 
 /** Options of rendering a conversation. */
 export interface ChatTemplateOptions {
+  /** Tools that the model may call. Templates that know nothing of tools are told of them in the system message. */
+  readonly tools?: readonly TemplateTool[] | undefined;
   /** Ends the prompt where the assistant's answer begins. Default true. */
   readonly addGenerationPrompt?: boolean | undefined;
 }
@@ -43,11 +68,16 @@ export function compileChatTemplate(
       },
     );
   }
+  // Names that only tools have: a template that writes them knows both tools and their answers.
+  const knowsTools = /\btools\b/.test(text);
   return (messages, options = {}) => {
+    const { tools = [] } = options;
+    const said = knowsTools ? messages : writeToolsOut(messages, tools);
     try {
       return template.render({
         ...tokens,
-        messages: messages.map(({ role, content }) => ({ role, content })),
+        messages: said.map((message) => ({ ...message })),
+        ...(knowsTools && tools.length > 0 && { tools: [...tools] }),
         add_generation_prompt: options.addGenerationPrompt ?? true,
       });
     } catch (cause) {

@@ -1,12 +1,15 @@
 // The decoding loop: prompt in, tokens and text out, one at a time, until something ends it.
 import { DuobitError, type SpecialTokens } from '@duobit/format';
+import { checkAdjustments, type LogitAdjustments } from './logit-adjustments.ts';
+import { MOST_LOGPROBS, readLogprobs } from './logprobs.ts';
 import { resolveSampler, type SamplerOptions } from './sampler.ts';
 import { createStopMatcher } from './stop-matcher.ts';
 import type { StreamDecoder } from './stream-decoder.ts';
+import type { Grammar, Grammars, TokenConstraint } from './token-constraint.ts';
 import { createTokenStep, type StepReader } from './token-step.ts';
 
 /** Options of `Model.generate`, with those of the sampler. */
-export interface GenerateOptions extends SamplerOptions {
+export interface GenerateOptions extends SamplerOptions, LogitAdjustments {
   /** Most tokens to generate. Default 256. */
   readonly maxTokens?: number | undefined;
   /** Texts that end generation; they are not part of the output. */
@@ -15,6 +18,28 @@ export interface GenerateOptions extends SamplerOptions {
   readonly signal?: AbortSignal | undefined;
   /** Goes on after an end-of-text token, for benchmarks. */
   readonly ignoreEos?: boolean | undefined;
+  /**
+   * Gives each token its log-probability and those of so many of the most likely ones, 0 to 20: of the model's distribution, before bias,
+   * penalties, grammar, temperature and filters. All logits are read for it.
+   */
+  readonly logprobs?: number | undefined;
+  /** What the text has to be. It ends with reason 'eos' where nothing more may come. */
+  readonly grammar?: Grammar | undefined;
+  /** Makes constraints of grammars; needed with `grammar`, unless the model was loaded with it. */
+  readonly grammars?: Grammars | undefined;
+}
+
+export interface TokenLogprob {
+  readonly token: number;
+  /** UTF-8 of the token, maybe of a part of a character. */
+  readonly bytes: Uint8Array;
+  /** Natural logarithm; -Infinity for what cannot come. */
+  readonly logprob: number;
+}
+
+/** A token's, and those of the most likely tokens at its place, the best first. */
+export interface TokenLogprobs extends TokenLogprob {
+  readonly top: readonly TokenLogprob[];
 }
 
 /** 'length': maxTokens reached; 'context': the KV cache is full. */
@@ -39,6 +64,8 @@ export type GenerationEvent =
       readonly token: number;
       /** What became final with this token; '' while a character or a possible stop string is incomplete. */
       readonly text: string;
+      /** Where they were asked for. */
+      readonly logprobs?: TokenLogprobs | undefined;
     }
   | {
       /** Always the last event. */
@@ -62,12 +89,24 @@ export interface Decoder extends StepReader {
   readonly specialTokens: SpecialTokens;
   /** Null when the model has no tokenizer: no text comes out then. */
   readonly stream: StreamDecoder | null;
+  /** UTF-8 of a token, for log-probabilities. */
+  readonly bytesOf: (token: number) => Uint8Array;
+  /** What the text is held to. */
+  readonly constraint: TokenConstraint | null;
 }
 
-/** @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION` */
-export function checkGenerateOptions(options: GenerateOptions, hasTokenizer: boolean): void {
+/**
+ * @param hasGrammars whether the model makes constraints without `options.grammars`
+ * @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION`
+ */
+export function checkGenerateOptions(
+  options: GenerateOptions,
+  hasTokenizer: boolean,
+  hasGrammars = false,
+): void {
   resolveSampler(options);
-  const { maxTokens = 256, stop = [] } = options;
+  checkAdjustments(options);
+  const { maxTokens = 256, stop = [], logprobs = 0, grammar, grammars } = options;
   if (!Number.isInteger(maxTokens) || maxTokens < 0)
     throw new DuobitError(
       'MODEL_OPTION',
@@ -77,15 +116,28 @@ export function checkGenerateOptions(options: GenerateOptions, hasTokenizer: boo
         remedy: 'Choose how many tokens to generate',
       },
     );
+  if (!Number.isInteger(logprobs) || logprobs < 0 || logprobs > MOST_LOGPROBS)
+    throw new DuobitError(
+      'MODEL_OPTION',
+      `logprobs is ${logprobs}; it must be a whole number from 0 to ${MOST_LOGPROBS}`,
+      { where: 'logprobs', remedy: 'Ask for fewer, or leave it out' },
+    );
+  if (grammar !== undefined && grammars === undefined && !hasGrammars)
+    throw new DuobitError('MODEL_OPTION', 'a grammar was given, and nothing that makes constraints of it', {
+      where: 'grammar',
+      remedy: 'Give createGrammars() of @duobit/grammar as grammars, too',
+    });
   if (stop.some((text) => text === ''))
     throw new DuobitError('MODEL_OPTION', 'a stop string is empty', {
       where: 'stop',
       remedy: 'Leave it out',
     });
-  if (stop.length > 0 && !hasTokenizer)
-    throw new DuobitError('MODEL_OPTION', 'stop strings need text, and the model carries no tokenizer', {
-      where: 'stop',
-      remedy: 'Leave them out',
+  if (hasTokenizer) return;
+  const needsText = stop.length > 0 ? 'stop' : grammar !== undefined ? 'grammar' : null;
+  if (needsText !== null)
+    throw new DuobitError('MODEL_OPTION', `${needsText} needs text, and the model carries no tokenizer`, {
+      where: needsText,
+      remedy: 'Leave it out',
     });
 }
 
@@ -98,43 +150,65 @@ export async function* generateTokens(
   prompt: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
-  const { maxTokens = 256, stop = [], ignoreEos = false } = options;
-  const { cached, contextLength, specialTokens, stream } = decoder;
-  const step = createTokenStep(decoder, options);
-  const history = new Set(prompt);
+  const { maxTokens = 256, stop = [], ignoreEos = false, logprobs } = options;
+  const { cached, contextLength, specialTokens, stream, constraint } = decoder;
+  const step = createTokenStep(decoder, { ...options, keepsLogits: logprobs !== undefined });
+  const seen = new Set(prompt);
+  const counts = new Map<number, number>();
+  const history = { seen, counts };
   const matcher = createStopMatcher(stop);
+  const describe = (token: number, logits: Float32Array): TokenLogprobs => {
+    const { of, top } = readLogprobs(logits, logprobs!);
+    const tell = (id: number): TokenLogprob => ({
+      token: id,
+      bytes: decoder.bytesOf(id),
+      logprob: of(id),
+    });
+    return { ...tell(token), top: top.map(tell) };
+  };
 
   const started = performance.now();
-  let choose = await step(prompt.slice(cached), cached, history);
+  let allowed = (await constraint?.allowed()) ?? null;
+  let choice = await step(prompt.slice(cached), cached, history, allowed);
   const prefillSeconds = (performance.now() - started) / 1000;
-  const prefillTokens = choose === null ? 0 : prompt.length - cached;
+  const prefillTokens = choice === null ? 0 : prompt.length - cached;
   let position = prompt.length;
   let tokens = 0;
   let decodeTokens = 0;
   let decodeSeconds = 0;
-  let reason: FinishReason | null = choose === null ? 'aborted' : maxTokens === 0 ? 'length' : null;
+  let reason: FinishReason | null = choice === null ? 'aborted' : maxTokens === 0 ? 'length' : null;
+  if (constraint && allowed === null) reason ??= 'eos';
 
-  while (reason === null && choose !== null) {
+  while (reason === null && choice !== null) {
     const begun = performance.now();
-    const token = choose();
+    const token = choice.choose();
     if (!ignoreEos && specialTokens.eos.includes(token)) {
       reason = 'eos';
       break;
     }
     tokens++;
-    history.add(token);
+    seen.add(token);
+    counts.set(token, (counts.get(token) ?? 0) + 1);
     const text = matcher.push(stream?.push(token) ?? '');
+    const told = choice.logits && describe(token, choice.logits);
+    constraint?.accept(token);
     decodeSeconds += (performance.now() - begun) / 1000;
-    yield { kind: 'token', token, text };
+    yield { kind: 'token', token, text, ...(told && { logprobs: told }) };
 
-    if (matcher.stopped) reason = 'stop';
+    if (matcher.stopped) {
+      reason = 'stop';
+      break;
+    }
+    const resumed = performance.now();
+    allowed = (await constraint?.allowed()) ?? null;
+    // What is complete ends so even where it is as long as it may be.
+    if (constraint && allowed === null) reason = 'eos';
     else if (tokens >= maxTokens) reason = 'length';
     else if (position >= contextLength) reason = 'context';
     else {
-      const resumed = performance.now();
-      choose = await step([token], position, history);
+      choice = await step([token], position, history, allowed);
       decodeSeconds += (performance.now() - resumed) / 1000;
-      if (choose === null) reason = 'aborted';
+      if (choice === null) reason = 'aborted';
       else {
         position++;
         decodeTokens++;

@@ -42,28 +42,48 @@ export {
   type PlanSource,
 } from './build-plan.ts';
 export {
-  type ChatCompletions,
   type ChatModel,
   type ChatRequestOptions,
-  createChatCompletions,
-} from './chat-completions/chat-completions.ts';
+  type CompletionOptions,
+  createTurns,
+} from './chat-completions/answers.ts';
+export { type ChatCompletions, createChatCompletions } from './chat-completions/chat-completions.ts';
+export type {
+  Completion,
+  CompletionLogprobs,
+  CompletionRequest,
+} from './chat-completions/completion-types.ts';
+export { type Completions, createCompletions } from './chat-completions/completions.ts';
+export type { Turns } from './chat-completions/turns.ts';
 export type {
   ChatCompletion,
   ChatCompletionChunk,
   ChatCompletionRequest,
   ChatCompletionUsage,
+  ChatDelta,
   ChatFinishReason,
+  ChatLogprobs,
   ChatRequestMessage,
+  ChatResponseFormat,
   ChatTextPart,
+  ChatTokenLogprob,
+  ChatTool,
+  ChatToolCall,
+  ChatToolChoice,
+  ChatTopLogprob,
+  CompletionUsage,
 } from './chat-completions/types.ts';
-export type { ChatMessage, ChatTemplateOptions } from './chat-template.ts';
+export type { ChatMessage, ChatTemplateOptions, TemplateTool, TemplateToolCall } from './chat-template.ts';
 export {
   checkGenerateOptions,
   type FinishReason,
   type GenerateOptions,
   type GenerationEvent,
   type Timings,
+  type TokenLogprob,
+  type TokenLogprobs,
 } from './generation.ts';
+export type { LogitAdjustments } from './logit-adjustments.ts';
 export { logitOfKey, sortTop } from './logit-keys.ts';
 export {
   createModel,
@@ -86,5 +106,6 @@ export {
   teacherSlot,
 } from './slots.ts';
 export type { StreamDecoder } from './stream-decoder.ts';
+export type { Grammar, Grammars, GrammarVocabulary, TokenConstraint } from './token-constraint.ts';
 export { createTokenizer, type DecodeOptions, type EncodeOptions, type Tokenizer } from './tokenizer.ts';
 export type { TrainingKernels, TrainingRows } from './training-kernels.ts';

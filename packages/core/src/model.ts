@@ -8,7 +8,7 @@ import {
 } from '@duobit/format';
 import type { Backend, KvPrecision, Program } from './backend.ts';
 import { buildPlan, listPlanWeights } from './build-plan.ts';
-import type { ChatMessage } from './chat-template.ts';
+import type { ChatMessage, TemplateTool } from './chat-template.ts';
 import {
   checkGenerateOptions,
   checkPrompt,
@@ -21,8 +21,9 @@ import type { ExecutionPlan } from './plan.ts';
 import { acceptBest } from './sampler.ts';
 import { type LogitsSearch, Scheduler, type Sequence } from './scheduler.ts';
 import { SLOTS } from './slots.ts';
+import type { GrammarVocabulary, TokenConstraint } from './token-constraint.ts';
 import type { StepReader } from './token-step.ts';
-import { createTokenizer, missingTokenizer, type Tokenizer } from './tokenizer.ts';
+import { createTokenizer, type EncodeOptions, missingTokenizer, type Tokenizer } from './tokenizer.ts';
 
 /** Options of `createModel`. */
 export interface ModelOptions {
@@ -49,6 +50,8 @@ export interface ModelOptions {
    * ids. Default true.
    */
   readonly tokenizer?: boolean | undefined;
+  /** Jinja text of a chat template, in the place of the model's own or where it has none. */
+  readonly chatTemplate?: string | undefined;
   /** Ends loading with `ABORTED`. */
   readonly signal?: AbortSignal | undefined;
   /** Called after each tensor. */
@@ -63,8 +66,12 @@ export interface ForwardOptions {
   readonly logits?: 'none' | 'last' | 'all' | undefined;
 }
 
-/** A text, a conversation (goes through the chat template), or token ids as they are. */
-export type Prompt = string | readonly ChatMessage[] | { readonly tokens: readonly number[] };
+/** A text, a conversation (goes through the chat template), maybe with tools, or token ids as they are. */
+export type Prompt =
+  | string
+  | readonly ChatMessage[]
+  | { readonly messages: readonly ChatMessage[]; readonly tools: readonly TemplateTool[] }
+  | { readonly tokens: readonly number[] };
 
 /**
  * A loaded model. It does so many things at a time as it was loaded with `sequences`: one more `generate`, and `forward` beside
@@ -98,7 +105,7 @@ export interface Model {
    * bits of logits (docs/numerics.md "Rows beside each other"). An error of one does not disturb the others; but when a run fails
    * on the device, all end with that error. Errors surface on the first step of the iteration, those about options at once.
    * @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION`, `SAMPLER_LOGITS_INVALID`, `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`,
-   * `TOKENIZER_MISSING`, `CHAT_TEMPLATE_MISSING`, `CHAT_TEMPLATE_FAILED`, `MODEL_BUSY`, `MODEL_DISPOSED`
+   * `GRAMMAR_INVALID`, `GRAMMAR_STUCK`, `TOKENIZER_MISSING`, `CHAT_TEMPLATE_MISSING`, `CHAT_TEMPLATE_FAILED`, `MODEL_BUSY`, `MODEL_DISPOSED`
    */
   generate(prompt: Prompt, options?: GenerateOptions): AsyncIterable<GenerationEvent>;
   /**
@@ -143,7 +150,7 @@ export async function createModel(
   const outliers = await readOutlierColumns(source);
   const plan = buildPlan(source, { activations, quantizers, outliers, refinements: backend.refinements });
   const hasTokenizer = options.tokenizer !== false && (await source.readAsset('tokenizer')) !== null;
-  const tokenizer = hasTokenizer ? await createTokenizer(source) : null;
+  const tokenizer = hasTokenizer ? await createTokenizer(source, options) : null;
   const total = new Set(listPlanWeights(plan).map(tensorOf)).size;
   // By name, as a backend that lost its device reads them again.
   const loaded = new Set<string>();
@@ -191,6 +198,7 @@ class LoadedModel implements Model {
   readonly #program: Program;
   readonly #tokenizer: Tokenizer | null;
   readonly #scheduler: Scheduler;
+  #vocabulary: GrammarVocabulary | null = null;
   #disposed = false;
 
   constructor(
@@ -243,8 +251,10 @@ class LoadedModel implements Model {
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     const tokens = this.#encode(prompt);
     checkPrompt(tokens, this.contextLength);
-    const sequence = await this.#scheduler.open(tokens, options.signal);
+    const constraint = await this.#constrain(options);
+    let sequence: Sequence | null = null;
     try {
+      sequence = await this.#scheduler.open(tokens, options.signal);
       yield* generateTokens(
         {
           ...readSteps(this.#program, sequence),
@@ -254,12 +264,15 @@ class LoadedModel implements Model {
           specialTokens: this.specialTokens,
           // An answer begins a text of its own; what continues a text goes on in it.
           stream: this.#tokenizer?.createStreamDecoder({}, typeof prompt === 'string' ? tokens : []) ?? null,
+          bytesOf: (token) => this.#tokenizer?.tokenBytes(token) ?? new Uint8Array(0),
+          constraint,
         },
         tokens,
         options,
       );
     } finally {
       sequence?.close();
+      constraint?.dispose();
     }
   }
 
@@ -292,11 +305,36 @@ class LoadedModel implements Model {
     await this.#program.dispose();
   }
 
+  async #constrain({ grammar, grammars }: GenerateOptions): Promise<TokenConstraint | null> {
+    if (!grammar || !grammars) return null;
+    const { tokenizer } = this;
+    this.#vocabulary ??= {
+      size: this.architecture.vocabularySize,
+      eos: this.specialTokens.eos,
+      bytesOf: (token) => (tokenizer.isSilent(token) ? null : tokenizer.tokenBytes(token)),
+    };
+    return grammars.createConstraint(grammar, this.#vocabulary);
+  }
+
   #encode(prompt: Prompt): readonly number[] {
-    if (typeof prompt === 'string') return this.tokenizer.encode(prompt);
+    if (typeof prompt === 'string') return this.#encodeText(prompt);
     if ('tokens' in prompt) return prompt.tokens;
+    const { messages, tools } = 'messages' in prompt ? prompt : { messages: prompt, tools: undefined };
     // The template writes BOS itself where the model wants one.
-    return this.tokenizer.encode(this.tokenizer.applyChatTemplate(prompt), { bos: false });
+    return this.#encodeText(this.tokenizer.applyChatTemplate(messages, { tools }), { bos: false });
+  }
+
+  #encodeText(text: string, options?: EncodeOptions): readonly number[] {
+    const { tokenizer, contextLength } = this;
+    // Tokenizing holds up everything else, for seconds where a text has a million characters.
+    const most = contextLength * tokenizer.longestToken;
+    if (text.length > most)
+      throw new DuobitError(
+        'CONTEXT_TOO_LONG',
+        `the prompt has ${text.length} characters; no ${contextLength} tokens, which the context holds, have more than ${most}`,
+        { where: 'prompt', remedy: 'Shorten the prompt, or load the model with a larger context length' },
+      );
+    return tokenizer.encode(text, options);
   }
 }
 

@@ -50,8 +50,8 @@ export function createStopMatcher(stops: readonly string[]): StopMatcher {
   };
 }
 
-/** Length of the longest end of `text` that a stop string begins with. */
-function longestBeginning(text: string, stops: readonly string[]): number {
+/** @internal Length of the longest end of `text` that a stop string begins with. */
+export function longestBeginning(text: string, stops: readonly string[]): number {
   let longest = 0;
   for (const stop of stops)
     for (let length = Math.min(stop.length - 1, text.length); length > longest; length--)

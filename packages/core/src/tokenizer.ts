@@ -9,6 +9,7 @@ import {
   type RenderChat,
 } from './chat-template.ts';
 import { createStreamDecoder, type StreamDecoder } from './stream-decoder.ts';
+import { readTokenBytes, type TokenBytes } from './token-bytes.ts';
 
 /** Options of `Tokenizer.decode`. */
 export interface DecodeOptions {
@@ -26,11 +27,17 @@ export interface EncodeOptions {
 export interface Tokenizer {
   /** Number of ids that have a text; the model's vocabulary may be padded beyond it. */
   readonly vocabularySize: number;
+  /** Most characters (UTF-16) that a token stands for. */
+  readonly longestToken: number;
   readonly hasChatTemplate: boolean;
   /** Token ids of a text. Special tokens written out in the text become their ids; none is added but BOS. */
   encode(text: string, options?: EncodeOptions): number[];
   /** Text of token ids, spaces as they are (no clean-up). Ids without a text have none. */
   decode(tokens: readonly number[], options?: DecodeOptions): string;
+  /** UTF-8 that a token writes, of a special token its name; some have a part of a character only. Ids without a text have none. */
+  tokenBytes(token: number): Uint8Array;
+  /** Whether a token is special, so that it has no text by default, or an id without a text. */
+  isSilent(token: number): boolean;
   /**
    * Decodes tokens as they come.
    * @param before tokens that the text goes on after: some tokenizers begin a text without the space that a word in it has
@@ -45,18 +52,27 @@ export interface Tokenizer {
 
 type TokenizerSource = Pick<ModelSource, 'name' | 'specialTokens' | 'readAsset'>;
 
+export interface TokenizerOptions {
+  /** Takes the place of the model's own. */
+  readonly chatTemplate?: string | undefined;
+}
+
 /**
  * Reads the assets 'tokenizer', 'tokenizer-config' and 'chat-template' of a model.
  * @throws DuobitError `TOKENIZER_MISSING` without a tokenizer, `TOKENIZER_INVALID` when it cannot be used.
  */
-export async function createTokenizer(source: TokenizerSource): Promise<Tokenizer> {
+export async function createTokenizer(
+  source: TokenizerSource,
+  { chatTemplate }: TokenizerOptions = {},
+): Promise<Tokenizer> {
   const bytes = await source.readAsset('tokenizer');
   if (bytes === null) throw missingTokenizer(source.name);
   const definition = parseObject(bytes, source.name, 'tokenizer.json');
   const configBytes = await source.readAsset('tokenizer-config');
   const config = configBytes === null ? {} : parseObject(configBytes, source.name, 'tokenizer_config.json');
   const templateBytes = await source.readAsset('chat-template');
-  const template = templateBytes === null ? templateOf(config) : new TextDecoder().decode(templateBytes);
+  const template =
+    chatTemplate ?? (templateBytes === null ? templateOf(config) : new TextDecoder().decode(templateBytes));
 
   let library: TokenizerLibrary;
   try {
@@ -70,7 +86,7 @@ export async function createTokenizer(source: TokenizerSource): Promise<Tokenize
       cause,
     );
   }
-  return new LibraryTokenizer(library, source, template, config);
+  return new LibraryTokenizer(library, source, template, config, readTokenBytes(definition.decoder));
 }
 
 /** @internal shared with the model, which reports the same on first use. */
@@ -84,12 +100,14 @@ export function missingTokenizer(source: string): DuobitError {
 
 class LibraryTokenizer implements Tokenizer {
   readonly vocabularySize: number;
+  readonly longestToken: number;
   readonly hasChatTemplate: boolean;
   readonly #library: TokenizerLibrary;
   readonly #source: TokenizerSource;
   readonly #special: ReadonlySet<number>;
   readonly #template: string | null;
   readonly #config: Readonly<Record<string, unknown>>;
+  readonly #bytesOf: TokenBytes;
   #render: RenderChat | null = null;
 
   constructor(
@@ -97,12 +115,17 @@ class LibraryTokenizer implements Tokenizer {
     source: TokenizerSource,
     template: string | null,
     config: Readonly<Record<string, unknown>>,
+    bytesOf: TokenBytes,
   ) {
     this.#library = library;
+    this.#bytesOf = bytesOf;
     this.#source = source;
     this.#template = template;
     this.#config = config;
-    this.vocabularySize = library.get_vocab().size;
+    const vocabulary = library.get_vocab();
+    this.vocabularySize = vocabulary.size;
+    // Where a token's name is not its text, it is longer: a character for each byte, or <0x0A> for one.
+    this.longestToken = [...vocabulary.keys()].reduce((most, { length }) => Math.max(most, length), 1);
     this.hasChatTemplate = template !== null;
     const special = new Set<number>();
     for (const [id, token] of library.get_added_tokens_decoder()) if (token.special) special.add(id);
@@ -118,15 +141,19 @@ class LibraryTokenizer implements Tokenizer {
   }
 
   decode(tokens: readonly number[], options: DecodeOptions = {}): string {
-    const known = tokens.filter((token) => !this.#isSilent(token, options));
+    const known = tokens.filter((token) => !this.isSilent(token, options));
     if (known.length === 0) return '';
     return this.#library.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  }
+
+  tokenBytes(token: number): Uint8Array {
+    return this.#bytesOf(this.#library.id_to_token(token) ?? '');
   }
 
   createStreamDecoder(options: DecodeOptions = {}, before: readonly number[] = []): StreamDecoder {
     return createStreamDecoder(
       (tokens) => this.decode(tokens, options),
-      (token) => this.#isSilent(token, options),
+      (token) => this.isSilent(token, options),
       before,
     );
   }
@@ -142,7 +169,7 @@ class LibraryTokenizer implements Tokenizer {
     return this.#render(messages, options);
   }
 
-  #isSilent(token: number, options: DecodeOptions): boolean {
+  isSilent(token: number, options: DecodeOptions = {}): boolean {
     return (!options.special && this.#special.has(token)) || this.#library.id_to_token(token) === undefined;
   }
 

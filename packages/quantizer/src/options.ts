@@ -1,4 +1,5 @@
 // Options of `quantize`, their defaults and their checks.
+import { createRequire } from 'node:module';
 import type { Backend } from '@duobit/core';
 import type { ByteSink } from '@duobit/format';
 import { badOption } from './bad-option.ts';
@@ -104,8 +105,8 @@ export interface ResolvedOptions {
   readonly producer: string;
 }
 
-/** Version written into containers; a test keeps it equal to package.json. */
-export const VERSION = '0.1.0';
+/** Version written into containers. */
+export const { version: VERSION }: { version: string } = createRequire(import.meta.url)('../package.json');
 
 /** @throws DuobitError `QUANTIZE_OPTION` for a value outside its range. */
 export function resolveOptions(options: QuantizeOptions): ResolvedOptions {

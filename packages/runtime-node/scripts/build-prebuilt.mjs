@@ -17,7 +17,9 @@ const ZIG_VERSION = '0.17.1';
 const PACKAGE = join(dirname(fileURLToPath(import.meta.url)), '..');
 const ROOT = join(PACKAGE, '..', '..');
 const OUT = join(ROOT, 'out', 'npm');
-const { version, engines, license } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
+const { version, engines, license, repository, publishConfig } = JSON.parse(
+  readFileSync(join(PACKAGE, 'package.json'), 'utf8'),
+);
 
 async function findZig() {
   if (process.env.ZIG) return process.env.ZIG.split(' ');
@@ -71,11 +73,13 @@ async function build(zig, target) {
     version,
     description: `The native backend of @duobit/runtime-node for ${target.name}.`,
     license,
+    repository,
     engines,
     os: [target.platform],
     cpu: [target.arch],
     ...(target.libc ? { libc: [target.libc] } : {}),
     files: ['duobit.node', 'LICENSE.node-addon-api.md'],
+    publishConfig,
     preferUnplugged: true,
   };
   await writeFile(join(made, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);

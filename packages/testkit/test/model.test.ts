@@ -221,6 +221,26 @@ describe('generate', () => {
     expect(reasons).toContain('aborted');
   });
 
+  it('refuses a text that cannot fit before it is tokenized', async () => {
+    const model = await load();
+    const { tokenizer } = model;
+    expect(tokenizer.longestToken).toBe('<|turn|>'.length);
+    tokenizer.encode = () => {
+      throw new Error('a text was tokenized');
+    };
+    const most = 32 * tokenizer.longestToken;
+    const attempt = (prompt: Prompt) => collect(model, prompt).catch((error: Error) => error.message);
+    const refused = `no 32 tokens, which the context holds, have more than ${most}`;
+    expect(await attempt('x'.repeat(most + 1))).toContain(refused);
+    expect(await attempt([{ role: 'user', content: 'x'.repeat(most) }])).toContain(refused);
+    expect(await attempt('x'.repeat(most))).toBe('a text was tokenized');
+  });
+
+  it('takes another chat template in the place of its own', async () => {
+    const model = await load({ chatTemplate: '{% for m in messages %}{{ m.content }}!{% endfor %}' });
+    expect(model.tokenizer.applyChatTemplate([{ role: 'robot', content: 'Hi' }])).toBe('Hi!');
+  });
+
   it('refuses bad prompts and options', async () => {
     const model = await load();
     const attempt = (prompt: Prompt, options?: GenerateOptions) =>

@@ -1,7 +1,7 @@
 // Adam with rates a group of parameters, cosine decay and clipping by the norm of all gradients; by kernels where an engine has them.
 import type { TrainingKernels } from '@duobit/core';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { NamedTensorMap, Tensor, Variable } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { NamedTensorMap, Tensor, Variable } from '@tensorflow/tfjs-core';
 import type { Engine } from './engine.ts';
 import { WebGpuAdam } from './operations/webgpu/adam.ts';
 

@@ -4,7 +4,8 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { TrainingKernels } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import type * as TensorFlow from '@tensorflow/tfjs';
+// Types come from the core alone: those of the whole, with its layers, do not compile without `skipLibCheck`.
+import type * as TensorFlow from '@tensorflow/tfjs-core';
 import { composeOperations } from './operations/composed.ts';
 import { fuseOperations } from './operations/fused.ts';
 import { StepMemory } from './operations/memory.ts';

@@ -1,6 +1,6 @@
 // Runs a plan on tensors for training, so that TensorFlow.js can differentiate it: every operation makes a new tensor and its slot names it.
 import type { ExecutionPlan, TrainingRows } from '@duobit/core';
-import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import type { Knee, Operations } from './operations/operations.ts';
 import { type OperationOf, runOperations } from './run-operations.ts';
 

@@ -1,6 +1,6 @@
 // The gradient of a quantizer with a knee against central differences of its definition in double precision.
 import { createRandom, drawActivations, drawNormal, tolerance, trainingReference } from '@duobit/testkit';
-import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { openEngine } from '../src/engine.ts';
 

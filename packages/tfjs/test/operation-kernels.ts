@@ -1,7 +1,7 @@
 // The operations of an engine in the shape of training kernels, so that the cases that kernels must pass are theirs, too. A device
 // that works by itself has written results only when `settle` is done.
 import type { TrainingKernels } from '@duobit/core';
-import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import type { Engine } from '../src/engine.ts';
 
 export interface OperationKernels extends TrainingKernels {

@@ -1,7 +1,7 @@
 // Operations that training kernels have no case for: with whole numbers, so that results are exact, and rotations within their bound.
 import { rotateInput } from '@duobit/format';
 import { tolerance } from '@duobit/testkit';
-import type { Tensor, Tensor2D } from '@tensorflow/tfjs';
+import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { openEngine } from '../src/engine.ts';
 

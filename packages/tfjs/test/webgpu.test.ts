@@ -3,7 +3,7 @@
 
 import { rotateInput } from '@duobit/format';
 import { checkTrainingCase, TRAINING_CASES, type TrainingCase } from '@duobit/testkit';
-import type { Tensor, Tensor2D } from '@tensorflow/tfjs';
+import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { Adam } from '../src/adam.ts';
 import type { Engine } from '../src/engine.ts';

@@ -6,9 +6,16 @@ import { makeTinyModel } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
 import type { FinishReason, GenerateOptions, GenerationEvent } from '../generation.ts';
 import type { Prompt } from '../model.ts';
-import { type ChatModel, createChatCompletions } from './chat-completions.ts';
+import type { ChatModel } from './answers.ts';
+import { createChatCompletions } from './chat-completions.ts';
 import type { ChatCompletionChunk, ChatCompletionRequest } from './types.ts';
 
+const USAGE = {
+  prompt_tokens: 5,
+  completion_tokens: 3,
+  total_tokens: 8,
+  prompt_tokens_details: { cached_tokens: 0 },
+};
 const USER = [{ role: 'user', content: 'Hi' }] as const;
 
 /** Says three words, one an event, as far as it is let; `calls` has what it was asked. */
@@ -76,7 +83,7 @@ describe('chat completions', () => {
           finish_reason: 'stop',
         },
       ],
-      usage: { prompt_tokens: 5, completion_tokens: 3, total_tokens: 8 },
+      usage: USAGE,
     });
     expect(answer.created - before).toBeLessThan(60);
     expect((await completions.create({ messages: USER })).id).not.toBe(answer.id);
@@ -102,10 +109,7 @@ describe('chat completions', () => {
     const counted = await take(
       completions.create({ messages: USER, stream: true, stream_options: { include_usage: true } }),
     );
-    expect(counted.map(({ usage }) => usage)).toEqual([
-      ...Array(6).fill(null),
-      { prompt_tokens: 5, completion_tokens: 3, total_tokens: 8 },
-    ]);
+    expect(counted.map(({ usage }) => usage)).toEqual([...Array(6).fill(null), USAGE]);
     expect(counted.at(-1)!.choices).toEqual([]);
   });
 
@@ -136,7 +140,15 @@ describe('chat completions', () => {
         { role: 'assistant', content: 'c' },
       ],
       ...{ max_tokens: 7, max_completion_tokens: 9, temperature: 0.5, top_p: 0.9, top_k: 5, min_p: 0.1 },
-      ...{ repetition_penalty: 1.2, seed: 4, stop: 'END', n: 1 },
+      ...{
+        repetition_penalty: 1.2,
+        seed: 4,
+        stop: 'END',
+        n: 1,
+        presence_penalty: 0.5,
+        frequency_penalty: -1,
+      },
+      ...{ logit_bias: { 7: -100 }, logprobs: true, top_logprobs: 3 },
     });
     expect(calls[0]).toEqual({
       prompt: [
@@ -146,7 +158,7 @@ describe('chat completions', () => {
       ],
       options: {
         ...{ maxTokens: 9, temperature: 0.5, topP: 0.9, topK: 5, minP: 0.1, repetitionPenalty: 1.2, seed: 4 },
-        ...{ stop: ['END'], signal: undefined },
+        ...{ stop: ['END'], presencePenalty: 0.5, frequencyPenalty: -1, logitBias: { 7: -100 }, logprobs: 3 },
       },
     });
     await completions.create({
@@ -166,17 +178,31 @@ describe('chat completions', () => {
       [{ messages: [] }, 'messages'],
       [{ messages: 'Hi' }, 'messages'],
       [{ messages: [null] }, 'messages[0]'],
-      [{ messages: [...USER, { role: 'tool', content: 'x' }] }, 'messages[1].role'],
+      [{ messages: [...USER, { role: 'function', content: 'x' }] }, 'messages[1].role'],
+      [{ messages: [...USER, { role: 'tool', content: 'x' }] }, 'messages[1].tool_call_id'],
       [{ messages: [{ role: 'constructor', content: 'x' }] }, 'messages[0].role'],
       [{ messages: [{ role: 'user' }] }, 'messages[0].content'],
       [{ messages: [{ role: 'user', content: [image] }] }, 'messages[0].content[0]'],
-      [{ messages: [{ role: 'user', content: 'x', name: 'Ada' }] }, 'messages[0].name'],
-      [{ n: 2 }, 'n'],
-      [{ logprobs: true }, 'logprobs'],
-      [{ tools: [{ type: 'function' }] }, 'tools'],
+      [{ messages: [{ role: 'user', content: 'x', tool_calls: [1] }] }, 'messages[0].tool_calls'],
+      [{ messages: [{ role: 'user', content: 'x', name: 7 }] }, 'messages[0].name'],
+      [{ n: 0 }, 'n'],
+      [{ n: 129 }, 'n'],
+      [{ logprobs: 1 }, 'logprobs'],
+      [{ top_logprobs: 2 }, 'top_logprobs'],
+      [{ logprobs: true, top_logprobs: 21 }, 'top_logprobs'],
+      [{ tools: [{ type: 'function' }] }, 'tools[0].function'],
+      [{ tools: [{ type: 'custom', custom: {} }] }, 'tools[0]'],
+      [{ tool_choice: 'required' }, 'tool_choice'],
+      [{ functions: [{ name: 'f' }] }, 'functions'],
+      [{ audio: {} }, 'audio'],
+      [{ reasoning_effort: 'low' }, 'reasoning_effort'],
+      [{ response_format: { type: 'xml' } }, 'response_format.type'],
+      [{ response_format: { type: 'json_schema' } }, 'response_format.json_schema'],
       [{ response_format: { type: 'json_object' } }, 'response_format'],
-      [{ frequency_penalty: 0.5 }, 'frequency_penalty'],
-      [{ logit_bias: { 5: 1 } }, 'logit_bias'],
+      [{ frequency_penalty: 2.5 }, 'frequency_penalty'],
+      [{ presence_penalty: '1' }, 'presence_penalty'],
+      [{ logit_bias: { 5: 101 } }, 'logit_bias.5'],
+      [{ logit_bias: { five: 1 } }, 'logit_bias'],
       [{ max_tokens: 0 }, 'max_tokens'],
       [{ max_tokens: 1.5 }, 'max_tokens'],
       [{ temperature: '1' }, 'temperature'],
@@ -204,6 +230,13 @@ describe('chat completions', () => {
     const neutral = {
       ...{ model: 'm', user: 'u', n: 1, logprobs: false, top_logprobs: 0, frequency_penalty: 0, tools: [] },
       ...{ tool_choice: 'auto', response_format: { type: 'text' }, logit_bias: {}, presence_penalty: null },
+      ...{
+        modalities: ['text'],
+        functions: [],
+        function_call: 'none',
+        parallel_tool_calls: true,
+        store: false,
+      },
     };
     await completions.create({ messages: USER, ...neutral } as ChatCompletionRequest);
     expect(calls).toHaveLength(1);

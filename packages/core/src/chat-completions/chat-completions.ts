@@ -1,27 +1,39 @@
 // Chat completions in the shape of OpenAI's API over a model's `generate`, whole or streamed.
 import { DuobitError } from '@duobit/format';
-import type { FinishReason, GenerationEvent } from '../generation.ts';
-import type { Model } from '../model.ts';
+import type { GenerateOptions, GenerationEvent } from '../generation.ts';
+import {
+  Answers,
+  type ChatModel,
+  type ChatRequestOptions,
+  type CompletionOptions,
+  countUsage,
+  createHeading,
+  endQuietly,
+  type FinishEvent,
+  type Heading,
+  mergeChoices,
+  nameReason,
+  refuseAborted,
+} from './answers.ts';
+import { writeLogprobs } from './logprobs.ts';
 import { type ChatJob, readChatRequest } from './request.ts';
-import { Turns } from './turns.ts';
+import { type AnswerPiece, ToolCallReader } from './tool-calls.ts';
 import type {
   ChatCompletion,
   ChatCompletionChunk,
   ChatCompletionRequest,
-  ChatCompletionUsage,
+  ChatDelta,
   ChatFinishReason,
+  ChatTokenLogprob,
+  ChatToolCall,
 } from './types.ts';
-
-export interface ChatRequestOptions {
-  /** Ends the answer: a whole one with the error `ABORTED`, a streamed one with what there is, without a `finish_reason`. */
-  readonly signal?: AbortSignal | undefined;
-}
 
 export interface ChatCompletions {
   readonly completions: {
     /**
-     * Answers a conversation. The model answers as many at a time as it has sequences: other requests wait for their turn, in order. A streamed one takes its
-     * turn with the first chunk that is asked for and has it until its end; leaving the loop ends it at once.
+     * Answers a conversation. The model answers as many at a time as it has sequences: other requests, and other choices of one, wait for
+     * their turn, in order. A streamed one takes its turn with the first chunk that is asked for and has it until its end; leaving the loop
+     * ends it at once.
      * @throws DuobitError `CHAT_REQUEST`, `SAMPLER_OPTION`; `MODEL_BUSY` when too many wait, or when `generate` or `forward` was
      * called directly and is running; `ABORTED`; what `Model.generate` throws. Of a streamed answer, all but the first two come with the chunks.
      */
@@ -40,116 +52,128 @@ export interface ChatCompletions {
   };
 }
 
-/** What answers need of a model. */
-export type ChatModel = Pick<Model, 'name' | 'contextLength' | 'generate'> & {
-  readonly sequences?: number | undefined;
-};
-
-/** Requests that may wait while others are answered. */
-const MOST_WAITING = 64;
-
-/** Chat completions of a model. At most `mostWaiting` requests (64) wait while others are answered. */
-export function createChatCompletions(
-  model: ChatModel,
-  { mostWaiting = MOST_WAITING }: { readonly mostWaiting?: number | undefined } = {},
-): ChatCompletions {
-  const turns = new Turns(model.sequences ?? 1, mostWaiting);
-
-  async function* answer(
-    { messages, options }: ChatJob,
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<GenerationEvent, void, undefined> {
-    const endTurn = await turns.take(signal);
-    try {
-      yield* model.generate(messages, { ...options, signal });
-    } finally {
-      endTurn();
-    }
-  }
-
+export function createChatCompletions(model: ChatModel, options: CompletionOptions = {}): ChatCompletions {
+  const answers = new Answers(model, options);
   const create = async (
     request: ChatCompletionRequest,
     { signal }: ChatRequestOptions = {},
   ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> => {
-    const job = readChatRequest(request, model.contextLength);
-    const events = answer(job, signal);
-    return job.stream
-      ? streamAnswer(events, createHeading(model, 'chat.completion.chunk'), job.includeUsage, signal)
-      : completeAnswer(events, createHeading(model, 'chat.completion'));
+    const job = readChatRequest(request, model.contextLength, answers.hasGrammars);
+    if (!job.stream)
+      return completeAnswer(answers, job, createHeading(model, 'chatcmpl', 'chat.completion'), signal);
+    const heading = createHeading(model, 'chatcmpl', 'chat.completion.chunk');
+    return endQuietly(streamAnswer(answers, job, heading, signal), signal);
   };
   return { completions: { create: create as ChatCompletions['completions']['create'] } };
 }
 
-interface Heading<Kind extends string> {
-  readonly id: string;
-  readonly object: Kind;
-  readonly created: number;
-  readonly model: string;
+/** What an event of generation adds to a choice. */
+interface ChoiceStep extends AnswerPiece {
+  readonly index: number;
+  readonly logprobs: ChatTokenLogprob | null;
+  readonly finish: FinishEvent | null;
 }
 
-function createHeading<Kind extends string>({ name }: ChatModel, object: Kind): Heading<Kind> {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  const id = `chatcmpl-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
-  return { id, object, created: Math.floor(Date.now() / 1000), model: name };
+async function* runChoice(
+  answers: Answers,
+  { prompt, options, tools, mostCalls }: ChatJob,
+  index: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<ChoiceStep, void, undefined> {
+  const seed = options.seed + index;
+  const calls = tools.length > 0 ? new ToolCallReader(tools, mostCalls) : null;
+  const read = ({ text, kind }: GenerationEvent): AnswerPiece => {
+    if (!calls) return { content: text, calls: [] };
+    const piece = calls.push(text);
+    if (kind !== 'finish') return piece;
+    const last = calls.flush();
+    return { content: piece.content + last.content, calls: [...piece.calls, ...last.calls] };
+  };
+  const settings: GenerateOptions = { ...options, seed, signal };
+  for await (const event of answers.generate(prompt, settings))
+    yield {
+      index,
+      ...read(event),
+      logprobs: event.kind === 'token' && event.logprobs ? writeLogprobs(event.logprobs) : null,
+      finish: event.kind === 'finish' ? event : null,
+    };
 }
 
 async function completeAnswer(
-  events: AsyncIterable<GenerationEvent>,
+  answers: Answers,
+  job: ChatJob,
   heading: Heading<'chat.completion'>,
+  signal: AbortSignal | undefined,
 ): Promise<ChatCompletion> {
-  let content = '';
-  for await (const event of events) {
-    content += event.text;
-    if (event.kind !== 'finish') continue;
-    if (event.reason === 'aborted')
-      throw new DuobitError('ABORTED', `the answer was stopped after ${event.tokens} tokens`, {
-        remedy: 'Ask again',
-      });
-    const message = { role: 'assistant', content, refusal: null } as const;
-    const choice = { index: 0, message, logprobs: null, finish_reason: nameReason(event.reason) };
-    return { ...heading, choices: [choice], usage: countUsage(event) };
+  const drafts = Array.from({ length: job.choices }, () => ({
+    content: '',
+    calls: [] as ChatToolCall[],
+    logprobs: [] as ChatTokenLogprob[],
+    finish: null as FinishEvent | null,
+  }));
+  const steps = mergeChoices(job.choices, signal, (index, ending) => runChoice(answers, job, index, ending));
+  for await (const { index, content, calls, logprobs, finish } of steps) {
+    const draft = drafts[index]!;
+    draft.content += content;
+    draft.calls.push(...calls);
+    if (logprobs) draft.logprobs.push(logprobs);
+    draft.finish = finish;
+    if (finish) refuseAborted(finish);
   }
-  throw new DuobitError('INTERNAL', 'generation ended without its last event', { where: 'chat completion' });
+  const ends: FinishEvent[] = [];
+  const choices = drafts.map(({ content, calls, logprobs, finish }, index) => {
+    if (!finish) throw new DuobitError('INTERNAL', 'generation ended without its last event');
+    ends.push(finish);
+    const isCall = calls.length > 0;
+    return {
+      index,
+      message: {
+        role: 'assistant' as const,
+        content: isCall && content === '' ? null : content,
+        refusal: null,
+        ...(isCall && { tool_calls: calls }),
+      },
+      logprobs: job.options.logprobs === undefined ? null : { content: logprobs, refusal: null },
+      finish_reason: isCall ? ('tool_calls' as const) : nameReason(finish.reason),
+    };
+  });
+  return { ...heading, choices, usage: countUsage(ends, job.choices) };
 }
 
 async function* streamAnswer(
-  events: AsyncIterable<GenerationEvent>,
+  answers: Answers,
+  job: ChatJob,
   heading: Heading<'chat.completion.chunk'>,
-  includeUsage: boolean,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ChatCompletionChunk, void, undefined> {
-  type Choice = ChatCompletionChunk['choices'][number];
   const write = (
-    delta: Choice['delta'],
+    index: number,
+    delta: ChatDelta,
+    told: ChatTokenLogprob | null = null,
     finish_reason: ChatFinishReason | null = null,
-  ): ChatCompletionChunk => ({
-    ...heading,
-    choices: [{ index: 0, delta, logprobs: null, finish_reason }],
-    ...(includeUsage && { usage: null }),
-  });
-  let isFirst = true;
-  try {
-    for await (const event of events) {
-      if (isFirst) yield write({ role: 'assistant', content: '' });
-      isFirst = false;
-      if (event.text !== '') yield write({ content: event.text });
-      if (event.kind !== 'finish' || event.reason === 'aborted') continue;
-      yield write({}, nameReason(event.reason));
-      if (includeUsage) yield { ...heading, choices: [], usage: countUsage(event) };
-    }
-  } catch (error) {
-    // Stopped while it waited for its turn: an empty answer, as one that was stopped later is a short one.
-    if (!signal?.aborted || !(error instanceof DuobitError) || error.code !== 'ABORTED') throw error;
+  ): ChatCompletionChunk => {
+    const logprobs = told && { content: [told], refusal: null };
+    return {
+      ...heading,
+      choices: [{ index, delta, logprobs, finish_reason }],
+      ...(job.includeUsage && { usage: null }),
+    };
+  };
+  /** Calls of each choice that has begun. */
+  const begun = new Map<number, number>();
+  const ends: FinishEvent[] = [];
+  const steps = mergeChoices(job.choices, signal, (index, ending) => runChoice(answers, job, index, ending));
+  for await (const { index, content, calls, logprobs, finish } of steps) {
+    if (!begun.has(index)) yield write(index, { role: 'assistant', content: '' });
+    const count = begun.get(index) ?? 0;
+    if (content !== '' || logprobs) yield write(index, { content }, logprobs);
+    for (const [i, call] of calls.entries())
+      yield write(index, { tool_calls: [{ index: count + i, ...call }] });
+    begun.set(index, count + calls.length);
+    if (!finish || finish.reason === 'aborted') continue;
+    yield write(index, {}, null, count + calls.length > 0 ? 'tool_calls' : nameReason(finish.reason));
+    ends.push(finish);
   }
-}
-
-function nameReason(reason: FinishReason): ChatFinishReason {
-  return reason === 'length' || reason === 'context' ? 'length' : 'stop';
-}
-
-function countUsage({
-  promptTokens,
-  tokens,
-}: Extract<GenerationEvent, { kind: 'finish' }>): ChatCompletionUsage {
-  return { prompt_tokens: promptTokens, completion_tokens: tokens, total_tokens: promptTokens + tokens };
+  if (job.includeUsage && ends.length === job.choices)
+    yield { ...heading, choices: [], usage: countUsage(ends, job.choices) };
 }

@@ -1,147 +1,144 @@
 // Checks a request for a chat completion and puts it in the terms of generation. What would change the answer and is not supported is
 // refused; what would not is ignored.
-import { DuobitError } from '@duobit/format';
-import type { ChatMessage } from '../chat-template.ts';
-import type { GenerateOptions } from '../generation.ts';
-import { resolveSampler } from '../sampler.ts';
+import type { TemplateTool } from '../chat-template.ts';
+import { MOST_LOGPROBS } from '../logprobs.ts';
+import type { Prompt } from '../model.ts';
+import type { Grammar } from '../token-constraint.ts';
+import { TOOL_CALL_TAGS } from '../tool-messages.ts';
+import type { AnswerOptions } from './answers.ts';
+import {
+  checkFields,
+  type Fields,
+  invalid,
+  isAbsent,
+  isFields,
+  readCompletionFields,
+  readCount,
+  readFlag,
+} from './fields.ts';
+import { readFunction, readMessages, readTools } from './messages.ts';
 import type { ChatCompletionRequest } from './types.ts';
 
 export interface ChatJob {
-  readonly messages: readonly ChatMessage[];
-  readonly options: GenerateOptions;
+  readonly prompt: Prompt;
+  readonly options: AnswerOptions;
+  readonly choices: number;
+  /** Names of tools whose calls are looked for in the answer. */
+  readonly tools: readonly string[];
+  /** Calls that an answer may have. */
+  readonly mostCalls: number;
   readonly stream: boolean;
   readonly includeUsage: boolean;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
-/** What is read below. */
 const READ = [
-  ...['messages', 'max_completion_tokens', 'max_tokens', 'temperature', 'top_p', 'top_k', 'min_p'],
-  ...['repetition_penalty', 'seed', 'stop', 'stream', 'stream_options'],
+  ...['messages', 'max_completion_tokens', 'max_tokens', 'logprobs', 'top_logprobs', 'response_format'],
+  ...['tools', 'tool_choice', 'parallel_tool_calls'],
 ];
-/** Bookkeeping of OpenAI's service, which no answer depends on. */
-const IGNORED = [
-  ...['model', 'user', 'metadata', 'store', 'service_tier', 'safety_identifier', 'prompt_cache_key'],
-  'parallel_tool_calls',
-];
-const isEmpty = (value: unknown): boolean =>
-  typeof value === 'object' && Object.keys(value ?? {}).length === 0;
 /** What is not supported, and the values that ask for nothing. */
 const NEUTRAL = new Map<string, (value: unknown) => boolean>([
-  ['n', (value) => value === 1],
-  ['logprobs', (value) => value === false],
-  ['top_logprobs', (value) => value === 0],
-  ['frequency_penalty', (value) => value === 0],
-  ['presence_penalty', (value) => value === 0],
-  ['logit_bias', isEmpty],
-  ['tools', isEmpty],
-  ['tool_choice', (value) => value === 'none' || value === 'auto'],
-  ['response_format', (value) => isFields(value) && value.type === 'text'],
-]);
-const ROLES = new Map<unknown, string>([
-  ['system', 'system'],
-  ['developer', 'system'],
-  ['user', 'user'],
-  ['assistant', 'assistant'],
+  ['modalities', (value) => Array.isArray(value) && value.join() === 'text'],
+  ['functions', (value) => Array.isArray(value) && value.length === 0],
+  ['function_call', (value) => value === 'none' || value === 'auto'],
 ]);
 
 /**
  * @param contextLength of the model: most tokens of an answer for which none is given
+ * @param hasGrammars whether answers can be held to a grammar
  * @throws DuobitError `CHAT_REQUEST`, `SAMPLER_OPTION`
  */
-export function readChatRequest(request: ChatCompletionRequest, contextLength: number): ChatJob {
-  if (!isFields(request)) throw invalid('the request', 'it is not an object', 'Give an object with messages');
-  for (const [name, value] of Object.entries(request)) {
-    if (isAbsent(value) || READ.includes(name) || IGNORED.includes(name) || NEUTRAL.get(name)?.(value))
-      continue;
-    throw invalid(name, 'it is not supported', 'Leave it out');
-  }
-  const streamOptions = request.stream_options ?? {};
-  if (!isFields(streamOptions)) throw invalid('stream_options', 'it is not an object', 'Leave it out');
-  const options = {
-    maxTokens:
-      readCount(request, 'max_completion_tokens') ?? readCount(request, 'max_tokens') ?? contextLength,
-    temperature: readNumber(request, 'temperature') ?? 1,
-    topP: readNumber(request, 'top_p'),
-    topK: readNumber(request, 'top_k'),
-    minP: readNumber(request, 'min_p'),
-    repetitionPenalty: readNumber(request, 'repetition_penalty'),
-    seed: readNumber(request, 'seed') ?? Math.floor(Math.random() * Number.MAX_SAFE_INTEGER),
-    stop: readStops(request.stop),
-  };
-  // At once, and not when the request's turn has come.
-  resolveSampler(options);
+export function readChatRequest(
+  request: ChatCompletionRequest,
+  contextLength: number,
+  hasGrammars: boolean,
+): ChatJob {
+  checkFields(request, READ, NEUTRAL);
+  const { options, ...rest } = readCompletionFields(request);
+  const messages = readMessages(request.messages);
+  const { tools, called, single } = readToolUse(request);
+  const format = readResponseFormat(request.response_format);
+  if (format && tools.length > 0)
+    throw invalid('response_format', 'it is not supported beside tools', 'Leave one of them out');
+  const grammar = format ?? called;
+  if (grammar && !hasGrammars)
+    throw invalid(
+      format ? 'response_format' : 'tool_choice',
+      'nothing here holds answers to a grammar',
+      'Give createGrammars() of @duobit/grammar as grammars',
+    );
   return {
-    messages: readMessages(request.messages),
-    options,
-    stream: request.stream === true,
-    includeUsage: streamOptions.include_usage === true,
+    ...rest,
+    prompt: tools.length > 0 ? { messages, tools } : messages,
+    options: {
+      ...options,
+      maxTokens:
+        readCount(request, 'max_completion_tokens') ?? readCount(request, 'max_tokens') ?? contextLength,
+      logprobs: readLogprobs(request),
+      grammar,
+    },
+    tools: tools.map((tool) => tool.function.name),
+    mostCalls: single ? 1 : Number.POSITIVE_INFINITY,
   };
 }
 
-function readMessages(messages: unknown): ChatMessage[] {
-  if (!Array.isArray(messages) || messages.length === 0)
-    throw invalid('messages', 'there are none', 'Give at least one message');
-  return messages.map((message: unknown, index) => {
-    const where = `messages[${index}]`;
-    if (!isFields(message)) throw invalid(where, 'it is not an object', 'Give a role and a content');
-    const role = ROLES.get(message.role);
-    if (role === undefined)
-      throw invalid(
-        `${where}.role`,
-        `"${String(message.role)}" is not supported`,
-        `Use one of: ${[...ROLES.keys()].join(', ')}`,
-      );
-    for (const [name, value] of Object.entries(message))
-      if (!isAbsent(value) && !isEmpty(value) && name !== 'role' && name !== 'content')
-        throw invalid(`${where}.${name}`, 'it is not supported', 'Leave it out');
-    return { role, content: readContent(message.content, `${where}.content`) };
-  });
+function readLogprobs(request: Fields): number | undefined {
+  const isWanted = readFlag(request, 'logprobs');
+  const top = readCount(request, 'top_logprobs', 0) ?? 0;
+  if (top > MOST_LOGPROBS) throw invalid('top_logprobs', `it is ${top}`, `Ask for at most ${MOST_LOGPROBS}`);
+  if (top > 0 && !isWanted) throw invalid('top_logprobs', 'it needs logprobs', 'Add logprobs: true');
+  return isWanted ? top : undefined;
 }
 
-function readContent(content: unknown, where: string): string {
-  if (typeof content === 'string') return content;
-  if (!Array.isArray(content))
-    throw invalid(where, 'it is neither a text nor a list of parts', 'Give a text');
-  return content
-    .map((part: unknown, index) => {
-      if (isFields(part) && part.type === 'text' && typeof part.text === 'string') return part.text;
-      const type = isFields(part) ? String(part.type) : typeof part;
-      throw invalid(`${where}[${index}]`, `a part of type "${type}" is not supported`, 'Give parts of text');
-    })
-    .join('');
+interface ToolUse {
+  /** What the model is told of. */
+  readonly tools: readonly TemplateTool[];
+  /** Holds the answer to calls, where one has to come. */
+  readonly called: Grammar | undefined;
+  /** At most one call. */
+  readonly single: boolean;
 }
 
-function readStops(stop: unknown): string[] {
-  const stops: unknown[] = isAbsent(stop) ? [] : Array.isArray(stop) ? stop : [stop];
-  if (!stops.every((text): text is string => typeof text === 'string' && text !== ''))
-    throw invalid('stop', 'it is neither a text nor a list of texts, or one is empty', 'Correct it');
-  return stops;
+function readToolUse(request: Fields): ToolUse {
+  const tools = readTools(request.tools);
+  const choice = request.tool_choice ?? 'auto';
+  const single = !isAbsent(request.parallel_tool_calls) && !readFlag(request, 'parallel_tool_calls');
+  if (choice === 'none') return { tools: [], called: undefined, single };
+  if (choice === 'auto') return { tools, called: undefined, single };
+  const name = choice === 'required' ? null : readFunction(choice, 'tool_choice').name;
+  const wanted = tools.filter((tool) => name === null || tool.function.name === name);
+  if (wanted.length === 0)
+    throw invalid(
+      'tool_choice',
+      name === null ? 'there are no tools' : `there is no tool "${name}"`,
+      'Give it',
+    );
+  const called: Grammar = {
+    kind: 'tool-calls',
+    tools: wanted.map(({ function: { name, parameters } }) => ({ name, parameters })),
+    ...TOOL_CALL_TAGS,
+    // A function that was named is called once.
+    single: single || name !== null,
+  };
+  return { tools, called, single: called.single };
 }
 
-function readNumber(request: ChatCompletionRequest, name: keyof ChatCompletionRequest): number | undefined {
-  const value: unknown = request[name];
-  if (isAbsent(value)) return undefined;
-  if (typeof value !== 'number') throw invalid(name, `it is a ${typeof value}`, 'Give a number');
-  return value;
-}
-
-function readCount(request: ChatCompletionRequest, name: keyof ChatCompletionRequest): number | undefined {
-  const value = readNumber(request, name);
-  if (value !== undefined && (!Number.isInteger(value) || value < 1))
-    throw invalid(name, `it is ${value}`, 'Give a whole number, 1 or more');
-  return value;
-}
-
-function isAbsent(value: unknown): value is null | undefined {
-  return value === null || value === undefined;
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function invalid(where: string, what: string, remedy: string): DuobitError {
-  return new DuobitError('CHAT_REQUEST', `the chat request cannot be answered: ${what}`, { where, remedy });
+function readResponseFormat(format: unknown): Grammar | undefined {
+  if (isAbsent(format)) return undefined;
+  const type = isFields(format) ? format.type : undefined;
+  if (type === 'text') return undefined;
+  if (type === 'json_object') return { kind: 'json-object' };
+  if (type !== 'json_schema')
+    throw invalid(
+      'response_format.type',
+      `"${String(type)}" is not supported`,
+      'Use one of: text, json_object, json_schema',
+    );
+  const { json_schema: named } = format as Fields;
+  if (!isFields(named) || typeof named.name !== 'string')
+    throw invalid('response_format.json_schema', 'it has no name', 'Give a name and a schema');
+  const { schema } = named;
+  if (!isFields(schema))
+    throw invalid('response_format.json_schema.schema', 'it is not an object', 'Give a JSON schema');
+  readFlag(named, 'strict', 'response_format.json_schema.strict');
+  return { kind: 'json-schema', schema };
 }

@@ -1,6 +1,7 @@
 // Callers of something that does so many things at a time take turns, in the order in which they ask.
 import { DuobitError } from '@duobit/format';
 
+/** What has so many turns at once, and so many that wait. */
 export class Turns {
   readonly #atOnce: number;
   readonly #mostWaiting: number;
@@ -10,6 +11,15 @@ export class Turns {
   constructor(atOnce: number, mostWaiting: number) {
     this.#atOnce = atOnce;
     this.#mostWaiting = mostWaiting;
+  }
+
+  /** Turns that have not ended. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   /**

@@ -13,6 +13,7 @@ function makeModel(logitsOf: (history: readonly number[]) => number[], contextLe
     name: 'made-up',
     contextLength,
     tokenizer: {
+      longestToken: 1,
       vocabularySize: VOCABULARY,
       hasChatTemplate: false,
       encode: (text, options) => {
@@ -20,6 +21,8 @@ function makeModel(logitsOf: (history: readonly number[]) => number[], contextLe
         return [...text].map(Number);
       },
       decode: (tokens) => tokens.join(''),
+      tokenBytes: () => new Uint8Array(0),
+      isSilent: () => false,
       createStreamDecoder: () => ({ push: String, flush: () => '' }),
       applyChatTemplate: () => '',
     },

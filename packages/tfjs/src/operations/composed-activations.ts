@@ -1,6 +1,6 @@
 // Dynamic 4-bit codes of activations and back, with the straight-through gradient, composed of TensorFlow.js operations.
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { differentiable } from './differentiable.ts';
 import type { Knee, Operations } from './operations.ts';
 

@@ -1,6 +1,6 @@
 // Weights of four levels a group, composed of TensorFlow.js operations.
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { differentiable } from './differentiable.ts';
 import type { Operations } from './operations.ts';
 

@@ -1,8 +1,8 @@
 // Operations composed of TensorFlow.js ones, for any of its backends. Where its own gradient would take many passes over the
 // data, or has no meaning (rounding), the gradient is written out.
 import type { TrainingRows } from '@duobit/core';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Scalar, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import { composeActivations } from './composed-activations.ts';
 import { composeChoice, composeLevels } from './composed-levels.ts';
 import { Constants } from './constants.ts';

@@ -1,7 +1,7 @@
 // Tensors that operations need and that depend on shapes alone: made once, kept until the engine is disposed of.
 import { rotateInput } from '@duobit/format';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 
 /** Low enough that exp() of it, added to any score, is 0 in f32; finite, so that no backend makes NaN of it. */
 const HIDDEN = -1e9;

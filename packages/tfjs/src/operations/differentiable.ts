@@ -1,6 +1,6 @@
 // `tf.customGrad` with types that say what goes in and out.
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor } from '@tensorflow/tfjs-core';
 
 /** A value, and how to get the gradients of what it came from. */
 export interface Differentiated<Out extends Tensor, Saved extends Tensor[]> {

@@ -1,8 +1,8 @@
 // Operations on hand-written kernels, for the TensorFlow.js backend `cpu`, whose tensors lie in typed arrays of this process: the
 // tape stays, the time goes into a few large calls.
 import type { TrainingKernels } from '@duobit/core';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { differentiable } from './differentiable.ts';
 import type { StepMemory } from './memory.ts';
 import type { Operations } from './operations.ts';

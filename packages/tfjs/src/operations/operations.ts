@@ -1,7 +1,7 @@
 // The differentiable operations that plans and distillation are made of. Three sets exist: composed of TensorFlow.js operations
 // for any of its backends, on hand-written kernels where values lie in the memory of the process, and on kernels in WGSL.
 import type { HeadLayout, TrainingRows } from '@duobit/core';
-import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type { Scalar, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 
 /** What an input's quantizer does beyond its clips; docs/format.md, "Activations". */
 export interface Knee {

@@ -1,8 +1,8 @@
 // 4-bit codes of activations at inference: each step one f32 operation, so that codes are those of every other backend wherever the
 // device divides correctly. docs/format.md, "Activation quantizers".
 import { type ActivationQuantizer, activationLadder } from '@duobit/format';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor2D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor2D } from '@tensorflow/tfjs-core';
 
 /** Rows of codes: x^ = lo + step * place. */
 export interface CodedRows {

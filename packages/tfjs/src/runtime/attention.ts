@@ -1,7 +1,7 @@
 // What works by position at inference: rotary embedding, and attention over a cache of keys and values in f32.
 import type { HeadLayout } from '@duobit/core';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 
 type Tf = typeof TensorFlow;
 

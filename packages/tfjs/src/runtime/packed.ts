@@ -1,7 +1,7 @@
 // Small codes packed in f32 numbers, the one kind of tensor that every backend of TensorFlow.js has in full: 24 bits of a number are
 // exact, so one holds 12 codes of 2 bits, 6 of 4 or 3 of 8.
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 
 const BITS = 24;
 

@@ -1,6 +1,6 @@
 // Products with weights that are expanded for the purpose, a few rows at a time, so that little of a weight is ever there in f32.
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { cutGroups, joinGroups } from '../operations/composed-levels.ts';
 import type { CodedRows } from './activations.ts';
 import type { Coefficients, DenseWeight, W11Weight } from './weights.ts';

@@ -12,8 +12,8 @@ import {
   type RunRequest,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor, Tensor2D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine.ts';
 import { type OperationTable, runOperations } from '../run-operations.ts';
 import { decodeRows, quantizeRows } from './activations.ts';

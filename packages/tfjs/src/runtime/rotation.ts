@@ -1,8 +1,8 @@
 // The rotation of an input, stage by stage as the format orders it, so that its results are the same bits as everywhere: the matrix
 // that training multiplies with rounds differently. docs/format.md, "Input rotations".
 import { rotationSign, rotationSpan } from '@duobit/format';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 
 type Tf = typeof TensorFlow;
 

@@ -1,8 +1,8 @@
 // The slots of a prepared plan as tensors that outlive a run. TensorFlow.js frees nothing by itself: what a slot held before is
 // disposed of when it gets something new.
 import type { ExecutionPlan } from '@duobit/core';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor2D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor2D } from '@tensorflow/tfjs-core';
 import type { CodedRows } from './activations.ts';
 
 type Tf = typeof TensorFlow;

@@ -9,8 +9,8 @@ import {
   type TensorData,
   unpackBits,
 } from '@duobit/format';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { cutGroups, joinGroups } from '../operations/composed-levels.ts';
 import { PackedCodes } from './packed.ts';
 

@@ -1,6 +1,6 @@
 // Adam on kernels in WGSL: of each parameter one dispatch for its moments and one for itself, in place.
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor, Tensor1D, Variable } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor1D, Variable } from '@tensorflow/tfjs-core';
 import { eachValue, Programs } from './programs.ts';
 
 export interface AdamStep {

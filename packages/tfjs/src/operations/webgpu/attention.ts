@@ -1,6 +1,6 @@
 // Causal attention of grouped queries: products by the library, masked softmax and its gradient by a kernel each.
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor2D, Tensor4D, Tensor5D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor4D, Tensor5D } from '@tensorflow/tfjs-core';
 import { differentiable } from '../differentiable.ts';
 import type { Operations } from '../operations.ts';
 import { type Programs, threadsFor } from './programs.ts';

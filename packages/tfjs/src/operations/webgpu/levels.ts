@@ -1,6 +1,6 @@
 // Weights of four levels a group, chosen by nearness or by fixed codes.
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Tensor, Tensor2D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import { differentiable } from '../differentiable.ts';
 import type { Operations } from '../operations.ts';
 import { eachValue, type Programs } from './programs.ts';

@@ -1,8 +1,8 @@
 // Operations on kernels in WGSL, for TensorFlow.js's backend `webgpu`: the tape and products of matrices stay the library's, the
 // rest of an operation, and each of its gradients, is one dispatch where the library takes dozens.
 import { rotationSpan } from '@duobit/format';
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { Constants } from '../constants.ts';
 import { differentiable } from '../differentiable.ts';
 import type { Operations } from '../operations.ts';

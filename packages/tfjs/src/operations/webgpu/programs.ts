@@ -1,7 +1,7 @@
 // Runs kernels of ours in the queue of TensorFlow.js's backend `webgpu`, on its buffers: they are ordered with its own operations,
 // and it keeps a buffer until what reads it has run.
-import type * as TensorFlow from '@tensorflow/tfjs';
-import type { DataType, Tensor, TensorInfo } from '@tensorflow/tfjs';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import type { DataType, Tensor, TensorInfo } from '@tensorflow/tfjs-core';
 import { SHADERS } from './generated/shaders.ts';
 
 export type Kernel = keyof typeof SHADERS;

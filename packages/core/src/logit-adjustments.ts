@@ -1,0 +1,58 @@
+// What is done to the model's logits before the sampler sees them: bias, penalties for what was written, and the mask of a grammar.
+import { DuobitError } from '@duobit/format';
+
+/** As in OpenAI's API: a token that was generated c times loses frequencyPenalty * c + presencePenalty (c > 0). */
+export interface LogitAdjustments {
+  /** Default 0. */
+  readonly presencePenalty?: number | undefined;
+  /** Default 0. */
+  readonly frequencyPenalty?: number | undefined;
+  /** Added to the logits of tokens, by their ids. */
+  readonly logitBias?: Readonly<Record<number, number>> | undefined;
+}
+
+/** @throws DuobitError `SAMPLER_OPTION` naming the option and its value */
+export function checkAdjustments(options: LogitAdjustments): void {
+  const { presencePenalty = 0, frequencyPenalty = 0, logitBias = {} } = options;
+  const check = (name: string, value: unknown): void => {
+    if (typeof value !== 'number' || !Number.isFinite(value))
+      throw new DuobitError('SAMPLER_OPTION', `${name} is ${value}; it must be a finite number`, {
+        where: name,
+        remedy: `Choose a finite ${name}`,
+      });
+  };
+  check('presencePenalty', presencePenalty);
+  check('frequencyPenalty', frequencyPenalty);
+  for (const [token, bias] of Object.entries(logitBias)) check(`logitBias of token ${token}`, bias);
+}
+
+/** Whether logits stay as they are but for a mask. */
+export function isNeutral(options: LogitAdjustments): boolean {
+  const { presencePenalty = 0, frequencyPenalty = 0, logitBias = {} } = options;
+  return presencePenalty === 0 && frequencyPenalty === 0 && Object.keys(logitBias).length === 0;
+}
+
+/**
+ * @param logits one value a token; not changed
+ * @param counts how often each token was generated; the prompt does not count
+ * @param allowed bits of the tokens that may come, see `TokenConstraint`; null: all. Others get -Infinity.
+ */
+export function adjustLogits(
+  logits: Float32Array,
+  options: LogitAdjustments,
+  counts: ReadonlyMap<number, number>,
+  allowed: Int32Array | null,
+): Float32Array {
+  if (allowed === null && isNeutral(options)) return logits;
+  const { presencePenalty = 0, frequencyPenalty = 0, logitBias = {} } = options;
+  const adjusted = Float32Array.from(logits);
+  const add = (token: number, value: number): void => {
+    if (token < adjusted.length) adjusted[token]! += value;
+  };
+  for (const [token, bias] of Object.entries(logitBias)) add(Number(token), bias);
+  for (const [token, count] of counts) add(token, -(frequencyPenalty * count + presencePenalty));
+  if (allowed)
+    for (let token = 0; token < adjusted.length; token++)
+      if (!((allowed[token >> 5]! >> (token & 31)) & 1)) adjusted[token] = Number.NEGATIVE_INFINITY;
+  return adjusted;
+}

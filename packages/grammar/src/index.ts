@@ -1,0 +1,2 @@
+// Public face of @duobit/grammar.
+export { createGrammars, type GrammarOptions } from './grammars.ts';

@@ -1,0 +1,113 @@
+// What is left of schemas, and what is refused and where.
+import { describe, expect, it } from 'vitest';
+import { isSupportedPattern } from './pattern.ts';
+import { reduceSchema } from './schema.ts';
+
+const refusalOf = (schema: unknown): unknown => {
+  try {
+    return reduceSchema(schema);
+  } catch (error) {
+    return error;
+  }
+};
+
+describe('schemas', () => {
+  it('keep what texts depend on', () => {
+    expect(
+      reduceSchema({
+        $schema: 'https://json-schema.org/draft/2020-12/schema',
+        title: 'A person',
+        type: 'object',
+        properties: {
+          name: { type: 'string', maxLength: 8, description: 'Of the person', format: 'nickname' },
+          age: { type: ['integer', 'null'], exclusiveMinimum: 0, maximum: 150, default: 3 },
+          kind: { type: 'string', enum: ['a', 1, 'b'] },
+          friend: { $ref: '#/$defs/friend' },
+        },
+        required: ['name'],
+        $defs: { friend: { anyOf: [{ $ref: '#' }, { type: 'null' }] }, unused: { not: {} } },
+      }),
+    ).toEqual({
+      type: 'object',
+      properties: {
+        name: { const: 'duobit-length::8' },
+        age: { anyOf: [{ const: 'duobit-range:1:150' }, { type: 'null' }] },
+        kind: { enum: ['a', 'b'] },
+        friend: { $ref: '#/$defs/d0' },
+      },
+      required: ['name'],
+      additionalProperties: false,
+      $defs: { d0: { anyOf: [{ $ref: '#/$defs/d1' }, { type: 'null' }] }, d1: expect.any(Object) },
+    });
+    expect(reduceSchema(true)).toEqual({});
+    expect(reduceSchema({ description: 'anything' })).toEqual({});
+    expect(reduceSchema({ type: 'object' })).toEqual({ type: 'object', additionalProperties: {} });
+  });
+
+  it('are refused, by place, where something would be left out or cannot be met', () => {
+    const refused: [unknown, string][] = [
+      [false, '#'],
+      [7, '#'],
+      [{ type: 'text' }, '#/type'],
+      [{ type: 'object', properties: { a: { type: 'number', minimum: 1 } } }, '#/properties/a/minimum'],
+      [{ type: 'integer', multipleOf: 2 }, '#/multipleOf'],
+      [{ type: 'integer', minimum: 2, exclusiveMaximum: 2 }, '#/minimum'],
+      [{ type: 'integer', minimum: 1.5 }, '#/minimum'],
+      [{ type: 'array', uniqueItems: true }, '#/uniqueItems'],
+      [{ type: 'array', minItems: 3, maxItems: 2 }, '#/minItems'],
+      [{ type: 'array', items: false }, '#/items'],
+      [{ type: 'object', required: ['a'] }, '#/required'],
+      [{ type: 'object', properties: { 'a"': {} } }, '#/properties'],
+      [{ type: 'object', patternProperties: {} }, '#/patternProperties'],
+      [{ not: {} }, '#/not'],
+      [{ anyOf: [] }, '#/anyOf'],
+      [{ anyOf: [{}], type: 'object' }, '#/type'],
+      [{ allOf: [{}, {}] }, '#/allOf'],
+      [{ enum: [] }, '#/enum'],
+      [{ type: 'string', const: 5 }, '#/const'],
+      [{ type: 'string', pattern: '(' }, '#/pattern'],
+      [{ type: 'string', minLength: 2, pattern: 'a' }, '#'],
+      [{ type: 'string', minLength: 5000 }, '#/minLength'],
+      [{ $ref: '#' }, '#/$ref'],
+      [{ $ref: '#/$defs/a', $defs: { a: { anyOf: [{ $ref: '#/$defs/a' }] } } }, '#/$defs/a/anyOf/0/$ref'],
+      [{ $ref: '#/nowhere' }, '#/$ref'],
+      [{ $ref: 'https://example.org/schema' }, '#/$ref'],
+    ];
+    for (const [schema, where] of refused)
+      expect(refusalOf(schema), JSON.stringify(schema)).toMatchObject({ code: 'GRAMMAR_INVALID', where });
+    let deep: unknown = {};
+    for (let i = 0; i < 100; i++) deep = { type: 'array', items: deep };
+    expect(refusalOf(deep)).toMatchObject({ code: 'GRAMMAR_INVALID' });
+  });
+});
+
+describe('patterns', () => {
+  it('are those whose texts need no escapes in JSON', () => {
+    for (const pattern of [
+      '^[a-z]+$',
+      '\\d{3}-\\w+',
+      '(?:ab|cd)*e?',
+      '^[A-Z]{2,}$',
+      'a\\.b',
+      '(a(b|c){1,2})+',
+    ])
+      expect(isSupportedPattern(pattern), pattern).toBe(true);
+    for (const pattern of [
+      '',
+      '.',
+      '(',
+      '[^a]',
+      '\\s',
+      '\\n',
+      '"',
+      'a\\\\b',
+      '(?=a)',
+      '(?<n>a)',
+      '\\1',
+      '\\bx',
+      '*',
+      'é',
+    ])
+      expect(isSupportedPattern(pattern), pattern).toBe(false);
+  });
+});

@@ -1,0 +1,80 @@
+// From anything thrown to what a client of OpenAI's API reads: a status and `{error: {message, type, param, code}}`.
+import { DuobitError } from '@duobit/format';
+
+export interface Failure {
+  readonly status: number;
+  /** Seconds, for the header Retry-After. */
+  readonly retryAfter: number | null;
+  readonly body: { readonly error: ErrorBody };
+}
+
+export interface ErrorBody {
+  readonly message: string;
+  readonly type: 'invalid_request_error' | 'authentication_error' | 'server_error';
+  readonly param: string | null;
+  readonly code: string;
+}
+
+/** Of errors that are the client's: where OpenAI has a code for it, that one. */
+const REQUEST_CODES = new Map<string, string>([
+  ['CHAT_REQUEST', 'CHAT_REQUEST'],
+  ['SAMPLER_OPTION', 'SAMPLER_OPTION'],
+  ['MODEL_OPTION', 'MODEL_OPTION'],
+  ['PROMPT_EMPTY', 'PROMPT_EMPTY'],
+  ['CONTEXT_TOO_LONG', 'context_length_exceeded'],
+  ['CHAT_TEMPLATE_FAILED', 'CHAT_TEMPLATE_FAILED'],
+  ['CHAT_TEMPLATE_MISSING', 'CHAT_TEMPLATE_MISSING'],
+  ['TOKENIZER_MISSING', 'TOKENIZER_MISSING'],
+]);
+/** What may pass by itself, or on another server. */
+const PASSING = new Set(['MODEL_BUSY', 'MODEL_DISPOSED', 'SERVER_CLOSING', 'SERVER_TIMEOUT']);
+const RETRY_SECONDS = 1;
+
+export function describeFailure(thrown: unknown): Failure {
+  if (thrown instanceof DuobitError) return describeDuobit(thrown);
+  const { statusCode, code, message } = readHttpError(thrown);
+  if (statusCode >= 400 && statusCode < 500)
+    return fail(statusCode, 'invalid_request_error', message, null, code);
+  // Its message is for the log: it may tell of the machine.
+  return fail(500, 'server_error', 'the server failed; its log says how', null, 'INTERNAL');
+}
+
+function describeDuobit(error: DuobitError): Failure {
+  const message = error.remedy === undefined ? error.message : `${error.message}. ${error.remedy}`;
+  const param = error.where ?? null;
+  const code = REQUEST_CODES.get(error.code);
+  if (code !== undefined) return fail(400, 'invalid_request_error', message, param, code);
+  if (error.code === 'SERVER_KEY') return fail(401, 'authentication_error', message, null, 'invalid_api_key');
+  if (error.code === 'SERVER_NOT_FOUND')
+    return fail(
+      404,
+      'invalid_request_error',
+      message,
+      param,
+      param === 'model' ? 'model_not_found' : error.code,
+    );
+  if (PASSING.has(error.code)) return fail(503, 'server_error', message, null, error.code, RETRY_SECONDS);
+  return fail(500, 'server_error', error.message, null, error.code);
+}
+
+function fail(
+  status: number,
+  type: ErrorBody['type'],
+  message: string,
+  param: string | null,
+  code: string,
+  retryAfter: number | null = null,
+): Failure {
+  return { status, retryAfter, body: { error: { message, type, param, code } } };
+}
+
+/** Errors of fastify and its plugins have a status and a code. */
+function readHttpError(thrown: unknown): { statusCode: number; code: string; message: string } {
+  const fields: { statusCode?: unknown; code?: unknown; message?: unknown } =
+    typeof thrown === 'object' && thrown !== null ? thrown : {};
+  return {
+    statusCode: typeof fields.statusCode === 'number' ? fields.statusCode : 500,
+    code: typeof fields.code === 'string' ? fields.code : 'bad_request',
+    message: String(fields.message),
+  };
+}

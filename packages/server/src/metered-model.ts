@@ -1,0 +1,47 @@
+// The model as one request sees it: what it writes is counted, and is no longer than this server allows.
+import type { ChatModel, GenerateOptions, GenerationEvent, Prompt } from '@duobit/core';
+import type { LiveRequest } from './live-request.ts';
+import type { Metrics } from './metrics.ts';
+
+export interface MeterOptions {
+  /** Of the model, in answers. */
+  readonly name: string;
+  readonly maxTokens: number;
+}
+
+export function meterModel(
+  model: ChatModel,
+  live: LiveRequest,
+  metrics: Metrics,
+  { name, maxTokens: most }: MeterOptions,
+): ChatModel {
+  async function* generate(
+    prompt: Prompt,
+    options: GenerateOptions = {},
+  ): AsyncGenerator<GenerationEvent, void, undefined> {
+    live.begun++;
+    const bounded = { ...options, maxTokens: Math.min(options.maxTokens ?? most, most) };
+    let before = live.arrived;
+    let tokens = 0;
+    try {
+      for await (const event of model.generate(prompt, bounded)) {
+        if (event.kind === 'token') {
+          const now = performance.now();
+          const took = (now - before) / 1000;
+          before = now;
+          metrics.noteToken(took, tokens++ === 0);
+          live.noteToken(took);
+        } else {
+          metrics.noteFinish(event);
+          live.noteFinish(event);
+        }
+        yield event;
+      }
+    } catch (error) {
+      metrics.noteError();
+      throw error;
+    }
+  }
+  const { contextLength, sequences, hasGrammars } = model;
+  return { name, contextLength, sequences, hasGrammars, generate };
+}
