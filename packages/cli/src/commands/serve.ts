@@ -1,4 +1,5 @@
 // `duobit serve`: a model behind OpenAI's HTTP API, until a signal ends it.
+import { createGrammars } from '@duobit/grammar';
 import { createServer, LOG_LEVELS, type LogLevel } from '@duobit/server';
 import { type Command, Option } from 'commander';
 import { type Context, emit, note } from '../context.ts';
@@ -133,6 +134,7 @@ async function serve(context: Context, { model }: Session, options: Options, nam
     bodyLimit: options.bodyLimit,
     timeoutSeconds: options.timeout,
     cors: options.cors,
+    grammars: createGrammars(),
     log: { level: options.logLevel, stream: context.io.stderr, prompts: options.logPrompts },
   });
   const stopped = new Promise<void>((resolve) => {
