@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Application, LogLevel } from 'typedoc';
 
 /** Exports, methods and callbacks without a comment; to be lowered, never raised. */
-const MOST_UNDOCUMENTED = 8;
+const MOST_UNDOCUMENTED = 0;
 const UNDOCUMENTED = 'does not have any documentation';
 
 const app = await Application.bootstrapWithPlugins({ options: join(import.meta.dirname, '../typedoc.json') });

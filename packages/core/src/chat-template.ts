@@ -22,6 +22,7 @@ export interface TemplateToolCall {
   readonly function: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> };
 }
 
+/** A function that the model may call, as templates expect it. */
 export interface TemplateTool {
   readonly type: 'function';
   readonly function: {

@@ -29,6 +29,7 @@ export interface GenerateOptions extends SamplerOptions, LogitAdjustments {
   readonly grammars?: Grammars | undefined;
 }
 
+/** A token and its log-probability. */
 export interface TokenLogprob {
   readonly token: number;
   /** UTF-8 of the token, maybe of a part of a character. */

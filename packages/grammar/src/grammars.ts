@@ -6,6 +6,7 @@ import { callLibrary, loadLibrary } from './library.ts';
 import { writeMarks } from './marks.ts';
 import { reduceSchema } from './schema.ts';
 
+/** Options of `createGrammars`. */
 export interface GrammarOptions {
   /** Compiled grammars that are kept for each model, those used last. Default 32. */
   readonly kept?: number | undefined;

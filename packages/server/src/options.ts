@@ -2,6 +2,7 @@
 import type { Grammars } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 
+/** Options of `createServer`. */
 export interface ServerOptions {
   /** What the model is called in the API. Default: the model's own name. */
   readonly name?: string | undefined;
@@ -31,14 +32,20 @@ export interface ServerOptions {
   readonly log?: LogOptions | undefined;
 }
 
+/** Where the log goes and what is in it. */
 export interface LogOptions {
   readonly level: LogLevel;
-  readonly stream: { write(line: string): void };
+  readonly stream: {
+    /** Takes a line, with its end. */
+    write(line: string): void;
+  };
   /** Whether lines have the text of requests. Default false. */
   readonly prompts?: boolean | undefined;
 }
 
+/** Levels of the log, the most talkative first. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+/** One of `LOG_LEVELS`. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** @throws DuobitError `SERVER_OPTION` */

@@ -19,12 +19,12 @@ import { createMetrics } from './metrics.ts';
 import { type ResolvedOptions, resolveOptions, type ServerOptions } from './options.ts';
 import { describeRequest } from './request-log.ts';
 
+/** A model behind OpenAI's HTTP API. */
 export interface DuobitServer {
   /** The application, for routes and hooks of one's own before `listen`. */
   readonly app: FastifyInstance;
   /**
-   * Begins to serve.
-   * @param port 0 or nothing: a free one
+   * Begins to serve, on a free port where `port` is 0 or not given.
    * @returns the server's address, 'http://127.0.0.1:8080'
    * @throws DuobitError `SERVER_LISTEN`
    */
@@ -34,8 +34,7 @@ export interface DuobitServer {
   }): Promise<string>;
   /**
    * Stops to serve: answers that are being written may be completed, those that wait are refused at once. The model stays the
-   * caller's.
-   * @param graceSeconds after which what is still being written ends with the error `SERVER_CLOSING`; default 0
+   * caller's. What is still being written after `graceSeconds` (0) ends with the error `SERVER_CLOSING`.
    */
   close(options?: { readonly graceSeconds?: number | undefined }): Promise<void>;
 }

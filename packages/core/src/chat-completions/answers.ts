@@ -13,6 +13,7 @@ export type ChatModel = Pick<Model, 'name' | 'contextLength' | 'generate'> & {
   readonly hasGrammars?: boolean | undefined;
 };
 
+/** Options of `createChatCompletions` and `createCompletions`. */
 export interface CompletionOptions {
   /** Requests that may wait while others are answered. Default 64. */
   readonly mostWaiting?: number | undefined;
@@ -22,6 +23,7 @@ export interface CompletionOptions {
   readonly turns?: Turns | undefined;
 }
 
+/** What a request takes besides its fields. */
 export interface ChatRequestOptions {
   /** Ends the answer: a whole one with the error `ABORTED`, a streamed one with what there is, without a `finish_reason`. */
   readonly signal?: AbortSignal | undefined;

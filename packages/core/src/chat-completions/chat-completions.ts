@@ -28,6 +28,7 @@ import type {
   ChatToolCall,
 } from './types.ts';
 
+/** Answers conversations, in the shape of OpenAI's API. */
 export interface ChatCompletions {
   readonly completions: {
     /**
@@ -41,10 +42,12 @@ export interface ChatCompletions {
       request: ChatCompletionRequest & { readonly stream: true },
       options?: ChatRequestOptions,
     ): Promise<AsyncIterable<ChatCompletionChunk>>;
+    /** Answers whole; else as above. */
     create(
       request: ChatCompletionRequest & { readonly stream?: false | null | undefined },
       options?: ChatRequestOptions,
     ): Promise<ChatCompletion>;
+    /** As the request says. */
     create(
       request: ChatCompletionRequest,
       options?: ChatRequestOptions,
@@ -52,6 +55,7 @@ export interface ChatCompletions {
   };
 }
 
+/** Chat completions of any model. */
 export function createChatCompletions(model: ChatModel, options: CompletionOptions = {}): ChatCompletions {
   const answers = new Answers(model, options);
   const create = async (

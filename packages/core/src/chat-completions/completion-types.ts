@@ -13,6 +13,7 @@ export interface CompletionRequest extends CompletionFields {
   readonly logprobs?: number | null | undefined;
 }
 
+/** Log-probabilities of the tokens of a text. */
 export interface CompletionLogprobs {
   readonly tokens: readonly string[];
   readonly token_logprobs: readonly number[];

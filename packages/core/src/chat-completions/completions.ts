@@ -22,6 +22,7 @@ import { checkFields, invalid, isAbsent, readCompletionFields, readCount, readFl
 import { writeLogprobs } from './logprobs.ts';
 import type { ChatTokenLogprob } from './types.ts';
 
+/** Continues texts, in the shape of OpenAI's API. */
 export interface Completions {
   /**
    * Continues a text, or several. Turns, streams and errors are those of chat completions.
@@ -31,10 +32,12 @@ export interface Completions {
     request: CompletionRequest & { readonly stream: true },
     options?: ChatRequestOptions,
   ): Promise<AsyncIterable<Completion>>;
+  /** Answers whole; else as above. */
   create(
     request: CompletionRequest & { readonly stream?: false | null | undefined },
     options?: ChatRequestOptions,
   ): Promise<Completion>;
+  /** As the request says. */
   create(
     request: CompletionRequest,
     options?: ChatRequestOptions,
@@ -56,6 +59,7 @@ const MOST_CHOICES = 1024;
 /** As in OpenAI's API. */
 const DEFAULT_TOKENS = 16;
 
+/** Completions of any model. */
 export function createCompletions(model: ChatModel, options: CompletionOptions = {}): Completions {
   const answers = new Answers(model, options);
   const create = async (

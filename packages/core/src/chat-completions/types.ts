@@ -1,6 +1,7 @@
 // Requests and answers of chat completions, shaped as in OpenAI's API, so that code written for it needs no change:
 // platform.openai.com/docs/api-reference/chat. Only what is supported has a name here.
 
+/** A piece of a message's text. */
 export interface ChatTextPart {
   readonly type: 'text';
   readonly text: string;
@@ -18,6 +19,7 @@ export interface ChatToolCall {
   readonly function: { readonly name: string; readonly arguments: string };
 }
 
+/** A turn of a conversation. */
 export type ChatRequestMessage =
   | {
       /** 'developer' is OpenAI's newer name of 'system' and goes to the chat template as that. */
@@ -60,6 +62,7 @@ export type ChatToolChoice =
   | 'required'
   | { readonly type: 'function'; readonly function: { readonly name: string } };
 
+/** What form the answer has to have. */
 export type ChatResponseFormat =
   | { readonly type: 'text' }
   /** Any JSON object. */
@@ -105,6 +108,7 @@ export interface CompletionFields {
   readonly stream_options?: { readonly include_usage?: boolean | null | undefined } | null | undefined;
 }
 
+/** A request of a chat completion. */
 export interface ChatCompletionRequest extends CompletionFields {
   readonly messages: readonly ChatRequestMessage[];
   /** Most tokens of the answer. Default: until the context is full. */
@@ -124,6 +128,7 @@ export interface ChatCompletionRequest extends CompletionFields {
   readonly parallel_tool_calls?: boolean | null | undefined;
 }
 
+/** How many tokens a request took. */
 export interface CompletionUsage {
   readonly prompt_tokens: number;
   /** Without the end-of-text token. Of all choices together. */
@@ -133,6 +138,7 @@ export interface CompletionUsage {
   readonly prompt_tokens_details: { readonly cached_tokens: number };
 }
 
+/** How many tokens a request took. */
 export type ChatCompletionUsage = CompletionUsage;
 
 /**
@@ -141,6 +147,7 @@ export type ChatCompletionUsage = CompletionUsage;
  */
 export type ChatFinishReason = 'stop' | 'length' | 'tool_calls';
 
+/** A token that might have stood at a place, and its log-probability. */
 export interface ChatTopLogprob {
   /** The token's text, U+FFFD for what is no whole character in it. */
   readonly token: string;
@@ -149,17 +156,20 @@ export interface ChatTopLogprob {
   readonly logprob: number;
 }
 
+/** A token of the answer, and what else might have stood at its place. */
 export interface ChatTokenLogprob extends ChatTopLogprob {
   /** The most likely tokens at its place, the best first. */
   readonly top_logprobs: readonly ChatTopLogprob[];
 }
 
+/** Log-probabilities of the tokens of an answer. */
 export interface ChatLogprobs {
   /** Of every token of the answer but the end of text; those of a stop text are among them. */
   readonly content: readonly ChatTokenLogprob[];
   readonly refusal: null;
 }
 
+/** A whole answer. */
 export interface ChatCompletion {
   readonly id: string;
   readonly object: 'chat.completion';

@@ -45,7 +45,7 @@ const PLACEHOLDERS: readonly (readonly [RegExp, string])[] = [
   [/hf_…/g, 'hf_write'],
   // The embedded model has 512.
   [/ --context 2048/g, ''],
-  [/\$\(node scripts\/fetch-smollm2\.mjs \| tail -n 1\)/g, 'checkpoint'],
+  [/\$\(node scripts\/fetch-smollm2\.mjs[^)]*\)/g, 'checkpoint'],
 ];
 
 /** A command of a page as it can be run. */
@@ -76,7 +76,7 @@ function writeCommands(folder: string): void {
   mkdirSync(folder);
   const commands = {
     npx: `[ "$1" = duobit ] || { echo "npx $1 is not run here" >&2; exit 97; }\nshift\nexec "${process.execPath}" "${CLI}" "$@" $DUOBIT_OPTIONS`,
-    npm: `[ "$*" = "run build" ] || { echo "npm $* is not run here" >&2; exit 97; }`,
+    npm: `[ "$*" = "ci" ] || [ "$*" = "run build" ] || { echo "npm $* is not run here" >&2; exit 97; }`,
   };
   for (const [name, body] of Object.entries(commands)) {
     writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`);
