@@ -22,12 +22,14 @@ const ALLOWED = {
   '@duobit/runtime-node': ['@duobit/format', '@duobit/core', '@duobit/runtime-web', '@duobit/tfjs'],
   '@duobit/tfjs': ['@duobit/format', '@duobit/core'],
   '@duobit/quantizer': ['@duobit/format', '@duobit/core', '@duobit/tfjs'],
-  '@duobit/server': ['@duobit/format', '@duobit/core'],
+  // @duobit/grammar for tests: a program gives it as an option.
+  '@duobit/server': ['@duobit/format', '@duobit/core', '@duobit/grammar'],
   '@duobit/testkit': ['@duobit/format', '@duobit/core'],
   duobit: [
     '@duobit/format',
     '@duobit/core',
     '@duobit/tfjs',
+    '@duobit/grammar',
     '@duobit/quantizer',
     '@duobit/runtime-node',
     '@duobit/server',

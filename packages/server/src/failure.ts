@@ -15,16 +15,13 @@ export interface ErrorBody {
   readonly code: string;
 }
 
-/** Of errors that are the client's: where OpenAI has a code for it, that one. */
+/** Errors that are the client's, under the names that OpenAI has for them, if it has one. */
 const REQUEST_CODES = new Map<string, string>([
-  ['CHAT_REQUEST', 'CHAT_REQUEST'],
-  ['SAMPLER_OPTION', 'SAMPLER_OPTION'],
-  ['MODEL_OPTION', 'MODEL_OPTION'],
-  ['PROMPT_EMPTY', 'PROMPT_EMPTY'],
+  ...[
+    ...['CHAT_REQUEST', 'SAMPLER_OPTION', 'MODEL_OPTION', 'PROMPT_EMPTY', 'GRAMMAR_INVALID', 'GRAMMAR_STUCK'],
+    ...['CHAT_TEMPLATE_FAILED', 'CHAT_TEMPLATE_MISSING', 'TOKENIZER_MISSING'],
+  ].map((code): [string, string] => [code, code]),
   ['CONTEXT_TOO_LONG', 'context_length_exceeded'],
-  ['CHAT_TEMPLATE_FAILED', 'CHAT_TEMPLATE_FAILED'],
-  ['CHAT_TEMPLATE_MISSING', 'CHAT_TEMPLATE_MISSING'],
-  ['TOKENIZER_MISSING', 'TOKENIZER_MISSING'],
 ]);
 /** What may pass by itself, or on another server. */
 const PASSING = new Set(['MODEL_BUSY', 'MODEL_DISPOSED', 'SERVER_CLOSING', 'SERVER_TIMEOUT']);

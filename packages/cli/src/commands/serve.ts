@@ -1,4 +1,5 @@
 // `duobit serve`: a model behind OpenAI's HTTP API, until a signal ends it.
+import { createGrammars } from '@duobit/grammar';
 import { createServer, LOG_LEVELS, type LogLevel } from '@duobit/server';
 import { type Command, Option } from 'commander';
 import { type Context, emit, note } from '../context.ts';
@@ -62,7 +63,7 @@ export function addServeCommand(program: Command, context: Context): void {
     .addOption(
       new Option(
         '--max-tokens <count>',
-        'most tokens of an answer (default: what the context holds)',
+        'most tokens of an answer (default: no limit but the context)',
       ).argParser(integer(1)),
     )
     .addOption(
@@ -133,6 +134,7 @@ async function serve(context: Context, { model }: Session, options: Options, nam
     bodyLimit: options.bodyLimit,
     timeoutSeconds: options.timeout,
     cors: options.cors,
+    grammars: createGrammars(),
     log: { level: options.logLevel, stream: context.io.stderr, prompts: options.logPrompts },
   });
   const stopped = new Promise<void>((resolve) => {

@@ -1,9 +1,10 @@
 // Servers for tests, stopped at the end of each; what tests ask them.
 import { fileURLToPath } from 'node:url';
 import { type ChatModel, createModel, createWasmBackend, type Model } from '@duobit/core';
-import { openContainer } from '@duobit/format';
+import { type ModelSource, openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { createServer, type DuobitServer, type ServerOptions } from '@duobit/server';
+import { makeTinyModel } from '@duobit/testkit';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, expect, vi } from 'vitest';
 
@@ -13,14 +14,23 @@ const TEMPLATE = '{{ bos_token }}{% for message in messages %}{{ message.content
 
 /** The model in this repository, for four texts at a time, until the tests of a file have ended. */
 export function useEmbedded(): () => Model {
+  return useModel(async () => openContainer(await createFileSource(FILE)), TEMPLATE);
+}
+
+/** A model of noise that can write any text: the embedded one has no braces. */
+export function useNoise(): () => Model {
+  return useModel(async () => makeTinyModel({ architecture: { contextLength: 2048 } }));
+}
+
+function useModel(open: () => Promise<ModelSource>, chatTemplate?: string): () => Model {
   let model: Model;
   const closers: (() => Promise<void>)[] = [];
   beforeAll(async () => {
-    const source = await openContainer(await createFileSource(FILE));
+    const source = await open();
     closers.push(() => source.close());
     const backend = await createWasmBackend();
     closers.push(() => backend.dispose());
-    model = await createModel(source, backend, { sequences: 4, chatTemplate: TEMPLATE });
+    model = await createModel(source, backend, { sequences: 4, chatTemplate });
     closers.push(() => model.dispose());
   });
   afterAll(async () => {
