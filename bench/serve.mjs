@@ -17,9 +17,11 @@ import { describeRun } from './record.mjs';
 import { formatServePage, quantile } from './serve-page.mjs';
 import { writePage } from './write-page.mjs';
 
+const EMBEDDED = 'fixtures/embedded/tinystories-656k.duo';
+
 const { values: options } = parseArgs({
   options: {
-    model: { type: 'string', default: 'fixtures/embedded/tinystories-656k.duo' },
+    model: { type: 'string', default: EMBEDDED },
     clients: { type: 'string', default: '200' },
     seconds: { type: 'string', default: '600' },
     parallel: { type: 'string', default: '8' },
@@ -33,7 +35,7 @@ const [clients, seconds, parallel, aborts] = ['clients', 'seconds', 'parallel', 
 );
 const SAMPLE_SECONDS = 10;
 const LONGEST = 96;
-/** For models that have none. */
+/** The embedded model has none. */
 const TEMPLATE = '{{ bos_token }}{% for message in messages %}{{ message.content }}{% endfor %}';
 const BEGINNINGS = [
   'Once upon a time there was a little',
@@ -108,24 +110,10 @@ async function startServer() {
   const template = path.join(folder, 'template.jinja');
   await writeFile(template, TEMPLATE);
   const bin = path.join(ROOT, 'packages/cli/bin/duobit.mjs');
-  const settings = [
-    '--port',
-    '0',
-    '--json',
-    '--log-level',
-    'error',
-    '--parallel',
-    parallel,
-    '--queue',
-    2 * clients,
-  ];
-  const child = spawn(
-    process.execPath,
-    [bin, 'serve', options.model, '--chat-template', template, ...settings],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
+  const argv = ['serve', options.model, '--port', '0', '--json', '--log-level', 'error'];
+  argv.push('--parallel', options.parallel, '--queue', String(2 * clients));
+  if (options.model === EMBEDDED) argv.push('--chat-template', template);
+  const child = spawn(process.execPath, [bin, ...argv], { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   for await (const piece of child.stdout) {
     text += piece;

@@ -28,6 +28,10 @@ const git = (...args) => execFileSync('git', args, { cwd: ROOT, encoding: 'utf8'
 const versionsOf = (root) =>
   new Map(listPublished(root).map(({ manifest: { name, version } }) => [name, version]));
 
+/** Files of changes that have no version yet. */
+const listChangesets = (root) =>
+  readdirSync(join(root, '.changeset')).filter((name) => /^(?!README).*\.md$/.test(name));
+
 /** The newest part of a changelog, without its headings. */
 function readChanges(folder) {
   const path = join(folder, 'CHANGELOG.md');
@@ -49,7 +53,7 @@ function rehearse() {
         cpSync(join(built, name), join(folder, name), { recursive: true });
     }
     const before = versionsOf(copy);
-    const hasChanges = readdirSync(join(copy, '.changeset')).some((name) => /^(?!README).*\.md$/.test(name));
+    const hasChanges = listChangesets(copy).length > 0;
     run(process.execPath, [CHANGESET, 'version'], copy);
     const after = versionsOf(copy);
     if (new Set(after.values()).size !== 1) throw new Error(`several versions: ${[...after].join(' ')}`);
@@ -82,11 +86,9 @@ function checkPlace() {
     );
   if (git('status', '--porcelain') !== '')
     throw new Error('the work tree has changes that are not committed');
-  const left = readdirSync(join(ROOT, '.changeset')).filter((name) => /^(?!README).*\.md$/.test(name));
-  if (left.length > 0)
-    throw new Error(
-      `${left.length} changes have no version yet; run npm run version and commit what it writes`,
-    );
+  const { length } = listChangesets(ROOT);
+  if (length > 0)
+    throw new Error(`${length} changes have no version yet; run npm run version and commit what it writes`);
 }
 
 /** Whether the registry has it. */

@@ -11,7 +11,7 @@ const CHAT_TEMPLATE = '{% for message in messages %}{{ message.content }}{% endf
 /** Serves the model, asks for one chat completion, and ends the server as a supervisor does. @returns the answer */
 async function serveModel(command, cwd) {
   writeFileSync(join(cwd, 'template.jinja'), CHAT_TEMPLATE);
-  const args = ['serve', 'model.duo', '--port', '0', '--chat-template', 'template.jinja', '--json'];
+  const args = ['serve', 'model.duo', '--port', '0', '--chat-template', 'template.jinja'];
   const server = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(server, 'close');
   let log = '';
@@ -22,7 +22,7 @@ async function serveModel(command, cwd) {
     const lines = createInterface({ input: server.stdout });
     const line = await Promise.race([once(lines, 'line'), ended.then(() => null)]);
     if (line === null) throw new Error('it ended before it listened');
-    const { address } = JSON.parse(line[0]);
+    const [address] = /http:\/\/[^\s/]+/.exec(line[0]) ?? [];
     const response = await fetch(new URL('/v1/chat/completions', address), {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },

@@ -84,7 +84,7 @@ const schemas = fc.letrec<{ schema: Record<string, unknown> }>((tie) => ({
         { type: 'string', pattern: '^[a-f]{2,4}-\\d+$' },
         { type: 'string', format: 'date' },
       ],
-      ...[{ type: ['integer', 'null'], minimum: -3 }, { const: { a: [1, 'x"\\'] } }, { type: 'object' }],
+      ...[{ type: ['integer', 'null'], minimum: -3 }, { const: { a: [1, 'éa"\\x41'] } }, { type: 'object' }],
     ),
     fc.record({ enum: fc.array(fc.jsonValue({ maxDepth: 1 }), { minLength: 1, maxLength: 4 }) }),
     fc
@@ -103,6 +103,15 @@ const schemas = fc.letrec<{ schema: Record<string, unknown> }>((tie) => ({
       items: false,
     })),
     fc.array(tie('schema'), { minLength: 1, maxLength: 3 }).map((anyOf) => ({ anyOf })),
+    fc
+      .array(fc.tuple(fc.stringMatching(/^[ab]{1,3}$/), tie('schema')), { minLength: 2, maxLength: 4 })
+      .map((list) => ({
+        anyOf: list.map(([kind, schema]) => ({
+          type: 'object',
+          properties: { kind: { const: kind }, value: schema },
+          required: ['kind', 'value'],
+        })),
+      })),
     fc
       .array(fc.tuple(fc.stringMatching(/^[a-zé .$'{}]{1,6}$/), tie('schema'), fc.boolean()), {
         maxLength: 4,
@@ -168,6 +177,38 @@ describe('grammars', () => {
         }
       }),
       { numRuns: 40, seed: 4 },
+    );
+  });
+
+  it('let every value of a list in, and no other', async () => {
+    /** All texts that may be written. */
+    const listTexts = async (schema: Record<string, unknown>): Promise<string[]> => {
+      const texts: string[] = [];
+      const go = async (written: readonly number[]): Promise<void> => {
+        expect(written.length).toBeLessThan(40);
+        const constraint = await grammars.createConstraint({ kind: 'json-schema', schema }, bytes);
+        for (const token of written) constraint.accept(token);
+        const mask = await constraint.allowed();
+        constraint.dispose();
+        const may = (token: number): boolean =>
+          mask !== null && ((mask[token >> 5]! >> (token & 31)) & 1) === 1;
+        if (mask === null || may(EOS)) texts.push(new TextDecoder().decode(Uint8Array.from(written)));
+        for (let token = 0; token < 256; token++) if (may(token)) await go([...written, token]);
+      };
+      await go([]);
+      return texts;
+    };
+    const bytes = { ...vocabulary, bytesOf: (token: number) => (token < 256 ? Uint8Array.of(token) : null) };
+    const words = fc.uniqueArray(fc.stringMatching(/^[abcé]{1,4}$/), { minLength: 2, maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(words, fc.boolean(), async (values, isUnion) => {
+        const half = values.length >> 1;
+        const schema = isUnion
+          ? { anyOf: [{ enum: values.slice(0, half) }, { enum: values.slice(half) }] }
+          : { enum: values };
+        expect((await listTexts(schema)).sort()).toEqual(values.map((value) => JSON.stringify(value)).sort());
+      }),
+      { numRuns: 25, seed: 2 },
     );
   });
 

@@ -120,10 +120,17 @@ async function writeGrammar(reduced: Readonly<Record<string, unknown>>): Promise
   const library = await loadLibrary();
   return callLibrary(async () => {
     const grammar = await library.Grammar.fromJSONSchema(schema, false, -1, undefined, false);
-    const text = writeMarks(grammar.toString());
+    const text = writeMarks(widenEscapes(grammar.toString()));
     grammar.dispose();
     return text;
   });
+}
+
+/** The library writes escapes of two digits, and reads them with as many as follow. */
+function widenEscapes(grammar: string): string {
+  return grammar.replaceAll(/\\(?:x([0-9a-f]{2})|.)/gs, (written, code?: string) =>
+    code === undefined ? written : `\\u00${code}`,
+  );
 }
 
 class MatcherConstraint implements TokenConstraint {

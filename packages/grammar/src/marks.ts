@@ -1,68 +1,105 @@
-// Ranges of whole numbers and lengths of texts as grammars. The library has its own, but lets some numbers beyond the ends of a range in, and
-// control characters, which are no JSON, into texts of a length. So a schema carries marks in their place, and the grammar that comes of it
-// gets them from here.
+// Parts of schemas whose grammars come from here: ranges of whole numbers, lengths and lists of values. The library has its own, but lets some
+// numbers beyond the ends of a range in, control characters, which are no JSON, into texts of a length, and texts that are none of several
+// that begin alike. So a schema carries marks, and the grammar that comes of it gets what they hold. In these a text is decided by its first
+// character at every place.
 
-export type MarkKind = 'range' | 'length';
+const MARK = 'duobit-grammar:';
 
-/** A text that is no other's, to stand for a range or a length in a schema; null: no end there. */
-export function mark(kind: MarkKind, least: number | null, most: number | null): string {
-  return `duobit-${kind}:${least ?? ''}:${most ?? ''}`;
+/** A text that is no other's, to stand in a schema for an expression in ASCII. In hexadecimal nothing of it is escaped on the way. */
+function mark(expression: string): { readonly const: string } {
+  const codes = Array.from(expression, (character) => character.charCodeAt(0).toString(16).padStart(2, '0'));
+  return { const: MARK + codes.join('') };
 }
 
-/** Puts ranges and lengths where a grammar has the texts that stand for them. */
+/** Puts expressions where a grammar has the texts that stand for them. */
 export function writeMarks(grammar: string): string {
-  const read = (end: string): number | null => (end === '' ? null : Number(end));
-  return grammar.replaceAll(
-    /"\\"duobit-(range|length):(-?\d*):(-?\d*)\\""/g,
-    (_, kind: MarkKind, least: string, most: string) =>
-      kind === 'range' ? writeRange(read(least), read(most)) : writeLength(read(least) ?? 0, read(most)),
+  return grammar.replaceAll(new RegExp(`"\\\\"${MARK}([0-9a-f]+)\\\\""`, 'g'), (_, codes: string) =>
+    codes.replaceAll(/../g, (code) => String.fromCharCode(Number.parseInt(code, 16))),
   );
 }
 
-/** Characters and short escapes: a long escape may be half a character. */
-function writeLength(least: number, most: number | null): string {
-  return `("\\"" ([^\\0-\\x1f"\\\\] | "\\\\" ["\\\\/bfnrt]){${least},${most ?? ''}} "\\"")`;
+/** A text of so many characters, `most` null: or more. Short escapes are among them: a long one may be half a character. */
+export function markLength(least: number, most: number | null) {
+  return mark(String.raw`("\"" ([^\0-\x1f"\\] | "\\" ["\\/bfnrt]){${least},${most ?? ''}} "\"")`);
 }
 
-/** @param least, most safe integers; null: no end there */
-function writeRange(least: number | null, most: number | null): string {
+/** One of several values, as JSON on one line. */
+export function markValues(values: readonly unknown[]) {
+  const texts = new Set(values.map((value) => writeJson(value)));
+  return mark(writeTexts([...texts].map((text) => Array.from(text))));
+}
+
+/** A whole number; null: as far as numbers are safe. */
+export function markRange(least: number | null, most: number | null) {
+  const from = least ?? Number.MIN_SAFE_INTEGER;
+  const to = most ?? Number.MAX_SAFE_INTEGER;
   const parts: string[] = [];
-  if (least === null || least < 0) {
-    const magnitudes = writeMagnitudes(
-      most === null || most >= 0 ? 1 : -most,
-      least === null ? null : -least,
-    );
-    parts.push(...magnitudes.map((part) => `"-" ${part}`));
-  }
-  if (most === null || most >= 0) parts.push(...writeMagnitudes(Math.max(least ?? 0, 0), most));
-  return `(${parts.join(' | ')})`;
+  if (from < 0) parts.push(`"-" ${writeDigits(listDigits(Math.max(1, -to), -from))}`);
+  if (to >= 0) parts.push(writeDigits(listDigits(Math.max(0, from), to)));
+  return mark(`(${parts.join(' | ')})`);
 }
 
-function writeMagnitudes(least: number, most: number | null): string[] {
+/** As the rest of the grammar has it: a blank behind commas and colons. */
+function writeJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(writeJson).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  return `{${Object.entries(value)
+    .map(([name, one]) => `${JSON.stringify(name)}: ${writeJson(one)}`)
+    .join(', ')}}`;
+}
+
+/** @param texts different ones, as characters */
+function writeTexts(texts: readonly (readonly string[])[]): string {
+  const byFirst = new Map<string, string[][]>();
+  for (const [first, ...rest] of texts)
+    if (first !== undefined) byFirst.set(first, [...(byFirst.get(first) ?? []), rest]);
+  const parts = [...byFirst].map(([first, rests]) =>
+    `${writeCharacter(first)} ${writeTexts(rests)}`.trimEnd(),
+  );
+  const mayEnd = texts.some(({ length }) => length === 0);
+  if (parts.length === 0) return '';
+  if (parts.length === 1 && !mayEnd) return parts[0]!;
+  return `(${[...parts, ...(mayEnd ? ['""'] : [])].join(' | ')})`;
+}
+
+function writeCharacter(character: string): string {
+  if (/^[ !#-[\]-~]$/.test(character)) return `"${character}"`;
+  return `"\\U${character.codePointAt(0)!.toString(16).padStart(8, '0')}"`;
+}
+
+/** Numbers of as many digits: from the first to the last. */
+type Digits = readonly [from: string, to: string];
+
+/** @param least, most 0 or more */
+function listDigits(least: number, most: number): Digits[] {
   const first = String(least);
-  const last = most === null ? '9'.repeat(first.length) : String(most);
-  const parts: string[] = [];
-  for (let length = first.length; length <= last.length; length++) {
-    const from = length === first.length ? first : `1${'0'.repeat(length - 1)}`;
-    const to = length === last.length ? last : '9'.repeat(length);
-    parts.push(...writeDigits(from, to));
+  const last = String(most);
+  return Array.from({ length: last.length - first.length + 1 }, (_, i) => {
+    const length = first.length + i;
+    const from = i === 0 ? first : `1${'0'.repeat(length - 1)}`;
+    return [from, length === last.length ? last : '9'.repeat(length)];
+  });
+}
+
+function writeDigits(numbers: readonly Digits[]): string {
+  /** First digits by what may follow them. */
+  const byRest = new Map<string, { digits: string; rest: Digits[] }>();
+  for (let digit = 0; digit <= 9; digit++) {
+    const rest = numbers
+      .filter(([from, to]) => from !== '' && digit >= Number(from[0]) && digit <= Number(to[0]))
+      .map(([from, to]): Digits => {
+        const count = from.length - 1;
+        return [
+          digit === Number(from[0]) ? from.slice(1) : '0'.repeat(count),
+          digit === Number(to[0]) ? to.slice(1) : '9'.repeat(count),
+        ];
+      });
+    if (rest.length === 0) continue;
+    const key = rest.join(' ');
+    byRest.set(key, { digits: (byRest.get(key)?.digits ?? '') + digit, rest });
   }
-  if (most === null) parts.push(`[1-9] [0-9]{${first.length},}`);
-  return parts;
-}
-
-/** Numbers of as many digits as both have. */
-function writeDigits(from: string, to: string): string[] {
-  const rest = from.length - 1;
-  const any = rest === 0 ? '' : ` [0-9]{${rest}}`;
-  if (/^.0*$/.test(from) && /^.9*$/.test(to)) return [`[${from[0]}-${to[0]}]${any}`];
-  if (from[0] === to[0]) return behind(from[0]!, writeDigits(from.slice(1), to.slice(1)));
-  const [low, high] = [Number(from[0]), Number(to[0])];
-  const parts = behind(from[0]!, writeDigits(from.slice(1), '9'.repeat(rest)));
-  if (high - low > 1) parts.push(`[${low + 1}-${high - 1}]${any}`);
-  return [...parts, ...behind(to[0]!, writeDigits('0'.repeat(rest), to.slice(1)))];
-}
-
-function behind(digit: string, parts: readonly string[]): string[] {
-  return parts.map((part) => `"${digit}" ${part}`);
+  const parts = [...byRest.values()].map(({ digits, rest }) => `[${digits}] ${writeDigits(rest)}`.trimEnd());
+  if (parts.length === 0) return '';
+  if (numbers.some(([from]) => from === '')) parts.push('""');
+  return parts.length === 1 ? parts[0]! : `(${parts.join(' | ')})`;
 }

@@ -1,5 +1,6 @@
 // What is left of schemas, and what is refused and where.
 import { describe, expect, it } from 'vitest';
+import { markLength, markRange, markValues } from './marks.ts';
 import { isSupportedPattern } from './pattern.ts';
 import { reduceSchema } from './schema.ts';
 
@@ -30,9 +31,9 @@ describe('schemas', () => {
     ).toEqual({
       type: 'object',
       properties: {
-        name: { const: 'duobit-length::8' },
-        age: { anyOf: [{ const: 'duobit-range:1:150' }, { type: 'null' }] },
-        kind: { enum: ['a', 'b'] },
+        name: markLength(0, 8),
+        age: { anyOf: [markRange(1, 150), { type: 'null' }] },
+        kind: markValues(['a', 'b']),
         friend: { $ref: '#/$defs/d0' },
       },
       required: ['name'],

@@ -1,7 +1,7 @@
 // JSON schemas, reduced to what the grammar library holds texts to, so that what is written is valid under the schema as it was. What
 // would be left out silently, or make the library fail, is refused by name.
 import { DuobitError } from '@duobit/format';
-import { mark } from './marks.ts';
+import { markLength, markRange, markValues } from './marks.ts';
 import { isSupportedPattern } from './pattern.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -31,7 +31,7 @@ const MOST_SCHEMAS = 2000;
 const LONGEST = 1000;
 
 /**
- * The schema with its references resolved to definitions, nothing in it that says nothing, and marks for ranges and lengths (see `writeMarks`).
+ * The schema with its references resolved to definitions, nothing in it that says nothing, and marks (see `writeMarks`).
  * @throws DuobitError `GRAMMAR_INVALID`, naming the place in the schema
  */
 export function reduceSchema(schema: unknown): Fields {
@@ -94,7 +94,7 @@ class Reduction {
       const values: unknown[] = keyword === 'const' ? [value] : Array.isArray(value) ? value : [];
       const fitting = values.filter((one) => types === null || types.some((type) => isOfType(one, type)));
       if (fitting.length === 0) throw refuse(place, 'it has no value, or none of its type', 'Give one');
-      return { enum: fitting };
+      return markValues(fitting);
     }
     if (keyword === '$ref') return this.#refer(value, place, depth, open);
     if (!Array.isArray(value) || value.length === 0 || (keyword === 'allOf' && value.length > 1))
@@ -201,7 +201,7 @@ function reduceString(schema: Fields, where: string): Fields {
       `"${String(pattern)}" is not supported`,
       'Use plain characters, classes of them, \\d, \\w, groups, | and quantifiers',
     );
-  if (isRanged) return { const: mark('length', minLength ?? null, maxLength ?? null) };
+  if (isRanged) return markLength(minLength ?? 0, maxLength ?? null);
   return { type: 'string', ...(pattern !== undefined && { pattern }), ...(isKnown && { format }) };
 }
 
@@ -217,7 +217,7 @@ function reduceInteger(schema: Fields, where: string): Fields {
   const most = Math.min(read('maximum', 0) ?? Infinity, read('exclusiveMaximum', -1) ?? Infinity);
   if (least > most) throw refuse(`${where}/minimum`, 'no number is in the range', 'Correct it');
   const [from, to] = [least, most].map((end) => (Number.isFinite(end) ? end : null));
-  return from === null && to === null ? { type: 'integer' } : { const: mark('range', from!, to!) };
+  return from === null && to === null ? { type: 'integer' } : markRange(from!, to!);
 }
 
 /** Least and most, whole numbers. */

@@ -13,3 +13,4 @@ export type { Tuning } from './tuning.ts';
 export type { WebModel, WorkerModel } from './web-model.ts';
 export { loadModelInWorker } from './worker/client.ts';
 export type { WorkerLoadOptions } from './worker/protocol.ts';
+export { type ServeOptions, serveModels } from './worker/server.ts';

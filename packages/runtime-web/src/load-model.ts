@@ -5,6 +5,7 @@ import {
   createChatCompletions,
   createModel,
   createWasmBackend,
+  type Grammars,
   type KvPrecision,
   type ModelOptions,
 } from '@duobit/core';
@@ -30,6 +31,8 @@ export interface LoadOptions extends Omit<ModelOptions, 'onLoad'>, OpenModelOpti
   readonly threads?: number | undefined;
   /** Default: `navigator.gpu`. */
   readonly gpu?: GPU | undefined;
+  /** For chat completions with `response_format`, or with a `tool_choice` that asks for a call. */
+  readonly grammars?: Grammars | undefined;
   /** Told as bytes come. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /**
@@ -50,6 +53,7 @@ export async function loadModel(from: ModelLocation, options: LoadOptions = {}):
     threads,
     gpu,
     cache,
+    grammars,
     onProgress,
     onNotice,
     ...modelOptions
@@ -74,7 +78,7 @@ export async function loadModel(from: ModelLocation, options: LoadOptions = {}):
     const model = await createModel(container, backend, { ...modelOptions, signal });
     closers.push(model.dispose.bind(model));
     await finish();
-    return Object.assign(model, { chat: createChatCompletions(model), dispose: closeAll });
+    return Object.assign(model, { chat: createChatCompletions(model, { grammars }), dispose: closeAll });
   } catch (error) {
     await closeAll();
     throw error;

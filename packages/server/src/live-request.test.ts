@@ -4,8 +4,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { LiveRequest } from './live-request.ts';
 
-function open() {
-  const socket = new EventEmitter();
+function open(destroyed = false) {
+  const socket = Object.assign(new EventEmitter(), { destroyed });
   const response = Object.assign(new EventEmitter(), { destroy: () => response.emit('close') });
   const live = new LiveRequest(
     { socket } as unknown as IncomingMessage,
@@ -32,5 +32,11 @@ describe('a request', () => {
     socket.emit('close');
     await live.closed;
     expect(live.signal.aborted).toBe(true);
+  });
+
+  it('has ended when its connection was closed before', async () => {
+    const { live } = open(true);
+    await live.closed;
+    expect(live.isGone).toBe(true);
   });
 });

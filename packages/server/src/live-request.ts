@@ -36,6 +36,7 @@ export class LiveRequest {
       response.once('close', close);
       // A response that waits behind another one on its connection is not told.
       socket.once('close', close);
+      if (socket.destroyed) close();
     });
   }
 

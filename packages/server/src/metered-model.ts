@@ -15,12 +15,13 @@ export function meterModel(
   metrics: Metrics,
   { name, maxTokens: most }: MeterOptions,
 ): ChatModel {
+  const { contextLength, sequences, hasGrammars } = model;
   async function* generate(
     prompt: Prompt,
     options: GenerateOptions = {},
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     live.begun++;
-    const bounded = { ...options, maxTokens: Math.min(options.maxTokens ?? most, most) };
+    const bounded = { ...options, maxTokens: Math.min(options.maxTokens ?? contextLength, most) };
     let before = live.arrived;
     let tokens = 0;
     try {
@@ -42,6 +43,5 @@ export function meterModel(
       throw error;
     }
   }
-  const { contextLength, sequences, hasGrammars } = model;
   return { name, contextLength, sequences, hasGrammars, generate };
 }

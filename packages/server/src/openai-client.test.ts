@@ -125,6 +125,10 @@ describe('chat', () => {
         });
     const { usage } = await client.chat.completions.create(ask);
     expect(usage!.completion_tokens).toBeLessThanOrEqual(30);
+    // Without a limit of the server's own the context is one that answers end at.
+    const { client: free } = await serve(model());
+    const long = await free.chat.completions.create({ ...ask, max_tokens: 100_000 });
+    expect(long.usage!.total_tokens).toBeLessThanOrEqual(model().contextLength + 1);
   });
 });
 

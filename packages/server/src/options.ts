@@ -10,7 +10,7 @@ export interface ServerOptions {
   readonly apiKey?: string | undefined;
   /** Requests that may wait while others are answered. Default 256. */
   readonly queue?: number | undefined;
-  /** Most tokens of an answer; a request for more is refused. Default: the model's context length. */
+  /** Most tokens of an answer; a request for more is refused. Default: what the context holds, which ends longer answers. */
   readonly maxTokens?: number | undefined;
   /** Most bytes of a request's body. Default 1 MiB. */
   readonly bodyLimit?: number | undefined;
@@ -49,7 +49,7 @@ export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** @throws DuobitError `SERVER_OPTION` */
-export function resolveOptions(options: ServerOptions, model: { name: string; contextLength: number }) {
+export function resolveOptions(options: ServerOptions, model: { readonly name: string }) {
   if (options.apiKey === '')
     throw new DuobitError('SERVER_OPTION', 'the API key is empty', {
       where: 'apiKey',
@@ -59,7 +59,7 @@ export function resolveOptions(options: ServerOptions, model: { name: string; co
     name: options.name ?? model.name,
     apiKey: options.apiKey ?? null,
     queue: count('queue', options.queue ?? 256, 0),
-    maxTokens: Math.min(count('maxTokens', options.maxTokens ?? model.contextLength), model.contextLength),
+    maxTokens: count('maxTokens', options.maxTokens ?? Number.MAX_SAFE_INTEGER),
     bodyLimit: count('bodyLimit', options.bodyLimit ?? 2 ** 20),
     timeoutSeconds: seconds('timeoutSeconds', options.timeoutSeconds ?? 600),
     receiveSeconds: seconds('receiveSeconds', options.receiveSeconds ?? 30),

@@ -63,7 +63,7 @@ export function addServeCommand(program: Command, context: Context): void {
     .addOption(
       new Option(
         '--max-tokens <count>',
-        'most tokens of an answer (default: what the context holds)',
+        'most tokens of an answer (default: no limit but the context)',
       ).argParser(integer(1)),
     )
     .addOption(

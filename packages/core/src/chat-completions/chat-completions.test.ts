@@ -4,8 +4,7 @@ import { createModel, createReferenceBackend } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { makeTinyModel } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
-import type { FinishReason, GenerateOptions, GenerationEvent } from '../generation.ts';
-import type { Prompt } from '../model.ts';
+import { errorOf, type Play, playModel, takeAll } from '../testing/played-model.ts';
 import type { ChatModel } from './answers.ts';
 import { createChatCompletions } from './chat-completions.ts';
 import type { ChatCompletionChunk, ChatCompletionRequest } from './types.ts';
@@ -14,60 +13,21 @@ const USAGE = {
   prompt_tokens: 5,
   completion_tokens: 3,
   total_tokens: 8,
-  prompt_tokens_details: { cached_tokens: 0 },
+  prompt_tokens_details: { cached_tokens: 2 },
 };
 const USER = [{ role: 'user', content: 'Hi' }] as const;
 
-/** Says three words, one an event, as far as it is let; `calls` has what it was asked. */
-function playModel({
-  reason = 'eos' as FinishReason,
-  words = ['One', ' two', ' three'],
-  sequences = undefined as number | undefined,
-} = {}) {
-  const calls: { prompt: Prompt; options: GenerateOptions }[] = [];
-  const state = { running: 0, mostRunning: 0 };
-  const model: ChatModel = {
-    name: 'played',
-    contextLength: 64,
-    sequences,
-    async *generate(prompt, options = {}): AsyncGenerator<GenerationEvent, void, undefined> {
-      calls.push({ prompt, options });
-      state.mostRunning = Math.max(state.mostRunning, ++state.running);
-      try {
-        const { signal } = options;
-        let tokens = 0;
-        for (const text of words) {
-          await new Promise((resolve) => setTimeout(resolve, 1));
-          if (signal?.aborted) break;
-          yield { kind: 'token', token: tokens++, text };
-        }
-        const timings = { prefillTokens: 5, prefillSeconds: 0, decodeTokens: tokens, decodeSeconds: 0 };
-        const last = signal?.aborted ? 'aborted' : reason;
-        yield { kind: 'finish', reason: last, text: '.', tokens, promptTokens: 5, cachedTokens: 0, timings };
-      } finally {
-        state.running--;
-      }
-    },
-  };
-  return { model, calls, state, ...createChatCompletions(model, { mostWaiting: 2 }) };
-}
-
-async function take(
-  answer: AsyncIterable<ChatCompletionChunk> | Promise<AsyncIterable<ChatCompletionChunk>>,
-): Promise<ChatCompletionChunk[]> {
-  const chunks: ChatCompletionChunk[] = [];
-  for await (const chunk of await answer) chunks.push(chunk);
-  return chunks;
+/** Chat completions of a played model, with little room for those who wait. */
+function play(options: Play = {}) {
+  const played = playModel(options);
+  return { ...played, ...createChatCompletions(played.model, { mostWaiting: 2 }) };
 }
 
 const textOf = (chunks: readonly ChatCompletionChunk[]): string =>
   chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('');
-const errorOf = async (act: Promise<unknown>): Promise<unknown> =>
-  act.then(() => null).catch((error) => error);
-
 describe('chat completions', () => {
   it('answer whole, in the shape of the API', async () => {
-    const { completions, calls } = playModel();
+    const { completions, calls } = play();
     const before = Math.floor(Date.now() / 1000);
     const answer = await completions.create({ messages: USER, model: 'whatever' });
     expect(answer).toEqual({
@@ -93,8 +53,8 @@ describe('chat completions', () => {
   });
 
   it('answer in chunks: the role, the text, the reason, and the usage where it is asked for', async () => {
-    const { completions } = playModel({ reason: 'length' });
-    const chunks = await take(completions.create({ messages: USER, stream: true }));
+    const { completions } = play({ reason: 'length' });
+    const chunks = await takeAll(completions.create({ messages: USER, stream: true }));
     const { id, created } = chunks[0]!;
     const chunk = (delta: object, finish_reason: string | null = null) => ({
       ...{ id, object: 'chat.completion.chunk', created, model: 'played' },
@@ -106,7 +66,7 @@ describe('chat completions', () => {
       chunk({}, 'length'),
     ];
     expect(chunks).toEqual(expected);
-    const counted = await take(
+    const counted = await takeAll(
       completions.create({ messages: USER, stream: true, stream_options: { include_usage: true } }),
     );
     expect(counted.map(({ usage }) => usage)).toEqual([...Array(6).fill(null), USAGE]);
@@ -120,13 +80,13 @@ describe('chat completions', () => {
       ['stop', 'stop'],
       ['eos', 'stop'],
     ] as const)
-      expect(
-        (await playModel({ reason }).completions.create({ messages: USER })).choices[0]!.finish_reason,
-      ).toBe(told);
+      expect((await play({ reason }).completions.create({ messages: USER })).choices[0]!.finish_reason).toBe(
+        told,
+      );
   });
 
   it('put requests in the terms of generation', async () => {
-    const { completions, calls } = playModel();
+    const { completions, calls } = play();
     await completions.create({
       messages: [
         { role: 'developer', content: 'Be brief' },
@@ -172,7 +132,7 @@ describe('chat completions', () => {
   });
 
   it('refuse by field what is malformed or not supported, at once, and ignore what asks for nothing', async () => {
-    const { completions, calls } = playModel();
+    const { completions, calls } = play();
     const image = { type: 'image_url', image_url: { url: 'data:' } };
     const refused: [Record<string, unknown>, string][] = [
       [{ messages: [] }, 'messages'],
@@ -243,7 +203,7 @@ describe('chat completions', () => {
   });
 
   it('take turns in order, and refuse when too many wait', async () => {
-    const { completions, state, calls } = playModel();
+    const { completions, state, calls } = play();
     const ends: number[] = [];
     const ask = (seed: number) =>
       completions.create({ messages: USER, seed }).then(() => {
@@ -259,7 +219,7 @@ describe('chat completions', () => {
   });
 
   it('are as many as the model has sequences, and the rest wait', async () => {
-    const { completions, state } = playModel({ sequences: 2 });
+    const { completions, state } = play({ sequences: 2 });
     const ask = () => completions.create({ messages: USER });
     const asked = [ask(), ask(), ask(), ask()];
     await expect(ask()).rejects.toMatchObject({ code: 'MODEL_BUSY' });
@@ -268,7 +228,7 @@ describe('chat completions', () => {
   });
 
   it('are free at once when a stream is left, and hold nothing when it was never read', async () => {
-    const { completions, state } = playModel();
+    const { completions, state } = play();
     await completions.create({ messages: USER, stream: true });
     for await (const chunk of await completions.create({ messages: USER, stream: true }))
       if (textOf([chunk]) === 'One') break;
@@ -277,12 +237,12 @@ describe('chat completions', () => {
   });
 
   it('stop when asked to: whole answers by an error, streams with what there is', async () => {
-    const { completions, state } = playModel();
+    const { completions, state } = play();
     const controller = new AbortController();
     const { signal } = controller;
     const whole = errorOf(completions.create({ messages: USER }, { signal }));
     const waiting = errorOf(completions.create({ messages: USER }, { signal }));
-    const waitingStream = take(completions.create({ messages: USER, stream: true }, { signal }));
+    const waitingStream = takeAll(completions.create({ messages: USER, stream: true }, { signal }));
     await new Promise((resolve) => setTimeout(resolve, 2));
     controller.abort();
     expect(await whole).toMatchObject({ code: 'ABORTED' });
@@ -303,7 +263,7 @@ describe('chat completions', () => {
   });
 
   it('hand on what generation throws, and the next request is answered', async () => {
-    const { model, completions } = playModel();
+    const { model, completions } = play();
     const { generate } = model;
     const failing: ChatModel = {
       ...model,
@@ -318,7 +278,7 @@ describe('chat completions', () => {
         await errorOf(
           (async () => {
             const answer = await chat.completions.create({ messages: USER, seed: 0, stream });
-            if (stream) await take(answer as AsyncIterable<ChatCompletionChunk>);
+            if (stream) await takeAll(answer as AsyncIterable<ChatCompletionChunk>);
           })(),
         ),
       ).toMatchObject({ code: 'CHAT_TEMPLATE_MISSING' });
@@ -338,7 +298,7 @@ describe('chat completions', () => {
     expect(usage.prompt_tokens).toBe(
       model.tokenizer.encode(model.tokenizer.applyChatTemplate(USER), { bos: false }).length,
     );
-    expect(textOf(await take(chat.completions.create({ ...request, stream: true })))).toBe(expected);
+    expect(textOf(await takeAll(chat.completions.create({ ...request, stream: true })))).toBe(expected);
     // A direct call counts as running until it is left; chat completions do not wait for it.
     for await (const _ of model.generate('Hi', { maxTokens: 5, ignoreEos: true })) {
       expect(await errorOf(chat.completions.create(request))).toMatchObject({ code: 'MODEL_BUSY' });

@@ -1,6 +1,12 @@
 // A model in a worker, both sides in one thread over a real MessageChannel: what it gives is what the model gives, errors cross whole,
 // events do not pile up, loops can be left, and a lost worker ends all that waits with one error.
-import { createModel, createReferenceBackend, type GenerationEvent, type Model } from '@duobit/core';
+import {
+  createModel,
+  createReferenceBackend,
+  type GenerationEvent,
+  type Grammars,
+  type Model,
+} from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { makeTinyModel } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
@@ -21,9 +27,9 @@ const OPTIONS = { maxTokens: 40, ignoreEos: true, temperature: 0.8, seed: 3 };
 class FakeWorker extends EventTarget {
   readonly #scope = new EventTarget();
 
-  constructor(load: Load) {
+  constructor(load: Load, grammars?: Grammars) {
     super();
-    serveModels(this.#scope, load);
+    serveModels(this.#scope, { load, grammars });
   }
 
   postMessage(data: unknown, transfer: unknown = []): void {
@@ -141,6 +147,39 @@ describe('a model in a worker', () => {
     expect(() => model.generate('Once', { topP: 2 })).toThrow(/topP is 2/);
     expect(await errorOf(take(model.generate('x'.repeat(500))))).toMatchObject({ code: 'CONTEXT_TOO_LONG' });
     await model.dispose();
+  });
+
+  it('holds output to grammars where the worker has them', async () => {
+    const load: Load = async () => asWorkerModel(await makeModel());
+    const asked: unknown[] = [];
+    // Lets nothing but one letter come, three times.
+    const grammars: Grammars = {
+      async createConstraint(grammar, { size }) {
+        asked.push(grammar);
+        let left = 3;
+        const mask = new Int32Array(Math.ceil(size / 32));
+        mask[65 >> 5]! |= 1 << (65 & 31);
+        return {
+          allowed: async () => (left > 0 ? mask : null),
+          accept: () => void left--,
+          dispose: () => {},
+        };
+      },
+    };
+    const model = await loadModelInWorker(new FakeWorker(load, grammars), 'model.duo');
+    const answer = await model.chat.completions.create({
+      messages: [{ role: 'user', content: 'Hi' }],
+      response_format: { type: 'json_object' },
+      logprobs: true,
+    });
+    expect(answer.choices[0]).toMatchObject({ message: { content: 'AAA' }, finish_reason: 'stop' });
+    expect(answer.choices[0]!.logprobs!.content.map(({ bytes }) => bytes)).toEqual([[65], [65], [65]]);
+    expect(asked).toEqual([{ kind: 'json-object' }]);
+    await model.dispose();
+    const without = await loadModelInWorker(new FakeWorker(load), 'model.duo');
+    const grammar = { kind: 'json-object' } as const;
+    expect(() => without.generate('Hi', { grammar })).toThrow(expect.objectContaining({ where: 'grammar' }));
+    await without.dispose();
   });
 
   it('stays at most so many events ahead of a slow page, and misses none', async () => {

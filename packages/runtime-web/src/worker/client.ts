@@ -67,7 +67,7 @@ function createRemoteModel(link: Link, facts: ModelFacts): WorkerModel {
 
   async function* generate(
     prompt: Prompt,
-    { signal, ...options }: GenerateOptions,
+    { signal, grammars: _, ...options }: GenerateOptions,
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     link.check();
     if (disposing) throw disposedError(facts.name);
@@ -89,7 +89,7 @@ function createRemoteModel(link: Link, facts: ModelFacts): WorkerModel {
   const model = {
     ...facts,
     generate(prompt: Prompt, options: GenerateOptions = {}): AsyncIterable<GenerationEvent> {
-      checkGenerateOptions(options, facts.hasTokenizer);
+      checkGenerateOptions({ ...options, grammars: undefined }, facts.hasTokenizer, facts.hasGrammars);
       return generate(prompt, options);
     },
     dispose(): Promise<void> {

@@ -9,7 +9,7 @@ import type { WorkerModel } from '../web-model.ts';
 /** Options of `loadModel` that can be copied into a worker. */
 export type CopiedOptions = Omit<
   LoadOptions,
-  'backend' | 'cache' | 'gpu' | 'quantizers' | 'signal' | 'onProgress' | 'onNotice'
+  'backend' | 'cache' | 'gpu' | 'quantizers' | 'grammars' | 'signal' | 'onProgress' | 'onNotice'
 > & {
   readonly backend?: 'auto' | 'webgpu' | 'wasm' | undefined;
   readonly cache?: 'opfs' | 'none' | undefined;
@@ -25,7 +25,10 @@ export interface LoadMessage {
   readonly options: CopiedOptions;
 }
 
-export type ModelFacts = Omit<WorkerModel, 'generate' | 'dispose' | 'chat'>;
+export type ModelFacts = Omit<WorkerModel, 'generate' | 'dispose' | 'chat'> & {
+  /** Whether the worker makes constraints of grammars. */
+  readonly hasGrammars: boolean;
+};
 
 /** From the page. */
 export type Call =
@@ -35,7 +38,7 @@ export type Call =
       /** Chosen by the page; names this generation in all that follows. */
       readonly stream: number;
       readonly prompt: Prompt;
-      readonly options: Omit<GenerateOptions, 'signal'>;
+      readonly options: Omit<GenerateOptions, 'signal' | 'grammars'>;
       /** Aborted before it began. */
       readonly isAborted: boolean;
     }

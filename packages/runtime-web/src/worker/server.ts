@@ -1,4 +1,5 @@
 // The worker's side: loads the models that a page asks for, and generates.
+import type { Grammars } from '@duobit/core';
 import { loadModel } from '../load-model.ts';
 import type { WorkerModel } from '../web-model.ts';
 import {
@@ -16,8 +17,17 @@ import {
 /** `loadModel`, or what stands in for it in tests. */
 export type Load = (from: string | Blob, options: WorkerLoadOptions) => Promise<WorkerModel>;
 
+export interface ServeOptions {
+  readonly load?: Load | undefined;
+  /** For generation with a `grammar`. */
+  readonly grammars?: Grammars | undefined;
+}
+
 /** @param scope the worker's global scope, whose other messages are left alone */
-export function serveModels(scope: Pick<EventTarget, 'addEventListener'>, load: Load = loadModel): void {
+export function serveModels(
+  scope: Pick<EventTarget, 'addEventListener'>,
+  { load = loadModel, grammars }: ServeOptions = {},
+): void {
   let lock: Promise<string | null> | null = null;
   scope.addEventListener('message', (event) => {
     const { data, ports } = event as MessageEvent<Partial<LoadMessage> | null>;
@@ -25,7 +35,7 @@ export function serveModels(scope: Pick<EventTarget, 'addEventListener'>, load: 
     if (data?.duobit !== 'load' || !port) return;
     lock ??= holdLock();
     void lock.then((name) => {
-      serveModel(port, name, data as LoadMessage, load);
+      serveModel(port, name, data as LoadMessage, load, grammars);
     });
   });
 }
@@ -49,6 +59,7 @@ function serveModel(
   lock: string | null,
   { from, options }: LoadMessage,
   load: Load,
+  grammars: Grammars | undefined,
 ): void {
   const loading = new AbortController();
   const streams = new Map<number, Stream>();
@@ -63,7 +74,7 @@ function serveModel(
     onNotice: (line) => answer({ kind: 'notice', line }),
   });
   loaded.then(
-    (model) => answer({ kind: 'loaded', facts: factsOf(model) }),
+    (model) => answer({ kind: 'loaded', facts: { ...factsOf(model), hasGrammars: grammars !== undefined } }),
     (error) => {
       answer({ kind: 'not loaded', error: toErrorForm(error) });
       port.close();
@@ -78,7 +89,7 @@ function serveModel(
     let failure: ErrorForm | null = null;
     try {
       const { signal } = stream.controller;
-      for await (const event of (await loaded).generate(prompt, { ...call.options, signal })) {
+      for await (const event of (await loaded).generate(prompt, { ...call.options, grammars, signal })) {
         if (stream.isLeft) break;
         answer({ kind: 'event', stream: id, event });
         await stream.sent();
@@ -173,7 +184,7 @@ class Stream {
 }
 
 /** What can be copied of a model; a getter is not, unless it is named. */
-function factsOf(model: WorkerModel): ModelFacts {
+function factsOf(model: WorkerModel): Omit<ModelFacts, 'hasGrammars'> {
   const { name, architecture, specialTokens, contextLength, backendName, instructionSet } = model;
   const { threads, kv, weightBytes, hasTokenizer, hasChatTemplate } = model;
   return {
