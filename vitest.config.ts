@@ -9,10 +9,6 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['@duobit/source'], externalConditions: ['@duobit/source'] } },
   test: {
     include: ['packages/*/{src,test}/**/*.test.ts', 'bench/**/*.test.mjs'],
-    // Not steady yet on a busy machine: DUOBIT_PAGE=1 runs it.
-    exclude: process.env.DUOBIT_PAGE
-      ? []
-      : ['packages/runtime-web/test/page/page.test.ts', '**/node_modules/**'],
     testTimeout: 60_000,
     pool: 'forks',
     ...(results === undefined ? {} : { reporters: ['default', 'json'], outputFile: { json: results } }),

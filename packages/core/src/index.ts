@@ -20,6 +20,7 @@ export {
   type WeightReader,
 } from './backend.ts';
 export {
+  checkLogitsRow,
   checkPlan,
   checkPrepareOptions,
   checkRun,
@@ -83,6 +84,7 @@ export {
   type TokenLogprobs,
 } from './generation.ts';
 export type { LogitAdjustments } from './logit-adjustments.ts';
+export { logitOfKey, sortTop } from './logit-keys.ts';
 export {
   createModel,
   type ForwardOptions,

@@ -3,6 +3,7 @@
 import { DuobitError } from '@duobit/format';
 import type { Program, RunPart } from './backend.ts';
 import { checkTokens } from './backends/checks.ts';
+import { nextTurn } from './event-loop.ts';
 import { createCaches, forgetFrom, noteTokens, type SequenceCache, takeCache } from './sequence-cache.ts';
 import { SLOTS } from './slots.ts';
 
@@ -57,8 +58,8 @@ interface Request extends SequenceRun<unknown> {
 /** What of a request goes into a run. */
 interface Share {
   readonly request: Request;
-  readonly rows: number;
-  readonly logits: RunPart['logits'];
+  readonly part: RunPart;
+  readonly tokens: Int32Array;
 }
 
 interface Waiter {
@@ -81,6 +82,8 @@ export class Scheduler {
   readonly #waiters = new Set<Waiter>();
   /** One that has the program to itself. */
   #alone: OpenSequence | null = null;
+  /** Of caches so far. */
+  #uses = 0;
   #isServing = false;
   #yielded = 0;
   #disposed = false;
@@ -149,20 +152,22 @@ export class Scheduler {
 
   /** For sequences. */
   submit(sequence: OpenSequence, run: SequenceRun<unknown>): void {
-    const tokens = Int32Array.from(run.tokens);
+    const tokens = new Int32Array(run.tokens);
     checkTokens(tokens, this.#options.vocabularySize);
-    this.#requests.push({ ...run, sequence, tokens, done: 0, chunks: [] });
+    const { position, logits, search } = run;
+    this.#requests.push({ sequence, tokens, position, logits, search, done: 0, chunks: [] });
     if (!this.#isServing) void this.#serve();
   }
 
   /** For sequences. */
   release(sequence: OpenSequence): void {
-    this.#requests = this.#requests.filter((request) => request.sequence !== sequence);
+    if (this.#requests.length > 0)
+      this.#requests = this.#requests.filter((request) => request.sequence !== sequence);
     this.#open.delete(sequence);
     if (this.#alone === sequence) this.#alone = null;
     const { cache } = sequence;
     cache.isTaken = false;
-    cache.lastUsed = 1 + Math.max(...this.#caches.map(({ lastUsed }) => lastUsed));
+    cache.lastUsed = ++this.#uses;
     for (const waiter of this.#waiters) if (this.#hasFree()) waiter.admit();
   }
 
@@ -183,7 +188,12 @@ export class Scheduler {
   async #serve(): Promise<void> {
     this.#isServing = true;
     while (this.#requests.length > 0) {
-      await this.#letOthersCome();
+      // All others that are about to ask for their next token come in the meantime.
+      const isOneToCome = this.#requests.length < this.#open.size;
+      if (isOneToCome || performance.now() - this.#yielded >= LONGEST_HOLD_MS) {
+        await nextTurn();
+        this.#yielded = performance.now();
+      }
       const shares = this.#divide();
       if (shares.length === 0) continue;
       try {
@@ -203,49 +213,51 @@ export class Scheduler {
    */
   #divide(): Share[] {
     const { maxRows } = this.#options;
-    const left = ({ tokens, done }: Request): number => tokens.length - done;
-    const prompts = this.#requests.filter((request) => left(request) > 1);
-    const isMixed = prompts.length < this.#requests.length;
-    let promptRows = isMixed ? Math.ceil(maxRows * PROMPT_SHARE) : maxRows;
+    const waiting = this.#requests;
+    this.#requests = [];
     let free = maxRows;
-    const shares: Share[] = [];
-    for (const request of this.#requests) {
-      const isPrompt = left(request) > 1;
-      const rows = Math.min(left(request), free, isPrompt ? promptRows : 1);
-      if (rows === 0) continue;
+    let promptRows = waiting.some((request) => countLeft(request) === 1)
+      ? Math.ceil(maxRows * PROMPT_SHARE)
+      : maxRows;
+    const prompts: Share[] = [];
+    const singles: Share[] = [];
+    for (const request of waiting) {
+      const isPrompt = countLeft(request) > 1;
+      const rows = Math.min(countLeft(request), free, isPrompt ? promptRows : 1);
+      if (rows === 0) {
+        this.#requests.push(request);
+        continue;
+      }
       free -= rows;
       if (isPrompt) promptRows -= rows;
-      const isLast = rows === left(request);
-      shares.push({ request, rows, logits: request.logits === 'last' && !isLast ? 'none' : request.logits });
+      (isPrompt ? prompts : singles).push(takeShare(request, rows));
     }
-    const served = new Set(shares.map(({ request }) => request));
-    this.#requests = this.#requests.filter((request) => !served.has(request));
-    return shares.sort((a, b) => Number(b.rows > 1) - Number(a.rows > 1));
+    return prompts.length === 0 ? singles : [...prompts, ...singles];
   }
 
   async #run(shares: readonly Share[]): Promise<void> {
-    const pieces = shares.map(({ request, rows }) =>
-      request.tokens.subarray(request.done, request.done + rows),
-    );
-    const parts = shares.map(({ request, rows, logits }): RunPart => {
-      const { cache } = request.sequence;
-      const position = request.position + request.done;
-      forgetFrom(cache, position);
-      return { sequence: cache.index, position, rows, logits };
-    });
-    const [first, ...others] = parts;
-    await this.#program.write(SLOTS.tokens, join(pieces, Int32Array));
-    await this.#program.run(others.length === 0 ? first! : { ...first!, others });
+    for (const { request, part } of shares) forgetFrom(request.sequence.cache, part.position);
+    const { part } = shares[0]!;
+    if (shares.length === 1) {
+      await this.#program.write(SLOTS.tokens, shares[0]!.tokens);
+      await this.#program.run(part);
+    } else {
+      const tokens = shares.map((share) => share.tokens);
+      const others = shares.slice(1).map((share) => share.part);
+      await this.#program.write(SLOTS.tokens, join(tokens, Int32Array));
+      await this.#program.run({ ...part, others });
+    }
     const results = await this.#readResults(shares);
-    for (const [i, { request, rows }] of shares.entries()) {
-      const { sequence, tokens, search, chunks } = request;
+    for (let i = 0; i < shares.length; i++) {
+      const { request, part, tokens } = shares[i]!;
+      const { sequence, search, chunks } = request;
       // One that was closed meanwhile does not know what has become of its cache.
       if (sequence.isClosed) continue;
-      noteTokens(sequence.cache, parts[i]!.position, pieces[i]!);
-      request.done += rows;
+      noteTokens(sequence.cache, part.position, tokens);
+      request.done += part.rows;
       const result = results[i]!;
       if (result instanceof Float32Array && result.length > 0) chunks.push(result);
-      if (request.done < tokens.length) this.#requests.push(request);
+      if (countLeft(request) > 0) this.#requests.push(request);
       else sequence.settle(search ? result : join(chunks, Float32Array));
     }
   }
@@ -253,37 +265,19 @@ export class Scheduler {
   /** Of each share the logits that were wanted, if any, or what was found in them. */
   async #readResults(shares: readonly Share[]): Promise<unknown[]> {
     const width = this.#options.vocabularySize;
-    const isRead = shares.some(({ request, logits }) => logits !== 'none' && !request.search);
-    const all = isRead ? await this.#program.read(SLOTS.logits) : new Float32Array(0);
+    const isRead = shares.some(({ request, part }) => part.logits !== 'none' && !request.search);
+    const all = isRead ? await this.#program.read(SLOTS.logits) : NOTHING;
     const results: unknown[] = [];
     let row = 0;
-    for (const { request, rows, logits } of shares) {
-      const count = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
+    for (const { request, part } of shares) {
+      const count = part.logits === 'all' ? part.rows : part.logits === 'last' ? 1 : 0;
       if (request.search) results.push(count === 0 ? null : await request.search(row));
+      // A view of all would be one more object to collect.
+      else if (all.length === count * width) results.push(all);
       else results.push(all.subarray(row * width, (row + count) * width));
       row += count;
     }
     return results;
-  }
-
-  /** Lets timers and input in now and then, and all others that are about to ask for their next token. */
-  async #letOthersCome(): Promise<void> {
-    const now = performance.now();
-    if (this.#requests.length === this.#open.size && now - this.#yielded < LONGEST_HOLD_MS) return;
-    await new Promise<void>((resolve) => {
-      // Where it exists, it costs a third of a message.
-      if (typeof setImmediate === 'function') {
-        setImmediate(resolve);
-        return;
-      }
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => {
-        port1.close();
-        resolve();
-      };
-      port2.postMessage(null);
-    });
-    this.#yielded = performance.now();
   }
 
   #endAll(error: unknown): void {
@@ -370,6 +364,23 @@ class OpenSequence implements Sequence {
     this.settle(null);
     this.#scheduler.release(this);
   }
+}
+
+const NOTHING = new Float32Array(0);
+
+function countLeft({ tokens, done }: Request): number {
+  return tokens.length - done;
+}
+
+function takeShare(request: Request, rows: number): Share {
+  const { sequence, position, tokens, done } = request;
+  const isWhole = rows === tokens.length;
+  const logits = request.logits === 'last' && done + rows < tokens.length ? 'none' : request.logits;
+  return {
+    request,
+    part: { sequence: sequence.cache.index, position: position + done, rows, logits },
+    tokens: isWhole ? tokens : tokens.subarray(done, done + rows),
+  };
 }
 
 /** A single piece, the usual case, is not copied. */

@@ -50,6 +50,6 @@ export function forgetFrom({ tokens }: SequenceCache, position: number): void {
 }
 
 /** Tokens were written from here on. What lies behind a gap is not known to be of one text. */
-export function noteTokens({ tokens }: SequenceCache, position: number, written: Iterable<number>): void {
-  if (tokens.length === position) tokens.push(...written);
+export function noteTokens({ tokens }: SequenceCache, position: number, written: Int32Array): void {
+  if (tokens.length === position) for (const token of written) tokens.push(token);
 }

@@ -11,6 +11,7 @@ import { conformanceCases, createRandom, makeTinyModel } from '@duobit/testkit';
 import { createCudaBackend, cudaSupport } from '../src/cuda/backend.ts';
 import { climbLadder, Device, measureBandwidth, profileProgram } from '../src/cuda/bench.ts';
 import { decodeGreedy } from '../src/cuda/greedy.ts';
+import { callOff, killOne, loadAndDispose, startCold, writeFirstToken, writeForever } from './endurance.mjs';
 import { makeRandomModel, SHAPES } from './random-model.mjs';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
@@ -37,6 +38,8 @@ const LADDER = (process.env.LADDER ?? '4096x4096,4096x14336,14336x4096,28672x819
   .map((shape) => shape.split('x').map(Number));
 /** Names a setting that is tried, among the records. */
 const LABEL = process.env.LABEL ? ` ${process.env.LABEL}` : '';
+/** Texts at the same time. */
+const SEQUENCES = 8;
 /** Bytes of the copies that bandwidth is measured with, and of all weights of a rung. */
 const WORKING_SET = process.env.LADDER ? 1 << 16 : undefined;
 
@@ -51,7 +54,7 @@ const PARTS = {
   /** The suite with one cache precision; a name limits it to cases that have it. */
   async conformance(kv = 'f32', only = '') {
     const backend = await createCudaBackend({ kv });
-    const cases = conformanceCases(kv).filter(({ name }) => name.includes(only));
+    const cases = conformanceCases(kv, true).filter(({ name }) => name.includes(only));
     const failures = [];
     let done = 0;
     for (const { name, run } of cases) {
@@ -199,7 +202,11 @@ const PARTS = {
     const isShape = shape in SHAPES;
     const source = isShape ? makeRandomModel(shape) : await openContainer(await createFileSource(shape));
     const loading = performance.now();
-    const { program } = await prepareModel(source, backend, { contextLength: 1024, maxRows: 512 });
+    const { program } = await prepareModel(source, backend, {
+      contextLength: 1024,
+      maxRows: 512,
+      sequences: SEQUENCES,
+    });
     const loadSeconds = (performance.now() - loading) / 1000;
     const { device } = program.parts;
     const facts = {
@@ -258,19 +265,26 @@ const PARTS = {
     );
     record(`speed-${isShape ? shape : 'file'}${LABEL}`, facts);
 
-    // Eight rows at once: what eight sequences cost in products (they would have caches of their own).
     if (performance.now() < deadline) {
-      const eight = Int32Array.from({ length: 8 }, (_, i) => i + 1);
-      await program.write(SLOTS.tokens, eight);
+      await program.write(
+        SLOTS.tokens,
+        Int32Array.from({ length: SEQUENCES }, (_, i) => i + 1),
+      );
       const times = [];
-      for (let i = 0; i < 8; i++) {
+      for (let i = 0; i < 12; i++) {
+        const [first, ...others] = Array.from({ length: SEQUENCES }, (_, sequence) => ({
+          sequence,
+          position: 64 + i,
+          rows: 1,
+          logits: 'last',
+        }));
         begun = performance.now();
-        await program.run({ rows: 8, position: 64, logits: 'none' });
-        device.synchronize();
+        await program.run({ ...first, others });
+        for (let row = 0; row < SEQUENCES; row++) await program.readBest(SLOTS.logits, row);
         times.push((performance.now() - begun) / 1000);
       }
-      facts.eightRows = 8 / Math.min(...times);
-      note(`8 rows at once: ${facts.eightRows.toFixed(0)} rows/s`);
+      facts.sequences = SEQUENCES / Math.min(...times);
+      note(`${SEQUENCES} sequences at once: ${facts.sequences.toFixed(0)} tokens/s in sum`);
     }
     for (const [rows, positions] of [
       [1, 256],
@@ -292,6 +306,33 @@ const PARTS = {
     await backend.dispose();
   },
 
+  /** Loads, texts that are called off, a process that is killed. */
+  async endurance(loads = '100', aborts = '1000') {
+    const facts = { memory: await loadAndDispose(Number(loads), deadline) };
+    note(`${facts.memory.loads} loads: ${facts.memory.lost} bytes not given back`);
+    facts.killed = await killOne(process.argv[1]);
+    note(`killed while it wrote: ${facts.killed.lost} bytes not given back`);
+    facts.aborts = await callOff(Number(aborts), deadline);
+    note(`${facts.aborts.aborts} texts called off: ${facts.aborts.differing} texts differ after that`);
+    record('endurance', facts);
+    if (facts.memory.lost > 0 || facts.killed.lost > 0 || facts.aborts.differing > 0) process.exitCode = 1;
+  },
+
+  /** From a container on the disk to the first token. */
+  async cold(shape = '8B') {
+    const facts = await startCold(process.argv[1], shape, join(OUT, `cold-${shape}.duo`));
+    record('cold', facts);
+    note(
+      `${shape}: first token after ${facts.firstTokenAfter.toFixed(2)} s, ${(facts.bytes / facts.firstTokenAfter / 1e9).toFixed(2)} GB/s, written at ${(facts.bytes / facts.writeSeconds / 1e9).toFixed(2)} GB/s`,
+    );
+  },
+
+  forever: writeForever,
+
+  async 'first-token'(path) {
+    console.log(JSON.stringify(await writeFirstToken(path)));
+  },
+
   table() {
     const read = (name) => JSON.parse(readFileSync(join(OUT, name), 'utf8'));
     const names = readdirSync(OUT).filter((name) => name.endsWith('.json'));
@@ -308,6 +349,14 @@ const PARTS = {
             .map((f) => f.name)
             .join('; ')
             .slice(0, 300)}`,
+        );
+      if (name === 'endurance.json')
+        console.log(
+          `endured  ${facts.memory.loads} loads, ${facts.memory.lost} bytes lost; killed, ${facts.killed.lost} lost; ${facts.aborts.aborts} aborts, ${facts.aborts.differing} texts differ`,
+        );
+      if (name === 'cold.json')
+        console.log(
+          `cold     ${facts.shape}: first token after ${facts.firstTokenAfter.toFixed(2)} s (${(facts.bytes / 1e9).toFixed(2)} GB)`,
         );
       if (name === 'greedy.json')
         for (const r of facts)
@@ -333,13 +382,13 @@ const PARTS = {
       }
       if (name.startsWith('speed'))
         console.log(
-          `speed    ${facts.shape}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), by logits ${facts.decodeContract?.toFixed(0)}, 8 rows ${facts.eightRows?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`,
+          `speed    ${facts.shape}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), by logits ${facts.decodeContract?.toFixed(0)}, ${SEQUENCES} sequences ${facts.sequences?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`,
         );
     }
   },
 };
 
-async function prepareModel(source, backend, { contextLength, maxRows }) {
+async function prepareModel(source, backend, { contextLength, maxRows, sequences }) {
   const { buildPlan, readOutlierColumns, splitOutliers } = await import('@duobit/core');
   const plan = buildPlan(source, { outliers: await readOutlierColumns(source) });
   const program = await backend.prepare(
@@ -348,6 +397,7 @@ async function prepareModel(source, backend, { contextLength, maxRows }) {
     {
       capacity: contextLength,
       maxRows,
+      sequences,
     },
   );
   return { plan, program };
@@ -364,4 +414,4 @@ try {
   if (error.cause) note(`cause: ${error.cause.stack ?? error.cause}`);
   process.exitCode = 1;
 }
-note(`done, exit ${process.exitCode ?? 0}`);
+if (part !== 'first-token') note(`done, exit ${process.exitCode ?? 0}`);

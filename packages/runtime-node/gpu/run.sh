@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks and measures the cuda backend on a machine with a GPU and nothing else: no network, no Node, no npm.
-#   run.sh [PART …]     parts, by importance: info conformance greedy ladder speed sanitize; default all
+#   run.sh [PART …]     parts, by importance: info conformance greedy endurance ladder speed cold sanitize; default all
 # MODEL=file.duo is measured besides. Records go to $OUT (default: out beside this script). Ends within about 200 s.
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 export OUT=${OUT:-$PWD/out}
@@ -12,7 +12,7 @@ begun=$SECONDS
 # A kernel that loads at its first launch would do so in a recording.
 export CUDA_MODULE_LOADING=EAGER
 LIMIT=${LIMIT:-200}
-parts=${*:-info conformance greedy ladder speed sanitize}
+parts=${*:-info conformance greedy endurance ladder speed cold sanitize}
 status=0
 # run SECONDS PART ARGUMENT …
 run() {
@@ -42,6 +42,7 @@ run 25 info || {
 }
 has conformance && run 60 conformance f32
 has greedy && run 25 greedy
+has endurance && run 30 endurance
 has ladder && run 40 ladder
 if has speed; then
   run 15 speed smollm2
@@ -58,6 +59,7 @@ if has speed; then
   run 15 speed 1B
   run 15 speed 3B
 fi
+has cold && run 40 cold 8B
 has conformance && for kv in f16 int8 int4; do run 25 conformance $kv; done
 PATH=$PATH:/usr/local/cuda/bin:$(ls -d /usr/local/cuda*/bin /opt/nvidia/*/ /usr/local/cuda*/compute-sanitizer 2>/dev/null | tr '\n' ':')
 has sanitize && { command -v compute-sanitizer || echo '--- no compute-sanitizer'; }

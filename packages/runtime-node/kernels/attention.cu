@@ -1,4 +1,4 @@
-// Rotary embedding, writing the KV cache, and attention over it. The cache is [layer][kv head][position] rows of whole 16
+// Rotary embedding, writing the KV cache, and attention over it. The cache is [layer][sequence][kv head][position] rows of whole 16
 // bytes, and for int8 and int4 beside it an offset and a step in f16 for every 32 dimensions (docs/numerics.md "KV cache").
 #include "common.cuh"
 
@@ -38,13 +38,17 @@ struct RopeArgs {
   int stride;
 };
 
-KERNEL(rope, RopeArgs, 256) {
+template <bool SEVERAL>
+DEVICE void turnRow(const RopeArgs& args) {
   waitForInputs();
   const int row = blockIdx.x;
-  const float2* const table = args.table + static_cast<u64>(args.state->position + row) * args.half;
+  const float2* const table = args.table + static_cast<u64>(placeOfRow<SEVERAL>(args.state, row).position) * args.half;
   for (int i = threadIdx.x; i < args.heads * args.half; i += blockDim.x)
     turnHead(args.x + static_cast<u64>(row) * args.stride + i / args.half * 2 * args.half, table, args.half, i % args.half);
 }
+
+KERNEL(rope, RopeArgs, 256) { turnRow<false>(args); }
+KERNEL(rope_several, RopeArgs, 256) { turnRow<true>(args); }
 
 struct CacheArgs {
   float* query;
@@ -117,10 +121,12 @@ DEVICE void storeRow(int kind, int headSize, const float* key, const float* valu
 }
 
 /** A block has one row and one kv head: turns its queries and key where asked to, and writes key and value. */
-KERNEL(rope_cache, CacheArgs, 128) {
+template <bool SEVERAL>
+DEVICE void cacheRow(const CacheArgs& args) {
   waitForInputs();
   const int row = blockIdx.x, head = blockIdx.y, half = args.headSize / 2;
-  const int position = args.state->position + row;
+  const RowPlace place = placeOfRow<SEVERAL>(args.state, row);
+  const int position = place.position;
   const float2* const table = args.table + static_cast<u64>(position) * half;
   float* const key = args.key + static_cast<u64>(row) * args.strideKey + head * args.headSize;
   const float* const value = args.value + static_cast<u64>(row) * args.strideValue + head * args.headSize;
@@ -133,10 +139,14 @@ KERNEL(rope_cache, CacheArgs, 128) {
     for (int i = threadIdx.x; i < half; i += blockDim.x) turnHead(key, table, half, i);
     __syncthreads();
   }
-  const u64 at = static_cast<u64>(head) * args.capacity + position;
+  const int plane = SEVERAL ? place.sequence * gridDim.y + head : head;
+  const u64 at = static_cast<u64>(plane) * args.capacity + position;
   storeRow(args.kind, args.headSize, key, value, args.keys + at * args.rowBytes, args.values + at * args.rowBytes,
            args.keyParams + at * args.groups, args.valueParams + at * args.groups);
 }
+
+KERNEL(rope_cache, CacheArgs, 128) { cacheRow<false>(args); }
+KERNEL(rope_cache_several, CacheArgs, 128) { cacheRow<true>(args); }
 
 struct AttentionArgs {
   float* query;
@@ -223,13 +233,13 @@ DEVICE void joinRow(const AttentionArgs& a, int kvHead, int position, bool holds
 }
 
 /** A block has one row, one head and one part of the positions; eight lanes share a position's key. */
-template <CacheKind KIND>
+template <CacheKind KIND, bool SEVERAL>
 DEVICE void attend(const AttentionArgs& a) {
   waitForInputs();
   constexpr int VALUES = Cached<KIND>::VALUES;
   constexpr bool CODED = Cached<KIND>::CODED;
   // More would spill registers.
-  constexpr int AT_ONCE = KIND == CACHE_F32 ? 1 : KIND == CACHE_F16 ? 4 : 2;
+  constexpr int AT_ONCE = SEVERAL || KIND == CACHE_F32 ? 1 : KIND == CACHE_F16 ? 4 : 2;
   SHARED(float, query, MOST_HEAD);
   /** Of a coded cache: sums of the query over the values of 16 bytes. */
   SHARED(float, querySums, MOST_HEAD / 16);
@@ -239,14 +249,15 @@ DEVICE void attend(const AttentionArgs& a) {
   SHARED(u32, before, 1);
   const int head = blockIdx.x, row = blockIdx.y, part = blockIdx.z, parts = gridDim.z;
   const int thread = threadIdx.x, lane = laneOf(), sub = lane & 7, size = a.headSize;
-  const int last = a.state->position + row, from = a.window > 0 ? max(0, last - a.window + 1) : 0;
+  const RowPlace place = placeOfRow<SEVERAL>(a.state, row);
+  const int last = place.position, from = a.window > 0 ? max(0, last - a.window + 1) : 0;
   const int total = last + 1 - from, perPart = ((total + parts - 1) / parts + BLOCK_POSITIONS - 1) / BLOCK_POSITIONS * BLOCK_POSITIONS;
   const int begin = from + part * perPart, end = min(begin + perPart, last + 1);
   const int chunks = (size + VALUES - 1) / VALUES, padded = chunks * VALUES;
   float* const own = a.query + static_cast<u64>(row) * a.strideQuery + head * size;
   for (int d = thread; d < padded; d += ATTENTION_THREADS) query[d] = d < size ? own[d] : 0.0f;
   __syncthreads();
-  if (a.key) {
+  if (!SEVERAL && a.key) {
     joinRow<KIND>(a, head / a.sharing, last, begin < end && end > last, query, mixes, before);
     __syncthreads();
   }
@@ -258,7 +269,8 @@ DEVICE void attend(const AttentionArgs& a) {
     }
     __syncthreads();
   }
-  const u64 rowAt = static_cast<u64>(head / a.sharing) * a.capacity;
+  const int plane = head / a.sharing + (SEVERAL ? place.sequence * (static_cast<int>(gridDim.x) / a.sharing) : 0);
+  const u64 rowAt = static_cast<u64>(plane) * a.capacity;
   // The threads of a column of values: one chunk of dimensions, every groups-th position.
   const int spread = ATTENTION_THREADS / chunks, chunk = thread % chunks, offset = thread / chunks;
   float highest = -INFINITE, weight = 0, mix[VALUES];
@@ -337,7 +349,7 @@ DEVICE void attend(const AttentionArgs& a) {
     to[d] = parts == 1 ? __fdiv_rn(sum, weight) : sum;
   }
   if (parts == 1) {
-    if (a.key && a.table)
+    if (!SEVERAL && a.key && a.table)
       for (int d = thread; d < size; d += ATTENTION_THREADS) own[d] = query[d];
     return;
   }
@@ -351,7 +363,7 @@ DEVICE void attend(const AttentionArgs& a) {
   __threadfence();
   if (thread == 0) a.done[pair] = 0;
   // All have read the query.
-  if (a.key && a.table)
+  if (!SEVERAL && a.key && a.table)
     for (int d = thread; d < size; d += ATTENTION_THREADS) own[d] = query[d];
   highest = -INFINITE;
   for (int s = 0; s < parts; ++s) highest = fmaxf(highest, __ldcg(a.partStats + pair * parts + s).x);
@@ -369,7 +381,11 @@ DEVICE void attend(const AttentionArgs& a) {
   }
 }
 
-KERNEL(attention_f32, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F32>(args); }
-KERNEL(attention_f16, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F16>(args); }
-KERNEL(attention_int8, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT8>(args); }
-KERNEL(attention_int4, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT4>(args); }
+KERNEL(attention_f32, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F32, false>(args); }
+KERNEL(attention_f16, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F16, false>(args); }
+KERNEL(attention_int8, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT8, false>(args); }
+KERNEL(attention_int4, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT4, false>(args); }
+KERNEL(attention_several_f32, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F32, true>(args); }
+KERNEL(attention_several_f16, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F16, true>(args); }
+KERNEL(attention_several_int8, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT8, true>(args); }
+KERNEL(attention_several_int4, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT4, true>(args); }

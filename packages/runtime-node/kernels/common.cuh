@@ -95,6 +95,18 @@ struct RunState {
   int rows;
 };
 
+/** Of a run of several sequences, one of these a row in the place of RunState. */
+struct RowPlace {
+  int position;
+  int sequence;
+};
+
+template <bool SEVERAL>
+DEVICE RowPlace placeOfRow(const RunState* state, int row) {
+  if (SEVERAL) return reinterpret_cast<const RowPlace*>(state)[row];
+  return {state->position + row, 0};
+}
+
 DEVICE int laneOf() { return threadIdx.x & 31; }
 DEVICE int warpOf() { return threadIdx.x >> 5; }
 

@@ -3,5 +3,6 @@
 #include "w11-mma.cu"
 #include "w11-lanes.cu"
 #include "dense.cu"
+#include "search.cu"
 #include "attention.cu"
 #include "pack.cu"

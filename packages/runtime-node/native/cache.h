@@ -1,5 +1,5 @@
-// The KV caches of a program, one for each sequence: one layout for every precision, in blocks of positions and tiles of VW of them (kernels.h "KV
-// cache").
+// The KV caches of a program, one for each sequence: one layout for every precision, in blocks of positions and tiles of VW of
+// them (kernels.h "KV cache").
 #pragma once
 #include <vector>
 

@@ -43,7 +43,7 @@ class Signal {
 };
 
 /** Numbers that the caller gives every thread of a run. */
-constexpr int RUN_VALUES = 5;
+constexpr int RUN_VALUES = 4;
 
 /** What a thread knows of the run it takes part in: the run's number, which goes up, its own, and values of the caller. */
 struct RunTicket {

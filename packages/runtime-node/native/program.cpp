@@ -25,7 +25,7 @@ void Program::writeFloats(int slot, const float* values, size_t count) {
 
 void Program::run(const std::vector<RunPart>& parts) {
   places_.clear(), groups_.clear(), wanted_.clear();
-  int logitRows = 0, longest = 0;
+  int longest = 0;
   for (const RunPart& part : parts) {
     const int first = static_cast<int>(places_.size()), end = first + part.rows;
     for (int row = first; row < end; ++row) places_.push_back({part.sequence, part.position + row - first});
@@ -35,16 +35,15 @@ void Program::run(const std::vector<RunPart>& parts) {
     const bool joins = !wanted_.empty() && wanted_.back().first + wanted_.back().count == end - part.logitRows;
     if (joins) wanted_.back().count += part.logitRows;
     else wanted_.push_back({end - part.logitRows, part.logitRows});
-    logitRows += part.logitRows;
   }
   const int rows = static_cast<int>(places_.size()), groups = static_cast<int>(groups_.size());
   // A few single rows of long texts are too few units for many threads.
   const bool splits = rows == groups && rows <= MOST_SPLIT_ROWS && rows * geometry_.kvHeadCount < 4 * pool_->threads();
-  pool_->run(workOn, this, {rows, logitRows, places_[0].position, groups, splits ? mostParts(longest) : 1});
+  pool_->run(workOn, this, {rows, places_[0].position, groups, splits ? mostParts(longest) : 1});
 }
 
 void Program::work(const RunTicket& ticket) {
-  const Request request{ticket.values[0], ticket.values[1], ticket.values[2], ticket.values[3], ticket.values[4]};
+  const Request request{ticket.values[0], ticket.values[1], ticket.values[2], ticket.values[3]};
   const size_t phases = phaseSteps_.size();
   // Phases of all runs in one sequence, with one number more for the end of a run.
   const uint64_t first = ticket.run * (phases + 1);

@@ -124,7 +124,7 @@ class Program {
    * by threads that hold a unit.
    */
   struct Request {
-    int rows, logitRows;
+    int rows;
     /** Of the first row. */
     int position;
     /** In groups_. */

@@ -74,19 +74,3 @@ function searchWith(context: Context, name: 'argmax' | 'top', place: SearchPlace
 function countParts(width: number): number {
   return Math.ceil(width / PART);
 }
-
-/** A logit from its key, kernels/logit-key.wgsl. */
-export function logitOf(key: number): number {
-  const bits = key >>> 31 === 1 ? key ^ 0x8000_0000 : ~key;
-  return new Float32Array(Uint32Array.of(bits).buffer)[0]!;
-}
-
-/** Pairs of key and turned place, best first: the larger logit, of equal ones the one that comes first. */
-export function sortTop(pairs: Uint32Array): { indices: Uint32Array; values: Float32Array } {
-  const order = Array.from({ length: pairs.length / 2 }, (_, i) => 2 * i);
-  order.sort((a, b) => pairs[b]! - pairs[a]! || pairs[b + 1]! - pairs[a + 1]!);
-  return {
-    indices: Uint32Array.from(order, (at) => ~pairs[at + 1]!),
-    values: Float32Array.from(order, (at) => logitOf(pairs[at]!)),
-  };
-}

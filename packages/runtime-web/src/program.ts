@@ -7,16 +7,18 @@ import {
   checkTop,
   checkWrite,
   listSymmetricSums,
+  logitOfKey,
   MOST_TOP,
   mirrorUpper,
   type Program,
   type RunRequest,
+  sortTop,
   type TopLogits,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { MAP_READ, padTo, USAGE } from './constants.ts';
 import { attentionShare, codeKindOf } from './context.ts';
-import { logitOf, type Searches, sortTop } from './logits.ts';
+import type { Searches } from './logits.ts';
 import { type Engine, encodeStep, type Prepared, RUN_BYTES } from './prepare.ts';
 import { type CodeKind, decodeRow, type SlotPlace } from './slots.ts';
 import type { RunShape } from './steps.ts';
@@ -159,7 +161,7 @@ export class WebGpuProgram implements Program {
   /** The place of the largest value in the first row of a slot of logits, the first of equal ones; and that value. */
   async readBest(name: string): Promise<{ index: number; value: number }> {
     const words = await this.#search(name, 'best', 1);
-    return { index: words[1]!, value: logitOf(words[0]!) };
+    return { index: words[1]!, value: logitOfKey(words[0]!) };
   }
 
   /** As `Program.readTop`. */

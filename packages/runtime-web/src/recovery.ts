@@ -141,9 +141,10 @@ class RecoveringProgram implements Program {
     this.#backend = backend;
     this.#prepare = prepare;
     this.#held = held;
-    if (held.program.readBest) this.readBest = (slot) => this.#attempt((program) => program.readBest!(slot));
+    if (held.program.readBest)
+      this.readBest = (slot, row) => this.#attempt((program) => program.readBest!(slot, row));
     if (held.program.readTop)
-      this.readTop = (slot, count) => this.#attempt((program) => program.readTop!(slot, count));
+      this.readTop = (slot, count, row) => this.#attempt((program) => program.readTop!(slot, count, row));
   }
 
   get weightBytes(): number {

@@ -278,6 +278,19 @@ export function checkTop(plan: ExecutionPlan, name: string, count: number): void
     );
 }
 
+/**
+ * @param rows how many rows of logits the slot holds; 0 where it holds none
+ * @throws DuobitError `RUN_INVALID`
+ */
+export function checkLogitsRow(name: string, row: number, rows: number): void {
+  if (!Number.isInteger(row) || row < 0 || row >= rows)
+    throw runInvalid(
+      `row ${row} of "${name}" was asked for; it has logits of ${rows}`,
+      name,
+      'Run the program with logits first',
+    );
+}
+
 /** @throws DuobitError `RUN_INVALID` naming the first token id outside 0 … vocabularySize - 1. */
 export function checkTokens(tokens: Int32Array, vocabularySize: number): void {
   for (let row = 0; row < tokens.length; row++)

@@ -1,7 +1,7 @@
 // Launches of kernels/attention.cu: rotary embedding with the cache's new rows, then attention over the cache.
 import type { Operation } from '@duobit/core';
 import { float } from './device.ts';
-import { type AttentionScratch, f32Of, type Setting, type Step } from './setting.ts';
+import { type AttentionScratch, f32Of, type Setting, type Step, type StepRun } from './setting.ts';
 
 type Attention = Extract<Operation, { op: 'attention' }>;
 type Rope = Extract<Operation, { op: 'rope' }>;
@@ -39,16 +39,35 @@ export function planAttention({
   };
 }
 
+/** Kernels for rows of several sequences are apart: they look up each row's place. */
+const suffixOf = ({ sequence }: StepRun): string => (sequence === null ? '_several' : '');
+const stateOf = ({ state, places }: Setting, { sequence }: StepRun): number =>
+  sequence === null ? places : state;
+
+/** Keys, values and what belongs to their codes: of the run's sequence, or of the first where it has several. */
+function cacheOf({ cache }: Setting, layer: number, { sequence }: StepRun): number[] {
+  const { keys, values, keyParams, valueParams } = cache.layers[layer]!;
+  const first = (sequence ?? 0) * cache.sequenceRows;
+  const [bytes, params] = [first * cache.rowBytes, first * cache.groups * 4];
+  return [keys + bytes, values + bytes, keyParams + params, valueParams + params];
+}
+
 export function ropeStep(setting: Setting, { target, headCount, headSize }: Rope): Step {
-  const { device, table, state } = setting;
+  const { device, table } = setting;
   const x = f32Of(setting, target);
-  return ({ rows }) =>
-    device.launch('rope', [rows, 1, 1], 256, [x.address, table, state], [headCount, headSize / 2, x.stride]);
+  return (run) =>
+    device.launch(
+      `rope${suffixOf(run)}`,
+      [run.rows, 1, 1],
+      256,
+      [x.address, table, stateOf(setting, run)],
+      [headCount, headSize / 2, x.stride],
+    );
 }
 
 /** @param turns whether query and key are turned by it */
 export function attentionStep(setting: Setting, operation: Attention, turns: boolean): Step[] {
-  const { device, cache, table, state, attention, options } = setting;
+  const { device, cache, table, attention, options } = setting;
   const [query, key, value, out] = [
     f32Of(setting, operation.query),
     f32Of(setting, operation.key),
@@ -56,16 +75,22 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
     f32Of(setting, operation.out),
   ];
   const { headCount, kvHeadCount, headSize } = operation.heads;
-  const { keys, values, keyParams, valueParams } = cache.layers[operation.layer]!;
   const sharing = headCount / kvHeadCount;
   const { capacity } = options;
   const window = operation.window ?? 0;
-  const store: Step = ({ rows }) =>
+  const store: Step = (run) =>
     device.launch(
-      'rope_cache',
-      [rows, kvHeadCount, 1],
+      `rope_cache${suffixOf(run)}`,
+      [run.rows, kvHeadCount, 1],
       CACHE_THREADS,
-      [query.address, key.address, value.address, table, state, keys, values, keyParams, valueParams],
+      [
+        query.address,
+        key.address,
+        value.address,
+        table,
+        stateOf(setting, run),
+        ...cacheOf(setting, operation.layer, run),
+      ],
       [
         sharing,
         headSize,
@@ -80,25 +105,23 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
         cache.kind,
       ],
     );
-  const attend: Step = ({ rows, positions }) => {
+  const attend: Step = (run) => {
+    const { rows, positions } = run;
     // One row's blocks turn and write for themselves.
     const joins = rows === 1 ? [key.address, value.address, turns ? table : 0] : [0, 0, 0];
     const seen = window > 0 ? Math.min(window, positions) : positions;
     const parts = countParts(headCount * rows, seen, device.facts.multiprocessors);
     const scratch = parts > 1 ? [attention.mix, attention.stats, attention.done] : [0, 0, 0];
     device.launch(
-      `attention_${cache.precision}`,
+      `attention${suffixOf(run)}_${cache.precision}`,
       [headCount, rows, parts],
       THREADS,
       [
         query.address,
         out.address,
-        keys,
-        values,
-        keyParams,
-        valueParams,
+        ...cacheOf(setting, operation.layer, run),
         ...scratch,
-        state,
+        stateOf(setting, run),
         ...joins,
         attention.keyDone,
       ],

@@ -63,6 +63,7 @@ export async function createCudaBackend(options: CudaBackendOptions = {}): Promi
     threads: 1,
     kv,
     instructionSet: `sm_${device.facts.capability}`,
+    maxSequences: Number.POSITIVE_INFINITY,
     async prepare(plan, weights, prepareOptions) {
       if (disposed)
         throw new DuobitError('BACKEND_DISPOSED', 'the backend was used after dispose()', {
@@ -88,7 +89,7 @@ async function prepareProgram(
   read: WeightReader,
   options: PrepareOptions,
 ): Promise<Program> {
-  checkPrepareOptions(options);
+  checkPrepareOptions(options, Number.POSITIVE_INFINITY);
   if (options.maxRows > MOST_ROWS)
     throw badOption('maxRows', `a run of ${options.maxRows} rows`, `Run at most ${MOST_ROWS} rows at once`);
   const arena = new Arena(device);
@@ -116,8 +117,10 @@ async function prepareProgram(
       const slots = allocateSlots(plan, w11, options, arena);
       const cache = allocateCache(plan, options, kv, arena);
       const state = arena.allocateZeroed(8, 'state');
+      const places = arena.allocateZeroed(8 * options.maxRows, 'places of rows');
       const table = makeRopeTable(device, arena, plan, options);
-      const steps = compileSteps({ device, plan, options, slots, weights, cache, arena, state, table });
+      const setting = { device, plan, options, slots, weights, cache, arena, state, places, table };
+      const steps = compileSteps(setting);
       // What goes wrong while weights are packed is to be told here.
       device.synchronize();
       const vocabularies = new Map<string, number>();
@@ -134,6 +137,7 @@ async function prepareProgram(
         slots,
         steps,
         state,
+        places,
         weightBytes,
         vocabularies,
       });

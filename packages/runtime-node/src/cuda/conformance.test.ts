@@ -21,6 +21,7 @@ for (const kv of KV_PRECISIONS) {
       name: `cuda emulated with a cache of ${kv}`,
       create: () => createCudaBackend({ kv, library: emulator.path }),
       kv,
+      severalSequences: true,
       absent: emulator.reason,
     },
   );
@@ -30,6 +31,7 @@ for (const kv of KV_PRECISIONS) {
       name: `cuda with a cache of ${kv}`,
       create: () => createCudaBackend({ kv }),
       kv,
+      severalSequences: true,
       absent: device.available ? null : device.reason,
     },
   );

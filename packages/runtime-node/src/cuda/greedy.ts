@@ -38,7 +38,8 @@ export async function decodeGreedy(
       let graph = graphs.get(positions);
       if (graph === undefined) {
         graph = device.capture(() => {
-          for (const step of steps) step({ rows: 1, logitRows: 1, positions });
+          for (const step of steps)
+            step({ rows: 1, wanted: [{ first: 0, count: 1 }], positions, sequence: 0 });
           device.launch(
             'argmax_step',
             [1, 1, 1],

@@ -199,15 +199,13 @@ export function denseStep(
   const [x, out] = [f32Of(setting, operation.input), f32Of(setting, operation.out)];
   const sum = sumName === null ? null : f32Of(setting, sumName);
   const isLogits = operation.op === 'logits';
-  return ({ rows, logitRows }) => {
-    const tokens = isLogits ? logitRows : rows;
-    if (tokens === 0) return;
+  const multiply = (first: number, tokens: number, to: number): void => {
     const each = tokens === 1 ? 1 : 4;
     device.launch(
       `dense${each}_${weight.encoding}`,
       [Math.ceil(weight.rows / DENSE_BLOCK_ROWS), Math.ceil(tokens / each), 1],
       DENSE_THREADS,
-      [x.address, weight.data, weight.scales, out.address, sum?.address ?? 0],
+      [x.address, weight.data, weight.scales, out.address + 4 * out.stride * to, sum?.address ?? 0],
       [
         weight.rows,
         weight.columns,
@@ -218,8 +216,16 @@ export function denseStep(
         out.stride,
         sum?.stride ?? 0,
         tokens,
-        isLogits ? rows - logitRows : 0,
+        first,
       ],
     );
+  };
+  return ({ rows, wanted }) => {
+    if (!isLogits) multiply(0, rows, 0);
+    let to = 0;
+    for (const { first, count } of isLogits ? wanted : []) {
+      multiply(first, count, to);
+      to += count;
+    }
   };
 }

@@ -1,19 +1,27 @@
 // A prepared plan on the GPU: writing and reading slots, running. A run of one row, or one that comes again, is recorded as a
 // graph and replayed with a single call.
 import {
+  checkLogitsRow,
   checkRun,
   checkSlot,
   checkTokens,
+  checkTop,
   checkWrite,
   type ExecutionPlan,
+  listPlaces,
+  listWanted,
+  logitOfKey,
   type PrepareOptions,
   type Program,
   type RunRequest,
+  sortTop,
+  type TopLogits,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { type Arena, roundUp } from './arena.ts';
 import type { Device } from './device.ts';
 import { CudaError } from './driver.ts';
+import { searchBest, searchTop } from './search.ts';
 import type { Step, StepRun } from './setting.ts';
 import type { DeviceSlot } from './slots.ts';
 import { decodeCodes } from './steps.ts';
@@ -26,6 +34,7 @@ export interface ProgramParts {
   readonly slots: ReadonlyMap<string, DeviceSlot>;
   readonly steps: readonly Step[];
   readonly state: number;
+  readonly places: number;
   readonly weightBytes: number;
   /** Of each slot of tokens, the size of the vocabulary that it is looked up in. */
   readonly vocabularies: ReadonlyMap<string, number>;
@@ -81,17 +90,25 @@ export class CudaProgram implements Program {
 
   async run(request: RunRequest): Promise<void> {
     this.#checkAlive();
-    checkRun(request, this.#parts.options);
+    const run = checkRun(request, this.#parts.options);
     this.#latest = null;
-    const { rows, position, logits } = request;
+    const { rows, logitRows, parts } = run;
     for (const { values, vocabulary } of this.#tokens.values())
       checkTokens(values.subarray(0, rows), vocabulary);
-    const logitRows = logits === 'all' ? rows : logits === 'last' ? 1 : 0;
     guard(() => {
-      const { device, state } = this.#parts;
-      const about = Int32Array.of(position, rows);
-      device.uploadBytes(state, new Uint8Array(about.buffer));
-      this.#perform({ rows, logitRows, positions: 2 ** Math.ceil(Math.log2(position + rows)) });
+      const { device, state, places } = this.#parts;
+      const [only] = parts.length === 1 ? parts : [];
+      const about = only
+        ? Int32Array.of(only.position, rows)
+        : Int32Array.from(listPlaces(run).flatMap(({ position, sequence }) => [position, sequence]));
+      device.uploadBytes(only ? state : places, new Uint8Array(about.buffer));
+      const longest = Math.max(...parts.map((part) => part.position + part.rows));
+      this.#perform({
+        rows,
+        wanted: listWanted(run),
+        positions: 2 ** Math.ceil(Math.log2(longest)),
+        sequence: only?.sequence ?? null,
+      });
     });
     this.#latest = { rows, logitRows };
   }
@@ -102,7 +119,8 @@ export class CudaProgram implements Program {
     const act = () => {
       for (const step of steps) step(run);
     };
-    const key = `${run.rows} ${run.logitRows} ${run.positions}`;
+    const wanted = run.wanted.map(({ first, count }) => `${first}+${count}`);
+    const key = `${run.rows} ${wanted} ${run.positions} ${run.sequence}`;
     const known = this.#graphs.get(key);
     this.#graphs.delete(key);
     // Decoding comes again for sure; a prompt's last rows may not.
@@ -144,6 +162,28 @@ export class CudaProgram implements Program {
       decodeCodes(device, slot, rows, address, stride);
       return this.#readRows(address, rows, slot.width, stride);
     });
+  }
+
+  async readBest(name: string, row = 0): Promise<{ index: number; value: number }> {
+    const { address, width } = this.#logitsOf(name, row);
+    const pair = guard(() => searchBest(this.#parts.device, this.#parts.arena, address, width));
+    return { index: ~pair[1]! >>> 0, value: logitOfKey(pair[0]!) };
+  }
+
+  async readTop(name: string, count: number, row = 0): Promise<TopLogits> {
+    const { address, width } = this.#logitsOf(name, row);
+    checkTop(this.#parts.plan, name, count);
+    return sortTop(guard(() => searchTop(this.#parts.device, this.#parts.arena, address, width, count)));
+  }
+
+  /** Where a row of logits of the latest run lies. */
+  #logitsOf(name: string, row: number): { readonly address: number; readonly width: number } {
+    this.#checkAlive();
+    checkSlot(this.#parts.plan, name);
+    checkLogitsRow(name, row, this.#logitSlots.has(name) ? (this.#latest?.logitRows ?? 0) : 0);
+    const slot = this.#parts.slots.get(name)!;
+    if (slot.kind !== 'f32') throw new DuobitError('INTERNAL', `slot "${name}" holds no logits`);
+    return { address: slot.address + 4 * slot.stride * row, width: slot.width };
   }
 
   #readRows(address: number, rows: number, width: number, stride: number): Float32Array {

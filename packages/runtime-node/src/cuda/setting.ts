@@ -1,5 +1,5 @@
 // What steps are compiled from, and what a step is.
-import type { ExecutionPlan, PrepareOptions } from '@duobit/core';
+import type { ExecutionPlan, PrepareOptions, RowRange } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import type { Arena } from './arena.ts';
 import type { Device } from './device.ts';
@@ -16,9 +16,12 @@ export interface AttentionScratch {
 
 export interface StepRun {
   readonly rows: number;
-  readonly logitRows: number;
-  /** No less than the positions that the last row sees; a power of two, so that few recordings serve all. */
+  /** The rows that logits are wanted of. */
+  readonly wanted: readonly RowRange[];
+  /** No less than the positions that any row sees; a power of two, so that few recordings serve all. */
   readonly positions: number;
+  /** Whose rows they are; null where they are of several. */
+  readonly sequence: number | null;
 }
 
 export type Step = (run: StepRun) => void;
@@ -33,6 +36,8 @@ export interface Setting {
   readonly arena: Arena;
   /** `RunState` of kernels/common.cuh. */
   readonly state: number;
+  /** `RowPlace` of each row of a run of several sequences. */
+  readonly places: number;
   /** cos and sin by position, or 0 in plans without rotary embedding. */
   readonly table: number;
   readonly attention: AttentionScratch;

@@ -68,6 +68,8 @@ export interface DeviceCache {
   readonly precision: KvPrecision;
   readonly rowBytes: number;
   readonly groups: number;
+  /** Rows of a sequence in each of a layer's four places. */
+  readonly sequenceRows: number;
   readonly layers: readonly LayerCache[];
 }
 
@@ -76,7 +78,7 @@ const GROUP = 32;
 
 export function allocateCache(
   { cacheLayers, heads }: ExecutionPlan,
-  { capacity }: PrepareOptions,
+  { capacity, sequences = 1 }: PrepareOptions,
   precision: KvPrecision,
   arena: Arena,
 ): DeviceCache {
@@ -84,8 +86,9 @@ export function allocateCache(
   const bytes = { f32: 4, f16: 2, int8: 1, int4: 0.5 }[precision];
   const rowBytes = roundUp(headSize * bytes, 16);
   const groups = precision === 'int8' || precision === 'int4' ? Math.ceil(headSize / GROUP) : 0;
-  const rows = kvHeadCount * capacity;
-  const what = `a KV cache of ${capacity} positions`;
+  const sequenceRows = kvHeadCount * capacity;
+  const rows = sequences * sequenceRows;
+  const what = `a KV cache of ${sequences === 1 ? '' : `${sequences} x `}${capacity} positions`;
   const take = (length: number) => (length === 0 ? 0 : arena.allocateZeroed(length, what));
   const layers = Array.from({ length: cacheLayers }, () => ({
     keys: take(rows * rowBytes),
@@ -93,5 +96,5 @@ export function allocateCache(
     keyParams: take(rows * groups * 4),
     valueParams: take(rows * groups * 4),
   }));
-  return { kind: KV_PRECISIONS.indexOf(precision), precision, rowBytes, groups, layers };
+  return { kind: KV_PRECISIONS.indexOf(precision), precision, rowBytes, groups, sequenceRows, layers };
 }

@@ -2,6 +2,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import {
   type Backend,
+  checkLogitsRow,
   checkPlan,
   checkPrepareOptions,
   checkRun,
@@ -293,15 +294,7 @@ class NativeProgram implements Program {
   async readBest(name: string, row = 0): Promise<{ index: number; value: number }> {
     const handle = this.#alive();
     const rows = this.#logitSlots.has(name) ? (this.#latest?.logitRows ?? 0) : 0;
-    if (!Number.isInteger(row) || row < 0 || row >= rows)
-      throw new DuobitError(
-        'RUN_INVALID',
-        `row ${row} of "${name}" was asked for; it has logits of ${rows}`,
-        {
-          where: name,
-          remedy: 'Run the program with logits first',
-        },
-      );
+    checkLogitsRow(name, row, rows);
     return this.#addon.readBest(handle, this.#slotIds.get(name)!, row);
   }
 

@@ -1,0 +1,167 @@
+// The largest logits of a row, found where they are: the best, for greedy decoding, and some of the best, which hold all that sampling
+// with top-k looks at. A candidate is a logit as a key in the order of unsigned integers, and below it the place with all bits turned,
+// so that of equal ones the first is the largest; 0 is none.
+#include "common.cuh"
+
+/** Zeros are equal, whatever their signs; what is not a number comes out on top, so that it is seen. */
+DEVICE u32 keyOf(float logit) {
+  const u32 held = static_cast<u32>(__float_as_int(logit));
+  const u32 bits = held == 0x80000000u ? 0u : held;
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0xffffffffu;
+  return bits >> 31 != 0 ? ~bits : bits ^ 0x80000000u;
+}
+
+DEVICE u64 candidateOf(float logit, int place) {
+  return static_cast<u64>(keyOf(logit)) << 32 | ~static_cast<u32>(place);
+}
+
+/** As the host reads it. */
+DEVICE uint2 pairOf(u64 candidate) { return {static_cast<u32>(candidate >> 32), static_cast<u32>(candidate)}; }
+
+DEVICE u64 bestOfBlock(const float* logits, int width) {
+  SHARED(u64, bestOfWarp, 32);
+  u64 best = 0;
+  for (int i = threadIdx.x; i < width; i += blockDim.x) {
+    const u64 one = candidateOf(logits[i], i);
+    if (one > best) best = one;
+  }
+  for (int round = 0; round < 2; ++round) {
+#pragma unroll
+    for (int i = 16; i > 0; i >>= 1) {
+      const u64 other = __shfl_xor_sync(FULL, best, i);
+      if (other > best) best = other;
+    }
+    if (round == 1) break;
+    if (laneOf() == 0) bestOfWarp[warpOf()] = best;
+    __syncthreads();
+    best = laneOf() < static_cast<int>(blockDim.x >> 5) ? bestOfWarp[laneOf()] : 0;
+  }
+  return best;
+}
+
+struct BestArgs {
+  const float* logits;
+  /** Key and turned place. */
+  uint2* found;
+  int width;
+};
+
+KERNEL(search_best, BestArgs, 1024) {
+  waitForInputs();
+  const u64 best = bestOfBlock(args.logits, args.width);
+  if (threadIdx.x == 0) *args.found = pairOf(best);
+}
+
+struct ArgmaxArgs {
+  const float* logits;
+  /** The winner, also appended to the list at the run's position. */
+  int* token;
+  int* list;
+  RunState* state;
+  int width;
+};
+
+/** Greedy decoding on the device: the best logit (the first of equals), and the run's position one further. */
+KERNEL(argmax_step, ArgmaxArgs, 1024) {
+  waitForInputs();
+  const u64 best = bestOfBlock(args.logits, args.width);
+  if (threadIdx.x != 0) return;
+  const int place = static_cast<int>(~static_cast<u32>(best));
+  *args.token = place;
+  args.list[args.state->position] = place;
+  args.state->position += 1;
+}
+
+#define SEARCH_THREADS 256
+
+/**
+ * The least of the `wanted` largest of more candidates than that, as far as it has to be known: all others are less. It is found 8
+ * bits at a time, by counting how many candidates that agree with it so far have which digit next.
+ */
+template <typename CandidateAt>
+DEVICE u64 findLeast(CandidateAt candidateAt, int count, int wanted) {
+  SHARED(u32, reaching, SEARCH_THREADS);
+  // The digit, how many have a larger one, and how many have it.
+  SHARED(u32, found, 3);
+  const int digit = threadIdx.x;
+  u64 least = 0;
+  u32 left = wanted;
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    reaching[digit] = 0;
+    __syncthreads();
+    const u64 known = shift == 56 ? 0 : ~u64{0} << (shift + 8);
+    for (int i = threadIdx.x; i < count; i += SEARCH_THREADS) {
+      const u64 one = candidateAt(i);
+      if ((one & known) == least) atomicAdd(&reaching[one >> shift & 255], 1u);
+    }
+    __syncthreads();
+    const u32 own = reaching[digit];
+    // Of each digit: how many candidates have it or a larger one.
+    for (int distance = 1; distance < SEARCH_THREADS; distance <<= 1) {
+      const u32 further = digit + distance < SEARCH_THREADS ? reaching[digit + distance] : 0;
+      __syncthreads();
+      reaching[digit] += further;
+      __syncthreads();
+    }
+    const u32 larger = reaching[digit] - own;
+    if (larger < left && reaching[digit] >= left) {
+      found[0] = digit;
+      found[1] = larger;
+      found[2] = own;
+    }
+    __syncthreads();
+    least |= static_cast<u64>(found[0]) << shift;
+    left -= found[1];
+    if (found[2] == left) break;
+    // The next digit's counts take the place of these.
+    __syncthreads();
+  }
+  return least;
+}
+
+/** Writes the `wanted` largest candidates in no order, or all there are and 0 for the others. */
+template <typename CandidateAt>
+DEVICE void selectTop(CandidateAt candidateAt, int count, int wanted, uint2* out) {
+  SHARED(u32, filled, 1);
+  const u64 least = count > wanted ? findLeast(candidateAt, count, wanted) : 0;
+  if (threadIdx.x == 0) filled[0] = 0;
+  __syncthreads();
+  for (int i = threadIdx.x; i < count; i += SEARCH_THREADS) {
+    const u64 one = candidateAt(i);
+    if (one >= least) out[atomicAdd(&filled[0], 1u)] = pairOf(one);
+  }
+  for (int i = count + threadIdx.x; i < wanted; i += SEARCH_THREADS) out[i] = pairOf(0);
+}
+
+struct TopArgs {
+  const float* logits;
+  uint2* found;
+  int width;
+  /** Logits that a block looks at. */
+  int part;
+  int wanted;
+};
+
+/** Every block finds those of a part. */
+KERNEL(search_top, TopArgs, SEARCH_THREADS) {
+  waitForInputs();
+  const int start = blockIdx.x * args.part;
+  const float* const logits = args.logits;
+  selectTop([=](int i) { return candidateOf(logits[start + i], start + i); }, min(args.part, args.width - start),
+            args.wanted, args.found + static_cast<u64>(blockIdx.x) * args.wanted);
+}
+
+struct JoinArgs {
+  const uint2* candidates;
+  uint2* found;
+  int count;
+  int wanted;
+};
+
+/** One block finds those of theirs. */
+KERNEL(search_join, JoinArgs, SEARCH_THREADS) {
+  waitForInputs();
+  const uint2* const candidates = args.candidates;
+  selectTop([=](int i) { return static_cast<u64>(candidates[i].x) << 32 | candidates[i].y; }, args.count, args.wanted,
+            args.found);
+}
