@@ -78,7 +78,18 @@ describe('schemas', () => {
       expect(refusalOf(schema), JSON.stringify(schema)).toMatchObject({ code: 'GRAMMAR_INVALID', where });
     let deep: unknown = {};
     for (let i = 0; i < 100; i++) deep = { type: 'array', items: deep };
-    expect(refusalOf(deep)).toMatchObject({ code: 'GRAMMAR_INVALID' });
+    const many = Array.from({ length: 300 }, (_, i) => ({ type: 'integer', minimum: i, maximum: 10 ** 12 }));
+    for (const schema of [
+      deep,
+      { anyOf: many },
+      { const: 'x'.repeat(2000) },
+      { enum: Array.from({ length: 9000 }, (_, i) => `value ${i}`) },
+      {
+        type: 'object',
+        properties: Object.fromEntries(many.map((_, i) => [i, { type: 'string', maxLength: 500 }])),
+      },
+    ])
+      expect(refusalOf(schema)).toMatchObject({ code: 'GRAMMAR_INVALID' });
   });
 });
 
@@ -105,6 +116,7 @@ describe('patterns', () => {
       '(?=a)',
       '(?<n>a)',
       '\\1',
+      '(a{99}){99}',
       '\\bx',
       '*',
       'é',
