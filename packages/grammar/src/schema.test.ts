@@ -40,6 +40,9 @@ describe('schemas', () => {
       additionalProperties: false,
       $defs: { d0: { anyOf: [{ $ref: '#/$defs/d1' }, { type: 'null' }] }, d1: expect.any(Object) },
     });
+    const { MIN_SAFE_INTEGER: minimum, MAX_SAFE_INTEGER: maximum } = Number;
+    expect(reduceSchema({ type: 'integer', minimum, maximum })).toEqual({ type: 'integer' });
+    expect(reduceSchema({ type: 'integer', minimum: 0, maximum })).toEqual(markRange(0, null));
     expect(reduceSchema(true)).toEqual({});
     expect(reduceSchema({ description: 'anything' })).toEqual({});
     expect(reduceSchema({ type: 'object' })).toEqual({ type: 'object', additionalProperties: {} });

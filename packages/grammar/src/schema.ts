@@ -153,7 +153,7 @@ class Reduction {
     }
     if (type === 'integer') {
       const reduced = reduceInteger(schema, where);
-      if (Object.keys(schema).filter((name) => /m(in|ax)imum/i.test(name)).length > 1)
+      if (reduced.const && Object.keys(schema).filter((name) => /m(in|ax)imum/i.test(name)).length > 1)
         this.#spend(RANGE_PARTS, where);
       return reduced;
     }
@@ -241,8 +241,10 @@ function reduceInteger(schema: Fields, where: string): Fields {
   const least = Math.max(read('minimum', 0) ?? -Infinity, read('exclusiveMinimum', 1) ?? -Infinity);
   const most = Math.min(read('maximum', 0) ?? Infinity, read('exclusiveMaximum', -1) ?? Infinity);
   if (least > most) throw refuse(`${where}/minimum`, 'no number is in the range', 'Correct it');
-  const [from, to] = [least, most].map((end) => (Number.isFinite(end) ? end : null));
-  return from === null && to === null ? { type: 'integer' } : markRange(from!, to!);
+  // The ends of safe integers, which some libraries name for every integer, are none.
+  const from = least <= Number.MIN_SAFE_INTEGER ? null : least;
+  const to = most >= Number.MAX_SAFE_INTEGER ? null : most;
+  return from === null && to === null ? { type: 'integer' } : markRange(from, to);
 }
 
 /** Least and most, whole numbers. */
