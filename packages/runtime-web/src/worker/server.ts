@@ -17,13 +17,17 @@ import {
 /** `loadModel`, or what stands in for it in tests. */
 export type Load = (from: string | Blob, options: WorkerLoadOptions) => Promise<WorkerModel>;
 
+/** Options of `serveModels`. */
 export interface ServeOptions {
   readonly load?: Load | undefined;
   /** For generation with a `grammar`. */
   readonly grammars?: Grammars | undefined;
 }
 
-/** @param scope the worker's global scope, whose other messages are left alone */
+/**
+ * Loads and runs models in this worker for `loadModelInWorker`.
+ * @param scope the worker's global scope, whose other messages are left alone
+ */
 export function serveModels(
   scope: Pick<EventTarget, 'addEventListener'>,
   { load = loadModel, grammars }: ServeOptions = {},
