@@ -24,7 +24,7 @@ export interface GenerateOptions extends SamplerOptions, LogitAdjustments {
   readonly logprobs?: number | undefined;
   /** What the text has to be. It ends with reason 'eos' where nothing more may come. */
   readonly grammar?: Grammar | undefined;
-  /** Makes constraints of grammars; needed with `grammar`, unless the model was loaded with it. */
+  /** Makes constraints of grammars; needed with `grammar`, unless the model is in a worker that has its own. */
   readonly grammars?: Grammars | undefined;
 }
 
@@ -167,7 +167,7 @@ export async function* generateTokens(
   };
 
   const started = performance.now();
-  let allowed = (await constraint?.allowed()) ?? null;
+  let allowed = constraint ? await constraint.allowed() : null;
   let choice = await step(prompt.slice(cached), cached, history, allowed);
   const prefillSeconds = (performance.now() - started) / 1000;
   const prefillTokens = choice === null ? 0 : prompt.length - cached;
@@ -199,7 +199,7 @@ export async function* generateTokens(
       break;
     }
     const resumed = performance.now();
-    allowed = (await constraint?.allowed()) ?? null;
+    allowed = constraint ? await constraint.allowed() : null;
     // What is complete ends so even where it is as long as it may be.
     if (constraint && allowed === null) reason = 'eos';
     else if (tokens >= maxTokens) reason = 'length';

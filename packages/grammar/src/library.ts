@@ -51,18 +51,21 @@ async function load(): Promise<Library> {
   const isLocated = scope.location !== undefined;
   if (!isLocated) scope.location = { href: import.meta.url };
   const { error } = console;
+  let isLoading = true;
   try {
     const module = (await import('@mlc-ai/web-xgrammar')) as Partial<Library>;
     // Bundlers give it as a module; Node and browsers have what it leaves behind.
     const library = module.TokenizerInfo ? (module as Library) : scope.xgrammar!;
-    // It takes the console as it finds it with the first call.
+    // It takes the console as it finds it with the first call; what others write meanwhile is not its own.
     console.error = (...words: unknown[]) => {
-      complaints.push(words.join(' '));
+      if (isLoading) error.apply(console, words);
+      else complaints.push(words.join(' '));
     };
     (await library.Grammar.builtinJSONGrammar()).dispose();
     return library;
   } finally {
     console.error = error;
+    isLoading = false;
     if (!isLocated) delete scope.location;
     delete scope.xgrammar;
   }

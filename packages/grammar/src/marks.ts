@@ -29,13 +29,14 @@ export function markValues(values: readonly unknown[]) {
   return mark(writeTexts([...texts].map((text) => Array.from(text))));
 }
 
-/** A whole number; null: as far as numbers are safe. */
+/** A whole number; null: no end there. */
 export function markRange(least: number | null, most: number | null) {
-  const from = least ?? Number.MIN_SAFE_INTEGER;
-  const to = most ?? Number.MAX_SAFE_INTEGER;
   const parts: string[] = [];
-  if (from < 0) parts.push(`"-" ${writeDigits(listDigits(Math.max(1, -to), -from))}`);
-  if (to >= 0) parts.push(writeDigits(listDigits(Math.max(0, from), to)));
+  if (least === null || least < 0) {
+    const digits = listDigits(Math.max(1, -(most ?? 0)), least === null ? null : -least);
+    parts.push(`"-" ${writeDigits(digits)}`);
+  }
+  if (most === null || most >= 0) parts.push(writeDigits(listDigits(Math.max(0, least ?? 0), most)));
   return mark(`(${parts.join(' | ')})`);
 }
 
@@ -67,17 +68,25 @@ function writeCharacter(character: string): string {
   return `"\\U${character.codePointAt(0)!.toString(16).padStart(8, '0')}"`;
 }
 
-/** Numbers of as many digits: from the first to the last. */
-type Digits = readonly [from: string, to: string];
+/** Numbers of as many digits, from the first to the last; and where it goes on, all that begin like one of them. */
+interface Digits {
+  readonly from: string;
+  readonly to: string;
+  readonly goesOn: boolean;
+}
 
-/** @param least, most 0 or more */
-function listDigits(least: number, most: number): Digits[] {
+/**
+ * @param least 0 or more
+ * @param most null: no end
+ */
+function listDigits(least: number, most: number | null): Digits[] {
   const first = String(least);
-  const last = String(most);
+  const last = most === null ? '9'.repeat(first.length + 1) : String(most);
   return Array.from({ length: last.length - first.length + 1 }, (_, i) => {
     const length = first.length + i;
     const from = i === 0 ? first : `1${'0'.repeat(length - 1)}`;
-    return [from, length === last.length ? last : '9'.repeat(length)];
+    const isLast = length === last.length;
+    return { from, to: isLast ? last : '9'.repeat(length), goesOn: isLast && most === null };
   });
 }
 
@@ -86,20 +95,22 @@ function writeDigits(numbers: readonly Digits[]): string {
   const byRest = new Map<string, { digits: string; rest: Digits[] }>();
   for (let digit = 0; digit <= 9; digit++) {
     const rest = numbers
-      .filter(([from, to]) => from !== '' && digit >= Number(from[0]) && digit <= Number(to[0]))
-      .map(([from, to]): Digits => {
+      .filter(({ from, to }) => from !== '' && digit >= Number(from[0]) && digit <= Number(to[0]))
+      .map(({ from, to, goesOn }): Digits => {
         const count = from.length - 1;
-        return [
-          digit === Number(from[0]) ? from.slice(1) : '0'.repeat(count),
-          digit === Number(to[0]) ? to.slice(1) : '9'.repeat(count),
-        ];
+        return {
+          from: digit === Number(from[0]) ? from.slice(1) : '0'.repeat(count),
+          to: digit === Number(to[0]) ? to.slice(1) : '9'.repeat(count),
+          goesOn,
+        };
       });
     if (rest.length === 0) continue;
-    const key = rest.join(' ');
+    const key = JSON.stringify(rest);
     byRest.set(key, { digits: (byRest.get(key)?.digits ?? '') + digit, rest });
   }
   const parts = [...byRest.values()].map(({ digits, rest }) => `[${digits}] ${writeDigits(rest)}`.trimEnd());
+  if (numbers.some(({ from, goesOn }) => from === '' && goesOn)) return '[0-9]*';
   if (parts.length === 0) return '';
-  if (numbers.some(([from]) => from === '')) parts.push('""');
+  if (numbers.some(({ from }) => from === '')) parts.push('""');
   return parts.length === 1 ? parts[0]! : `(${parts.join(' | ')})`;
 }

@@ -7,6 +7,8 @@ const CLASS = String.raw`\[(?:[A-Za-z0-9 _,:;=@#%&!~'<>/.+*?(){}|$]|\\[dw.+*?()[
 const QUANTIFIER = String.raw`(?:[*+?]|\{\d{1,3}(?:,\d{0,3})?\})?`;
 const PART = new RegExp(`^(?:(?:${CHARACTER}|${CLASS}|\\((?:\\?:)?|\\))${QUANTIFIER}|\\|)`);
 
+const MOST_REPEATED = 1000;
+
 /** Whether texts can be held to an expression. */
 export function isSupportedPattern(pattern: string): boolean {
   try {
@@ -14,6 +16,11 @@ export function isSupportedPattern(pattern: string): boolean {
   } catch {
     return false;
   }
+  // Repetitions are written out, one in another as often as both say.
+  const bounds = [...pattern.matchAll(/\{(\d+)(?:,(\d*))?\}/g)].map(([, least, most]) =>
+    Number(most || least),
+  );
+  if (bounds.reduce((product, bound) => product * Math.max(bound, 1), 1) > MOST_REPEATED) return false;
   let rest = pattern.replace(/^\^/, '').replace(/(?<!\\)\$$/, '');
   // Quantified groups end with their quantifier; what opens one has none.
   while (rest !== '') {

@@ -40,6 +40,9 @@ describe('schemas', () => {
       additionalProperties: false,
       $defs: { d0: { anyOf: [{ $ref: '#/$defs/d1' }, { type: 'null' }] }, d1: expect.any(Object) },
     });
+    const { MIN_SAFE_INTEGER: minimum, MAX_SAFE_INTEGER: maximum } = Number;
+    expect(reduceSchema({ type: 'integer', minimum, maximum })).toEqual({ type: 'integer' });
+    expect(reduceSchema({ type: 'integer', minimum: 0, maximum })).toEqual(markRange(0, null));
     expect(reduceSchema(true)).toEqual({});
     expect(reduceSchema({ description: 'anything' })).toEqual({});
     expect(reduceSchema({ type: 'object' })).toEqual({ type: 'object', additionalProperties: {} });
@@ -78,7 +81,18 @@ describe('schemas', () => {
       expect(refusalOf(schema), JSON.stringify(schema)).toMatchObject({ code: 'GRAMMAR_INVALID', where });
     let deep: unknown = {};
     for (let i = 0; i < 100; i++) deep = { type: 'array', items: deep };
-    expect(refusalOf(deep)).toMatchObject({ code: 'GRAMMAR_INVALID' });
+    const many = Array.from({ length: 300 }, (_, i) => ({ type: 'integer', minimum: i, maximum: 10 ** 12 }));
+    for (const schema of [
+      deep,
+      { anyOf: many },
+      { const: 'x'.repeat(2000) },
+      { enum: Array.from({ length: 9000 }, (_, i) => `value ${i}`) },
+      {
+        type: 'object',
+        properties: Object.fromEntries(many.map((_, i) => [i, { type: 'string', maxLength: 500 }])),
+      },
+    ])
+      expect(refusalOf(schema)).toMatchObject({ code: 'GRAMMAR_INVALID' });
   });
 });
 
@@ -105,6 +119,7 @@ describe('patterns', () => {
       '(?=a)',
       '(?<n>a)',
       '\\1',
+      '(a{99}){99}',
       '\\bx',
       '*',
       'é',

@@ -26,9 +26,15 @@ const WHOLE = ['$ref', 'anyOf', 'oneOf', 'allOf', 'enum', 'const'];
 /** Formats that the library knows; others say nothing, as the standard has it. */
 const FORMATS = new Set(['date', 'time', 'date-time', 'uuid', 'ipv4']);
 const DEEPEST = 64;
-const MOST_SCHEMAS = 2000;
-/** Of lengths and counts, which are written out. */
+/** Of what takes some milliseconds to compile: schemas, and pieces of long texts, lists of values and ranges. */
+const MOST_PARTS = 1000;
+/** Of lengths and counts, which are written out, and of single values. */
 const LONGEST = 1000;
+/** Characters of lengths, and of lists of values, that are a part. */
+const PART_LENGTH = 10;
+const PART_VALUES = 50;
+/** Of a range with two ends. */
+const RANGE_PARTS = 20;
 
 /**
  * The schema with its references resolved to definitions, nothing in it that says nothing, and marks (see `writeMarks`).
@@ -58,8 +64,7 @@ class Reduction {
   #reduce(schema: unknown, where: string, depth: number, open: readonly string[]): Fields {
     if (schema === true) return {};
     if (!isFields(schema)) throw refuse(where, 'no value fits it, or it is not a schema', 'Give an object');
-    if (depth > DEEPEST || ++this.#count > MOST_SCHEMAS)
-      throw refuse(where, `it has more than ${MOST_SCHEMAS} parts or ${DEEPEST} levels`, 'Simplify it');
+    this.#spend(1, where, depth);
     const names = Object.keys(schema).filter((name) => !ANNOTATIONS.has(name) && schema[name] !== undefined);
     const whole = names.find((name) => WHOLE.includes(name));
     const types = readTypes(schema.type, where);
@@ -81,6 +86,12 @@ class Reduction {
     return this.#reduceWhole(whole, schema[whole], types, where, depth, open);
   }
 
+  #spend(parts: number, where: string, depth = 0): void {
+    this.#count += parts;
+    if (depth > DEEPEST || this.#count > MOST_PARTS)
+      throw refuse(where, `it has more than ${DEEPEST} levels, or takes too long to compile`, 'Simplify it');
+  }
+
   #reduceWhole(
     keyword: string,
     value: unknown,
@@ -94,6 +105,10 @@ class Reduction {
       const values: unknown[] = keyword === 'const' ? [value] : Array.isArray(value) ? value : [];
       const fitting = values.filter((one) => types === null || types.some((type) => isOfType(one, type)));
       if (fitting.length === 0) throw refuse(place, 'it has no value, or none of its type', 'Give one');
+      const length = JSON.stringify(fitting).length;
+      if (fitting.some((one) => JSON.stringify(one).length > LONGEST))
+        throw refuse(place, `a value is longer than ${LONGEST}`, 'Shorten it');
+      this.#spend(length / PART_VALUES, place);
       return markValues(fitting);
     }
     if (keyword === '$ref') return this.#refer(value, place, depth, open);
@@ -130,8 +145,18 @@ class Reduction {
   }
 
   #reduceType(type: string, schema: Fields, where: string, depth: number): Fields {
-    if (type === 'string') return reduceString(schema, where);
-    if (type === 'integer') return reduceInteger(schema, where);
+    if (type === 'string') {
+      const { minLength = 0, maxLength = minLength } = schema;
+      const reduced = reduceString(schema, where);
+      this.#spend(Number(maxLength) / PART_LENGTH, where);
+      return reduced;
+    }
+    if (type === 'integer') {
+      const reduced = reduceInteger(schema, where);
+      if (reduced.const && Object.keys(schema).filter((name) => /m(in|ax)imum/i.test(name)).length > 1)
+        this.#spend(RANGE_PARTS, where);
+      return reduced;
+    }
     if (type === 'array') return this.#reduceArray(schema, where, depth);
     if (type === 'object') return this.#reduceObject(schema, where, depth);
     return { type };
@@ -216,8 +241,10 @@ function reduceInteger(schema: Fields, where: string): Fields {
   const least = Math.max(read('minimum', 0) ?? -Infinity, read('exclusiveMinimum', 1) ?? -Infinity);
   const most = Math.min(read('maximum', 0) ?? Infinity, read('exclusiveMaximum', -1) ?? Infinity);
   if (least > most) throw refuse(`${where}/minimum`, 'no number is in the range', 'Correct it');
-  const [from, to] = [least, most].map((end) => (Number.isFinite(end) ? end : null));
-  return from === null && to === null ? { type: 'integer' } : markRange(from!, to!);
+  // The ends of safe integers, which some libraries name for every integer, are none.
+  const from = least <= Number.MIN_SAFE_INTEGER ? null : least;
+  const to = most >= Number.MAX_SAFE_INTEGER ? null : most;
+  return from === null && to === null ? { type: 'integer' } : markRange(from, to);
 }
 
 /** Least and most, whole numbers. */

@@ -111,6 +111,7 @@ describe('readers', () => {
     socket.write(`${rawHead(`Content-Length: ${body.length}`)}${body}`);
     await eventually(async () => expect(await figure('duobit_requests_total', 'status="499"')).toBe(1));
     expect(await figure('duobit_running')).toBe(0);
+    expect(await figure('duobit_answers_total', 'aborted')).toBe(1);
     expect(model.running).toBe(0);
     expect((await post({ ...ask, max_tokens: 1 })).status).toBe(200);
     socket.destroy();

@@ -1,6 +1,5 @@
 // A request for an answer from its arrival until its connection is through with it: what can end it early, and what it came to.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { GenerationEvent } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 
 /** Reason of an abort for which nobody is there any more. */
@@ -54,9 +53,9 @@ export class LiveRequest {
     this.firstTokenSeconds ??= took;
   }
 
-  noteFinish({ promptTokens, cachedTokens }: Extract<GenerationEvent, { kind: 'finish' }>): void {
-    this.promptTokens += promptTokens;
-    this.reusedTokens += cachedTokens;
+  notePrompt(tokens: number, reused: number): void {
+    this.promptTokens += tokens;
+    this.reusedTokens += reused;
   }
 
   /** Ends the answer before it is complete. */

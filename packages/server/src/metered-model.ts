@@ -1,5 +1,5 @@
 // The model as one request sees it: what it writes is counted, and is no longer than this server allows.
-import type { ChatModel, GenerateOptions, GenerationEvent, Prompt } from '@duobit/core';
+import type { ChatModel, FinishReason, GenerateOptions, GenerationEvent, Prompt } from '@duobit/core';
 import type { LiveRequest } from './live-request.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -24,6 +24,8 @@ export function meterModel(
     const bounded = { ...options, maxTokens: Math.min(options.maxTokens ?? contextLength, most) };
     let before = live.arrived;
     let tokens = 0;
+    // One that is left has no last event.
+    let reason: FinishReason | 'error' = 'aborted';
     try {
       for await (const event of model.generate(prompt, bounded)) {
         if (event.kind === 'token') {
@@ -33,14 +35,18 @@ export function meterModel(
           metrics.noteToken(took, tokens++ === 0);
           live.noteToken(took);
         } else {
-          metrics.noteFinish(event);
-          live.noteFinish(event);
+          const { promptTokens, cachedTokens } = event;
+          reason = event.reason;
+          metrics.notePrompt(promptTokens, cachedTokens);
+          live.notePrompt(promptTokens, cachedTokens);
         }
         yield event;
       }
     } catch (error) {
-      metrics.noteError();
+      reason = 'error';
       throw error;
+    } finally {
+      metrics.noteEnd(reason);
     }
   }
   return { name, contextLength, sequences, hasGrammars, generate };

@@ -1,5 +1,5 @@
 // What Prometheus is told.
-import type { GenerationEvent } from '@duobit/core';
+import type { FinishReason } from '@duobit/core';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 export interface Load {
@@ -78,17 +78,12 @@ export function createMetrics(readLoad: () => Load) {
       generatedTokens.inc();
       (isFirst ? firstToken : nextToken).observe(took);
     },
-    noteFinish({
-      reason,
-      promptTokens: all,
-      cachedTokens,
-    }: Extract<GenerationEvent, { kind: 'finish' }>): void {
-      answers.inc({ reason });
+    notePrompt(all: number, reused: number): void {
       promptTokens.inc(all);
-      reusedTokens.inc(cachedTokens);
+      reusedTokens.inc(reused);
     },
-    noteError(): void {
-      answers.inc({ reason: 'error' });
+    noteEnd(reason: FinishReason | 'error'): void {
+      answers.inc({ reason });
     },
   };
 }

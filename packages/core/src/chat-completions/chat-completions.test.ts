@@ -151,6 +151,7 @@ describe('chat completions', () => {
       [{ top_logprobs: 2 }, 'top_logprobs'],
       [{ logprobs: true, top_logprobs: 21 }, 'top_logprobs'],
       [{ tools: [{ type: 'function' }] }, 'tools[0].function'],
+      [{ tools: Array(129).fill({}) }, 'tools'],
       [{ tools: [{ type: 'custom', custom: {} }] }, 'tools[0]'],
       [{ tool_choice: 'required' }, 'tool_choice'],
       [{ functions: [{ name: 'f' }] }, 'functions'],

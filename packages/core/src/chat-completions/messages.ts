@@ -10,6 +10,8 @@ const ROLES = new Map<unknown, string>([
   ['assistant', 'assistant'],
   ['tool', 'tool'],
 ]);
+/** As in OpenAI's API. */
+const MOST_TOOLS = 128;
 /** Fields of a message beside role and content, and the roles that have them. */
 const EXTRAS = new Map<string, readonly string[]>([
   ['name', ['system', 'user', 'assistant']],
@@ -95,6 +97,8 @@ function readCalls(calls: unknown, where: string): TemplateToolCall[] {
 export function readTools(tools: unknown): TemplateTool[] {
   if (isAbsent(tools)) return [];
   if (!Array.isArray(tools)) throw invalid('tools', 'it is not a list', 'Give a list of functions');
+  if (tools.length > MOST_TOOLS)
+    throw invalid('tools', `there are ${tools.length}`, `Give at most ${MOST_TOOLS}`);
   const names = new Set<string>();
   return tools.map((tool: unknown, index) => {
     const where = `tools[${index}]`;
