@@ -8,10 +8,10 @@ const BUDGETS = {
   '@duobit/format': { packages: 2, megabytes: 2 },
   '@duobit/core': { packages: 5, megabytes: 4 },
   '@duobit/runtime-web': { packages: 7, megabytes: 7 },
-  '@duobit/runtime-node': { packages: 13, megabytes: 18 },
+  '@duobit/runtime-node': { packages: 15, megabytes: 18 },
   '@duobit/grammar': { packages: 8, megabytes: 8 },
   '@duobit/server': { packages: 65, megabytes: 18 },
-  '@duobit/tfjs': { packages: 75, megabytes: 300 },
+  '@duobit/tfjs': { packages: 80, megabytes: 300 },
   '@duobit/quantizer': { packages: 80, megabytes: 310 },
   duobit: { packages: 160, megabytes: 340 },
 };

@@ -1,9 +1,13 @@
 // A package in the hands of a page: the example of its README, built by Vite and opened in Chromium beside model.duo.
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { findChromium, launchChromium, startRangeServer } from '@duobit/testkit/chromium';
-import { build } from 'vite';
+import { ROOT } from './workspace.mjs';
 
+const VITE = join(ROOT, 'node_modules/vite/bin/vite.js');
+/** What the example's module worker and `await` outside functions want. */
+const CONFIG = "export default { worker: { format: 'es' }, build: { target: 'es2022' } };\n";
 /** Long enough for any machine; a page that fails says so before. */
 const PATIENCE_MS = 300_000;
 
@@ -25,14 +29,9 @@ export async function loadInPage(project, example) {
   writeFileSync(join(project, 'model-worker.ts'), "import '@duobit/runtime-web/worker';\n");
   mkdirSync(join(project, 'public'));
   copyFileSync(join(project, 'model.duo'), join(project, 'public', 'model.duo'));
-  const settings = { target: 'es2022', outDir: 'dist' };
-  await build({
-    root: project,
-    configFile: false,
-    logLevel: 'error',
-    worker: { format: 'es' },
-    build: settings,
-  });
+  writeFileSync(join(project, 'vite.config.js'), CONFIG);
+  // A process of its own: Vite sets NODE_ENV, with which npm leaves out what is for development.
+  execFileSync(process.execPath, [VITE, 'build', '--logLevel', 'error'], { cwd: project, stdio: 'inherit' });
 
   const server = await startRangeServer({ files: readFolder(join(project, 'dist')) });
   const browser = await launchChromium(chromium);
