@@ -161,22 +161,22 @@ export class WebGpuProgram implements Program {
   }
 
   /** The place of the largest value in the first row of a slot of logits, the first of equal ones; and that value. */
-  async readBest(name: string): Promise<{ index: number; value: number }> {
-    const words = await this.#search(name, 'best', 1);
+  async readBest(name: string, row = 0): Promise<{ index: number; value: number }> {
+    const words = await this.#search(name, 'best', 1, row);
     return { index: words[1]!, value: logitOfKey(words[0]!) };
   }
 
   /** As `Program.readTop`. */
-  async readTop(name: string, count: number): Promise<TopLogits> {
+  async readTop(name: string, count: number, row = 0): Promise<TopLogits> {
     const { context, run } = this.#alive();
     checkTop(context.plan, name, count);
     // Nothing that is pending looks at it.
     this.#engine.open.device.queue.writeBuffer(run, TOP_OFFSET, Uint32Array.of(count));
-    return sortTop(await this.#search(name, 'top', count));
+    return sortTop(await this.#search(name, 'top', count, row));
   }
 
   /** Runs a search of the first row of a slot of logits behind what is pending, and gives the pairs that it finds. */
-  async #search(name: string, kind: keyof Searches, pairs: number): Promise<Uint32Array> {
+  async #search(name: string, kind: keyof Searches, pairs: number, row: number): Promise<Uint32Array> {
     const prepared = this.#alive();
     const search = prepared.searches.get(name)?.[kind];
     if (!search || !this.#rows || this.#rows.logits === 0)
@@ -184,6 +184,15 @@ export class WebGpuProgram implements Program {
         where: name,
         remedy: 'Run the program with logits first',
       });
+    if (row !== 0)
+      throw new DuobitError(
+        'BACKEND_UNSUPPORTED',
+        `webgpu searches the first row of "${name}", not row ${row}`,
+        {
+          where: name,
+          remedy: 'Read the slot, and search there',
+        },
+      );
     const pending = this.#ensurePending();
     pending.pass ??= this.#beginPass(pending.encoder);
     this.#encode(pending.pass, search.steps, { rows: 1, logitRows: 1, position: 0 });

@@ -70,7 +70,7 @@ export class Arena {
     return at;
   }
 
-  /** Memory for what comes from the container before it is packed; the next call may give the same. */
+  /** Memory for a moment: what comes from the container before it is packed, what a search finds. The next call may give the same. */
   scratch(length: number, what: string): number {
     if (length > this.#scratch.length) {
       this.freeScratch();

@@ -153,6 +153,8 @@ describe.skipIf(absent !== null)(title, { timeout: 300_000 }, () => {
       for (const count of [0, 1.5, 261])
         await expect(program.readTop(SLOTS.logits, count)).rejects.toThrow(/there are 1 to 260/);
       expect((await program.readTop(SLOTS.logits, 260)).indices).toHaveLength(260);
+      for (const search of [program.readTop(SLOTS.logits, 4, 1), program.readBest(SLOTS.logits, 1)])
+        await expect(search).rejects.toMatchObject({ code: 'BACKEND_UNSUPPORTED' });
     }));
 
   it('write the text of the reference backend: 64 tokens of a W(1+1)A4 model', async () => {
