@@ -161,6 +161,7 @@ export function failureCases(stand: Stand): void {
       await page.locator('.welcome').waitFor();
       expect(await page.locator('.notice').count()).toBe(0);
       expect(await page.title()).toBe('Duobit');
+      await eventually(() => server.openRequests()).toEqual([]);
     }
     server.reset();
     await load();

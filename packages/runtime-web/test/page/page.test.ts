@@ -6,7 +6,7 @@ import { accessCases } from './access-cases.ts';
 import { chatCases } from './chat-cases.ts';
 import { failureCases } from './failure-cases.ts';
 import { panelCases } from './panel-cases.ts';
-import { buildSite, type Stand, startSite, Visit } from './site.ts';
+import { buildSite, eventually, type Stand, startSite, Visit } from './site.ts';
 
 /** SwiftShader is slow on a machine that is busy. */
 vi.setConfig({ testTimeout: 400_000 });
@@ -47,6 +47,8 @@ describe.skipIf(!command)('the chat page in Chromium', () => {
     server.reset();
     return async () => {
       for (const visit of visits.splice(0)) await visit.close();
+      // One that is still being answered would take of what the next test's faults allow.
+      await eventually(() => server.openRequests()).toEqual([]);
     };
   });
 

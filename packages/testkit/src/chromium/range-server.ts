@@ -18,6 +18,8 @@ export interface ServedRequest {
   readonly range: string | null;
   /** Bytes of the body that were written so far. */
   sent: number;
+  /** Whether more of the answer may come. */
+  open: boolean;
 }
 
 /** May be changed at any time; running answers notice. */
@@ -42,6 +44,8 @@ export interface RangeServer extends PageServer {
   readonly faults: Faults;
   /** All so far, in order. */
   readonly requests: ServedRequest[];
+  /** Requests whose answers have not ended: while there are some, they share what `faults` allow. */
+  openRequests(): readonly ServedRequest[];
   /** Bytes of bodies sent so far for a file, or for all ranges. */
   bytesSent(path?: string): number;
   /** Forgets what was counted and ends all faults. */
@@ -134,7 +138,10 @@ export async function startRangeServer({
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://server').pathname.slice(1));
     const range = request.headers.range ?? null;
-    const entry: ServedRequest = { path, range, sent: 0 };
+    const entry: ServedRequest = { path, range, sent: 0, open: true };
+    response.once('close', () => {
+      entry.open = false;
+    });
     requests.push(entry);
     if (faults.latencyMs > 0) await sleep(faults.latencyMs);
     if (faults.offline) {
@@ -182,6 +189,7 @@ export async function startRangeServer({
     files,
     faults,
     requests,
+    openRequests: () => requests.filter(({ open }) => open),
     bytesSent: (path) =>
       requests
         .filter((entry) => (path === undefined ? entry.range !== null : entry.path === path))
