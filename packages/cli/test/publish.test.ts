@@ -250,6 +250,8 @@ describe('publish --to', () => {
     await mkdir(join(page(), 'assets'), { recursive: true });
     await writeFile(join(page(), 'index.html'), '<!doctype html><title>page</title>');
     await writeFile(join(page(), 'assets/main.js'), 'export {};\n');
+    // As the page that comes with Duobit has one, which names no model.
+    await writeFile(join(page(), 'model.json'), '{}\n');
   });
 
   it('writes what a static host needs, with hashes that hold', async () => {
@@ -270,6 +272,7 @@ describe('publish --to', () => {
     for (const name of expected) expect(names).toContain(name);
     const sums = (await readFile(join(site, 'SHA256SUMS'), 'utf8')).trim().split('\n');
     expect(sums).toHaveLength(names.length - 1);
+    expect(new Set(names).size).toBe(names.length);
     for (const line of sums) {
       const [sum, name] = line.split('  ');
       const bytes = await readFile(join(site, name!));
@@ -295,6 +298,30 @@ describe('publish --to', () => {
     expect(done.json.written).toEqual(dry.json.written);
     expect((await readdir(site)).sort()).toEqual(before.filter((name) => !name.endsWith('.duodata')));
     expect(isModel(await readFile(join(site, 'tiny.duo')))).toBe(true);
+  });
+
+  it('goes on where it was cut short, and a dry run tells of what is in the way', async () => {
+    const site = folder.path('site4');
+    const first = await publish('--to', site, '--no-page');
+    await rm(join(site, 'tiny.duo'));
+    const { code, json } = await publish('--to', site, '--no-page');
+    expect(code).toBe(0);
+    expect(json.written).toMatchObject([{ name: 'tiny.duo' }]);
+    expect(json.unchanged).toHaveLength((first.json.written as []).length - 1);
+    expect(isModel(await readFile(join(site, 'tiny.duo')))).toBe(true);
+    await writeFile(join(site, 'README.md'), 'mine');
+    const dry = await publish('--to', site, '--no-page', '--dry-run');
+    expect(dry.json.error).toMatchObject({ code: 'OUTPUT_EXISTS' });
+  });
+
+  it('leaves the files of the folder that --work names alone', async () => {
+    const work = folder.path('mine');
+    expect((await runCli(['split', model, '--max-size', SHARD, '-o', work])).code).toBe(0);
+    const before = await readdir(work);
+    expect(
+      (await publish('--to', folder.path('site5'), '--no-page', '--shard-size', SHARD, '--work', work)).code,
+    ).toBe(0);
+    expect(await readdir(work)).toEqual(before);
   });
 
   it('says when there is no page', async () => {

@@ -1,10 +1,10 @@
 // `duobit publish`: a container, with its card, to a hub's repository or to a folder for any static host.
 import { readdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { DuobitError, parseHubAddress } from '@duobit/format';
 import { openNetwork } from '@duobit/runtime-node';
 import { type Command, CommanderError, Option } from 'commander';
 import { type Context, emit, note } from '../context.ts';
-import { modelFileName } from '../models.ts';
 import { addExamples, addJsonOption, collect, parseSize } from '../options.ts';
 import { isDataFileOf } from '../parts.ts';
 import { renderCard } from '../publish/card.ts';
@@ -12,6 +12,7 @@ import {
   findPage,
   HEADERS,
   listPage,
+  planFolder,
   removeStale,
   renderSums,
   requirePage,
@@ -67,7 +68,7 @@ export function addPublishCommand(program: Command, context: Context): void {
     .option('--no-page', 'without the chat page')
     .option(
       '--work <folder>',
-      "where data files are made (default: the container's name with .publish behind it)",
+      "folder to make data files in (default: the container's); they have one of their own there until all is published",
     )
     .option('--force', 'replace files that exist, and a card that somebody has written', false)
     .option('--dry-run', 'check everything and print what would be written, but write nothing', false)
@@ -103,7 +104,7 @@ async function runPublish(context: Context, model: string, options: Options): Pr
       ? createFolderPublisher(context, to!, page, options)
       : await createHubPublisher(context, repo, options);
   const path = await localPath(context, model);
-  const work = options.work ?? (path === model ? `${model}.publish` : `${modelFileName(model)}.publish`);
+  const work = options.work ?? (path === model ? dirname(model) : '.');
   await withPublishedModel(
     context,
     model,
@@ -220,11 +221,12 @@ function createFolderPublisher(
     const names = new Set(files.map((file) => file.name));
     const there = await readdir(folder).catch(() => []);
     const removed = there.filter((file) => isDataFileOf(name, file) && !names.has(file));
+    const { add, same } = await planFolder(folder, files, options.force);
     if (!options.dryRun) {
-      await writeFolder(context, folder, files, options.force);
+      await writeFolder(context, folder, add);
       await removeStale(folder, removed);
     }
-    return { url: null, commit: null, written: files, unchanged: [], removed };
+    return { url: null, commit: null, written: add, unchanged: same, removed };
   };
   return { address: () => null, publish };
 }

@@ -1,12 +1,13 @@
 // Publishing to a folder that any static host can serve: model, hashes, card, headers, and the chat page with this model in it.
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, sep } from 'node:path';
 import { DuobitError } from '@duobit/format';
 import { createFileSink, createFileSource } from '@duobit/format/node';
 import { requireFreePath } from '../containers.ts';
 import type { Context } from '../context.ts';
+import { hashSource } from '../file-hash.ts';
 import { createProgress } from '../progress.ts';
 import { checkAborted } from '../session.ts';
 import type { PublishedFile } from './model.ts';
@@ -64,14 +65,14 @@ export async function requirePage(folder: string): Promise<string> {
   });
 }
 
-/** Files of a built page, with paths relative to it. */
+/** Files of a built page, with paths relative to it; without `model.json`, which says whose page it is. */
 export async function listPage(folder: string): Promise<PublishedFile[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
-  return Promise.all(
+  const listed = await Promise.all(
     files.map(async (path) => {
       const bytes = await readFile(path);
       return {
@@ -82,19 +83,55 @@ export async function listPage(folder: string): Promise<PublishedFile[]> {
       };
     }),
   );
+  return listed.filter(({ name }) => name !== 'model.json');
+}
+
+export interface FolderPlan {
+  /** To be written. */
+  readonly add: readonly PublishedFile[];
+  /** Names of files that are there with these bytes, from the same command or from one that was cut short. */
+  readonly same: readonly string[];
+}
+
+/** @throws DuobitError `OUTPUT_EXISTS` for a file that would be replaced, but with `force` */
+export async function planFolder(
+  folder: string,
+  files: readonly PublishedFile[],
+  force: boolean,
+): Promise<FolderPlan> {
+  const add: PublishedFile[] = [];
+  const same: string[] = [];
+  for (const file of files) {
+    const path = join(folder, file.name);
+    if (await isThere(path, file)) same.push(file.name);
+    else {
+      await requireFreePath(path, force);
+      add.push(file);
+    }
+  }
+  return { add, same };
+}
+
+async function isThere(path: string, { bytes, sha256 }: PublishedFile): Promise<boolean> {
+  const facts = await lstat(path).catch(() => null);
+  if (!facts?.isFile() || facts.size !== bytes || bytes === 0) return false;
+  const source = await createFileSource(path);
+  try {
+    return (await hashSource(source)) === sha256;
+  } finally {
+    await source.close();
+  }
 }
 
 /**
  * Writes files into a folder, each under its name only once it is whole. The container's comes when its data files are there.
- * @throws DuobitError `OUTPUT_EXISTS` before anything is written, and what sinks throw
+ * @throws DuobitError what sinks throw
  */
 export async function writeFolder(
   context: Context,
   folder: string,
   files: readonly PublishedFile[],
-  force: boolean,
 ): Promise<void> {
-  for (const { name } of files) await requireFreePath(join(folder, name), force);
   const progress = createProgress(context.io, { lines: { write: 3 } });
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const isContainer = ({ name }: PublishedFile) => name.endsWith('.duo');

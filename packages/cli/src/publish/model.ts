@@ -1,6 +1,6 @@
 // A model that is to be published: its files as they will lie on the server, validated, cut and hashed.
 import { mkdir, rm, rmdir, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import {
   type Container,
   contentDigest,
@@ -47,7 +47,7 @@ export interface PublishedModel {
 
 export interface PrepareOptions {
   readonly shardSize?: number | undefined;
-  /** Where data files are made; only with `shardSize`. */
+  /** Where data files are made, in a folder of their own; only with `shardSize`. */
   readonly work: string;
 }
 
@@ -70,6 +70,8 @@ export async function withPublishedModel<T>(
   work: (model: PublishedModel) => Promise<T>,
 ): Promise<T> {
   const name = modelFileName(model);
+  // A folder of this name is nobody else's, so what is in the way there was left by a run that was killed.
+  const cutFolder = join(options.work, `${name}.publish`);
   const made: string[] = [];
   const source = await createFileSource(path);
   try {
@@ -79,45 +81,41 @@ export async function withPublishedModel<T>(
       'an invalid container is not published',
     );
     const container = await openContainer(source);
-    const file = options.shardSize === undefined ? path : await cut(context, path, name, options, made);
+    const file =
+      options.shardSize === undefined
+        ? path
+        : await cut(context, path, name, cutFolder, options.shardSize, made);
     const published = await describe(context, container, model, name, file);
     return await work(published);
   } finally {
     await source.close();
     for (const file of made) await rm(file, { force: true });
-    if (made.length > 0) await rmdir(options.work).catch(() => {});
+    if (made.length > 0) await rmdir(cutFolder).catch(() => {});
   }
 }
 
-/** @returns the header file, in the work folder. `made` is told of every file. */
+/** @returns the header file, in the folder. `made` is told of every file. */
 async function cut(
   context: Context,
   path: string,
   name: string,
-  { work, shardSize }: PrepareOptions,
+  folder: string,
+  shardSize: number,
   made: string[],
 ): Promise<string> {
-  await mkdir(work, { recursive: true });
-  const header = join(work, name);
-  if (resolve(header) === resolve(path)) {
-    throw new DuobitError('OUTPUT_EXISTS', 'data files cannot be made in the folder of the container', {
-      source: work,
-      where: '--work',
-      remedy: 'Name another folder',
-    });
-  }
+  await mkdir(folder, { recursive: true });
   const source = await createFileSource(path);
   try {
     const openSink = (dataFile: string | null) => {
-      const file = join(work, dataFile ?? name);
+      const file = join(folder, dataFile ?? name);
       made.push(file);
       return createFileSink(file);
     };
-    await cutContainer(context, source, openSink, name, shardSize!);
+    await cutContainer(context, source, openSink, name, shardSize);
   } finally {
     await source.close();
   }
-  return header;
+  return join(folder, name);
 }
 
 async function describe(
