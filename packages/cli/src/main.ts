@@ -75,15 +75,22 @@ export function createProgram(context: Context): Command {
  * 0 ok, 1 the input is bad, 2 usage, 130 interrupted. Never throws, never exits the process.
  */
 export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
-  const pipe = watchPipe(io);
-  const signal = AbortSignal.any([io.signal, pipe]);
+  const output = watchOutput(io);
+  const exitCode = await runCommand(argv, io, output.signal);
+  // Whether all was written is known when it is.
+  await new Promise((resolve) => io.stdout.write('', resolve));
+  return output.failed ? EXIT.badInput : exitCode;
+}
+
+async function runCommand(argv: readonly string[], io: Io, output: AbortSignal): Promise<number> {
+  const signal = AbortSignal.any([io.signal, output]);
   const context: Context = { io, signal, exitCode: EXIT.ok };
   try {
     await createProgram(context).parseAsync([...argv], { from: 'user' });
     return io.signal.aborted && !context.endsOnSignal ? EXIT.interrupted : context.exitCode;
   } catch (thrown) {
-    // Whoever read our output has left (`duobit … | head`): nothing is wrong and nobody is there to be told.
-    if (pipe.aborted) return EXIT.ok;
+    // Nobody is there to be told, and of a full disk it was said.
+    if (output.aborted) return EXIT.ok;
     const failure = describeFailure(thrown, io.signal.aborted);
     if (failure === null) return EXIT.ok;
     io.stderr.write(`error ${failure.line}\n`);
@@ -94,15 +101,23 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
 }
 
 /**
- * Turns EPIPE on stdout into an abort. Without a listener it would end the process with a stack trace. The
- * listener stays, because EPIPE may arrive after the command has ended.
+ * Turns an error of stdout into an abort. Without a listener it would end the process with a stack trace. EPIPE is no failure:
+ * whoever read our output has left (`duobit … | head`). The listener stays, because EPIPE may arrive after the command has ended.
  */
-function watchPipe(io: Io): AbortSignal {
+function watchOutput(io: Io): { readonly signal: AbortSignal; readonly failed: boolean } {
   const controller = new AbortController();
+  const output = { signal: controller.signal, failed: false };
+  // Notices that nobody can be told are no reason to stop, or to leave temporary files.
+  io.stderr.on('error', () => {});
   io.stdout.on('error', (error: Error) => {
-    if (!('code' in error) || error.code !== 'EPIPE')
-      io.stderr.write(`error FILE_IO: ${error.message} (stdout)\n`);
+    if (!('code' in error) || error.code !== 'EPIPE') {
+      if (!output.failed)
+        io.stderr.write(
+          `error FILE_IO: ${error.message} (stdout). Free some space, or write the output to another place\n`,
+        );
+      output.failed = true;
+    }
     controller.abort();
   });
-  return controller.signal;
+  return output;
 }

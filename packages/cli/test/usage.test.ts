@@ -1,10 +1,11 @@
 // Usage errors and help: exit code 2, one line, and documentation that lists every option.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { createProgram } from '../src/main.ts';
-import { ROOT, runCli, runJson } from './harness.ts';
+import { createProgram, main } from '../src/main.ts';
+import { Capture, ROOT, runCli, runJson } from './harness.ts';
 
 const COMMANDS = [
   ['quantize'],
@@ -31,6 +32,30 @@ const COMMANDS = [
   ['bench'],
   ['devices'],
 ] as const;
+
+describe('output that cannot be written', () => {
+  const broken = (code: string) =>
+    new Writable({ write: (_chunk, _encoding, done) => done(Object.assign(new Error(code), { code })) });
+  const run = async (stdout: Writable, stderr: Writable) =>
+    main(['devices', '--help'], { stdout, stderr, signal: new AbortController().signal, env: {} });
+
+  it('is an error on stdout, but where its reader has left, and none on stderr', async () => {
+    const stderr = new Capture();
+    expect(await run(broken('ENOSPC'), stderr)).toBe(1);
+    expect(stderr.text).toMatch(/^error FILE_IO: ENOSPC \(stdout\)\. .*\n$/);
+    const quiet = new Capture();
+    expect(await run(broken('EPIPE'), quiet)).toBe(0);
+    expect(quiet.text).toBe('');
+    expect(await run(new Capture(), broken('EPIPE'))).toBe(0);
+    const usage = {
+      stdout: new Capture(),
+      stderr: broken('EPIPE'),
+      signal: new AbortController().signal,
+      env: {},
+    };
+    expect(await main(['frobnicate'], usage)).toBe(2);
+  });
+});
 
 describe('usage errors', () => {
   it.each([
