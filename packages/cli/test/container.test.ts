@@ -1,7 +1,7 @@
 // quantize, validate and inspect on the embedded checkpoint.
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { copyFile, mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
@@ -81,7 +81,8 @@ describe('duobit quantize', () => {
   it('stops on Ctrl-C with 130, keeps the old file and leaves no other', async () => {
     const target = folder.path('interrupted');
     await mkdir(target);
-    await writeFile(`${target}/model.duo`, 'the old file');
+    const old = join(ROOT, 'fixtures/embedded/tinystories-656k.duo');
+    await copyFile(old, `${target}/model.duo`);
     const controller = new AbortController();
     const { code, json, stderr } = await runJson(['quantize', CHECKPOINT, '-o', `${target}/model.duo`], {
       signal: controller.signal,
@@ -91,7 +92,16 @@ describe('duobit quantize', () => {
     expect(json).toMatchObject({ error: { code: 'ABORTED' } });
     expect(stderr).toMatch(/^error ABORTED: /m);
     expect(readdirSync(target)).toEqual(['model.duo']);
-    expect(readFileSync(`${target}/model.duo`, 'utf8')).toBe('the old file');
+    expect(readFileSync(`${target}/model.duo`).equals(readFileSync(old))).toBe(true);
+  });
+
+  it('replaces no file that is no container, such as the checkpoint', async () => {
+    const checkpoint = folder.path('checkpoint');
+    await cp(CHECKPOINT, checkpoint, { recursive: true });
+    const weights = `${checkpoint}/model.safetensors`;
+    const { code, json } = await runJson(['quantize', checkpoint, '-o', weights]);
+    expect([code, (json.error as { code: string }).code]).toEqual([1, 'OUTPUT_EXISTS']);
+    expect(readFileSync(weights).equals(readFileSync(`${CHECKPOINT}/model.safetensors`))).toBe(true);
   });
 
   it.each([
@@ -234,6 +244,18 @@ describe('duobit validate', () => {
     const inspected = await runJson(['inspect', path]);
     // inspect reads the header only, so a container that lost bytes of its tail alone may still be listed.
     if (inspected.code !== 0) expect(inspected.json.error).toMatchObject({ remedy: expect.any(String) });
+  });
+
+  it('tells what to do about a Git LFS pointer', async () => {
+    const pointer = folder.path('pointer.duo');
+    await writeFile(
+      pointer,
+      `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 524800\n`,
+    );
+    const { json } = await runJson(['validate', pointer]);
+    expect(json.problems).toMatchObject([
+      { code: 'CONTAINER_MAGIC', remedy: expect.stringContaining('git lfs pull') },
+    ]);
   });
 
   it('refuses a directory and a missing file', async () => {

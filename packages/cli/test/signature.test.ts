@@ -154,6 +154,18 @@ describe('duobit sign', () => {
     await expect(readFile(output)).rejects.toThrow();
   });
 
+  it('replaces an older signature and nothing else', async () => {
+    const copy = folder.path('copy.duo');
+    await copyFile(container.path(), copy);
+    for (const output of [copy, key('me')]) {
+      const before = readFileSync(output);
+      const { json } = await runJson(['sign', copy, '--key', key('me'), '-o', output]);
+      expect(errorOf(json).code).toBe('OUTPUT_EXISTS');
+      expect(readFileSync(output).equals(before)).toBe(true);
+    }
+    for (let i = 0; i < 2; i++) expect((await runCli(['sign', copy, '--key', key('me')])).code).toBe(0);
+  });
+
   it('refuses a file that is no container, and combinations that make no sense', async () => {
     const { code, json } = await runJson(['sign', publicKey('me'), '--key', key('me')]);
     expect([code, errorOf(json).code]).toEqual([1, 'FILE_TOO_SHORT']);

@@ -53,6 +53,8 @@ export function writeExtension(
   view.setBigUint64(48, fields.compatible, true);
 }
 
+const LFS_POINTER = 'a Git LFS pointer';
+
 /** What the bytes look like instead, for people who picked the wrong file. */
 function guessKind(bytes: Uint8Array): string {
   const start = String.fromCharCode(...bytes.subarray(0, 4));
@@ -60,7 +62,7 @@ function guessKind(bytes: Uint8Array): string {
   if (start === 'PK\u0003\u0004') return 'a ZIP archive';
   if (bytes[8] === 0x7b) return 'a safetensors file';
   if (start.trimStart().startsWith('<')) return 'an HTML or XML page';
-  if (start.startsWith('vers')) return 'a Git LFS pointer';
+  if (start.startsWith('vers')) return LFS_POINTER;
   if (start.slice(1) === 'ELF') return 'a program';
   return 'something else';
 }
@@ -71,13 +73,18 @@ export function parsePreamble(bytes: Uint8Array<ArrayBuffer>, size: number, repo
   const identifier = String.fromCharCode(...bytes.subarray(4, 8));
   if (identifier !== FILE_IDENTIFIER || MAGIC.some((byte, i) => bytes[8 + i] !== byte)) {
     const stripped = identifier === FILE_IDENTIFIER && bytes[8] === 0x89;
+    const kind = guessKind(bytes);
     report(
       'CONTAINER_MAGIC',
       'bytes 4 to 15',
       stripped
         ? 'the magic number was changed, as a transfer in text mode does'
-        : `this is not a Duobit container; it looks like ${guessKind(bytes)}`,
-      stripped ? 'Transfer the file again in binary mode' : 'Give a .duo file made by `duobit quantize`',
+        : `this is not a Duobit container; it looks like ${kind}`,
+      stripped
+        ? 'Transfer the file again in binary mode'
+        : kind === LFS_POINTER
+          ? 'Fetch the file that it stands for: `git lfs pull`'
+          : 'Give a .duo file made by `duobit quantize`',
     );
     return null;
   }

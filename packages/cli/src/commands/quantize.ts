@@ -21,6 +21,7 @@ import { DEVICES, type Device, type Engine, openEngine } from '@duobit/tfjs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Context, emit, note } from '../context.ts';
 import { readCorpus } from '../corpus.ts';
+import { isContainerStart, requireOwnKind } from '../files.ts';
 import { addExamples, addJsonOption, decimal, integer } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { describeDivergence, describeStage, formatReport, toJson } from './quantize-output.ts';
@@ -234,6 +235,7 @@ async function runQuantize(
   checkpoint: string,
   options: Options,
 ): Promise<void> {
+  await requireOwnKind(options.output, 'container', isContainerStart);
   const recipe = options.fromRecipe === undefined ? null : await openRecipe(options.fromRecipe);
   if (recipe) refuseContradictions(command);
   const file = await recordFile(options, recipe);

@@ -1,12 +1,12 @@
 // `duobit sign`: a detached signature of a container, and the keys to make one.
 import { generateKeyPairSync } from 'node:crypto';
-import { rm, writeFile } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { DuobitError, isRemoteAddress } from '@duobit/format';
 import { createFileSink } from '@duobit/format/node';
 import { type Command, CommanderError } from 'commander';
 import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
-import { readText } from '../files.ts';
+import { readText, requireOwnKind } from '../files.ts';
 import { modelFileName } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { keyId, parsePrivateKey, signStatement, stateModel } from '../signature.ts';
@@ -48,6 +48,10 @@ async function runSign(context: Context, path: string | undefined, options: Opti
   const key = parsePrivateKey(await readText(options.key, '--key'), options.key);
   await withContainer(context, path, { store: false }, async ({ manifest }) => {
     const output = options.output ?? `${isRemoteAddress(path) ? modelFileName(path) : path}.sig`;
+    // Of a signature, the first member is one of three.
+    await requireOwnKind(output, 'signature', (start) =>
+      /^\s*\{\s*"(payload|protected|signature)"/.test(start.toString('latin1')),
+    );
     await writeWhole(output, await signStatement(stateModel(manifest), key));
     const result = {
       file: path,
@@ -102,16 +106,22 @@ async function generateKey(context: Context, prefix: string, json: boolean): Pro
   );
 }
 
-/** A lost private key cannot be had again, so nothing is ever replaced. */
+/** A lost private key cannot be had again, so nothing is ever replaced; and half a key would be in the way of the next try. */
 async function writeNew(path: string, text: string | Buffer, mode: number): Promise<void> {
-  try {
-    await writeFile(path, text, { mode, flag: 'wx' });
-  } catch (cause) {
+  const file = await open(path, 'wx', mode).catch((cause: unknown) => {
     if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause;
     throw new DuobitError('SIGNATURE_KEY_EXISTS', 'the file exists already, and keys are never replaced', {
       source: path,
       remedy: 'Choose another prefix, or move the file away',
       cause,
     });
+  });
+  try {
+    await file.writeFile(text);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  } finally {
+    await file.close();
   }
 }
