@@ -22,7 +22,7 @@ export function describeFailure(thrown: unknown, interrupted: boolean): Failure 
   const error = toDuobitError(thrown);
   if (interrupted) {
     const aborted = new DuobitError('ABORTED', 'stopped by the user', {
-      remedy: 'Nothing was left half written; run the command again to start over',
+      remedy: 'Nothing was left half written; run the command again',
     });
     return fail(aborted, EXIT.interrupted);
   }

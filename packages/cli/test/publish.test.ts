@@ -77,6 +77,18 @@ describe('publish --repo', () => {
     expect(files()).toEqual(['.gitattributes', 'README.md', 'tiny.duo']);
   });
 
+  it('makes no commit where small files are the same, too', async () => {
+    const signed = folder.path('small.duo');
+    await copyFile(model, signed);
+    await runCli(['sign', '--generate-key', folder.path('small')]);
+    await runCli(['sign', signed, '--key', folder.path('small.pem')]);
+    const run = () => runJson(['publish', signed, '--repo', REPO], { env });
+    expect((await run()).json.written).toHaveLength(3);
+    const again = await run();
+    expect(again.json).toMatchObject({ commit: null, written: [] });
+    expect(again.json.unchanged).toContain('small.duo.sig');
+  });
+
   it('commits to a branch that it makes', async () => {
     expect((await publish('--repo', REPO, '--revision', 'two-bit')).code).toBe(0);
     expect(files('two-bit')).toContain('tiny.duo');

@@ -192,7 +192,7 @@ async function createHubPublisher(context: Context, repo: string, options: Optio
   return {
     address: (name) => hub.address(state, name),
     publish: async ({ name }, files) => {
-      const plan = hub.plan(state, name, files);
+      const plan = await hub.plan(state, name, files);
       if (plan.keptCard)
         note(
           context,

@@ -1,5 +1,6 @@
 // Publishing to a repository of a Hugging Face hub, through its own library: one commit with all that has changed.
 import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { DuobitError } from '@duobit/format';
 import type { Network } from '@duobit/runtime-node';
@@ -32,7 +33,7 @@ export interface HubTarget {
 export interface HubState {
   readonly hasRepo: boolean;
   readonly hasBranch: boolean;
-  /** SHA-256 of files at the top by their paths; null for those that are not large files. */
+  /** Hashes of files at the top by their paths: SHA-256 of large files, that of git (`gitHash`) of others; null for unknown. */
   readonly files: ReadonlyMap<string, string | null>;
   readonly card: string | null;
 }
@@ -115,24 +116,26 @@ export class Hub {
     return `hf:${repo}${revision === 'main' ? '' : `@${encodeURIComponent(revision)}`}${others ? `/${name}` : ''}`;
   }
 
-  plan(
+  async plan(
     { hasRepo, hasBranch, files: there, card }: HubState,
     name: string,
     files: readonly PublishedFile[],
-  ): HubPlan {
+  ): Promise<HubPlan> {
     const { revision, force } = this.#target;
     const keptCard = card !== null && !card.includes(CARD_MARK) && !force;
-    const isSame = (file: PublishedFile): boolean => {
-      if (file.name !== CARD) return there.get(file.name) === file.sha256;
-      return card !== null && sha256(card) === file.sha256;
-    };
     const own = files.filter((file) => file.name !== CARD || !keptCard);
+    const same: string[] = [];
+    for (const file of own) {
+      const hash = there.get(file.name);
+      const isGit = hash?.length === 40;
+      if (hash && hash === (isGit ? await gitHash(file) : file.sha256)) same.push(file.name);
+    }
     const names = new Set(files.map((file) => file.name));
     return {
       createRepo: !hasRepo,
       createBranch: !hasBranch && revision !== 'main',
-      add: own.filter((file) => !isSame(file)),
-      same: own.filter(isSame).map((file) => file.name),
+      add: own.filter((file) => !same.includes(file.name)),
+      same,
       remove: [...there.keys()].filter((path) => isDataFileOf(name, path) && !names.has(path)),
       keptCard,
     };
@@ -141,12 +144,12 @@ export class Hub {
   async #list(revision: string): Promise<Map<string, string | null>> {
     const entries = new Map<string, string | null>();
     const { repo } = this.#target;
-    for await (const { path, type, lfs } of listFiles({
+    for await (const { path, type, lfs, oid } of listFiles({
       ...this.#shared,
       repo,
       revision: encodeURIComponent(revision),
     }))
-      if (type === 'file') entries.set(path, lfs?.oid ?? null);
+      if (type === 'file') entries.set(path, lfs?.oid ?? oid ?? null);
     return entries;
   }
 
@@ -227,7 +230,13 @@ export class Hub {
   }
 }
 
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+/** What git calls a file of these bytes. */
+async function gitHash({ bytes, content }: PublishedFile): Promise<string> {
+  const hash = createHash('sha1').update(`blob ${bytes}\0`);
+  if ('text' in content) return hash.update(content.text).digest('hex');
+  for await (const piece of createReadStream(content.path)) hash.update(piece);
+  return hash.digest('hex');
+}
 
 /** null where the hub has no such thing. */
 async function found<T>(ask: () => Promise<T>): Promise<T | null> {

@@ -1,6 +1,6 @@
 // The hub's API of models: https://huggingface.co/docs/hub/api, Git LFS's batch API, and the commit endpoint.
 import type { Exchange } from './listener.ts';
-import { plain, Repository, type RepositoryFile } from './repository.ts';
+import { gitHash, plain, Repository, type RepositoryFile } from './repository.ts';
 import type { Storage } from './storage.ts';
 
 type Role = 'write' | 'read';
@@ -102,7 +102,7 @@ export class HubApi {
     exchange.json(
       entries.slice(from, from + PAGE).map(([path, { lfs, bytes }]) => ({
         type: 'file',
-        oid: '0'.repeat(40),
+        oid: lfs ? '0'.repeat(40) : gitHash(bytes),
         size: bytes.length,
         path,
         ...(lfs && { lfs: { oid: lfs, size: bytes.length, pointerSize: 134 } }),

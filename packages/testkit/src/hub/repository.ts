@@ -9,6 +9,10 @@ export interface RepositoryFile {
 
 export const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
+/** What git calls a file of these bytes. */
+export const gitHash = (bytes: Uint8Array): string =>
+  createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+
 export class Repository {
   readonly id: string;
   readonly isPrivate: boolean;
