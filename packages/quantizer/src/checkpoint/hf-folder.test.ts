@@ -222,6 +222,11 @@ describe('bad folders and paths', () => {
     const folder = fresh();
     await mkdir(folder);
     await expectFailure(() => openCheckpoint(path.join(folder, 'none')), 'CHECKPOINT_NOT_FOUND', 'none');
+    await expectFailure(
+      () => openCheckpoint('hf:user/name'),
+      'CHECKPOINT_NOT_FOUND',
+      'not fetched from servers',
+    );
     await expectFailure(() => openCheckpoint(folder), 'CHECKPOINT_FORMAT_UNKNOWN', 'config.json');
     await writeFile(path.join(folder, 'a.gguf'), 'x');
     await expectFailure(() => openCheckpoint(folder), 'CHECKPOINT_FORMAT_UNKNOWN', 'a.gguf');

@@ -1,7 +1,7 @@
 // The one way to open a full-precision checkpoint: look at what the path is, and hand it to its reader.
 import { open, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { DuobitError } from '@duobit/format';
+import { DuobitError, isRemoteAddress } from '@duobit/format';
 import type { Checkpoint } from './checkpoint.ts';
 import { openGguf } from './gguf-checkpoint.ts';
 import { GGUF_MAGIC } from './gguf-header.ts';
@@ -26,6 +26,12 @@ function unknownFormat(message: string, source: string, remedy = WHAT_TO_GIVE): 
  * - about the files' own structure: `SAFETENSORS_*`, `GGUF_*`, and those of `createFileSource`
  */
 export async function openCheckpoint(checkpointPath: string): Promise<Checkpoint> {
+  if (isRemoteAddress(checkpointPath))
+    throw new DuobitError('CHECKPOINT_NOT_FOUND', 'checkpoints are not fetched from servers', {
+      source: checkpointPath,
+      remedy:
+        'Download it first, for example with `hf download user/name --local-dir folder`, and give the folder',
+    });
   const info = await stat(checkpointPath).catch((cause: NodeJS.ErrnoException) => {
     const missing = cause.code === 'ENOENT' || cause.code === 'ENOTDIR';
     throw new DuobitError(
