@@ -106,6 +106,14 @@ describe('publish --repo', () => {
     expect((await runJson(['inspect', `${ADDRESS}/tiny.duo`], { env })).code).toBe(0);
   });
 
+  it('gives the file the ending that it is found by', async () => {
+    const other = folder.path('other-name');
+    await copyFile(model, other);
+    expect((await runJson(['publish', other, '--repo', REPO], { env })).code).toBe(0);
+    expect(files()).toContain('other-name.duo');
+    expect((await runJson(['inspect', ADDRESS], { env })).code).toBe(0);
+  });
+
   it('leaves a card alone that somebody has written, unless forced', async () => {
     const own = '# My model\n';
     hub.add(REPO, { 'README.md': own });

@@ -69,7 +69,8 @@ export async function withPublishedModel<T>(
   options: PrepareOptions,
   work: (model: PublishedModel) => Promise<T>,
 ): Promise<T> {
-  const name = modelFileName(model);
+  // Hubs are searched for files of this ending, and hosts have headers for them.
+  const name = modelFileName(model).replace(/(?<!\.duo)$/, '.duo');
   // A folder of this name is nobody else's, so what is in the way there was left by a run that was killed.
   const cutFolder = join(options.work, `${name}.publish`);
   const made: string[] = [];
