@@ -40,6 +40,8 @@ export interface SourceNote {
 export interface ModelNote {
   readonly name: string;
   readonly totalBytes: number;
+  /** That it was last downloaded from, without query: until it is whole, no source leads to it. */
+  readonly address: string;
 }
 
 /** Options of `openModelCache`. */
@@ -94,10 +96,11 @@ export class ModelCache {
     const facts = await stat(this.fileOf(id)).catch(() => null);
     const begun = facts ?? (await stat(this.folderOf(id)).catch(() => null));
     const bytes = await this.measure(id);
+    const led = [...sources.values()].filter((source) => source.id === id).map(({ address }) => address);
     return {
       id,
       name: note?.name ?? 'unknown',
-      addresses: [...sources.values()].filter((source) => source.id === id).map(({ address }) => address),
+      addresses: facts === null && note?.address !== undefined ? [...new Set([...led, note.address])] : led,
       bytes,
       totalBytes: note?.totalBytes ?? bytes,
       complete: facts !== null,

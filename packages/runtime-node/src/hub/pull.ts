@@ -136,7 +136,7 @@ export async function pullModel(text: string, options: PullOptions = {}): Promis
     const id = remote.manifest.headerSha256;
     const files = planFiles(cache.folderOf(id), remote);
     const bytes = files.reduce((sum, { size }) => sum + size, 0);
-    const downloaded = await new Download(remote, cache, bytes, options).run(name, files);
+    const downloaded = await new Download(remote, cache, bytes, options).run(name, shown, files);
     await cache.writeSource(key, { address: shown, id, commit });
     await cache.touch(id);
     return { path: cache.fileOf(id), id, name, address: shown, commit, bytes, downloaded };
@@ -217,7 +217,7 @@ class Download {
   }
 
   /** @returns bytes received */
-  async run(name: string, files: Files): Promise<number> {
+  async run(name: string, address: string, files: Files): Promise<number> {
     const cache = this.#cache;
     const id = this.#remote.manifest.headerSha256;
     const folder = cache.folderOf(id);
@@ -238,7 +238,7 @@ class Download {
       return await withLock(cache.lockOf(id), { signal, onWait }, async () => {
         // It may have been removed while another process had the lock.
         await mkdir(folder, { recursive: true });
-        await cache.writeNote(id, { name, totalBytes: this.#totalBytes });
+        await cache.writeNote(id, { name, totalBytes: this.#totalBytes, address });
         return await this.#fetch(folder, await this.#check(files));
       });
     } catch (error) {

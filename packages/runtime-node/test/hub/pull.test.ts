@@ -117,7 +117,7 @@ describe('pullModel', () => {
       complete: false,
       name: 'model.duo',
       totalBytes: setup.whole.length,
-      addresses: [],
+      addresses: [ADDRESS],
     });
     const { path, downloaded } = await pullModel(ADDRESS, { env: setup.env });
     expect(downloaded).toBeLessThan(setup.whole.length - CHUNK);
@@ -146,7 +146,11 @@ describe('pullModel', () => {
     const error = await errorOf(pullModel(ADDRESS, { env: setup.env }));
     expect(error.code).toBe('CHUNK_HASH');
     expect(error.describe()).toMatch(/segment .*, chunk/);
-    expect(await openModelCache({ env: setup.env }).list()).toMatchObject([{ complete: false }]);
+    const cache = openModelCache({ env: setup.env });
+    expect(await cache.list()).toMatchObject([{ complete: false }]);
+    // Nor is it in the way for ever: what came of it goes by the address that it was asked for by.
+    expect(await cache.remove(ADDRESS)).toHaveLength(1);
+    expect(await cache.list()).toEqual([]);
   });
 
   it('tells when the file changes while it is downloaded', async () => {
