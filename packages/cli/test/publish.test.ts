@@ -329,6 +329,10 @@ describe('publish --to', () => {
     expect(json.written).toMatchObject([{ name: 'tiny.duo' }]);
     expect(json.unchanged).toHaveLength((first.json.written as []).length - 1);
     expect(isModel(await readFile(join(site, 'tiny.duo')))).toBe(true);
+    const data = join(site, 'tiny-00001-of-00002.duodata');
+    await writeFile(data, 'of another container');
+    expect((await publish('--to', site, '--no-page')).json).toMatchObject({ written: [], removed: [] });
+    expect(await readFile(data, 'utf8')).toBe('of another container');
     await writeFile(join(site, 'README.md'), 'mine');
     const dry = await publish('--to', site, '--no-page', '--dry-run');
     expect(dry.json.error).toMatchObject({ code: 'OUTPUT_EXISTS' });

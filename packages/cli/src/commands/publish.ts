@@ -219,7 +219,8 @@ function createFolderPublisher(
       own.push(...(await listPage(page)), textFile('model.json', `${JSON.stringify({ model: name })}\n`));
     const files = [...own, textFile('SHA256SUMS', renderSums(own))];
     const names = new Set(files.map((file) => file.name));
-    const there = await readdir(folder).catch(() => []);
+    // Another container of the folder may name them, so they go only where what is there may be replaced.
+    const there = options.force ? await readdir(folder).catch(() => []) : [];
     const removed = there.filter((file) => isDataFileOf(name, file) && !names.has(file));
     const { add, same } = await planFolder(folder, files, options.force);
     if (!options.dryRun) {
