@@ -18,7 +18,15 @@ export interface ErrorBody {
 /** Errors that are the client's, under the names that OpenAI has for them, if it has one. */
 const REQUEST_CODES = new Map<string, string>([
   ...[
-    ...['CHAT_REQUEST', 'SAMPLER_OPTION', 'MODEL_OPTION', 'PROMPT_EMPTY', 'GRAMMAR_INVALID', 'GRAMMAR_STUCK'],
+    ...[
+      'CHAT_REQUEST',
+      'SAMPLER_OPTION',
+      'MODEL_OPTION',
+      'PROMPT_EMPTY',
+      'PROMPT_TOKEN',
+      'GRAMMAR_INVALID',
+      'GRAMMAR_STUCK',
+    ],
     ...['CHAT_TEMPLATE_FAILED', 'CHAT_TEMPLATE_MISSING', 'TOKENIZER_MISSING'],
   ].map((code): [string, string] => [code, code]),
   ['CONTEXT_TOO_LONG', 'context_length_exceeded'],
