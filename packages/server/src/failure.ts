@@ -38,6 +38,9 @@ const RETRY_SECONDS = 1;
 export function describeFailure(thrown: unknown): Failure {
   if (thrown instanceof DuobitError) return describeDuobit(thrown);
   const { statusCode, code, message } = readHttpError(thrown);
+  // What curl sends where it is told nothing.
+  if (statusCode === 415)
+    return fail(415, 'invalid_request_error', `${message}. Send JSON, as application/json`, null, code);
   if (statusCode >= 400 && statusCode < 500)
     return fail(statusCode, 'invalid_request_error', message, null, code);
   // Its message is for the log: it may tell of the machine.

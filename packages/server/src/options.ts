@@ -80,7 +80,7 @@ function count(name: string, value: number, least = 1): number {
 }
 
 /** Timers have 31 bits of milliseconds. */
-const MOST_SECONDS = 2_147_483;
+export const MOST_SECONDS = 2_147_483;
 
 function seconds(name: string, value: number): number {
   if (value > 0 && value <= MOST_SECONDS) return value;
