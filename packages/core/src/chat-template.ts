@@ -73,8 +73,8 @@ export function compileChatTemplate(
   const knowsTools = /\btools\b/.test(text);
   return (messages, options = {}) => {
     const { tools = [] } = options;
-    const said = knowsTools ? messages : writeToolsOut(messages, tools);
     try {
+      const said = knowsTools ? messages : writeToolsOut(messages, tools);
       return template.render({
         ...tokens,
         messages: said.map((message) => ({ ...message })),

@@ -323,6 +323,11 @@ describe('grammars', () => {
     const constraint = await grammars.createConstraint({ kind: 'json-object' }, words);
     await expect(constraint.allowed()).rejects.toMatchObject({ code: 'GRAMMAR_STUCK' });
     constraint.dispose();
+    let deep: Record<string, unknown> = {};
+    for (let i = 0; i < 100_000; i++) deep = { items: deep };
+    await expect(
+      grammars.createConstraint({ kind: 'json-schema', schema: deep }, vocabulary),
+    ).rejects.toMatchObject({ code: 'GRAMMAR_INVALID', where: '#' });
     const schema = { type: 'string', minLength: -1 };
     await expect(
       grammars.createConstraint({ kind: 'json-schema', schema }, vocabulary),

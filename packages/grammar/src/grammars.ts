@@ -63,7 +63,7 @@ class GrammarCache {
   }
 
   find(grammar: Grammar): Promise<CompiledGrammar> {
-    const key = JSON.stringify(grammar);
+    const key = writeKey(grammar);
     const compiled = this.#compiled.get(key) ?? this.#compile(grammar);
     this.#compiled.delete(key);
     this.#compiled.set(key, compiled);
@@ -107,6 +107,19 @@ class GrammarCache {
         format: { ...format, at_least_one: true, stop_after_first: single },
       }),
     );
+  }
+}
+
+/** @throws DuobitError `GRAMMAR_INVALID` for so many levels that they cannot be written, long before any schema is looked at */
+function writeKey(grammar: Grammar): string {
+  try {
+    return JSON.stringify(grammar);
+  } catch (cause) {
+    throw new DuobitError('GRAMMAR_INVALID', 'the schema cannot be used: it cannot be written as JSON', {
+      where: '#',
+      remedy: 'Simplify it',
+      cause,
+    });
   }
 }
 

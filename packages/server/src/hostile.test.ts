@@ -140,4 +140,14 @@ describe('pages of other origins', () => {
     expect(streamed.headers.get('access-control-allow-origin')).toBe('https://page.example');
     await streamed.text();
   });
+
+  it('are origins', async () => {
+    for (const cors of ['page.example', 'localhost:3000', 'https://page.example/', 'https://Page.example'])
+      await expect(() => serve(playModel(), { cors: [cors] }), cors).rejects.toMatchObject({
+        code: 'SERVER_OPTION',
+        where: 'cors',
+      });
+    for (const cors of ['http://localhost:3000', 'http://[::1]:80', 'app://obsidian.md', 'null'])
+      await serve(playModel(), { cors: [cors] });
+  });
 });

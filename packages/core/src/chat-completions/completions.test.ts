@@ -116,6 +116,16 @@ describe('completions', () => {
     expect(told.flatMap(({ token_logprobs }) => token_logprobs)).toEqual(expected.token_logprobs);
   });
 
+  it('have the chosen token among the likely ones, and no more than one beside them', async () => {
+    const model = await createModel(makeTinyModel({ seed: 3 }), createReferenceBackend());
+    const request = { prompt: 'Once', max_tokens: 9, seed: 5, logprobs: 1 };
+    const { tokens, token_logprobs, top_logprobs } = (await createCompletions(model).create(request))
+      .choices[0]!.logprobs!;
+    expect(top_logprobs.map((top, i) => top[tokens[i]!])).toEqual(token_logprobs);
+    expect(Math.max(...top_logprobs.map((top) => Object.keys(top).length))).toBe(2);
+    await model.dispose();
+  });
+
   it('are refused by field where they are malformed or not supported', async () => {
     const { completions, calls } = play();
     const refused: [Record<string, unknown>, string][] = [

@@ -222,9 +222,11 @@ function listLogprobs(logprobs: readonly ChatTokenLogprob[], offset: number): Co
   return {
     tokens: logprobs.map(({ token }) => token),
     token_logprobs: logprobs.map(({ logprob }) => logprob),
-    top_logprobs: logprobs.map(({ top_logprobs: top }) =>
+    top_logprobs: logprobs.map((chosen) =>
       // Different tokens may have the same text: the likelier one, which comes first, counts.
-      Object.fromEntries([...top].reverse().map(({ token, logprob }) => [token, logprob])),
+      Object.fromEntries(
+        [chosen, ...[...chosen.top_logprobs].reverse()].map((one) => [one.token, one.logprob]),
+      ),
     ),
     text_offset: logprobs.map(({ token }) => {
       const start = next;
