@@ -270,6 +270,13 @@ describe('grammars', () => {
     }
   });
 
+  it('write patterns as they are, also such as have a meaning here', async () => {
+    const pattern = `duobit-grammar:${Buffer.from('"x"').toString('hex')}`;
+    expect(await write({ kind: 'json-schema', schema: { type: 'string', pattern: `^${pattern}$` } }, 1)).toBe(
+      JSON.stringify(pattern),
+    );
+  });
+
   it('count the characters of long texts', async () => {
     for (const [minLength, maxLength] of [
       [200, 300],

@@ -112,8 +112,9 @@ describe('what schemas cost', () => {
     expect(refusalOf(schema)).toMatchObject({ type: 'object' });
     const budget = new Budget();
     for (let i = 0; i < 3; i++) reduceSchema(schema, budget);
+    // In each it is a rule again.
     expect(() => {
-      for (let i = 0; i < 20; i++) reduceSchema(schema, budget);
+      for (let i = 0; i < 3; i++) reduceSchema(schema, budget);
     }).toThrow('takes too long to compile');
   });
 });

@@ -41,13 +41,9 @@ const OPEN_RANGE_PARTS = 30;
 /** What the schemas of one grammar may cost together. */
 export class Budget {
   #parts = 0;
-  /** What costs something once, however often it is there. */
-  readonly #known = new Set<string>();
 
   /** @returns whether there was enough */
-  spend(parts: number, name?: string): boolean {
-    if (name !== undefined && this.#known.has(name)) return true;
-    if (name !== undefined) this.#known.add(name);
+  spend(parts: number): boolean {
     this.#parts += parts;
     return this.#parts <= MOST_PARTS;
   }
@@ -67,6 +63,7 @@ class Reduction {
   /** Definitions by the references that need them. */
   readonly #definitions = new Map<string, { readonly name: string; reduced: Fields | null }>();
   readonly #budget: Budget;
+  readonly #rules = new Set<string>();
 
   constructor(root: unknown, budget: Budget) {
     this.#root = root;
@@ -106,8 +103,8 @@ class Reduction {
     return this.#reduceWhole(whole, schema[whole], types, where, depth, open);
   }
 
-  #spend(parts: number, where: string, name?: string): void {
-    if (!this.#budget.spend(parts, name))
+  #spend(parts: number, where: string): void {
+    if (!this.#budget.spend(parts))
       throw refuse(where, 'with what comes before it takes too long to compile', 'Simplify it');
   }
 
@@ -169,8 +166,10 @@ class Reduction {
       const reduced = reduceString(schema, where);
       const characters =
         typeof pattern === 'string' ? countPattern(pattern)! : Math.min(Number(maxLength), WRITTEN_OUT);
-      // What several have is one rule.
-      this.#spend(characters * CHARACTER_PARTS, where, JSON.stringify(reduced));
+      // What several of a schema have is one rule.
+      const rule = JSON.stringify(reduced);
+      if (!this.#rules.has(rule)) this.#spend(characters * CHARACTER_PARTS, where);
+      this.#rules.add(rule);
       return reduced;
     }
     if (type === 'integer') {
