@@ -1,6 +1,7 @@
 // Whether a file that is to be written is one that a checkpoint is read from, under whatever name: it would be lost.
-import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { createFileSource } from '@duobit/format/node';
 import type { Checkpoint } from './checkpoint.ts';
 
 /** Containers in the folder of a checkpoint are no part of it, and may be written again. */
@@ -19,14 +20,15 @@ export async function isReadFrom({ kind, path: from }: Checkpoint, output: strin
 }
 
 async function isContainer(file: string): Promise<boolean> {
-  const handle = await open(file, 'r').catch(() => null);
-  if (handle === null) return false;
+  // Which opens no pipe: that would wait for a writer for ever.
+  const source = await createFileSource(file).catch(() => null);
+  if (source === null) return false;
   try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(8), 0, 8, 0);
-    return buffer.toString('latin1', 4, bytesRead) === 'DUO1';
+    const start = await source.read(0, Math.min(8, source.size));
+    return String.fromCharCode(...start.subarray(4)) === 'DUO1';
   } catch {
     return false;
   } finally {
-    await handle.close();
+    await source.close();
   }
 }
