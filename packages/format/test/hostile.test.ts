@@ -41,6 +41,8 @@ describe('hostile assets', () => {
     // The writer refuses such a tokenizer: it takes the place of a good one of the same length.
     const bytes = new TextEncoder().encode(`"${'a'.repeat(text.length - 2)}"`);
     const spec = makeSpec({ assets: [{ role: 'tokenizer', mediaType: 'application/json', bytes }] });
+    const refused = [{ ...spec.assets[0]!, bytes: new TextEncoder().encode(text) }];
+    await expect(writeSample({ ...spec, assets: refused })).rejects.toMatchObject({ code: codes[0] });
     const forged = await forgeData((await writeSample(spec)).bytes, (data, { segments }) =>
       data.set(new TextEncoder().encode(text), segments[0]!.offset),
     );

@@ -156,8 +156,8 @@ interface SideOptions {
 
 /**
  * Where recipe and report go, as asked for, or beside the container after stages 2 to 4. To be called before the long work.
- * @throws DuobitError `QUANTIZE_OPTION` when one would take the place of the container, the other or the checkpoint; those of
- * `createFileSink` when one cannot be written
+ * @throws DuobitError `QUANTIZE_OPTION` when one would take the place of the container, the other or a checkpoint of one
+ * file; those of `createFileSink` when one cannot be written
  */
 export async function placeSideFiles(
   { output, report, recipe }: SideOptions,
