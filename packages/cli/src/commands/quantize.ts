@@ -24,7 +24,13 @@ import { readCorpus } from '../corpus.ts';
 import { addExamples, addJsonOption, decimal, integer } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { describeDivergence, describeStage, formatReport, toJson } from './quantize-output.ts';
-import { openRecipe, recordFile, refuseContradictions, writeSideFiles } from './quantize-recipe.ts';
+import {
+  openRecipe,
+  placeSideFiles,
+  recordFile,
+  refuseContradictions,
+  writeSideFiles,
+} from './quantize-recipe.ts';
 
 interface Options {
   readonly output: string;
@@ -236,6 +242,8 @@ async function runQuantize(
 ): Promise<void> {
   const recipe = options.fromRecipe === undefined ? null : await openRecipe(options.fromRecipe);
   if (recipe) refuseContradictions(command);
+  const staged = recipe ? recipe.staged : options.stages.length > 1;
+  const files = await placeSideFiles(options, checkpoint, staged);
   const file = await recordFile(options, recipe);
   const text = file && (await readCorpus(file.path, '--calibration', file.field ?? undefined));
   const given = (name: string): boolean => command.getOptionValueSource(name) === 'cli';
@@ -254,7 +262,6 @@ async function runQuantize(
     note(context, line);
   };
   const queue = options.queue === undefined ? undefined : { url: options.queue, onNotice: say };
-  const staged = recipe ? recipe.staged : options.stages.length > 1;
   let report: QuantizeReport;
   try {
     checkStages(options, recipe?.recipe.distillation ?? null, text !== null);
@@ -282,7 +289,7 @@ async function runQuantize(
     progress.stop();
     await backend?.dispose();
   }
-  const { report: full, files } = await writeSideFiles(report, file, options, staged);
+  const full = await writeSideFiles(report, file, files);
   emit(context, options.json, toJson(full, files), () => formatReport(full, files, options.tensors));
 }
 
