@@ -70,30 +70,10 @@ export async function detectModelKind(path: string): Promise<ModelKind> {
   });
   if (facts.isDirectory()) return 'checkpoint';
   const start = await readStart(path, 8);
-  if (isContainerStart(start)) return 'container';
+  if (start.subarray(4, 8).toString('latin1') === 'DUO1') return 'container';
   if (start.subarray(0, 4).toString('latin1') === 'GGUF') return 'checkpoint';
   return /\.(gguf|safetensors|safetensors\.index\.json)$/i.test(path) ? 'checkpoint' : 'container';
 }
-
-/**
- * For outputs that replace an older one of their kind unasked: nothing else of that name is replaced, such as the checkpoint.
- * @throws DuobitError `OUTPUT_EXISTS`
- */
-export async function requireOwnKind(
-  path: string,
-  kind: string,
-  isKind: (start: Buffer) => boolean,
-): Promise<void> {
-  const facts = await stat(path).catch(() => null);
-  if (!facts?.isFile() || facts.size === 0 || isKind(await readStart(path, 64))) return;
-  throw new DuobitError('OUTPUT_EXISTS', `a file of this name exists, and is no ${kind}`, {
-    source: path,
-    remedy: 'Choose another name, or move the file away',
-  });
-}
-
-/** By the first bytes, whatever the name says. */
-export const isContainerStart = (start: Buffer): boolean => start.toString('latin1', 4, 8) === 'DUO1';
 
 /** Bytes of a checkpoint: of the file, or of the folder's safetensors files. */
 export async function countWeightBytes(path: string): Promise<number> {

@@ -169,3 +169,17 @@ describe('duobit quantize --from-recipe', () => {
 
 // biome-ignore lint/suspicious/noExplicitAny: JSON that a test damages
 type Json = any;
+
+describe('recipe and report', () => {
+  it.each([
+    ['--recipe', 'side.duo', 'QUANTIZE_OPTION'],
+    ['--report', 'side.duo', 'QUANTIZE_OPTION'],
+    ['--recipe', join('none', 'side.json'), 'SINK_FOLDER_MISSING'],
+  ])('are refused before the long work: %s %s', async (option, name, code) => {
+    const { code: exit, stderr: said } = await repeat('side.duo', option, folder.path(name));
+    expect(exit).not.toBe(0);
+    expect(said).toContain(`error ${code}`);
+    expect(said).not.toContain('quantize:');
+    expect(existsSync(folder.path('side.duo'))).toBe(false);
+  });
+});

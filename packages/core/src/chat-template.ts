@@ -1,6 +1,6 @@
 // Chat templates: the Jinja text a model carries turns messages into the prompt it was trained on.
 import { DuobitError } from '@duobit/format';
-import { Template } from '@huggingface/jinja';
+import { compileTemplate } from './bounded-template.ts';
 import { writeToolsOut } from './tool-messages.ts';
 
 /** A turn of a conversation. */
@@ -47,16 +47,16 @@ export type RenderChat = (messages: readonly ChatMessage[], options?: ChatTempla
  * Compiles a chat template.
  * @param tokens texts of special tokens by the names templates use: `bos_token`, `eos_token` …
  * @throws DuobitError `CHAT_TEMPLATE_INVALID` when the text is not a template this can run; the returned function
- * throws `CHAT_TEMPLATE_FAILED` when the template refuses the messages (`raise_exception`) or fails on them.
+ * throws `CHAT_TEMPLATE_FAILED` when the template refuses the messages (`raise_exception`), fails on them, or takes too long.
  */
 export function compileChatTemplate(
   text: string,
   tokens: Readonly<Record<string, string>>,
   source: string,
 ): RenderChat {
-  let template: Template;
+  let render: (variables: Readonly<Record<string, unknown>>) => string;
   try {
-    template = new Template(text);
+    render = compileTemplate(text);
   } catch (cause) {
     throw new DuobitError(
       'CHAT_TEMPLATE_INVALID',
@@ -73,9 +73,9 @@ export function compileChatTemplate(
   const knowsTools = /\btools\b/.test(text);
   return (messages, options = {}) => {
     const { tools = [] } = options;
-    const said = knowsTools ? messages : writeToolsOut(messages, tools);
     try {
-      return template.render({
+      const said = knowsTools ? messages : writeToolsOut(messages, tools);
+      return render({
         ...tokens,
         messages: said.map((message) => ({ ...message })),
         ...(knowsTools && tools.length > 0 && { tools: [...tools] }),

@@ -230,8 +230,8 @@ export async function* generateTokens(
   };
 }
 
-/** @throws DuobitError `PROMPT_EMPTY`, `CONTEXT_TOO_LONG` */
-export function checkPrompt(prompt: readonly number[], contextLength: number): void {
+/** @throws DuobitError `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`, `PROMPT_TOKEN` */
+export function checkPrompt(prompt: readonly number[], contextLength: number, vocabularySize: number): void {
   if (prompt.length === 0)
     throw new DuobitError('PROMPT_EMPTY', 'the prompt has no tokens, and the model adds none', {
       where: 'prompt',
@@ -243,4 +243,10 @@ export function checkPrompt(prompt: readonly number[], contextLength: number): v
       `the prompt has ${prompt.length} tokens; the context holds ${contextLength}`,
       { where: 'prompt', remedy: 'Shorten the prompt, or load the model with a larger context length' },
     );
+  const unknown = prompt.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabularySize));
+  if (unknown !== undefined)
+    throw new DuobitError('PROMPT_TOKEN', `${unknown} is no token of the vocabulary of ${vocabularySize}`, {
+      where: 'prompt',
+      remedy: "Use the model's own tokenizer",
+    });
 }

@@ -104,7 +104,7 @@ export interface Model {
    * Generates after a prompt, as from an empty cache. What runs beside it shows in nothing but time, and on some backends in the last
    * bits of logits (docs/numerics.md "Rows beside each other"). An error of one does not disturb the others; but when a run fails
    * on the device, all end with that error. Errors surface on the first step of the iteration, those about options at once.
-   * @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION`, `SAMPLER_LOGITS_INVALID`, `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`,
+   * @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION`, `SAMPLER_LOGITS_INVALID`, `PROMPT_EMPTY`, `PROMPT_TOKEN`, `CONTEXT_TOO_LONG`,
    * `GRAMMAR_INVALID`, `GRAMMAR_STUCK`, `TOKENIZER_MISSING`, `CHAT_TEMPLATE_MISSING`, `CHAT_TEMPLATE_FAILED`, `MODEL_BUSY`, `MODEL_DISPOSED`
    */
   generate(prompt: Prompt, options?: GenerateOptions): AsyncIterable<GenerationEvent>;
@@ -250,7 +250,7 @@ class LoadedModel implements Model {
     options: GenerateOptions,
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     const tokens = this.#encode(prompt);
-    checkPrompt(tokens, this.contextLength);
+    checkPrompt(tokens, this.contextLength, this.architecture.vocabularySize);
     const constraint = await this.#constrain(options);
     let sequence: Sequence | null = null;
     try {

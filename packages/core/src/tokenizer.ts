@@ -8,6 +8,7 @@ import {
   compileChatTemplate,
   type RenderChat,
 } from './chat-template.ts';
+import { spellOutSplits } from './pre-tokenizer.ts';
 import { createStreamDecoder, type StreamDecoder } from './stream-decoder.ts';
 import { readTokenBytes, type TokenBytes } from './token-bytes.ts';
 
@@ -76,7 +77,8 @@ export async function createTokenizer(
 
   let library: TokenizerLibrary;
   try {
-    library = new TokenizerLibrary(definition, config);
+    const rules = { ...definition, pre_tokenizer: spellOutSplits(definition.pre_tokenizer) };
+    library = new TokenizerLibrary(rules, config);
     library.encode('a', { add_special_tokens: false });
   } catch (cause) {
     throw invalid(

@@ -48,4 +48,14 @@ describe('tools in prompts', () => {
     const plain = [{ role: 'user', content: 'x' }];
     expect(writeToolsOut(plain, [])).toEqual(plain);
   });
+
+  it('are refused where they have too many levels to be written', () => {
+    let parameters: Record<string, unknown> = {};
+    for (let i = 0; i < 100_000; i++) parameters = { items: parameters };
+    const deep = { ...tool, function: { ...tool.function, parameters } };
+    for (const template of ['{{ messages[0].content }}', '{{ tools | tojson }}'])
+      expect(() => compileChatTemplate(template, {}, 'test')(messages, { tools: [deep] })).toThrow(
+        expect.objectContaining({ code: 'CHAT_TEMPLATE_FAILED' }),
+      );
+  });
 });

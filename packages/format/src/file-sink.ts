@@ -2,7 +2,7 @@
 // rename, an old file of that name stays as it was.
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, sep } from 'node:path';
 import { DuobitError } from './errors.ts';
 import type { ByteSink } from './sink.ts';
 
@@ -37,6 +37,13 @@ function sinkFailure(path: string, error: unknown): DuobitError {
 
 /** Follows a link to the file that it names, so that the link survives the rename. */
 async function resolveTarget(path: string): Promise<string> {
+  // Else it would fail at the rename, when all the work is done.
+  if (path === '' || path.endsWith('/') || path.endsWith(sep)) {
+    throw new DuobitError('SINK_NOT_A_FILE', path === '' ? 'the name is empty' : 'this names a folder', {
+      source: path,
+      remedy: 'Give the name of a file',
+    });
+  }
   const link = await lstat(path).catch(() => null);
   const target = link?.isSymbolicLink() ? await realpath(path).catch(() => path) : path;
   const existing = await stat(target).catch(() => null);

@@ -63,7 +63,7 @@ export {
 } from './hub-address.ts';
 export { type HubFile, locateHubFile } from './hub-file.ts';
 export { describeHubStatus } from './hub-status.ts';
-export type { AssetSpec, ContainerSpec, TensorSpec } from './layout.ts';
+export { type AssetSpec, type ContainerSpec, type Layout, planLayout, type TensorSpec } from './layout.ts';
 export type {
   ActivationQuantizer,
   Architecture,

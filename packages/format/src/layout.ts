@@ -22,6 +22,7 @@ import { alignUp } from './preamble.ts';
 import { type Report, throwProblems } from './problems.ts';
 import { assetRoleToId } from './registry.ts';
 import { checkManifest } from './rules.ts';
+import { checkTokenizerBytes } from './tokenizer-check.ts';
 
 /** A tensor that a container will have. */
 export type TensorSpec = Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
@@ -81,7 +82,7 @@ const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
  * Plans a file: the same specification gives the same layout, in whatever order its parts are given.
- * @throws DuobitError any code of docs/format.md, "Validation", that the header of such a file would earn
+ * @throws DuobitError any code of docs/format.md, "Validation", that the header or the tokenizer of such a file would earn
  */
 export function planLayout(spec: ContainerSpec, name = 'container'): Layout {
   const report = throwProblems(name);
@@ -146,6 +147,9 @@ export function planLayout(spec: ContainerSpec, name = 'container'): Layout {
   };
   checkManifest(manifest, report);
   checkLayout(manifest, segmentBase, report);
+  for (const { role, bytes } of spec.assets) {
+    if (role === 'tokenizer') checkTokenizerBytes(bytes, architecture.vocabularySize, report);
+  }
   return { content, headerLength, segmentBase, fileLength, order: ordered.map((tensor) => tensor.name) };
 }
 

@@ -99,6 +99,10 @@ describe('file sinks', () => {
       code: 'SINK_FOLDER_MISSING',
     });
     await expect(createFileSink(join(path, 'x'))).rejects.toMatchObject({ code: 'SINK_FOLDER_MISSING' });
+    // Not only when all is written.
+    for (const none of ['', `${join(folder, 'new')}/`]) {
+      await expect(createFileSink(none)).rejects.toMatchObject({ code: 'SINK_NOT_A_FILE' });
+    }
   });
 });
 

@@ -13,13 +13,15 @@ export async function checkTokenizer(manifest: Manifest, files: FileSet, report:
   const source = await files.get(segment.file).catch(() => null);
   if (!source || segment.offset + asset.offset + asset.length > source.size) return;
   const bytes = await source.read(segment.offset + asset.offset, asset.length);
+  checkTokenizerBytes(bytes, manifest.architecture.vocabularySize, report);
+}
+
+/** The same for the bytes of a tokenizer.json, which a writer has before there is a file. */
+export function checkTokenizerBytes(bytes: Uint8Array, vocabularySize: number, report: Report): void {
   const largest = largestId(bytes);
   if (largest === null) {
     report('TOKENIZER_INVALID', 'asset tokenizer', 'tokenizer.json is not JSON');
-    return;
-  }
-  const { vocabularySize } = manifest.architecture;
-  if (largest >= vocabularySize) {
+  } else if (largest >= vocabularySize) {
     const message = `the tokenizer gives id ${largest}, but the vocabulary has ${vocabularySize} tokens`;
     report('TOKENIZER_VOCABULARY', 'asset tokenizer', message);
   }

@@ -262,6 +262,65 @@ describe('grammars', () => {
     expect(counts.size).toBeGreaterThan(1);
   });
 
+  it('write names of tools as they are, also such as have a meaning here', async () => {
+    for (const name of ['a"b\\', `duobit-grammar:${Buffer.from('"x"').toString('hex')}`]) {
+      const tools = [{ name, parameters: { properties: {}, additionalProperties: false } }];
+      const text = await write({ kind: 'tool-calls', tools, begin: '<', end: '>', single: true }, 1);
+      expect(JSON.parse(text!.slice(1, -1))).toEqual({ name, arguments: {} });
+    }
+  });
+
+  it('write patterns as they are, also such as have a meaning here', async () => {
+    const pattern = `duobit-grammar:${Buffer.from('"x"').toString('hex')}`;
+    expect(await write({ kind: 'json-schema', schema: { type: 'string', pattern: `^${pattern}$` } }, 1)).toBe(
+      JSON.stringify(pattern),
+    );
+  });
+
+  it('count the characters of long texts', async () => {
+    for (const [minLength, maxLength] of [
+      [200, 300],
+      [300, 300],
+    ] as const) {
+      const grammar: Grammar = { kind: 'json-schema', schema: { type: 'string', minLength, maxLength } };
+      const constraint = await grammars.createConstraint(grammar, vocabulary);
+      const may = async (token: number) =>
+        Boolean(((await constraint.allowed())![token >> 5]! >> (token & 31)) & 1);
+      constraint.accept(0x22);
+      for (let count = 0; count <= maxLength; count++) {
+        expect([await may(0x22), await may(0x61), await may(0x5c), await may(0x0a)], `${count}`).toEqual([
+          count >= minLength,
+          count < maxLength,
+          count < maxLength,
+          false,
+        ]);
+        // "ab" is a token.
+        expect(await may(266)).toBe(count < maxLength - 1);
+        if (count === maxLength) break;
+        if (count % 7 === 0) constraint.accept(0x5c);
+        constraint.accept(count % 7 === 0 ? 0x6e : 0x61);
+      }
+      constraint.dispose();
+    }
+  });
+
+  it('are made beside others where few are kept, and fail alone', async () => {
+    const few = createGrammars({ kept: 1 });
+    const text = (value: string): Grammar => ({ kind: 'json-schema', schema: { const: value } });
+    const tools = [{}, { type: 'object', not: {} }].map((parameters, i) => ({ name: `f${i}`, parameters }));
+    // What is wrong with the second tool shows when another grammar has taken the place.
+    const bad: Grammar = { kind: 'tool-calls', tools, begin: '<', end: '>', single: true };
+    const made = await Promise.allSettled(
+      [text('a'), bad, text('b'), text('c')].map((grammar) => few.createConstraint(grammar, vocabulary)),
+    );
+    expect(made.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+    for (const one of made) {
+      if (one.status === 'rejected') continue;
+      expect(await one.value.allowed()).not.toBeNull();
+      one.value.dispose();
+    }
+  });
+
   it('say when a vocabulary cannot write what is asked for, and refuse bad schemas', async () => {
     const poor = {
       ...vocabulary,
@@ -271,6 +330,11 @@ describe('grammars', () => {
     const constraint = await grammars.createConstraint({ kind: 'json-object' }, words);
     await expect(constraint.allowed()).rejects.toMatchObject({ code: 'GRAMMAR_STUCK' });
     constraint.dispose();
+    let deep: Record<string, unknown> = {};
+    for (let i = 0; i < 100_000; i++) deep = { items: deep };
+    await expect(
+      grammars.createConstraint({ kind: 'json-schema', schema: deep }, vocabulary),
+    ).rejects.toMatchObject({ code: 'GRAMMAR_INVALID', where: '#' });
     const schema = { type: 'string', minLength: -1 };
     await expect(
       grammars.createConstraint({ kind: 'json-schema', schema }, vocabulary),

@@ -4,7 +4,7 @@ import { DuobitError } from '@duobit/format';
 import type { CompiledGrammar, GrammarCompiler, GrammarMatcher } from '@mlc-ai/web-xgrammar';
 import { callLibrary, loadLibrary } from './library.ts';
 import { writeMarks } from './marks.ts';
-import { reduceSchema } from './schema.ts';
+import { Budget, reduceSchema } from './schema.ts';
 
 /** Options of `createGrammars`. */
 export interface GrammarOptions {
@@ -63,7 +63,7 @@ class GrammarCache {
   }
 
   find(grammar: Grammar): Promise<CompiledGrammar> {
-    const key = JSON.stringify(grammar);
+    const key = writeKey(grammar);
     const compiled = this.#compiled.get(key) ?? this.#compile(grammar);
     this.#compiled.delete(key);
     this.#compiled.set(key, compiled);
@@ -75,8 +75,11 @@ class GrammarCache {
   #drop(): void {
     const [oldest] = this.#compiled;
     this.#compiled.delete(oldest![0]);
-    // Matchers hold what they need of it.
-    void oldest![1].then((compiled) => compiled.dispose());
+    // Matchers hold what they need of it; who waits for it makes one before the next turn of the event loop, or hears why there is none.
+    oldest![1].then(
+      (compiled) => setTimeout(() => compiled.dispose()),
+      () => {},
+    );
   }
 
   async #compile(grammar: Grammar): Promise<CompiledGrammar> {
@@ -87,11 +90,15 @@ class GrammarCache {
     }
     const { begin, end, single } = grammar;
     const tags = [];
+    const budget = new Budget();
     for (const { name, parameters } of grammar.tools)
       tags.push({
         type: 'tag' as const,
         begin,
-        content: { type: 'grammar' as const, grammar: await writeGrammar(describeCall(name, parameters)) },
+        content: {
+          type: 'grammar' as const,
+          grammar: await writeGrammar(describeCall(name, parameters, budget)),
+        },
         end,
       });
     const format = { type: 'tags_with_separator' as const, tags, separator: '\n' };
@@ -103,11 +110,24 @@ class GrammarCache {
   }
 }
 
-function describeCall(name: string, parameters: Readonly<Record<string, unknown>>) {
-  const { $defs, ...values } = reduceSchema({ ...parameters, type: 'object' });
+/** @throws DuobitError `GRAMMAR_INVALID` for so many levels that they cannot be written, long before any schema is looked at */
+function writeKey(grammar: Grammar): string {
+  try {
+    return JSON.stringify(grammar);
+  } catch (cause) {
+    throw new DuobitError('GRAMMAR_INVALID', 'the schema cannot be used: it cannot be written as JSON', {
+      where: '#',
+      remedy: 'Simplify it',
+      cause,
+    });
+  }
+}
+
+function describeCall(name: string, parameters: Readonly<Record<string, unknown>>, budget: Budget) {
+  const { $defs, ...values } = reduceSchema({ ...parameters, type: 'object' }, budget);
   return {
     type: 'object',
-    properties: { name: { const: name }, arguments: values },
+    properties: { name: reduceSchema({ const: name }, budget), arguments: values },
     required: ['name', 'arguments'],
     additionalProperties: false,
     ...($defs !== undefined && { $defs }),

@@ -11,16 +11,34 @@ function mark(expression: string): { readonly const: string } {
   return { const: MARK + codes.join('') };
 }
 
-/** Puts expressions where a grammar has the texts that stand for them. */
-export function writeMarks(grammar: string): string {
-  return grammar.replaceAll(new RegExp(`"\\\\"${MARK}([0-9a-f]+)\\\\""`, 'g'), (_, codes: string) =>
-    codes.replaceAll(/../g, (code) => String.fromCharCode(Number.parseInt(code, 16))),
-  );
+/** Whether a text, other than that of a mark, would be taken for one. */
+export function isMark(text: string): boolean {
+  return text.startsWith(MARK);
 }
+
+/** Puts expressions where a grammar has the texts that stand for them, and the rules that these need behind it. */
+export function writeMarks(grammar: string): string {
+  const rules = new Set<string>();
+  const written = grammar.replaceAll(
+    new RegExp(`"\\\\"${MARK}([0-9a-f]+)\\\\""`, 'g'),
+    (_, codes: string) => {
+      const expression = codes.replaceAll(/../g, (code) => String.fromCharCode(Number.parseInt(code, 16)));
+      const [rule, least, most] = LENGTH.exec(expression) ?? [];
+      if (rule !== undefined) rules.add(`${rule} ::= "\\"" ${CHARACTER}{${least},${most}} "\\""`);
+      return expression;
+    },
+  );
+  if (rules.size > 0) rules.add(String.raw`${CHARACTER} ::= [^\0-\x1f"\\] | "\\" ["\\/bfnrt]`);
+  return [written.trimEnd(), ...rules, ''].join('\n');
+}
+
+/** Rules of their own: written in place, repetitions take half a minute to compile with a vocabulary of 50,000, and each takes its time. */
+const CHARACTER = 'duobit_character';
+const LENGTH = /^duobit_length_(\d+)_(\d*)$/;
 
 /** A text of so many characters, `most` null: or more. Short escapes are among them: a long one may be half a character. */
 export function markLength(least: number, most: number | null) {
-  return mark(String.raw`("\"" ([^\0-\x1f"\\] | "\\" ["\\/bfnrt]){${least},${most ?? ''}} "\"")`);
+  return mark(`duobit_length_${least}_${most ?? ''}`);
 }
 
 /** One of several values, as JSON on one line. */

@@ -1,8 +1,8 @@
 // What is left of schemas, and what is refused and where.
 import { describe, expect, it } from 'vitest';
 import { markLength, markRange, markValues } from './marks.ts';
-import { isSupportedPattern } from './pattern.ts';
-import { reduceSchema } from './schema.ts';
+import { countPattern } from './pattern.ts';
+import { Budget, reduceSchema } from './schema.ts';
 
 const refusalOf = (schema: unknown): unknown => {
   try {
@@ -75,6 +75,9 @@ describe('schemas', () => {
       [{ $ref: '#' }, '#/$ref'],
       [{ $ref: '#/$defs/a', $defs: { a: { anyOf: [{ $ref: '#/$defs/a' }] } } }, '#/$defs/a/anyOf/0/$ref'],
       [{ $ref: '#/nowhere' }, '#/$ref'],
+      [{ $ref: '#/%' }, '#/$ref'],
+      // It would be taken for a mark, and what follows for a part of the grammar.
+      [{ type: 'object', properties: { 'duobit-grammar:6162': {} } }, '#/properties'],
       [{ $ref: 'https://example.org/schema' }, '#/$ref'],
     ];
     for (const [schema, where] of refused)
@@ -89,10 +92,30 @@ describe('schemas', () => {
       { enum: Array.from({ length: 9000 }, (_, i) => `value ${i}`) },
       {
         type: 'object',
-        properties: Object.fromEntries(many.map((_, i) => [i, { type: 'string', maxLength: 500 }])),
+        properties: Object.fromEntries(many.map((_, i) => [i, { type: 'string', maxLength: 500 + i }])),
       },
+      {
+        type: 'object',
+        properties: Object.fromEntries(many.map((_, i) => [i, { type: 'string', pattern: `[a-z]{${i}}b` }])),
+      },
+      { anyOf: many.map(() => ({ type: 'array', maxItems: 1000 })) },
+      { type: 'object', properties: { ['x'.repeat(100_000)]: {} } },
     ])
       expect(refusalOf(schema)).toMatchObject({ code: 'GRAMMAR_INVALID' });
+  });
+});
+
+describe('what schemas cost', () => {
+  it('is counted once for what is one rule, and over all schemas of a grammar', () => {
+    const texts = Array.from({ length: 300 }, (_, i) => [`p${i}`, { type: 'string', maxLength: 500 }]);
+    const schema = { type: 'object', properties: Object.fromEntries(texts) };
+    expect(refusalOf(schema)).toMatchObject({ type: 'object' });
+    const budget = new Budget();
+    for (let i = 0; i < 3; i++) reduceSchema(schema, budget);
+    // In each it is a rule again.
+    expect(() => {
+      for (let i = 0; i < 3; i++) reduceSchema(schema, budget);
+    }).toThrow('takes too long to compile');
   });
 });
 
@@ -105,8 +128,9 @@ describe('patterns', () => {
       '^[A-Z]{2,}$',
       'a\\.b',
       '(a(b|c){1,2})+',
+      '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$',
     ])
-      expect(isSupportedPattern(pattern), pattern).toBe(true);
+      expect(countPattern(pattern), pattern).not.toBe(null);
     for (const pattern of [
       '',
       '.',
@@ -124,6 +148,6 @@ describe('patterns', () => {
       '*',
       'é',
     ])
-      expect(isSupportedPattern(pattern), pattern).toBe(false);
+      expect(countPattern(pattern), pattern).toBe(null);
   });
 });

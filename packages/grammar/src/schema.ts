@@ -1,8 +1,8 @@
 // JSON schemas, reduced to what the grammar library holds texts to, so that what is written is valid under the schema as it was. What
 // would be left out silently, or make the library fail, is refused by name.
 import { DuobitError } from '@duobit/format';
-import { markLength, markRange, markValues } from './marks.ts';
-import { isSupportedPattern } from './pattern.ts';
+import { isMark, markLength, markRange, markValues } from './marks.ts';
+import { countPattern, WRITTEN_OUT } from './pattern.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -26,32 +26,48 @@ const WHOLE = ['$ref', 'anyOf', 'oneOf', 'allOf', 'enum', 'const'];
 /** Formats that the library knows; others say nothing, as the standard has it. */
 const FORMATS = new Set(['date', 'time', 'date-time', 'uuid', 'ipv4']);
 const DEEPEST = 64;
-/** Of what takes some milliseconds to compile: schemas, and pieces of long texts, lists of values and ranges. */
-const MOST_PARTS = 1000;
-/** Of lengths and counts, which are written out, and of single values. */
+/** Of what takes a third of a millisecond to compile, with a vocabulary of 50,000 and the processor to itself. */
+const MOST_PARTS = 4000;
+/** Of lengths and counts, and of single values. */
 const LONGEST = 1000;
-/** Characters of lengths, and of lists of values, that are a part. */
-const PART_LENGTH = 10;
-const PART_VALUES = 50;
-/** Of a range with two ends. */
-const RANGE_PARTS = 20;
+/** Characters of names and of lists of values that are a part. */
+const PART_NAMES = 12;
+/** Of a character of a length or a pattern. */
+const CHARACTER_PARTS = 4;
+/** Of a range with two ends, and of one with one. */
+const RANGE_PARTS = 80;
+const OPEN_RANGE_PARTS = 30;
+
+/** What the schemas of one grammar may cost together. */
+export class Budget {
+  #parts = 0;
+
+  /** @returns whether there was enough */
+  spend(parts: number): boolean {
+    this.#parts += parts;
+    return this.#parts <= MOST_PARTS;
+  }
+}
 
 /**
  * The schema with its references resolved to definitions, nothing in it that says nothing, and marks (see `writeMarks`).
  * @throws DuobitError `GRAMMAR_INVALID`, naming the place in the schema
+ * @param budget of the grammar that it is a part of
  */
-export function reduceSchema(schema: unknown): Fields {
-  return new Reduction(schema).all();
+export function reduceSchema(schema: unknown, budget = new Budget()): Fields {
+  return new Reduction(schema, budget).all();
 }
 
 class Reduction {
   readonly #root: unknown;
   /** Definitions by the references that need them. */
   readonly #definitions = new Map<string, { readonly name: string; reduced: Fields | null }>();
-  #count = 0;
+  readonly #budget: Budget;
+  readonly #rules = new Set<string>();
 
-  constructor(root: unknown) {
+  constructor(root: unknown, budget: Budget) {
     this.#root = root;
+    this.#budget = budget;
   }
 
   all(): Fields {
@@ -64,7 +80,8 @@ class Reduction {
   #reduce(schema: unknown, where: string, depth: number, open: readonly string[]): Fields {
     if (schema === true) return {};
     if (!isFields(schema)) throw refuse(where, 'no value fits it, or it is not a schema', 'Give an object');
-    this.#spend(1, where, depth);
+    if (depth > DEEPEST) throw refuse(where, `it has more than ${DEEPEST} levels`, 'Simplify it');
+    this.#spend(1, where);
     const names = Object.keys(schema).filter((name) => !ANNOTATIONS.has(name) && schema[name] !== undefined);
     const whole = names.find((name) => WHOLE.includes(name));
     const types = readTypes(schema.type, where);
@@ -86,10 +103,9 @@ class Reduction {
     return this.#reduceWhole(whole, schema[whole], types, where, depth, open);
   }
 
-  #spend(parts: number, where: string, depth = 0): void {
-    this.#count += parts;
-    if (depth > DEEPEST || this.#count > MOST_PARTS)
-      throw refuse(where, `it has more than ${DEEPEST} levels, or takes too long to compile`, 'Simplify it');
+  #spend(parts: number, where: string): void {
+    if (!this.#budget.spend(parts))
+      throw refuse(where, 'with what comes before it takes too long to compile', 'Simplify it');
   }
 
   #reduceWhole(
@@ -108,7 +124,7 @@ class Reduction {
       const length = JSON.stringify(fitting).length;
       if (fitting.some((one) => JSON.stringify(one).length > LONGEST))
         throw refuse(place, `a value is longer than ${LONGEST}`, 'Shorten it');
-      this.#spend(length / PART_VALUES, place);
+      this.#spend(length / PART_NAMES, place);
       return markValues(fitting);
     }
     if (keyword === '$ref') return this.#refer(value, place, depth, open);
@@ -133,7 +149,7 @@ class Reduction {
       if (reference !== '#')
         for (const key of path)
           target =
-            (isFields(target) || Array.isArray(target)) && Object.hasOwn(target, key)
+            key !== null && (isFields(target) || Array.isArray(target)) && Object.hasOwn(target, key)
               ? (target as Fields)[key]
               : undefined;
       if (target === undefined) throw refuse(where, `there is no "${reference}"`, 'Correct the reference');
@@ -146,15 +162,20 @@ class Reduction {
 
   #reduceType(type: string, schema: Fields, where: string, depth: number): Fields {
     if (type === 'string') {
-      const { minLength = 0, maxLength = minLength } = schema;
+      const { minLength = 0, maxLength = minLength, pattern } = schema;
       const reduced = reduceString(schema, where);
-      this.#spend(Number(maxLength) / PART_LENGTH, where);
+      const characters =
+        typeof pattern === 'string' ? countPattern(pattern)! : Math.min(Number(maxLength), WRITTEN_OUT);
+      // What several of a schema have is one rule.
+      const rule = JSON.stringify(reduced);
+      if (!this.#rules.has(rule)) this.#spend(characters * CHARACTER_PARTS, where);
+      this.#rules.add(rule);
       return reduced;
     }
     if (type === 'integer') {
       const reduced = reduceInteger(schema, where);
-      if (reduced.const && Object.keys(schema).filter((name) => /m(in|ax)imum/i.test(name)).length > 1)
-        this.#spend(RANGE_PARTS, where);
+      const ends = Object.keys(schema).filter((name) => /m(in|ax)imum/i.test(name)).length;
+      if (reduced.const) this.#spend(ends > 1 ? RANGE_PARTS : OPEN_RANGE_PARTS, where);
       return reduced;
     }
     if (type === 'array') return this.#reduceArray(schema, where, depth);
@@ -176,6 +197,7 @@ class Reduction {
       );
       return { type: 'array', prefixItems: first, items: false };
     }
+    this.#spend(Math.min(maxItems ?? minItems ?? 0, WRITTEN_OUT), where);
     const range = {
       ...(minItems !== undefined && { minItems }),
       ...(maxItems !== undefined && { maxItems }),
@@ -189,8 +211,9 @@ class Reduction {
     const names = Object.keys(properties);
     // Names are written into the text as they stand.
     for (const name of names)
-      if (!/^[^"\\\p{Cc}]+$/u.test(name))
+      if (!/^[^"\\\p{Cc}]+$/u.test(name) || isMark(name))
         throw refuse(`${where}/properties`, `the name "${name}" is not supported`, 'Rename it');
+    this.#spend(names.join('').length / PART_NAMES, `${where}/properties`);
     if (!Array.isArray(required) || !required.every((name) => names.includes(name)))
       throw refuse(`${where}/required`, 'it is no list, or names what is not in properties', 'Correct it');
     if (names.length === 0) {
@@ -220,7 +243,7 @@ function reduceString(schema: Fields, where: string): Fields {
       'of pattern, format and lengths only one is supported at a time',
       'Leave the others out',
     );
-  if (pattern !== undefined && (typeof pattern !== 'string' || !isSupportedPattern(pattern)))
+  if (pattern !== undefined && (typeof pattern !== 'string' || countPattern(pattern) === null))
     throw refuse(
       `${where}/pattern`,
       `"${String(pattern)}" is not supported`,
@@ -291,8 +314,13 @@ function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function unescapePointer(key: string): string {
-  return decodeURIComponent(key).replaceAll('~1', '/').replaceAll('~0', '~');
+/** Null for what is no part of an address. */
+function unescapePointer(key: string): string | null {
+  try {
+    return decodeURIComponent(key).replaceAll('~1', '/').replaceAll('~0', '~');
+  } catch {
+    return null;
+  }
 }
 
 function unsupported(where: string, name: string, context: string): DuobitError {

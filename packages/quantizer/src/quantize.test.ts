@@ -1,5 +1,5 @@
 // Checkpoint to container: bytes, reports, determinism, and what happens when something goes wrong on the way.
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +16,8 @@ import {
 import { createFileSink, createFileSource } from '@duobit/format/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import manifest from '../package.json' with { type: 'json' };
+import { writeGguf } from './checkpoint/testing/gguf-writer.ts';
+import { METADATA, makeTensors, toGguf, writeFolder } from './checkpoint/testing/small-llama.ts';
 import { evaluatePerplexity } from './evaluation/perplexity.ts';
 import type { QuantizeOptions, QuantizeProgress } from './options.ts';
 import { quantize } from './quantize.ts';
@@ -186,6 +188,59 @@ describe('quantize, when it cannot', () => {
     await expectFailure((path) => quantize({ ...makeMemoryCheckpoint(), path }, path), {
       code: 'QUANTIZE_OPTION',
     });
+  });
+
+  it('refuses to write over a file of the checkpoint, also through links, but not over a container beside it', async () => {
+    const place = await mkdtemp(join(folder, 'own-'));
+    const model = await writeFolder(join(place, 'model'));
+    const cache = join(place, 'cache');
+    await mkdir(cache);
+    for (const name of await readdir(model)) await symlink(join(model, name), join(cache, name));
+    await symlink(join(model, 'model.safetensors'), join(place, 'link.duo'));
+    const gguf = join(place, 'model.gguf');
+    await writeFile(
+      gguf,
+      writeGguf({ metadata: METADATA, tensors: makeTensors().map((tensor) => toGguf(tensor)) }),
+    );
+    await symlink(gguf, join(place, 'gguf.duo'));
+    const read = async () => [
+      await readFile(join(model, 'config.json')),
+      await readFile(join(model, 'model.safetensors')),
+      await readFile(gguf),
+    ];
+    const before = await read();
+    for (const [checkpoint, output] of [
+      [model, join(model, 'model.safetensors')],
+      [model, join(model, 'config.json')],
+      [join(model, 'config.json'), join(model, 'model.safetensors')],
+      [model, join(place, 'link.duo')],
+      [cache, join(cache, 'model.safetensors')],
+      [cache, join(model, 'model.safetensors')],
+      [gguf, join(place, 'gguf.duo')],
+    ] as const) {
+      await expect(quantize(checkpoint, output), output).rejects.toMatchObject({ code: 'QUANTIZE_OPTION' });
+    }
+    expect(await read()).toEqual(before);
+    for (let i = 0; i < 2; i++) await quantize(model, join(model, 'model.duo'));
+    expect(await validateContainer(await createFileSource(join(model, 'model.duo')))).toMatchObject({
+      ok: true,
+    });
+  });
+
+  it('refuses a tokenizer with ids beyond the embedding, and headers beyond the format, before it calibrates', async () => {
+    const tokenizer = await readFile(join(TINY_STORIES, 'tokenizer.json'));
+    const backend = await createWasmBackend();
+    const calibration = { text: 'Once upon a time there was a cat. '.repeat(20) };
+    for (const [checkpoint, code] of [
+      [makeMemoryCheckpoint(undefined, { tokenizer: new Uint8Array(tokenizer) }), 'TOKENIZER_VOCABULARY'],
+      [makeMemoryCheckpoint({ ...SMALL_ARCHITECTURE, normEpsilon: 1.5 }), 'ARCHITECTURE_INVALID'],
+    ] as const) {
+      const seen: QuantizeProgress[] = [];
+      const options = { calibration, backend, onProgress: (step: QuantizeProgress) => seen.push(step) };
+      await expectFailure((path) => quantize(checkpoint, path, options), { code, source: 'memory' });
+      expect(seen).toEqual([]);
+    }
+    await backend.dispose();
   });
 
   it.each([

@@ -1,13 +1,14 @@
 // From a checkpoint to a container: calibrate if asked, then encode and write one tensor after the other.
-import { resolve } from 'node:path';
 import { createWasmBackend, listTensors, type TensorSpec } from '@duobit/core';
 import {
   type AssetRole,
+  type AssetSpec,
   type ContainerWriter,
   createContainerWriter,
   DuobitError,
   type Encoding,
   type Provenance,
+  planLayout,
 } from '@duobit/format';
 import { createFileSink } from '@duobit/format/node';
 import { abortedError } from './abort.ts';
@@ -15,6 +16,7 @@ import { badOption } from './bad-option.ts';
 import type { Checkpoint } from './checkpoint/checkpoint.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
 import { prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
+import { isReadFrom } from './checkpoint/read-from.ts';
 import { createDenseMethod } from './methods/dense-method.ts';
 import { createIntegerMethod } from './methods/integer-method.ts';
 import type { TensorMethod } from './methods/tensor-method.ts';
@@ -44,7 +46,7 @@ const ASSETS: readonly { readonly role: AssetRole; readonly mediaType: string }[
  * options give the same bytes.
  *
  * @param checkpoint An opened checkpoint, which stays open, or a path for `openCheckpoint`.
- * @throws DuobitError `QUANTIZE_OPTION`, `QUANTIZE_NOT_FINITE`, `QUANTIZE_OUT_OF_RANGE`, `QUANTIZE_VERIFY`,
+ * @throws DuobitError `QUANTIZE_OPTION` (also for an output that is a file of the checkpoint), `QUANTIZE_NOT_FINITE`, `QUANTIZE_OUT_OF_RANGE`, `QUANTIZE_VERIFY`,
  * `TEXT_TOO_SHORT`, `CALIBRATION_NOT_FINITE`, `RECIPE_MISMATCH`, `ABORTED`, with a queue those of `runQueuedStage`, and those of checkpoint, writer and sink.
  */
 export async function quantize(
@@ -72,13 +74,15 @@ async function quantizeCheckpoint(
   resolved: ResolvedOptions,
 ): Promise<QuantizeReport> {
   const started = performance.now();
-  if (resolve(outPath) === resolve(given.path)) {
-    throw badOption('outPath', `names the checkpoint itself, ${outPath}`, 'Write to another file');
+  if (await isReadFrom(given, outPath)) {
+    throw badOption('outPath', `names a file of the checkpoint, ${outPath}`, 'Write to another file');
   }
   // Opened before the long work, so that an unwritable folder is known at once.
   const sink = await (options.openSink ?? createFileSink)(outPath);
   let writer: ContainerWriter | undefined;
   try {
+    const assets = await readAssets(given);
+    checkWritable(given, assets, options, resolved);
     await checkExpected(given, options);
     const { checkpoint, calibrated } = await prepare(given, outPath, options, resolved);
     const specs = listTensors(checkpoint.architecture);
@@ -90,7 +94,7 @@ async function quantizeCheckpoint(
       {
         architecture: checkpoint.architecture,
         specialTokens: checkpoint.specialTokens,
-        assets: await readAssets(checkpoint),
+        assets,
         tensors: specs.map(({ name, shape, kind }) => ({
           name,
           shape,
@@ -123,6 +127,39 @@ async function quantizeCheckpoint(
     await (writer ?? sink).abort();
     const { signal } = options;
     throw signal?.aborted && !(error instanceof DuobitError) ? abortedError(signal) : error;
+  }
+}
+
+/**
+ * Whether a container can hold what the checkpoint says of itself, tokenizer included: better known now than after
+ * hours of calibration. @throws DuobitError any code of the writer
+ */
+function checkWritable(
+  { architecture, specialTokens, name }: Checkpoint,
+  assets: readonly AssetSpec[],
+  options: QuantizeOptions,
+  resolved: ResolvedOptions,
+): void {
+  const provenance = { producer: resolved.producer, sourceName: name, sourceSha256: '0'.repeat(64) };
+  try {
+    planLayout({
+      architecture,
+      specialTokens,
+      assets,
+      tensors: listTensors(architecture).map((spec) => ({
+        name: spec.name,
+        shape: spec.shape,
+        encoding: chooseMethod(spec, resolved).encoding,
+        activation: null,
+      })),
+      provenance: { ...provenance, recipe: '', calibrationSha256: null },
+      metadata: options.metadata ?? {},
+    });
+  } catch (cause) {
+    if (!(cause instanceof DuobitError)) throw cause;
+    const { code, message, where } = cause;
+    const remedy = 'A container cannot hold this: correct the files of the checkpoint, or get it again';
+    throw new DuobitError(code, message, { source: name, where, remedy, cause });
   }
 }
 
@@ -213,8 +250,8 @@ function chooseMethod(spec: TensorSpec, options: ResolvedOptions): TensorMethod 
   }
 }
 
-async function readAssets(checkpoint: Checkpoint) {
-  const assets: { role: AssetRole; mediaType: string; bytes: Uint8Array }[] = [];
+async function readAssets(checkpoint: Checkpoint): Promise<AssetSpec[]> {
+  const assets: AssetSpec[] = [];
   for (const { role, mediaType } of ASSETS) {
     const bytes = await checkpoint.readAsset(role);
     if (bytes !== null && bytes.length > 0) assets.push({ role, mediaType, bytes });

@@ -18,7 +18,15 @@ export interface ErrorBody {
 /** Errors that are the client's, under the names that OpenAI has for them, if it has one. */
 const REQUEST_CODES = new Map<string, string>([
   ...[
-    ...['CHAT_REQUEST', 'SAMPLER_OPTION', 'MODEL_OPTION', 'PROMPT_EMPTY', 'GRAMMAR_INVALID', 'GRAMMAR_STUCK'],
+    ...[
+      'CHAT_REQUEST',
+      'SAMPLER_OPTION',
+      'MODEL_OPTION',
+      'PROMPT_EMPTY',
+      'PROMPT_TOKEN',
+      'GRAMMAR_INVALID',
+      'GRAMMAR_STUCK',
+    ],
     ...['CHAT_TEMPLATE_FAILED', 'CHAT_TEMPLATE_MISSING', 'TOKENIZER_MISSING'],
   ].map((code): [string, string] => [code, code]),
   ['CONTEXT_TOO_LONG', 'context_length_exceeded'],
@@ -30,6 +38,9 @@ const RETRY_SECONDS = 1;
 export function describeFailure(thrown: unknown): Failure {
   if (thrown instanceof DuobitError) return describeDuobit(thrown);
   const { statusCode, code, message } = readHttpError(thrown);
+  // What curl sends where it is told nothing.
+  if (statusCode === 415)
+    return fail(415, 'invalid_request_error', `${message}. Send JSON, as application/json`, null, code);
   if (statusCode >= 400 && statusCode < 500)
     return fail(statusCode, 'invalid_request_error', message, null, code);
   // Its message is for the log: it may tell of the machine.

@@ -35,7 +35,10 @@ describe('requests', () => {
     await expectError(await post('['.repeat(200_000)), 400, INVALID);
     await expectError(await post(''), 400, INVALID);
     await expectError(await post('null'), 400, { ...INVALID, code: 'CHAT_REQUEST' });
-    await expectError(await post(JSON.stringify(ask), plain), 415, INVALID);
+    await expectError(await post(JSON.stringify(ask), plain), 415, {
+      ...INVALID,
+      message: expect.stringContaining('application/json'),
+    });
     await expectError(await fetch(`${url}/v1/none`), 404, { ...INVALID, code: 'SERVER_NOT_FOUND' });
     await expectError(await fetch(`${url}/v1/models/%`), 400, INVALID);
     await expectError(await fetch(`${url}/v1/models/${'x'.repeat(900)}`), 404, { code: 'model_not_found' });
@@ -136,5 +139,15 @@ describe('pages of other origins', () => {
     const streamed = await post({ ...ask, stream: true }, { headers });
     expect(streamed.headers.get('access-control-allow-origin')).toBe('https://page.example');
     await streamed.text();
+  });
+
+  it('are origins', async () => {
+    for (const cors of ['page.example', 'localhost:3000', 'https://page.example/', 'https://Page.example'])
+      await expect(() => serve(playModel(), { cors: [cors] }), cors).rejects.toMatchObject({
+        code: 'SERVER_OPTION',
+        where: 'cors',
+      });
+    for (const cors of ['http://localhost:3000', 'http://[::1]:80', 'app://obsidian.md', 'null'])
+      await serve(playModel(), { cors: [cors] });
   });
 });

@@ -2,7 +2,7 @@
 import { DuobitError } from '@duobit/format';
 import { describe, expect, it } from 'vitest';
 import { playModel, untilAborted } from './testing/played-model.ts';
-import { openRaw } from './testing/raw-connection.ts';
+import { openRaw, rawHead } from './testing/raw-connection.ts';
 import { ask, collect, eventually, expectError, serve } from './testing/served.ts';
 
 const errorOf = (act: Promise<unknown>): Promise<unknown> =>
@@ -96,6 +96,25 @@ describe('answers', () => {
 });
 
 describe('the log', () => {
+  it('has one line, with the address, for a client who has left before anything was written', async () => {
+    const lines: string[] = [];
+    const log = { level: 'info', stream: { write: (line: string) => void lines.push(line) } } as const;
+    const { post, server, figure } = await serve(playModel({ pace: untilAborted, sequences: 2 }), { log });
+    for (const stream of [false, true]) {
+      const controller = new AbortController();
+      const left = post({ ...ask, stream }, { signal: controller.signal }).catch(() => null);
+      await eventually(async () => expect(await figure('duobit_running')).toBe(1));
+      controller.abort();
+      await left;
+      await eventually(async () => expect(await figure('duobit_running')).toBe(0));
+    }
+    await server.close();
+    const told = lines.map((line) => JSON.parse(line)).filter(({ path }) => path !== '/metrics');
+    expect(told.filter(({ level }) => level > 30)).toEqual([]);
+    const left = told.filter(({ status }) => status === 499);
+    expect(left.map(({ remote }) => remote)).toEqual(['127.0.0.1', '127.0.0.1']);
+  });
+
   it('has a line for each request, with no text of it unless that is asked for', async () => {
     const logged = async (prompts: boolean) => {
       const lines: string[] = [];
@@ -127,6 +146,26 @@ describe('the log', () => {
 });
 
 describe('closing', () => {
+  it('waits as long as it is told to, and refuses what was only half sent', async () => {
+    let release = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { server, post, port, figure } = await serve(playModel({ pace: () => gate, sequences: 2 }));
+    const running = post(ask);
+    const body = JSON.stringify(ask);
+    const { socket, received, closed } = openRaw(port);
+    socket.write(`${rawHead(`Content-Length: ${body.length}`, 'Expect: 100-continue')}{`);
+    await eventually(() => expect(received()).toContain('100 Continue'));
+    await eventually(async () => expect(await figure('duobit_running')).toBe(1));
+    const ended = server.close({ graceSeconds: Number.POSITIVE_INFINITY });
+    socket.write(body.slice(1));
+    expect(await closed).toMatch(/ 503 [\s\S]*SERVER_CLOSING/);
+    release();
+    expect((await running).status).toBe(200);
+    await ended;
+  });
+
   it('completes what is being written and refuses what waits', async () => {
     let release = (): void => undefined;
     const gate = new Promise<void>((resolve) => {

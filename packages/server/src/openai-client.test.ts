@@ -104,15 +104,19 @@ describe('chat', () => {
     const refusal = (request: object): Promise<unknown> =>
       client.chat.completions.create({ ...ask, ...request }).then(
         () => null,
-        ({ status, code, param, type }) => ({ status, code, param, type }),
+        ({ status, code, param, type, message }) => ({ status, code, param, type, message }),
       );
     const invalid = { status: 400, type: 'invalid_request_error' };
-    expect(await refusal({ frobnicate: 1 })).toEqual({
+    expect(await refusal({ frobnicate: 1 })).toMatchObject({
       ...invalid,
       code: 'CHAT_REQUEST',
       param: 'frobnicate',
     });
-    expect(await refusal({ top_p: 7 })).toMatchObject({ ...invalid, code: 'SAMPLER_OPTION' });
+    for (const field of ['top_p', 'min_p', 'top_k', 'repetition_penalty', 'temperature'])
+      expect(await refusal({ [field]: -7 }), field).toMatchObject({
+        ...{ ...invalid, code: 'SAMPLER_OPTION', param: field },
+        message: expect.stringContaining(`${field} is -7`),
+      });
     expect(await refusal({ messages: [] })).toMatchObject({ ...invalid, param: 'messages' });
     expect(await refusal({ max_tokens: 31 })).toMatchObject({ ...invalid, param: 'max_tokens' });
     for (const length of [3000, 500_000])

@@ -66,7 +66,7 @@ export function resolveOptions(options: ServerOptions, model: { readonly name: s
     readSeconds: seconds('readSeconds', options.readSeconds ?? 30),
     keepAliveSeconds: seconds('keepAliveSeconds', options.keepAliveSeconds ?? 75),
     maxConnections: count('maxConnections', options.maxConnections ?? 1024),
-    cors: options.cors ?? [],
+    cors: (options.cors ?? []).map(origin),
     grammars: options.grammars,
     log: options.log ?? null,
   };
@@ -80,14 +80,20 @@ function count(name: string, value: number, least = 1): number {
 }
 
 /** Timers have 31 bits of milliseconds. */
-const MOST_SECONDS = 2_147_483;
+export const MOST_SECONDS = 2_147_483;
 
 function seconds(name: string, value: number): number {
   if (value > 0 && value <= MOST_SECONDS) return value;
   throw invalid(name, value, `a number above 0, at most ${MOST_SECONDS}`);
 }
 
-function invalid(where: string, value: number, wanted: string): DuobitError {
+/** Browsers send origins without anything behind them; what is not so would never be met. */
+function origin(value: string): string {
+  if (value === '*' || value === 'null' || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\sA-Z]+$/.test(value)) return value;
+  throw invalid('cors', value, 'an origin as browsers send it, like https://example.org, or *');
+}
+
+function invalid(where: string, value: number | string, wanted: string): DuobitError {
   return new DuobitError('SERVER_OPTION', `${where} is ${value}; it must be ${wanted}`, {
     where,
     remedy: 'Correct the option',

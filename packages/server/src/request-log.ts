@@ -2,9 +2,13 @@
 import type { FastifyRequest } from 'fastify';
 import type { LiveRequest } from './live-request.ts';
 
-/** @param took seconds */
+/**
+ * @param remote address of the client
+ * @param took seconds
+ */
 export function describeRequest(
   request: FastifyRequest,
+  remote: string,
   status: number,
   took: number,
   live: LiveRequest | undefined,
@@ -15,7 +19,7 @@ export function describeRequest(
     method,
     path: url.split('?')[0],
     status,
-    remote: request.ip,
+    remote,
     ms: milliseconds(took),
     ...(live && {
       prompt_tokens: live.promptTokens,

@@ -16,7 +16,7 @@ import { describeFailure } from './failure.ts';
 import { LiveRequest } from './live-request.ts';
 import { meterModel } from './metered-model.ts';
 import { createMetrics } from './metrics.ts';
-import { type ResolvedOptions, resolveOptions, type ServerOptions } from './options.ts';
+import { MOST_SECONDS, type ResolvedOptions, resolveOptions, type ServerOptions } from './options.ts';
 import { describeRequest } from './request-log.ts';
 
 /** A model behind OpenAI's HTTP API. */
@@ -54,6 +54,8 @@ export function createServer(model: ChatModel, serverOptions: ServerOptions = {}
   app.addHook('onRequest', async (request, reply) => {
     // fastify's own hook for it does not run when the client has left.
     let isSent = false;
+    // A connection that is closed does not tell it any more.
+    const { ip } = request;
     reply.raw.once('finish', () => {
       isSent = true;
     });
@@ -64,6 +66,7 @@ export function createServer(model: ChatModel, serverOptions: ServerOptions = {}
       metrics.noteRequest(String(method), url, status, took);
       const entry = describeRequest(
         request,
+        ip,
         status,
         took,
         liveOf.get(request),
@@ -72,11 +75,14 @@ export function createServer(model: ChatModel, serverOptions: ServerOptions = {}
       request.log.info(entry, 'request');
     });
   });
-  app.addHook('onRequest', async (_request, reply) => {
+  const refuseWhenClosing = async (_request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     if (!isClosing) return;
     reply.header('connection', 'close');
     throw closingError();
-  });
+  };
+  app.addHook('onRequest', refuseWhenClosing);
+  // And those whose body came meanwhile.
+  app.addHook('preHandler', refuseWhenClosing);
 
   app.get('/health', async () => ({ status: 'ok' }));
   app.get('/ready', async () => ({ status: 'ready' }));
@@ -140,7 +146,7 @@ export function createServer(model: ChatModel, serverOptions: ServerOptions = {}
         for (const live of lives) if (which(live)) live.end(closingError());
       };
       end(({ begun }) => begun === 0);
-      const timer = setTimeout(end, graceSeconds * 1000, () => true);
+      const timer = setTimeout(end, Math.min(graceSeconds, MOST_SECONDS) * 1000, () => true);
       // One that has just come in is among them only after the first wait.
       while (lives.size > 0) await Promise.all(Array.from(lives, (live) => live.closed));
       clearTimeout(timer);
@@ -187,7 +193,9 @@ function createApplication(options: ResolvedOptions): FastifyInstance {
 
 function sendFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const { status, retryAfter, body } = describeFailure(error);
-  if (status >= 500 && retryAfter === null) request.log.error(error);
+  // A client who has left is no failure of the server; its request's line says so.
+  const isLeft = error instanceof DuobitError && error.code === 'ABORTED';
+  if (status >= 500 && retryAfter === null && !isLeft) request.log.error(error);
   if (retryAfter !== null) reply.header('retry-after', retryAfter);
   if (status === 401) reply.header('www-authenticate', 'Bearer');
   reply.status(status).send(body);

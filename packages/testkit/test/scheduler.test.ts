@@ -199,7 +199,7 @@ describe('generations at the same time', () => {
   it('survive the bad input of another', async () => {
     const model = await load({ sequences: 3 });
     const wanted = (await write(await load(), 'Hello')).tokens;
-    const codes = ['RUN_INVALID', 'PROMPT_EMPTY', 'CONTEXT_TOO_LONG'];
+    const codes = ['PROMPT_TOKEN', 'PROMPT_EMPTY', 'CONTEXT_TOO_LONG'];
     const bad = [{ tokens: [1, 260] }, { tokens: [] }, { tokens: new Array<number>(65).fill(1) }];
     for (const [i, prompt] of bad.entries()) {
       const [good, code] = await Promise.all([write(model, 'Hello'), codeOf(() => write(model, prompt))]);

@@ -1,9 +1,10 @@
 // Recipes of `duobit quantize`: read one to repeat a run, and write one, with the report, beside the container.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { Backend } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
+import { createFileSink } from '@duobit/format/node';
 import {
   parseRecipe,
   type QuantizeOptions,
@@ -147,32 +148,65 @@ async function hashFile(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
+interface SideOptions {
+  readonly output: string;
+  readonly report?: string | boolean;
+  readonly recipe?: string | boolean;
+}
+
 /**
- * Recipe and report, as asked for, or beside the container after stages 2 to 4.
- * @returns the report with a recipe that names the calibration's file, and where the files are
+ * Where recipe and report go, as asked for, or beside the container after stages 2 to 4. To be called before the long work.
+ * @throws DuobitError `QUANTIZE_OPTION` when one would take the place of the container, the other or a checkpoint of one
+ * file; those of `createFileSink` when one cannot be written
+ */
+export async function placeSideFiles(
+  { output, report, recipe }: SideOptions,
+  checkpoint: string,
+  staged: boolean,
+): Promise<SideFiles> {
+  const place = (asked: string | boolean | undefined, ending: string): string | null => {
+    if (typeof asked === 'string') return asked;
+    return (asked ?? staged) ? `${output}${ending}` : null;
+  };
+  const files = { recipe: place(recipe, '.recipe.json'), report: place(report, '.report.html') };
+  const taken = [output, checkpoint].map((file) => resolve(file));
+  for (const [option, file] of Object.entries(files)) {
+    if (file === null) continue;
+    if (taken.includes(resolve(file)))
+      throw new DuobitError('QUANTIZE_OPTION', `${file} is another file of this run`, {
+        where: `--${option}`,
+        remedy: 'Give each file a name of its own',
+      });
+    taken.push(resolve(file));
+    await (await createFileSink(file)).abort();
+  }
+  return files;
+}
+
+/**
+ * Writes recipe and report.
+ * @returns the report with a recipe that names the calibration's file
  */
 export async function writeSideFiles(
   report: QuantizeReport,
   file: CalibrationFile | null,
-  options: {
-    readonly output: string;
-    readonly report?: string | boolean;
-    readonly recipe?: string | boolean;
-  },
-  staged: boolean,
-): Promise<{ readonly report: QuantizeReport; readonly files: SideFiles }> {
+  files: SideFiles,
+): Promise<QuantizeReport> {
   const { calibration } = report.recipe;
   const recipe = { ...report.recipe, calibration: calibration && { ...calibration, file } };
   const full = { ...report, recipe };
-  const place = (asked: string | boolean | undefined, ending: string): string | null => {
-    if (typeof asked === 'string') return asked;
-    return (asked ?? staged) ? `${options.output}${ending}` : null;
-  };
-  const files = {
-    recipe: place(options.recipe, '.recipe.json'),
-    report: place(options.report, '.report.html'),
-  };
-  if (files.recipe !== null) await writeFile(files.recipe, `${JSON.stringify(recipe, null, 2)}\n`);
-  if (files.report !== null) await writeFile(files.report, renderReport(full));
-  return { report: full, files };
+  if (files.recipe !== null) await writeText(files.recipe, `${JSON.stringify(recipe, null, 2)}\n`);
+  if (files.report !== null) await writeText(files.report, renderReport(full));
+  return full;
+}
+
+async function writeText(file: string, text: string): Promise<void> {
+  const sink = await createFileSink(file);
+  try {
+    await sink.write(0, new TextEncoder().encode(text));
+    await sink.finish();
+  } catch (error) {
+    await sink.abort();
+    throw error;
+  }
 }

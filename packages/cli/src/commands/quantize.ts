@@ -21,11 +21,16 @@ import { DEVICES, type Device, type Engine, openEngine } from '@duobit/tfjs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Context, emit, note } from '../context.ts';
 import { readCorpus } from '../corpus.ts';
-import { isContainerStart, requireOwnKind } from '../files.ts';
 import { addExamples, addJsonOption, decimal, integer } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { describeDivergence, describeStage, formatReport, toJson } from './quantize-output.ts';
-import { openRecipe, recordFile, refuseContradictions, writeSideFiles } from './quantize-recipe.ts';
+import {
+  openRecipe,
+  placeSideFiles,
+  recordFile,
+  refuseContradictions,
+  writeSideFiles,
+} from './quantize-recipe.ts';
 
 interface Options {
   readonly output: string;
@@ -235,9 +240,10 @@ async function runQuantize(
   checkpoint: string,
   options: Options,
 ): Promise<void> {
-  await requireOwnKind(options.output, 'container', isContainerStart);
   const recipe = options.fromRecipe === undefined ? null : await openRecipe(options.fromRecipe);
   if (recipe) refuseContradictions(command);
+  const staged = recipe ? recipe.staged : options.stages.length > 1;
+  const files = await placeSideFiles(options, checkpoint, staged);
   const file = await recordFile(options, recipe);
   const text = file && (await readCorpus(file.path, '--calibration', file.field ?? undefined));
   const given = (name: string): boolean => command.getOptionValueSource(name) === 'cli';
@@ -256,7 +262,6 @@ async function runQuantize(
     note(context, line);
   };
   const queue = options.queue === undefined ? undefined : { url: options.queue, onNotice: say };
-  const staged = recipe ? recipe.staged : options.stages.length > 1;
   let report: QuantizeReport;
   try {
     checkStages(options, recipe?.recipe.distillation ?? null, text !== null);
@@ -284,7 +289,7 @@ async function runQuantize(
     progress.stop();
     await backend?.dispose();
   }
-  const { report: full, files } = await writeSideFiles(report, file, options, staged);
+  const full = await writeSideFiles(report, file, files);
   emit(context, options.json, toJson(full, files), () => formatReport(full, files, options.tensors));
 }
 

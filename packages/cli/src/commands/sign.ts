@@ -1,16 +1,19 @@
 // `duobit sign`: a detached signature of a container, and the keys to make one.
 import { generateKeyPairSync } from 'node:crypto';
-import { open, rm } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { DuobitError, isRemoteAddress } from '@duobit/format';
 import { createFileSink } from '@duobit/format/node';
 import { type Command, CommanderError } from 'commander';
 import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
-import { readText, requireOwnKind } from '../files.ts';
+import { readText } from '../files.ts';
 import { modelFileName } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
-import { keyId, parsePrivateKey, signStatement, stateModel } from '../signature.ts';
+import { keyId, parsePrivateKey, readSignature, signStatement, stateModel } from '../signature.ts';
 import { formatPairs } from '../text.ts';
+
+/** Ours have some 500. */
+const MOST_SIGNATURE_BYTES = 2 ** 16;
 
 interface Options {
   readonly key?: string;
@@ -48,10 +51,7 @@ async function runSign(context: Context, path: string | undefined, options: Opti
   const key = parsePrivateKey(await readText(options.key, '--key'), options.key);
   await withContainer(context, path, { store: false }, async ({ manifest }) => {
     const output = options.output ?? `${isRemoteAddress(path) ? modelFileName(path) : path}.sig`;
-    // Of a signature, the first member is one of three.
-    await requireOwnKind(output, 'signature', (start) =>
-      /^\s*\{\s*"(payload|protected|signature)"/.test(start.toString('latin1')),
-    );
+    await requireNoOther(output);
     await writeWhole(output, await signStatement(stateModel(manifest), key));
     const result = {
       file: path,
@@ -71,6 +71,24 @@ async function runSign(context: Context, path: string | undefined, options: Opti
 
 function usage(message: string): CommanderError {
   return new CommanderError(2, 'duobit.sign', `error: ${message}`);
+}
+
+/** @throws DuobitError `OUTPUT_EXISTS` for a file that is no older signature: it may be the model, or the key */
+async function requireNoOther(path: string): Promise<void> {
+  const facts = await stat(path).catch(() => null);
+  if (!facts?.isFile() || facts.size === 0) return;
+  try {
+    if (facts.size <= MOST_SIGNATURE_BYTES) {
+      readSignature(await readText(path, '--output'), path);
+      return;
+    }
+  } catch {
+    // It is something else.
+  }
+  throw new DuobitError('OUTPUT_EXISTS', 'a file of this name exists, and is no signature', {
+    source: path,
+    remedy: 'Choose another name, or move the file away',
+  });
 }
 
 /** All or nothing, over an older file. */

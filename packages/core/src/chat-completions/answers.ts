@@ -3,6 +3,7 @@ import { DuobitError } from '@duobit/format';
 import type { FinishReason, GenerateOptions, GenerationEvent } from '../generation.ts';
 import type { Model, Prompt } from '../model.ts';
 import type { Grammars } from '../token-constraint.ts';
+import { invalid } from './fields.ts';
 import { Turns } from './turns.ts';
 import type { CompletionUsage } from './types.ts';
 
@@ -60,6 +61,16 @@ export class Answers {
     return this.#grammars !== undefined || this.#model.hasGrammars === true;
   }
 
+  /**
+   * @param where the field that asks for so many
+   * @throws DuobitError `CHAT_REQUEST` for more choices than can ever have a turn or wait for one
+   */
+  checkChoices(count: number, where: string): void {
+    const { most } = this.#turns;
+    if (count > most)
+      throw invalid(where, `${count} choices are more than can be written or wait here`, `Ask for ${most}`);
+  }
+
   async *generate(
     prompt: Prompt,
     options: GenerateOptions,
@@ -86,22 +97,39 @@ export async function* mergeChoices<T>(
   start: (index: number, signal: AbortSignal | undefined) => AsyncGenerator<T, void, undefined>,
 ): AsyncGenerator<T, void, undefined> {
   const own = new AbortController();
-  // A single choice ends when it is left; it needs no signal but the caller's.
-  const ending = count === 1 ? signal : AbortSignal.any(signal ? [signal, own.signal] : [own.signal]);
-  const choices = Array.from({ length: count }, (_, index) => start(index, ending));
-  const ask = (choice: (typeof choices)[number]) => {
-    const next = choice.next().then((result) => ({ choice, result }));
-    next.catch(() => {});
-    return next;
+  const sources = signal ? [signal, own.signal] : [own.signal];
+  // A single choice ends when it is left; it needs no signal but the caller's. Of several each has one of its own: Node warns of many
+  // listeners to one.
+  const choices = Array.from({ length: count }, (_, index) =>
+    start(index, count === 1 ? signal : AbortSignal.any(sources)),
+  );
+  type Step = { readonly choice: (typeof choices)[number]; readonly next: Promise<IteratorResult<T, void>> };
+  const arrived: Step[] = [];
+  let wake = (): void => {};
+  // Each is listened to once. Promise.race would do so again for every event of the others, while it waits for its turn.
+  const ask = (choice: Step['choice']): void => {
+    const next = choice.next();
+    const arrive = (): void => {
+      arrived.push({ choice, next });
+      wake();
+    };
+    next.then(arrive, arrive);
   };
   try {
-    const asked = new Map(choices.map((choice) => [choice, ask(choice)]));
-    while (asked.size > 0) {
-      const { choice, result } = await Promise.race(asked.values());
-      if (result.done) asked.delete(choice);
+    for (const choice of choices) ask(choice);
+    for (let left = count; left > 0; ) {
+      const step = arrived.shift();
+      if (!step) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        continue;
+      }
+      const result = await step.next;
+      if (result.done) left--;
       else {
         yield result.value;
-        asked.set(choice, ask(choice));
+        ask(step.choice);
       }
     }
   } finally {
@@ -156,7 +184,7 @@ export function refuseAborted({ reason, tokens }: FinishEvent): void {
 }
 
 /**
- * @param ends of all choices
+ * @param ends of all choices, in their order
  * @param perPrompt choices that each prompt has: it is counted once
  */
 export function countUsage(ends: readonly FinishEvent[], perPrompt: number): CompletionUsage {

@@ -63,6 +63,7 @@ export function createChatCompletions(model: ChatModel, options: CompletionOptio
     { signal }: ChatRequestOptions = {},
   ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> => {
     const job = readChatRequest(request, model.contextLength, answers.hasGrammars);
+    answers.checkChoices(job.choices, 'n');
     if (!job.stream)
       return completeAnswer(answers, job, createHeading(model, 'chatcmpl', 'chat.completion'), signal);
     const heading = createHeading(model, 'chatcmpl', 'chat.completion.chunk');

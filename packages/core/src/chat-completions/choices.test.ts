@@ -1,9 +1,10 @@
 // Answers with more to them than one text: several choices, log-probabilities, tools, and grammars.
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { errorOf, type Play, playModel, takeAll } from '../testing/played-model.ts';
 import type { Grammar, Grammars } from '../token-constraint.ts';
-import type { CompletionOptions } from './answers.ts';
+import { type CompletionOptions, mergeChoices } from './answers.ts';
 import { createChatCompletions } from './chat-completions.ts';
+import { createCompletions } from './completions.ts';
 import type { ChatCompletionRequest } from './types.ts';
 
 const USER = [{ role: 'user', content: 'Hi' }] as const;
@@ -46,6 +47,39 @@ describe('several choices', () => {
     for await (const _ of await completions.create(request)) break;
     expect(state.running).toBe(0);
     expect((await completions.create({ messages: USER })).choices).toHaveLength(1);
+  });
+
+  it('are listened to once while they wait, and need no signal with many listeners', async () => {
+    const never: Promise<IteratorResult<string, void>> = new Promise(() => {});
+    const listened = vi.spyOn(never, 'then');
+    const left = { done: true, value: undefined } as const;
+    const signals = new Set<AbortSignal | undefined>();
+    const words = mergeChoices(2, undefined, (index, signal) => {
+      signals.add(signal);
+      const rest = Array<string>(100).fill('a')[Symbol.iterator]();
+      const next = () => (index === 1 ? never : Promise.resolve(rest.next() as IteratorResult<string, void>));
+      return { next, return: () => Promise.resolve(left) } as AsyncGenerator<string, void, undefined>;
+    });
+    for (let i = 0; i < 100; i++) expect(await words.next()).toEqual({ done: false, value: 'a' });
+    await words.return();
+    expect(listened).toHaveBeenCalledTimes(1);
+    expect(signals.size).toBe(2);
+    expect([...signals].every((signal) => signal?.aborted)).toBe(true);
+  });
+
+  it('are refused where there are more than can ever wait', async () => {
+    const { completions, model, calls } = play({ sequences: 2 }, { mostWaiting: 2 });
+    expect(await errorOf(completions.create({ messages: USER, n: 5 }))).toMatchObject({
+      code: 'CHAT_REQUEST',
+      where: 'n',
+    });
+    const texts = createCompletions(model, { mostWaiting: 2 });
+    expect(await errorOf(texts.create({ prompt: Array(5).fill('x'), stream: true }))).toMatchObject({
+      code: 'CHAT_REQUEST',
+      where: 'prompt',
+    });
+    expect(calls).toEqual([]);
+    expect((await completions.create({ messages: USER, n: 4 })).choices).toHaveLength(4);
   });
 
   it('end together when the signal comes, or when one fails', async () => {
@@ -110,7 +144,7 @@ describe('tools', () => {
     const messages: ChatCompletionRequest['messages'] = [
       ...USER,
       { role: 'assistant', content: null, tool_calls: [called] },
-      { role: 'tool', tool_call_id: 'call_1', content: '2' },
+      { role: 'tool', name: 'add', tool_call_id: 'call_1', content: '2' },
     ];
     await completions.create({ messages, tools: [TOOL] });
     expect(calls[0]!.prompt).toEqual({
@@ -120,7 +154,7 @@ describe('tools', () => {
           ...{ role: 'assistant', content: '' },
           tool_calls: [{ id: 'call_1', type: 'function', function: { name: 'add', arguments: { a: 1 } } }],
         },
-        { role: 'tool', tool_call_id: 'call_1', content: '2' },
+        { role: 'tool', name: 'add', tool_call_id: 'call_1', content: '2' },
       ],
       tools: [
         { type: 'function', function: { name: 'add', description: '', parameters: { type: 'object' } } },

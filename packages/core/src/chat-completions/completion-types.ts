@@ -17,7 +17,7 @@ export interface CompletionRequest extends CompletionFields {
 export interface CompletionLogprobs {
   readonly tokens: readonly string[];
   readonly token_logprobs: readonly number[];
-  /** By their texts. */
+  /** By their texts. As in OpenAI's API the chosen token is always among them, so that there may be one more than was asked for. */
   readonly top_logprobs: readonly Readonly<Record<string, number>>[];
   /** Where in the choice's text each token begins. */
   readonly text_offset: readonly number[];

@@ -2,8 +2,9 @@
 import { createModel, createReferenceBackend } from '@duobit/core';
 import { makeTinyModel } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
+import type { GenerationEvent } from '../generation.ts';
 import { errorOf, type Play, playModel, takeAll } from '../testing/played-model.ts';
-import { createTurns } from './answers.ts';
+import { type ChatModel, createTurns } from './answers.ts';
 import { createChatCompletions } from './chat-completions.ts';
 import type { CompletionRequest } from './completion-types.ts';
 import { createCompletions } from './completions.ts';
@@ -77,6 +78,27 @@ describe('completions', () => {
     expect(pieces.map(({ usage }) => usage?.completion_tokens)).toEqual([...Array(4).fill(undefined), 3]);
   });
 
+  it('count each prompt once, in whatever order choices of a stream end', async () => {
+    const model: ChatModel = {
+      ...playModel().model,
+      sequences: 4,
+      async *generate(prompt, { seed } = {}): AsyncGenerator<GenerationEvent, void, undefined> {
+        // The first choices of both prompts end before the second ones.
+        for (let left = seed! * 10; left > 0; left--) await Promise.resolve();
+        const timings = { prefillTokens: 0, prefillSeconds: 0, decodeTokens: 0, decodeSeconds: 0 };
+        const counts = { tokens: 1, promptTokens: String(prompt).length, cachedTokens: 0 };
+        yield { kind: 'finish', reason: 'length', text: 'x', timings, ...counts };
+      },
+    };
+    const request = { prompt: ['1', '333'], n: 2, seed: 0 } as const;
+    const options = { stream_options: { include_usage: true } };
+    const pieces = await takeAll(createCompletions(model).create({ ...request, ...options, stream: true }));
+    expect(pieces.slice(0, 2).map(({ choices }) => choices[0]!.index)).toEqual([0, 2]);
+    const { usage } = await createCompletions(model).create(request);
+    expect(usage).toMatchObject({ prompt_tokens: 4, completion_tokens: 4 });
+    expect(pieces.at(-1)!.usage).toEqual(usage);
+  });
+
   it('tell log-probabilities by tokens and places', async () => {
     const { completions } = play();
     const { choices } = await completions.create({ prompt: 'x', logprobs: 2 });
@@ -92,6 +114,16 @@ describe('completions', () => {
     const told = pieces.flatMap(({ choices }) => choices[0]!.logprobs ?? []);
     expect(told.flatMap(({ text_offset }) => text_offset)).toEqual(expected.text_offset);
     expect(told.flatMap(({ token_logprobs }) => token_logprobs)).toEqual(expected.token_logprobs);
+  });
+
+  it('have the chosen token among the likely ones, and no more than one beside them', async () => {
+    const model = await createModel(makeTinyModel({ seed: 3 }), createReferenceBackend());
+    const request = { prompt: 'Once', max_tokens: 9, seed: 5, logprobs: 1 };
+    const { tokens, token_logprobs, top_logprobs } = (await createCompletions(model).create(request))
+      .choices[0]!.logprobs!;
+    expect(top_logprobs.map((top, i) => top[tokens[i]!])).toEqual(token_logprobs);
+    expect(Math.max(...top_logprobs.map((top) => Object.keys(top).length))).toBe(2);
+    await model.dispose();
   });
 
   it('are refused by field where they are malformed or not supported', async () => {
@@ -131,6 +163,18 @@ describe('completions', () => {
     expect(await errorOf(texts.create({ prompt: 'x' }))).toMatchObject({ code: 'MODEL_BUSY' });
     await Promise.all(both);
     expect(state).toEqual({ running: 0, mostRunning: 1 });
+  });
+
+  it('of tokens that the model does not have are refused', async () => {
+    const model = await createModel(makeTinyModel({ seed: 3 }), createReferenceBackend());
+    const { vocabularySize } = model.architecture;
+    // The last one would be token 5 in 32 bits.
+    for (const token of [vocabularySize, 2 ** 32 + 5])
+      expect(await errorOf(createCompletions(model).create({ prompt: [1, token] }))).toMatchObject({
+        code: 'PROMPT_TOKEN',
+        where: 'prompt',
+      });
+    await model.dispose();
   });
 
   it('are what a real model generates', async () => {

@@ -67,6 +67,7 @@ export function createCompletions(model: ChatModel, options: CompletionOptions =
     { signal }: ChatRequestOptions = {},
   ): Promise<Completion | AsyncIterable<Completion>> => {
     const job = readCompletionRequest(request);
+    answers.checkChoices(job.prompts.length * job.choices, job.prompts.length > 1 ? 'prompt' : 'n');
     const heading = createHeading(model, 'cmpl', 'text_completion');
     return job.stream
       ? endQuietly(streamCompletion(answers, job, heading, signal), signal)
@@ -199,7 +200,7 @@ async function* streamCompletion(
   const usage = job.includeUsage ? { usage: null } : {};
   /** Where the next token of each choice begins. */
   const offsets = new Map<number, number>();
-  const ends: FinishEvent[] = [];
+  const ends = new Map<number, FinishEvent>();
   for await (const { index, text, logprobs: told, finish } of runChoices(answers, job, signal)) {
     const offset = offsets.get(index) ?? 0;
     const logprobs = told && listLogprobs([told], offset);
@@ -207,10 +208,12 @@ async function* streamCompletion(
     const finish_reason = finish && finish.reason !== 'aborted' ? nameReason(finish.reason) : null;
     if (text !== '' || told || finish_reason)
       yield { ...heading, choices: [{ index, text, logprobs, finish_reason }], ...usage };
-    if (finish && finish_reason) ends.push(finish);
+    if (finish && finish_reason) ends.set(index, finish);
   }
-  if (job.includeUsage && ends.length === job.prompts.length * job.choices)
-    yield { ...heading, choices: [], usage: countUsage(ends, job.choices) };
+  const count = job.prompts.length * job.choices;
+  if (!job.includeUsage || ends.size < count) return;
+  const inOrder = Array.from({ length: count }, (_, index) => ends.get(index)!);
+  yield { ...heading, choices: [], usage: countUsage(inOrder, job.choices) };
 }
 
 /** @param offset of the first token's text in that of the choice */
@@ -219,9 +222,11 @@ function listLogprobs(logprobs: readonly ChatTokenLogprob[], offset: number): Co
   return {
     tokens: logprobs.map(({ token }) => token),
     token_logprobs: logprobs.map(({ logprob }) => logprob),
-    top_logprobs: logprobs.map(({ top_logprobs: top }) =>
+    top_logprobs: logprobs.map((chosen) =>
       // Different tokens may have the same text: the likelier one, which comes first, counts.
-      Object.fromEntries([...top].reverse().map(({ token, logprob }) => [token, logprob])),
+      Object.fromEntries(
+        [chosen, ...[...chosen.top_logprobs].reverse()].map((one) => [one.token, one.logprob]),
+      ),
     ),
     text_offset: logprobs.map(({ token }) => {
       const start = next;

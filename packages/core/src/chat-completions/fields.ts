@@ -71,14 +71,30 @@ export function readCompletionFields(request: CompletionFields & Fields): {
     stop: readStops(request.stop),
   };
   // At once, and not when the request's turn has come.
-  resolveSampler(options);
-  checkAdjustments(options);
+  checkSampling(options);
   return {
     options,
     choices,
     stream: readFlag(request, 'stream'),
     includeUsage: readFlag(streamOptions, 'include_usage', 'stream_options.include_usage'),
   };
+}
+
+/** Fields whose options have names of another form. */
+const RENAMED = /\b(?:topP|topK|minP|repetitionPenalty)\b/g;
+
+/** @throws DuobitError `SAMPLER_OPTION`, in the names of the fields */
+function checkSampling(options: AnswerOptions): void {
+  try {
+    resolveSampler(options);
+    checkAdjustments(options);
+  } catch (cause) {
+    if (!(cause instanceof DuobitError)) throw cause;
+    const [message, where, remedy] = [cause.message, cause.where, cause.remedy].map((text) =>
+      text?.replaceAll(RENAMED, (name) => name.replace(/[A-Z]/, (letter) => `_${letter.toLowerCase()}`)),
+    );
+    throw new DuobitError(cause.code, message!, { where, remedy, cause });
+  }
 }
 
 function readStops(stop: unknown): string[] {

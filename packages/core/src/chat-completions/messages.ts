@@ -14,7 +14,8 @@ const ROLES = new Map<unknown, string>([
 const MOST_TOOLS = 128;
 /** Fields of a message beside role and content, and the roles that have them. */
 const EXTRAS = new Map<string, readonly string[]>([
-  ['name', ['system', 'user', 'assistant']],
+  // OpenAI's API has none for a tool's message; older examples and LangChain send the function's.
+  ['name', ['system', 'user', 'assistant', 'tool']],
   ['tool_calls', ['assistant']],
   ['tool_call_id', ['tool']],
 ]);

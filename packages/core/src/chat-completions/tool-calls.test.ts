@@ -37,6 +37,9 @@ const CASES: readonly [text: string, content: string, calls: readonly string[]][
   [`<tool_call>${ADD}`, '', ['add({"a":1})']],
   ['<tool_call>{"name": "add", "argu', '<tool_call>{"name": "add", "argu', []],
   ['<tool_call>{"name": "other"}</tool_call>.', '<tool_call>{"name": "other"}</tool_call>.', []],
+  // What is no object could not go back into the conversation.
+  ['{"name": "add", "arguments": [1]}', '{"name": "add", "arguments": [1]}', []],
+  ['{"name": "add", "arguments": "one"}', '{"name": "add", "arguments": "one"}', []],
   ['a < b <tool_', 'a < b <tool_', []],
   ['{"name": "add", "parameters": {"a": 2}}', '', ['add({"a":2})']],
   [' {"name": "add", "arguments": "{\\"a\\": 3}"}', '', ['add({"a": 3})']],

@@ -106,7 +106,7 @@ export class ToolCallReader {
     return released;
   }
 
-  /** Null for what is not JSON of one call, or of several in a list, of tools there are. */
+  /** Null for what is not JSON of one call, or of several in a list, of tools there are, with arguments that are an object. */
   #parse(body: string): ChatToolCall[] | null {
     let value: unknown;
     try {
@@ -118,9 +118,8 @@ export class ToolCallReader {
     const calls: ChatToolCall[] = [];
     for (const call of list) {
       if (!isFields(call) || typeof call.name !== 'string' || !this.#names.has(call.name)) return null;
-      const values = call.arguments ?? call.parameters ?? {};
-      // Some models write the arguments as a text that is JSON.
-      const text = typeof values === 'string' ? values : JSON.stringify(values);
+      const text = writeArguments(call.arguments ?? call.parameters ?? {});
+      if (text === null) return null;
       calls.push({
         id: createId('call', '_'),
         type: 'function',
@@ -128,6 +127,16 @@ export class ToolCallReader {
       });
     }
     return calls.length === 0 ? null : calls;
+  }
+}
+
+/** Null for what is no object: a call with that could not go back into the conversation. Some models write a text that is JSON. */
+function writeArguments(values: unknown): string | null {
+  if (typeof values !== 'string') return isFields(values) ? JSON.stringify(values) : null;
+  try {
+    return isFields(JSON.parse(values)) ? values : null;
+  } catch {
+    return null;
   }
 }
 

@@ -18,6 +18,11 @@ export class Turns {
     return this.#taken;
   }
 
+  /** Turns that can be taken or waited for at a time. */
+  get most(): number {
+    return this.#atOnce + this.#mostWaiting;
+  }
+
   get waiting(): number {
     return this.#waiting.size;
   }

@@ -40,6 +40,8 @@ export type ChatRequestMessage =
       readonly role: 'tool';
       readonly content: ChatContent;
       readonly tool_call_id: string;
+      /** Of the function, for templates that write it. */
+      readonly name?: string | undefined;
     };
 
 /** A function that the model may call. */

@@ -128,7 +128,8 @@ function readRopeScaling(
   headSize: number,
   theta: number,
 ): RopeScaling | null {
-  const type = fields.string('llama.rope.scaling.type') ?? 'none';
+  // A file that does not name the type means linear, as llama.cpp has it.
+  const type = fields.string('llama.rope.scaling.type') ?? 'linear';
   if (type !== 'none' && type !== 'linear') {
     throw fields.unsupported(
       'llama.rope.scaling.type',
@@ -139,7 +140,8 @@ function readRopeScaling(
   const key = fields.has('llama.rope.scaling.factor')
     ? 'llama.rope.scaling.factor'
     : 'llama.rope.scale_linear';
-  const linear = type === 'linear' || key === 'llama.rope.scale_linear' ? fields.positive(key, 1) : 1;
+  // Without a type that uses it a factor says nothing; 0 stands for none.
+  const linear = type === 'none' || fields.get(key) === 0 ? 1 : fields.positive(key, 1);
   const llama3 = factors === null ? null : findLlama3Scaling(fields, factors, headSize, theta);
   if (llama3 === null) return linear === 1 ? null : { kind: 'linear', factor: linear };
   if (linear === 1) return llama3;

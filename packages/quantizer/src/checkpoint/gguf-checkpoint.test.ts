@@ -218,6 +218,10 @@ describe('the architecture in GGUF metadata', () => {
     ],
     [{ 'llama.rope.scale_linear': f32(2) }, { ropeScaling: { kind: 'linear', factor: 2 } }],
     [{ 'llama.rope.scaling.type': text('none') }, { ropeScaling: null }],
+    [{ 'llama.rope.scaling.factor': f32(4) }, { ropeScaling: { kind: 'linear', factor: 4 } }],
+    [{ 'llama.rope.scaling.factor': f32(0) }, { ropeScaling: null }],
+    [{ 'llama.rope.scaling.type': text('none'), 'llama.rope.scaling.factor': f32(4) }, { ropeScaling: null }],
+    [{ 'llama.rope.scaling.type': text('none'), 'llama.rope.scale_linear': f32(4) }, { ropeScaling: null }],
   ])('%j', async (changes, expected) => {
     expect((await open(build(changes))).architecture).toMatchObject(expected);
   });

@@ -1,4 +1,4 @@
-// JSON files of a checkpoint, read with a size limit, as strict UTF-8, and without keys that occur twice.
+// JSON files of a checkpoint, read with a size limit and as strict UTF-8; and the search for keys that occur twice in an object.
 import path from 'node:path';
 import { DuobitError } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
