@@ -62,12 +62,13 @@ const PARTS = {
       try {
         await run(backend);
       } catch (error) {
-        failures.push({ name, message: String(error.message).slice(0, 2000) });
+        const isLost = error.code === 'BACKEND_DEVICE_LOST';
+        failures.push({ name, message: String(error.message).slice(0, 2000), isLost });
         note(`FAIL ${name}: ${String(error.stack).slice(0, 1500)}`);
-        // After a fault every call fails.
-        if (error.code === 'BACKEND_DEVICE_LOST') break;
       }
       done++;
+      // After a fault every call fails.
+      if (failures.at(-1)?.isLost) break;
     }
     record(`conformance-${kv}`, { kv, cases: cases.length, done, failures });
     note(

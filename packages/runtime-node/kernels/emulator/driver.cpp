@@ -10,13 +10,14 @@
 #include <vector>
 
 #include "fibers.h"
+#include "watch.h"
 
 typedef int CUresult;
 typedef uint64_t CUdeviceptr;
 
 namespace {
 
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719 };
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
 
 /** The device has this much; DUOBIT_EMULATOR_MEMORY says otherwise, for tests of running out. */
 size_t memoryTotal() {
@@ -54,6 +55,8 @@ bool isDevice(const void* p, size_t bytes) {
 
 CUresult perform(const Node& n) {
   if (sticky != SUCCESS) return sticky;
+  // Launches may overlap, copies do not.
+  if (n.kind != Node::LAUNCH) emulator::watchOrder();
   switch (n.kind) {
     case Node::COPY: std::memmove(n.to, n.from, n.bytes); return SUCCESS;
     case Node::FILL:
@@ -141,6 +144,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
   std::memset(memory, 0xff, bytes);
   *pointer = reinterpret_cast<CUdeviceptr>(memory);
   allocations[*pointer] = bytes;
+  emulator::watchAllocation(memory, bytes);
   memoryUsed += bytes;
   return SUCCESS;
 }
@@ -148,6 +152,7 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
   const auto it = allocations.find(pointer);
   if (it == allocations.end()) return INVALID_VALUE;
   memoryUsed -= it->second;
+  emulator::forgetAllocation(reinterpret_cast<void*>(pointer), it->second);
   allocations.erase(it);
   std::free(reinterpret_cast<void*>(pointer));
   return SUCCESS;
@@ -184,7 +189,10 @@ CUresult cuStreamDestroy_v2(void* stream) {
   delete static_cast<int*>(stream);
   return SUCCESS;
 }
-CUresult cuStreamSynchronize(void*) { return sticky; }
+CUresult cuStreamSynchronize(void*) {
+  emulator::watchOrder();
+  return sticky;
+}
 CUresult cuStreamBeginCapture_v2(void*, int) {
   if (capturing) return INVALID_VALUE;
   capturing = new Graph;
@@ -224,6 +232,8 @@ CUresult cuModuleUnload(void* module) {
   return SUCCESS;
 }
 CUresult cuModuleGetFunction(void** function, void*, const char* name) {
+  // Looking a kernel up loads it, for which a driver may have to wait for the device.
+  if (capturing) return CAPTURE_UNSUPPORTED;
   *function = emulator::findKernel(name);
   return *function ? SUCCESS : NOT_FOUND;
 }
@@ -278,6 +288,7 @@ CUresult cuGetErrorName(CUresult code, const char** name) {
     case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
     case NOT_FOUND: *name = "CUDA_ERROR_NOT_FOUND"; break;
     case LAUNCH_FAILED: *name = "CUDA_ERROR_LAUNCH_FAILED"; break;
+    case CAPTURE_UNSUPPORTED: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
     default: *name = "CUDA_ERROR_UNKNOWN";
   }
   return SUCCESS;

@@ -67,6 +67,8 @@ export class Device {
   #half = 0;
   /** Name of the kernel launched last, for measurements. */
   latestKernel = '';
+  /** While launches only look their kernels up. */
+  #onlyLooksUp = false;
   #disposed = false;
 
   /** @throws DuobitError `BACKEND_UNSUPPORTED` */
@@ -180,6 +182,7 @@ export class Device {
     // Looked up first: that too goes by way of the scratch memory.
     const kernel = this.functionOf(name);
     this.latestKernel = name;
+    if (this.#onlyLooksUp) return;
     const { driver } = this;
     const { address, view } = driver.scratch;
     // The list of parameters has one, the struct behind it.
@@ -283,8 +286,15 @@ export class Device {
     this.driver.call('cuEventDestroy_v2', event);
   }
 
-  /** Records what `act` launches instead of running it. */
+  /** Records what `act` launches instead of running it; it is called twice. */
   capture(act: () => void): number {
+    // Looking a kernel up may load it (CUDA_MODULE_LOADING), and wait for the device to do so: not while it records.
+    this.#onlyLooksUp = true;
+    try {
+      act();
+    } finally {
+      this.#onlyLooksUp = false;
+    }
     this.driver.call('cuStreamBeginCapture_v2', this.#stream, CAPTURE_RELAXED);
     let failure: unknown;
     try {
