@@ -182,16 +182,16 @@ const PARTS = {
           ],
         },
       ];
-      let isFinite = true;
+      let allFinite = true;
       for (const run of runs) {
         await program.run(run);
-        isFinite &&= (await program.read(SLOTS.logits)).every(Number.isFinite);
+        allFinite &&= (await program.read(SLOTS.logits)).every(Number.isFinite);
       }
       await program.readBest(SLOTS.logits, 1);
       await program.readTop(SLOTS.logits, 40, 3);
       await decodeGreedy(program, 3, 302, 2);
-      note(`cache of ${kv}, ${JSON.stringify(options)}: ${isFinite ? 'finite' : 'NOT FINITE'}`);
-      if (!isFinite) process.exitCode = 1;
+      note(`cache of ${kv}, ${JSON.stringify(options)}: ${allFinite ? 'finite' : 'NOT FINITE'}`);
+      if (!allFinite) process.exitCode = 1;
       await program.dispose();
       await backend.dispose();
     }

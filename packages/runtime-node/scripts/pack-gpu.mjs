@@ -37,8 +37,8 @@ copyFileSync(join(PACKAGE, 'gpu/run.sh'), join(TARGET, 'run.sh'));
 for (const name of readdirSync(join(PACKAGE, 'kernels')))
   if (/\.(cu|cuh)$/.test(name)) copyFileSync(join(PACKAGE, 'kernels', name), join(TARGET, 'kernels', name));
 cpSync(join(PACKAGE, 'kernels/generated'), join(TARGET, 'kernels/generated'), { recursive: true });
-const cubin = join(PACKAGE, 'kernels/build/sm_90.cubin');
-if (existsSync(cubin)) copyFileSync(cubin, join(TARGET, 'kernels/build/sm_90.cubin'));
+for (const name of ['kernels/build/sm_90.cubin', 'kernels/build/sources'])
+  if (existsSync(join(PACKAGE, name))) copyFileSync(join(PACKAGE, name), join(TARGET, name));
 
 // koffi without its pages and sources in C++.
 const require = createRequire(join(PACKAGE, 'package.json'));

@@ -28,6 +28,7 @@ size_t memoryTotal() {
 size_t memoryUsed = 0;
 std::map<CUdeviceptr, size_t> allocations;
 CUresult sticky = SUCCESS;
+int holders = 0;
 std::string lastFault;
 
 struct Node {
@@ -86,6 +87,8 @@ double now() {
 
 extern "C" {
 
+CUresult cuMemFree_v2(CUdeviceptr pointer);
+
 /** Told apart from a driver by this symbol. */
 const char* duobitEmulatorFault() { return lastFault.c_str(); }
 
@@ -121,11 +124,15 @@ CUresult cuDeviceGetAttribute(int* value, int attribute, int) {
   return SUCCESS;
 }
 CUresult cuDevicePrimaryCtxRetain(void** context, int) {
+  ++holders;
   *context = &sticky;
   return SUCCESS;
 }
 CUresult cuDevicePrimaryCtxRelease_v2(int) {
+  if (--holders > 0) return SUCCESS;
+  // With the last of those who hold it the context goes, and its error and its memory with it.
   sticky = SUCCESS;
+  while (!allocations.empty()) cuMemFree_v2(allocations.begin()->first);
   return SUCCESS;
 }
 CUresult cuCtxSetCurrent(void*) { return SUCCESS; }
@@ -149,6 +156,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
   return SUCCESS;
 }
 CUresult cuMemFree_v2(CUdeviceptr pointer) {
+  if (sticky != SUCCESS) return sticky;
   const auto it = allocations.find(pointer);
   if (it == allocations.end()) return INVALID_VALUE;
   memoryUsed -= it->second;
@@ -161,6 +169,7 @@ CUresult cuMemAllocHost_v2(void** pointer, size_t bytes) {
   return posix_memalign(pointer, 512, bytes) == 0 ? SUCCESS : OUT_OF_MEMORY;
 }
 CUresult cuMemFreeHost(void* pointer) {
+  if (sticky != SUCCESS) return sticky;
   std::free(pointer);
   return SUCCESS;
 }
@@ -186,6 +195,7 @@ CUresult cuStreamCreate(void** stream, unsigned) {
   return SUCCESS;
 }
 CUresult cuStreamDestroy_v2(void* stream) {
+  if (sticky != SUCCESS) return sticky;
   delete static_cast<int*>(stream);
   return SUCCESS;
 }
@@ -213,6 +223,7 @@ CUresult cuGraphDestroy(void* graph) {
   return SUCCESS;
 }
 CUresult cuGraphExecDestroy(void* executable) {
+  if (sticky != SUCCESS) return sticky;
   delete static_cast<Graph*>(executable);
   return SUCCESS;
 }
@@ -228,6 +239,7 @@ CUresult cuModuleLoadDataEx(void** module, const void* image, unsigned, int*, vo
   return SUCCESS;
 }
 CUresult cuModuleUnload(void* module) {
+  if (sticky != SUCCESS) return sticky;
   delete static_cast<int*>(module);
   return SUCCESS;
 }
@@ -268,6 +280,7 @@ CUresult cuEventCreate(void** event, unsigned) {
   return SUCCESS;
 }
 CUresult cuEventDestroy_v2(void* event) {
+  if (sticky != SUCCESS) return sticky;
   delete static_cast<double*>(event);
   return SUCCESS;
 }

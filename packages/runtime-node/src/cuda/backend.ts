@@ -14,6 +14,7 @@ import {
 import { DuobitError, type TensorData } from '@duobit/format';
 import { Arena } from './arena.ts';
 import { Device, type DeviceFacts } from './device.ts';
+import { CudaError } from './driver.ts';
 import { CudaProgram, guard } from './program.ts';
 import { allocateCache, allocateSlots } from './slots.ts';
 import { compileSteps, makeRopeTable } from './steps.ts';
@@ -145,7 +146,12 @@ async function prepareProgram(
       });
     });
   } catch (error) {
-    arena.dispose();
+    try {
+      arena.dispose();
+    } catch (again) {
+      // After a fault of the GPU this fails too; what is to be told is why.
+      if (!(again instanceof CudaError)) throw again;
+    }
     throw error;
   }
 }

@@ -326,10 +326,14 @@ export class Device {
     if (this.#disposed) return;
     this.#disposed = true;
     const { driver } = this;
-    for (const event of this.#events) driver.call('cuEventDestroy_v2', event);
-    driver.call('cuMemFreeHost', this.#staging.address);
-    driver.call('cuStreamDestroy_v2', this.#stream);
-    driver.call('cuModuleUnload', this.#module);
-    driver.call('cuDevicePrimaryCtxRelease_v2', this.#ordinal);
+    try {
+      for (const event of this.#events) driver.call('cuEventDestroy_v2', event);
+      driver.call('cuMemFreeHost', this.#staging.address);
+      driver.call('cuStreamDestroy_v2', this.#stream);
+      driver.call('cuModuleUnload', this.#module);
+    } finally {
+      // After a fault the driver refuses all of these, and this alone gives the GPU's memory back.
+      driver.call('cuDevicePrimaryCtxRelease_v2', this.#ordinal);
+    }
   }
 }

@@ -1,14 +1,24 @@
 // The watched emulator: that it finds what is wrong with kernels (kernels/emulator/faulty.h), and finds nothing in those of the backend.
-import type { KvPrecision } from '@duobit/core';
-import { conformanceCases } from '@duobit/testkit';
+import { buildPlan, type KvPrecision } from '@duobit/core';
+import { conformanceCases, makeTinyModel } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
 import { createCudaBackend } from './backend.ts';
 import { Device } from './device.ts';
+import { CudaError } from './driver.ts';
 import { buildEmulator } from './testing/emulator.ts';
 
 const { path: library, reason } = buildEmulator(true);
 
 const WORDS = 256;
+
+/** After a fault the driver refuses to destroy anything. */
+function giveBack(device: Device): void {
+  try {
+    device.dispose();
+  } catch (error) {
+    expect(error).toBeInstanceOf(CudaError);
+  }
+}
 
 /** Launches kernels by name, blocks, threads and mode, without waiting in between; what came of it. */
 function launch(
@@ -21,12 +31,12 @@ function launch(
     for (const [name, blocks, threads, mode] of launches)
       device.launch(`faulty_${name}`, [blocks, 1, 1], threads, [memory], [mode]);
     device.synchronize();
+    device.free(memory);
     return 'nothing';
   } catch (error) {
     return String(error);
   } finally {
-    device.free(memory);
-    device.dispose();
+    giveBack(device);
   }
 }
 
@@ -68,7 +78,18 @@ describe.skipIf(reason !== null)(`the watched emulator${reason === null ? '' : `
     const memory = device.allocate(4 * WORDS);
     device.free(memory);
     expect(() => device.launch('faulty_inputs', [1, 1, 1], 32, [memory], [0])).toThrow('freed memory');
-    device.dispose();
+    giveBack(device);
+  });
+
+  it('tells what failed when the GPU is lost while a plan is prepared, and gives it back', async () => {
+    const backend = await createCudaBackend({ library });
+    const source = makeTinyModel({ linear: 'w11' });
+    expect(launch(['vector', 1, 32, 1])).toContain('a misaligned access');
+    await expect(
+      backend.prepare(buildPlan(source), (name) => source.readTensor(name), { capacity: 8, maxRows: 1 }),
+    ).rejects.toMatchObject({ code: 'BACKEND_DEVICE_LOST' });
+    await expect(backend.dispose()).rejects.toMatchObject({ code: 'BACKEND_DEVICE_LOST' });
+    expect(launch(['vector', 1, 32, 0])).toBe('nothing');
   });
 
   for (const [kv, names] of CHOSEN) {
