@@ -2,6 +2,8 @@
 # Checks and measures the cuda backend on a machine with a GPU and nothing else: no network, no Node, no npm.
 #   run.sh [PART …]     parts, by importance: info conformance greedy endurance ladder speed cold sanitize; default all
 # MODEL=file.duo is measured besides. Records go to $OUT (default: out beside this script). Ends within about 200 s.
+[ -z "$OUT" ] || { mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd) || exit 1; }
+[ -z "$MODEL" ] || MODEL=$(cd "$(dirname "$MODEL")" && pwd)/$(basename "$MODEL")
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 export OUT=${OUT:-$PWD/out}
 mkdir -p "$OUT"

@@ -17,7 +17,7 @@ const run = (command, args) =>
   execFileSync(command, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
 
 // What a run leaves goes too.
-for (const name of ['check.mjs', 'kernels', 'node', 'node_modules', 'run.sh', 'out'])
+for (const name of ['check.mjs', 'kernels', 'node', 'node_modules', 'run.sh', 'tinystories.duo', 'out'])
   rmSync(join(TARGET, name), { recursive: true, force: true });
 mkdirSync(join(TARGET, 'kernels/build'), { recursive: true });
 await build({
@@ -53,14 +53,7 @@ for (const [from, to] of [
   });
 
 const model = join(TARGET, 'tinystories.duo');
-if (!existsSync(model))
-  run(process.execPath, [
-    'packages/cli/bin/duobit.mjs',
-    'quantize',
-    'fixtures/tinystories-656k',
-    '-o',
-    model,
-  ]);
+run(process.execPath, ['packages/cli/bin/duobit.mjs', 'quantize', 'fixtures/tinystories-656k', '-o', model]);
 const node = join(TARGET, 'node.xz');
 if (!existsSync(node)) {
   copyFileSync(process.execPath, join(TARGET, 'node.stripped'));

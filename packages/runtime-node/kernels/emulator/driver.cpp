@@ -29,6 +29,8 @@ size_t memoryUsed = 0;
 std::map<CUdeviceptr, size_t> allocations;
 CUresult sticky = SUCCESS;
 int holders = 0;
+/** Dynamic shared memory that a kernel may have, where it was set. */
+std::map<void*, unsigned> mostDynamic;
 std::string lastFault;
 
 struct Node {
@@ -124,6 +126,8 @@ CUresult cuDeviceGetAttribute(int* value, int attribute, int) {
   return SUCCESS;
 }
 CUresult cuDevicePrimaryCtxRetain(void** context, int) {
+  // What a context takes for itself; it is not counted.
+  if (memoryUsed + (size_t{1} << 20) > memoryTotal()) return OUT_OF_MEMORY;
   ++holders;
   *context = &sticky;
   return SUCCESS;
@@ -249,7 +253,10 @@ CUresult cuModuleGetFunction(void** function, void*, const char* name) {
   *function = emulator::findKernel(name);
   return *function ? SUCCESS : NOT_FOUND;
 }
-CUresult cuFuncSetAttribute(void*, int, int) { return SUCCESS; }
+CUresult cuFuncSetAttribute(void* function, int attribute, int value) {
+  if (attribute == 8) mostDynamic[function] = static_cast<unsigned>(value);
+  return SUCCESS;
+}
 CUresult cuFuncGetAttribute(int* value, int, void*) {
   *value = 0;
   return SUCCESS;
@@ -257,7 +264,9 @@ CUresult cuFuncGetAttribute(int* value, int, void*) {
 CUresult cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                         unsigned sharedBytes, void*, void** parameters, void**) {
   const auto* const entry = static_cast<const emulator::Entry*>(function);
-  if (sharedBytes > 99u << 10) return INVALID_VALUE;
+  // More than this has to be asked for.
+  const auto most = mostDynamic.find(function);
+  if (sharedBytes > (most == mostDynamic.end() ? 48u << 10 : most->second)) return INVALID_VALUE;
   const char* const args = static_cast<const char*>(parameters[0]);
   return submit(Node{Node::LAUNCH, entry, {{gx, gy, gz}, {bx, by, bz}}, sharedBytes,
                      std::vector<char>(args, args + entry->argumentBytes), nullptr, nullptr, 0, 0});

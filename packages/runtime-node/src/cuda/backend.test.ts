@@ -115,6 +115,9 @@ describe.skipIf(reason !== null)(`on the emulator${reason === null ? '' : `: ${r
     expect(device.memory().free).toBe(free);
     device.dispose();
     await backend.dispose();
+    // Nor is a GPU broken on which others have all of it.
+    process.env.DUOBIT_EMULATOR_MEMORY = '1000';
+    await expect(createCudaBackend({ library })).rejects.toMatchObject({ code: 'BACKEND_OUT_OF_MEMORY' });
     delete process.env.DUOBIT_EMULATOR_MEMORY;
   });
 

@@ -128,7 +128,7 @@ export class Device {
       try {
         return { image: image.name, module: this.#loadImage(image) };
       } catch (error) {
-        if (!(error instanceof CudaError)) throw error;
+        if (!(error instanceof CudaError) || error.outOfMemory) throw error;
         failures.push(`${image.name}: ${error.message}`);
       }
     throw unsupported(

@@ -226,12 +226,18 @@ export class CudaProgram implements Program {
   }
 }
 
-/** Runs a part that calls the driver; its errors there mean that the GPU is lost to this process. */
+/** Runs a part that calls the driver; its errors there mean that the GPU is lost to this process, unless it is only full. */
 export function guard<T>(act: () => T): T {
   try {
     return act();
   } catch (error) {
     if (!(error instanceof CudaError)) throw error;
+    if (error.outOfMemory)
+      throw new DuobitError('BACKEND_OUT_OF_MEMORY', `no memory on the GPU: ${error.message}`, {
+        where: 'cuda backend',
+        remedy: 'See in nvidia-smi who has it; use a shorter context or a smaller model',
+        cause: error,
+      });
     throw new DuobitError('BACKEND_DEVICE_LOST', `the GPU failed: ${error.message}`, {
       where: 'cuda backend',
       remedy: 'Start the process again; if it comes back, report it with the output of nvidia-smi',
