@@ -8,7 +8,6 @@ import {
   type KvPrecision,
   listPlanWeights,
   type PrepareOptions,
-  type Program,
   type WeightReader,
 } from '@duobit/core';
 import { DuobitError, type TensorData } from '@duobit/format';
@@ -61,6 +60,8 @@ export async function createCudaBackend(options: CudaBackendOptions = {}): Promi
     throw badOption('kv', `kv is "${String(kv)}"`, `Use one of: ${KV_PRECISIONS.join(', ')}`);
   const device = guard(() => new Device(library));
   let disposed = false;
+  /** What is prepared, or is being: it goes before the device does. */
+  const programs = new Set<Promise<CudaProgram>>();
   return {
     name: 'cuda',
     threads: 1,
@@ -72,11 +73,21 @@ export async function createCudaBackend(options: CudaBackendOptions = {}): Promi
         throw new DuobitError('BACKEND_DISPOSED', 'the backend was used after dispose()', {
           remedy: 'Create a new one',
         });
-      return prepareProgram(device, kv, plan, weights, prepareOptions);
+      const program = prepareProgram(device, kv, plan, weights, prepareOptions, () =>
+        programs.delete(program),
+      );
+      programs.add(program);
+      program.catch(() => programs.delete(program));
+      return program;
     },
     async dispose() {
       disposed = true;
-      guard(() => device.dispose());
+      try {
+        for (const prepared of await Promise.allSettled(programs))
+          if (prepared.status === 'fulfilled') await prepared.value.dispose();
+      } finally {
+        guard(() => device.dispose());
+      }
     },
   };
 }
@@ -91,7 +102,8 @@ async function prepareProgram(
   plan: ExecutionPlan,
   read: WeightReader,
   options: PrepareOptions,
-): Promise<Program> {
+  onDispose: () => void,
+): Promise<CudaProgram> {
   checkPrepareOptions(options, Number.POSITIVE_INFINITY);
   if (options.maxRows > MOST_ROWS)
     throw badOption('maxRows', `a run of ${options.maxRows} rows`, `Run at most ${MOST_ROWS} rows at once`);
@@ -143,6 +155,7 @@ async function prepareProgram(
         places,
         weightBytes,
         vocabularies,
+        onDispose,
       });
     });
   } catch (error) {

@@ -38,6 +38,7 @@ export interface ProgramParts {
   readonly weightBytes: number;
   /** Of each slot of tokens, the size of the vocabulary that it is looked up in. */
   readonly vocabularies: ReadonlyMap<string, number>;
+  readonly onDispose: () => void;
 }
 
 /** Recordings kept; the one used longest ago goes first. */
@@ -209,7 +210,8 @@ export class CudaProgram implements Program {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    const { device, arena } = this.#parts;
+    const { device, arena, onDispose } = this.#parts;
+    onDispose();
     guard(() => {
       device.synchronize();
       for (const graph of this.#graphs.values()) if (graph !== null) device.destroyGraph(graph);
