@@ -7,7 +7,7 @@ struct FaultyArgs {
   int mode;
 };
 
-/** A sum over shared memory; 0: as it should be, 1: the barrier before reading is left out, 2: half of the threads are at another. */
+/** Threads hand words on through shared memory; 0: as it should be, 1: the barrier before reading is left out, 2: half of the threads are at another. */
 KERNEL(faulty_barrier, FaultyArgs, 64) {
   waitForInputs();
   SHARED(u32, values, 64);
