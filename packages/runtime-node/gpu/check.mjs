@@ -62,12 +62,13 @@ const PARTS = {
       try {
         await run(backend);
       } catch (error) {
-        failures.push({ name, message: String(error.message).slice(0, 2000) });
+        const isLost = error.code === 'BACKEND_DEVICE_LOST';
+        failures.push({ name, message: String(error.message).slice(0, 2000), isLost });
         note(`FAIL ${name}: ${String(error.stack).slice(0, 1500)}`);
-        // After a fault every call fails.
-        if (error.code === 'BACKEND_DEVICE_LOST') break;
       }
       done++;
+      // After a fault every call fails.
+      if (failures.at(-1)?.isLost) break;
     }
     record(`conformance-${kv}`, { kv, cases: cases.length, done, failures });
     note(
@@ -145,25 +146,55 @@ const PARTS = {
     if (bad.length > 0) process.exitCode = 1;
   },
 
-  /** Few launches of every kernel, for compute-sanitizer. */
+  /** Few launches of the kernels that models run, for compute-sanitizer: one row and many, several sequences, searches, every cache. */
   async short() {
-    const backend = await createCudaBackend({ kv: 'f16' });
-    for (const options of [
+    const models = [
       { linear: 'w11', embedding: 'int8', rotated: () => true },
       { linear: 'w11-outlier', groupSize: 128, offsets: false },
       { linear: 'int4', embedding: 'f16', groupSize: 32 },
+    ];
+    for (const [kv, options] of [
+      ['f16', models[0]],
+      ['int4', models[0]],
+      ['int8', models[1]],
+      ['f32', models[2]],
     ]) {
+      if (performance.now() > deadline) throw new Error('not all was run in the time there was');
+      const backend = await createCudaBackend({ kv });
       const source = makeTinyModel({ seed: 5, ...options });
-      const model = await createModel(source, backend, { contextLength: 64, maxRows: 20, tokenizer: false });
-      await model.forward(
-        Array.from({ length: 40 }, (_, i) => (7 * i) % 260),
-        { logits: 'all' },
+      const limits = { contextLength: 512, maxRows: 40, sequences: 3 };
+      const { program } = await prepareModel(source, backend, limits);
+      await program.write(
+        SLOTS.tokens,
+        Int32Array.from({ length: 40 }, (_, i) => (7 * i) % 260),
       );
-      const logits = await model.forward([3], { position: 40 });
-      note(`${JSON.stringify(options)}: ${logits.every(Number.isFinite) ? 'finite' : 'NOT FINITE'}`);
-      await model.dispose();
+      const runs = [
+        { rows: 40, position: 0, logits: 'all' },
+        // As far on as makes attention go in parts; what is between is zeros.
+        { rows: 1, position: 300, logits: 'last' },
+        {
+          rows: 1,
+          position: 301,
+          logits: 'last',
+          others: [
+            { sequence: 2, position: 0, rows: 9, logits: 'none' },
+            { sequence: 1, position: 0, rows: 3, logits: 'all' },
+          ],
+        },
+      ];
+      let allFinite = true;
+      for (const run of runs) {
+        await program.run(run);
+        allFinite &&= (await program.read(SLOTS.logits)).every(Number.isFinite);
+      }
+      await program.readBest(SLOTS.logits, 1);
+      await program.readTop(SLOTS.logits, 40, 3);
+      await decodeGreedy(program, 3, 302, 2);
+      note(`cache of ${kv}, ${JSON.stringify(options)}: ${allFinite ? 'finite' : 'NOT FINITE'}`);
+      if (!allFinite) process.exitCode = 1;
+      await program.dispose();
+      await backend.dispose();
     }
-    await backend.dispose();
   },
 
   ladder() {

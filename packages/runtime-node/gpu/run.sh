@@ -2,6 +2,8 @@
 # Checks and measures the cuda backend on a machine with a GPU and nothing else: no network, no Node, no npm.
 #   run.sh [PART …]     parts, by importance: info conformance greedy endurance ladder speed cold sanitize; default all
 # MODEL=file.duo is measured besides. Records go to $OUT (default: out beside this script). Ends within about 200 s.
+[ -z "$OUT" ] || { mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd) || exit 1; }
+[ -z "$MODEL" ] || MODEL=$(cd "$(dirname "$MODEL")" && pwd)/$(basename "$MODEL")
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 export OUT=${OUT:-$PWD/out}
 mkdir -p "$OUT"
@@ -9,7 +11,7 @@ mkdir -p "$OUT"
 import lzma,shutil
 shutil.copyfileobj(lzma.open('node.xz'),open('node','wb'))" && chmod +x node
 begun=$SECONDS
-# A kernel that loads at its first launch would do so in a recording.
+# All kernels load at once, so that none loads while something is measured.
 export CUDA_MODULE_LOADING=EAGER
 LIMIT=${LIMIT:-200}
 parts=${*:-info conformance greedy endurance ladder speed cold sanitize}
@@ -37,6 +39,7 @@ run 25 info || {
   if command -v nvcc >/dev/null; then
     echo '--- compiling the kernels here'
     mkdir -p kernels/build && timeout 90 nvcc -std=c++17 -arch=sm_90 -cubin -o kernels/build/sm_90.cubin kernels/kernels.cu 2>&1 | tail -20
+    gunzip -c kernels/generated/kernels_90.ptx.gz | head -n 1 >kernels/build/sources
     run 25 info
   fi
 }
@@ -60,16 +63,22 @@ if has speed; then
   run 15 speed 3B
 fi
 has cold && run 40 cold 8B
+# As it is where nobody has set anything.
+unset CUDA_MODULE_LOADING
 has conformance && for kv in f16 int8 int4; do run 25 conformance $kv; done
 PATH=$PATH:/usr/local/cuda/bin:$(ls -d /usr/local/cuda*/bin /opt/nvidia/*/ /usr/local/cuda*/compute-sanitizer 2>/dev/null | tr '\n' ':')
 has sanitize && { command -v compute-sanitizer || echo '--- no compute-sanitizer'; }
 if has sanitize && command -v compute-sanitizer >/dev/null; then
-  left=$((LIMIT - (SECONDS - begun)))
-  if [ "$left" -gt 10 ]; then
-    echo '--- compute-sanitizer'
+  for tool in memcheck racecheck; do
+    left=$((LIMIT - (SECONDS - begun)))
+    [ "$left" -gt 10 ] || { echo "--- compute-sanitizer $tool: no time left"; continue; }
     [ "$left" -gt 45 ] && left=45
-    PART_SECONDS=$left timeout -k 2 "$left" compute-sanitizer --tool memcheck --print-limit 5 ./node check.mjs short 2>&1 | tee "$OUT/log-sanitizer.txt" | tail -15
-  fi
+    echo "--- compute-sanitizer $tool (at most $left s)"
+    PART_SECONDS=$left timeout -k 2 "$left" compute-sanitizer --tool $tool --error-exitcode 1 --print-limit 5 ./node check.mjs short 2>&1 |
+      tee "$OUT/log-$tool.txt" | tail -15
+    rc=${PIPESTATUS[0]}
+    [ "$rc" = 0 ] || { echo "--- compute-sanitizer $tool: exit $rc"; status=1; }
+  done
 fi
 timeout 10 ./node check.mjs table 2>&1 | tee "$OUT/table.txt"
 exit $status

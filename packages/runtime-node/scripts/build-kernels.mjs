@@ -8,7 +8,7 @@
 //            is not what the compiler makes or a kernel spills registers
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -46,6 +46,13 @@ const needsCompiler = !check || compiles;
 if (needsCompiler && !hasCompiler) fail(`the compiler is not in ${CACHE}: add --install`);
 mkdirSync(join(KERNELS, 'build'), { recursive: true });
 mkdirSync(join(KERNELS, 'generated'), { recursive: true });
+/** What the machine code is of; it is not used where the PTX is of something else (src/cuda/images.ts). */
+const BESIDE = join(KERNELS, 'build/sources');
+if (needsCompiler && hasCompiler) {
+  for (const name of readdirSync(join(KERNELS, 'build')))
+    if (name.endsWith('.cubin')) rmSync(join(KERNELS, 'build', name));
+  writeFileSync(BESIDE, header(hash));
+}
 for (const virtual of VIRTUAL) {
   const path = fileOf(virtual);
   const name = relative(KERNELS, path);

@@ -17,7 +17,7 @@ const run = (command, args) =>
   execFileSync(command, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
 
 // What a run leaves goes too.
-for (const name of ['check.mjs', 'kernels', 'node', 'node_modules', 'run.sh', 'out'])
+for (const name of ['check.mjs', 'kernels', 'node', 'node_modules', 'run.sh', 'tinystories.duo', 'out'])
   rmSync(join(TARGET, name), { recursive: true, force: true });
 mkdirSync(join(TARGET, 'kernels/build'), { recursive: true });
 await build({
@@ -37,8 +37,8 @@ copyFileSync(join(PACKAGE, 'gpu/run.sh'), join(TARGET, 'run.sh'));
 for (const name of readdirSync(join(PACKAGE, 'kernels')))
   if (/\.(cu|cuh)$/.test(name)) copyFileSync(join(PACKAGE, 'kernels', name), join(TARGET, 'kernels', name));
 cpSync(join(PACKAGE, 'kernels/generated'), join(TARGET, 'kernels/generated'), { recursive: true });
-const cubin = join(PACKAGE, 'kernels/build/sm_90.cubin');
-if (existsSync(cubin)) copyFileSync(cubin, join(TARGET, 'kernels/build/sm_90.cubin'));
+for (const name of ['kernels/build/sm_90.cubin', 'kernels/build/sources'])
+  if (existsSync(join(PACKAGE, name))) copyFileSync(join(PACKAGE, name), join(TARGET, name));
 
 // koffi without its pages and sources in C++.
 const require = createRequire(join(PACKAGE, 'package.json'));
@@ -53,14 +53,7 @@ for (const [from, to] of [
   });
 
 const model = join(TARGET, 'tinystories.duo');
-if (!existsSync(model))
-  run(process.execPath, [
-    'packages/cli/bin/duobit.mjs',
-    'quantize',
-    'fixtures/tinystories-656k',
-    '-o',
-    model,
-  ]);
+run(process.execPath, ['packages/cli/bin/duobit.mjs', 'quantize', 'fixtures/tinystories-656k', '-o', model]);
 const node = join(TARGET, 'node.xz');
 if (!existsSync(node)) {
   copyFileSync(process.execPath, join(TARGET, 'node.stripped'));

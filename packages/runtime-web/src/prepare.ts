@@ -76,6 +76,13 @@ export async function preparePlan(
 ): Promise<Prepared> {
   checkPrepareOptions(options);
   const { device } = engine.open;
+  // Rows are what kernels have workgroups down for.
+  const most = device.limits.maxComputeWorkgroupsPerDimension;
+  if (options.maxRows > most)
+    throw new DuobitError('BACKEND_OPTION', `a run of ${options.maxRows} rows`, {
+      where: 'maxRows',
+      remedy: `Run at most ${most} rows at once`,
+    });
   const pool = new BufferPool(engine.open);
   device.pushErrorScope('validation');
   device.pushErrorScope('out-of-memory');

@@ -8,6 +8,7 @@
 
 #include "../../native/half.h"
 #include "fibers.h"
+#include "watch.h"
 
 typedef uint8_t u8;
 typedef int8_t i8;
@@ -99,19 +100,17 @@ DEVICE T __ldcg(const T* p) {
   return aligned(p);
 }
 DEVICE uint4 loadStream(const uint4* p) { return aligned(p); }
-DEVICE u32 atomicAdd(u32* p, u32 v) {
-  const u32 before = *p;
-  *p += v;
-  return before;
-}
-DEVICE void __threadfence() {}
-DEVICE void waitForInputs() {}
+DEVICE u32 atomicAdd(u32* p, u32 v) { return emulator::atomicAdd(p, v); }
+DEVICE void __threadfence() { emulator::watchFence(); }
+DEVICE void waitForInputs() { emulator::awaitInputs(); }
 DEVICE void prefetch(const void*) {}
-DEVICE void __syncthreads() { emulator::syncBlock(); }
+#define __syncthreads() emulator::syncBlock(__LINE__)
+#define __shfl_xor_sync(lanes, value, mask) shuffle(lanes, value, mask, __LINE__)
 
 template <typename T>
-DEVICE T __shfl_xor_sync(u32, T value, int mask) {
-  return emulator::exchange(value, static_cast<int>(threadIdx.x & 31) ^ mask);
+DEVICE T shuffle(u32 lanes, T value, int mask, int line) {
+  if (lanes != 0xffffffffu) emulator::fault("an exchange of a part of a warp");
+  return emulator::exchange(value, static_cast<int>(threadIdx.x & 31) ^ mask, line);
 }
 
 /** Fragments as PTX has them for m16n8k32: lane 4 g + t. */
@@ -119,7 +118,7 @@ DEVICE void multiplyTiles(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
   struct Fragments {
     u32 a[4], b[2];
   };
-  const Fragments* const lanes = emulator::gather(Fragments{{a0, a1, a2, a3}, {b0, b1}});
+  const Fragments* const lanes = emulator::gather(Fragments{{a0, a1, a2, a3}, {b0, b1}}, __LINE__);
   const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   for (int o = 0; o < 4; ++o) {
     const int row = o >> 1, column = 2 * t + (o & 1);
@@ -127,7 +126,7 @@ DEVICE void multiplyTiles(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
       for (int h = 0; h < 2; ++h)
         c[o] = dotBytes(lanes[4 * g + other].a[2 * h + row], lanes[4 * column + other].b[h], c[o]);
   }
-  emulator::syncWarp();
+  emulator::syncWarp(__LINE__);
 }
 
 DEVICE void multiplyTilesFrom(int start, int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {

@@ -10,13 +10,14 @@
 #include <vector>
 
 #include "fibers.h"
+#include "watch.h"
 
 typedef int CUresult;
 typedef uint64_t CUdeviceptr;
 
 namespace {
 
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719 };
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
 
 /** The device has this much; DUOBIT_EMULATOR_MEMORY says otherwise, for tests of running out. */
 size_t memoryTotal() {
@@ -27,6 +28,9 @@ size_t memoryTotal() {
 size_t memoryUsed = 0;
 std::map<CUdeviceptr, size_t> allocations;
 CUresult sticky = SUCCESS;
+int holders = 0;
+/** Dynamic shared memory that a kernel may have, where it was set. */
+std::map<void*, unsigned> mostDynamic;
 std::string lastFault;
 
 struct Node {
@@ -54,6 +58,8 @@ bool isDevice(const void* p, size_t bytes) {
 
 CUresult perform(const Node& n) {
   if (sticky != SUCCESS) return sticky;
+  // Launches may overlap, copies do not.
+  if (n.kind != Node::LAUNCH) emulator::watchOrder();
   switch (n.kind) {
     case Node::COPY: std::memmove(n.to, n.from, n.bytes); return SUCCESS;
     case Node::FILL:
@@ -82,6 +88,8 @@ double now() {
 }  // namespace
 
 extern "C" {
+
+CUresult cuMemFree_v2(CUdeviceptr pointer);
 
 /** Told apart from a driver by this symbol. */
 const char* duobitEmulatorFault() { return lastFault.c_str(); }
@@ -118,11 +126,17 @@ CUresult cuDeviceGetAttribute(int* value, int attribute, int) {
   return SUCCESS;
 }
 CUresult cuDevicePrimaryCtxRetain(void** context, int) {
+  // What a context takes for itself; it is not counted.
+  if (memoryUsed + (size_t{1} << 20) > memoryTotal()) return OUT_OF_MEMORY;
+  ++holders;
   *context = &sticky;
   return SUCCESS;
 }
 CUresult cuDevicePrimaryCtxRelease_v2(int) {
+  if (--holders > 0) return SUCCESS;
+  // With the last of those who hold it the context goes, and its error and its memory with it.
   sticky = SUCCESS;
+  while (!allocations.empty()) cuMemFree_v2(allocations.begin()->first);
   return SUCCESS;
 }
 CUresult cuCtxSetCurrent(void*) { return SUCCESS; }
@@ -141,13 +155,16 @@ CUresult cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
   std::memset(memory, 0xff, bytes);
   *pointer = reinterpret_cast<CUdeviceptr>(memory);
   allocations[*pointer] = bytes;
+  emulator::watchAllocation(memory, bytes);
   memoryUsed += bytes;
   return SUCCESS;
 }
 CUresult cuMemFree_v2(CUdeviceptr pointer) {
+  if (sticky != SUCCESS) return sticky;
   const auto it = allocations.find(pointer);
   if (it == allocations.end()) return INVALID_VALUE;
   memoryUsed -= it->second;
+  emulator::forgetAllocation(reinterpret_cast<void*>(pointer), it->second);
   allocations.erase(it);
   std::free(reinterpret_cast<void*>(pointer));
   return SUCCESS;
@@ -156,6 +173,7 @@ CUresult cuMemAllocHost_v2(void** pointer, size_t bytes) {
   return posix_memalign(pointer, 512, bytes) == 0 ? SUCCESS : OUT_OF_MEMORY;
 }
 CUresult cuMemFreeHost(void* pointer) {
+  if (sticky != SUCCESS) return sticky;
   std::free(pointer);
   return SUCCESS;
 }
@@ -181,10 +199,14 @@ CUresult cuStreamCreate(void** stream, unsigned) {
   return SUCCESS;
 }
 CUresult cuStreamDestroy_v2(void* stream) {
+  if (sticky != SUCCESS) return sticky;
   delete static_cast<int*>(stream);
   return SUCCESS;
 }
-CUresult cuStreamSynchronize(void*) { return sticky; }
+CUresult cuStreamSynchronize(void*) {
+  emulator::watchOrder();
+  return sticky;
+}
 CUresult cuStreamBeginCapture_v2(void*, int) {
   if (capturing) return INVALID_VALUE;
   capturing = new Graph;
@@ -205,6 +227,7 @@ CUresult cuGraphDestroy(void* graph) {
   return SUCCESS;
 }
 CUresult cuGraphExecDestroy(void* executable) {
+  if (sticky != SUCCESS) return sticky;
   delete static_cast<Graph*>(executable);
   return SUCCESS;
 }
@@ -220,14 +243,20 @@ CUresult cuModuleLoadDataEx(void** module, const void* image, unsigned, int*, vo
   return SUCCESS;
 }
 CUresult cuModuleUnload(void* module) {
+  if (sticky != SUCCESS) return sticky;
   delete static_cast<int*>(module);
   return SUCCESS;
 }
 CUresult cuModuleGetFunction(void** function, void*, const char* name) {
+  // Looking a kernel up loads it, for which a driver may have to wait for the device.
+  if (capturing) return CAPTURE_UNSUPPORTED;
   *function = emulator::findKernel(name);
   return *function ? SUCCESS : NOT_FOUND;
 }
-CUresult cuFuncSetAttribute(void*, int, int) { return SUCCESS; }
+CUresult cuFuncSetAttribute(void* function, int attribute, int value) {
+  if (attribute == 8) mostDynamic[function] = static_cast<unsigned>(value);
+  return SUCCESS;
+}
 CUresult cuFuncGetAttribute(int* value, int, void*) {
   *value = 0;
   return SUCCESS;
@@ -235,7 +264,9 @@ CUresult cuFuncGetAttribute(int* value, int, void*) {
 CUresult cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                         unsigned sharedBytes, void*, void** parameters, void**) {
   const auto* const entry = static_cast<const emulator::Entry*>(function);
-  if (sharedBytes > 99u << 10) return INVALID_VALUE;
+  // More than this has to be asked for.
+  const auto most = mostDynamic.find(function);
+  if (sharedBytes > (most == mostDynamic.end() ? 48u << 10 : most->second)) return INVALID_VALUE;
   const char* const args = static_cast<const char*>(parameters[0]);
   return submit(Node{Node::LAUNCH, entry, {{gx, gy, gz}, {bx, by, bz}}, sharedBytes,
                      std::vector<char>(args, args + entry->argumentBytes), nullptr, nullptr, 0, 0});
@@ -258,6 +289,7 @@ CUresult cuEventCreate(void** event, unsigned) {
   return SUCCESS;
 }
 CUresult cuEventDestroy_v2(void* event) {
+  if (sticky != SUCCESS) return sticky;
   delete static_cast<double*>(event);
   return SUCCESS;
 }
@@ -278,6 +310,7 @@ CUresult cuGetErrorName(CUresult code, const char** name) {
     case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
     case NOT_FOUND: *name = "CUDA_ERROR_NOT_FOUND"; break;
     case LAUNCH_FAILED: *name = "CUDA_ERROR_LAUNCH_FAILED"; break;
+    case CAPTURE_UNSUPPORTED: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
     default: *name = "CUDA_ERROR_UNKNOWN";
   }
   return SUCCESS;

@@ -8,6 +8,8 @@
 #include <ucontext.h>
 #include <vector>
 
+#include "watch.h"
+
 namespace emulator {
 namespace {
 
@@ -19,7 +21,7 @@ struct Fiber {
   char* stack = nullptr;
   ucontext_t start;
   jmp_buf place;
-  bool started, finished;
+  bool started, finished, awaited;
   /** Barriers it waits at: passed when the count of them is beyond. */
   uint64_t blockGate, warpGate;
 };
@@ -27,12 +29,15 @@ struct Fiber {
 struct Warp {
   unsigned arrived, size;
   uint64_t generation;
+  /** Of the barrier or exchange that the first of those who wait is at. */
+  int line;
   alignas(16) char mail[32 * MAILBOX];
 };
 
 struct Block {
   unsigned arrived = 0, alive = 0;
   uint64_t generation = 0;
+  int line = 0;
 };
 
 std::vector<Fiber> fibers;
@@ -40,6 +45,7 @@ Warp warps[MOST_THREADS / 32];
 Block block;
 Grid running;
 Fiber* self = nullptr;
+bool backwards = false;
 jmp_buf scheduler;
 const Entry* entryOf;
 const void* arguments;
@@ -105,12 +111,13 @@ void abandon() {
 void runBlock(Dim3 index, unsigned threads) {
   std::memset(shared.data(), 0xa5, shared.size());
   for (const SharedMemory& m : sharedMemories()) std::memset(m.memory, 0xa5, m.bytes);
-  block = Block{0, threads, 0};
-  for (unsigned w = 0; w * 32 < threads; ++w) warps[w] = Warp{0, 32, 0, {}};
+  watchBlock(shared.data(), shared.size());
+  block = Block{0, threads, 0, 0};
+  for (unsigned w = 0; w * 32 < threads; ++w) warps[w] = Warp{0, 32, 0, 0, {}};
   for (unsigned i = 0; i < threads; ++i) {
     Fiber& f = fibers[i];
     f.self = {{i, 0, 0}, index};
-    f.finished = false;
+    f.finished = f.awaited = false;
     f.blockGate = f.warpGate = 0;
     if (f.started) continue;
     getcontext(&f.start);
@@ -122,7 +129,7 @@ void runBlock(Dim3 index, unsigned threads) {
   while (block.alive > 0) {
     bool moved = false;
     for (unsigned i = 0; i < threads; ++i) {
-      Fiber& f = fibers[i];
+      Fiber& f = fibers[backwards ? threads - 1 - i : i];
       if (f.finished || waits(f)) continue;
       moved = true;
       resume(f);
@@ -133,6 +140,7 @@ void runBlock(Dim3 index, unsigned threads) {
       return abandon();
     }
   }
+  if (const char* what = watchEnd()) trouble = what;
 }
 
 }  // namespace
@@ -147,7 +155,9 @@ void fault(const char* what) {
   _longjmp(scheduler, 1);
 }
 
-void syncBlock() {
+void syncBlock(int line) {
+  if (block.arrived == 0) block.line = line;
+  else if (block.line != line) fault("threads of a block wait at different barriers");
   self->blockGate = block.generation + 1;
   if (++block.arrived == block.alive) {
     block.arrived = 0;
@@ -157,8 +167,11 @@ void syncBlock() {
   yield();
 }
 
-void syncWarp() {
+void syncWarp(int line) {
   Warp& warp = warps[self->self.thread.x / 32];
+  if (warp.size != 32) fault("an exchange of a warp whose threads have not all come this far");
+  if (warp.arrived == 0) warp.line = line;
+  else if (warp.line != line) fault("threads of a warp are at different exchanges");
   self->warpGate = warp.generation + 1;
   if (++warp.arrived == warp.size) {
     warp.arrived = 0;
@@ -166,6 +179,22 @@ void syncWarp() {
     return;
   }
   yield();
+}
+
+uint16_t barriersPassed() { return static_cast<uint16_t>(block.generation); }
+void awaitInputs() { self->awaited = true; }
+bool inputsAwaited() { return self->awaited; }
+bool isOwn(const void* p) {
+  const char* const at = static_cast<const char*>(p);
+  const char* const all = reinterpret_cast<const char*>(fibers.data());
+  return (at >= self->stack && at < self->stack + STACK) || (at >= all && at < all + fibers.size() * sizeof(Fiber));
+}
+
+uint32_t atomicAdd(uint32_t* p, uint32_t value) {
+  watchAtomic(p, sizeof(*p));
+  const uint32_t before = *p;
+  *p += value;
+  return before;
 }
 
 Registration::Registration(const char* name, size_t bytes, unsigned threads, Kernel kernel)
@@ -179,7 +208,12 @@ Entry* findKernel(const char* name) {
   return nullptr;
 }
 
-void registerShared(void* memory, size_t bytes) { sharedMemories().push_back({memory, bytes}); }
+void registerShared(void* memory, size_t bytes) {
+  // Arrays are made when a kernel first comes to them, in the middle of a block.
+  std::memset(memory, 0xa5, bytes);
+  sharedMemories().push_back({memory, bytes});
+  watchShared(memory, bytes);
+}
 
 const char* launch(const Entry& entry, const Grid& wanted, size_t sharedBytes, const void* args) {
   const Dim3 b = wanted.blocks, t = wanted.blockSize;
@@ -197,12 +231,14 @@ const char* launch(const Entry& entry, const Grid& wanted, size_t sharedBytes, c
   arguments = args;
   shared.assign(sharedBytes + 16, 0);
   trouble.clear();
-  for (unsigned z = 0; z < b.z; ++z)
-    for (unsigned y = 0; y < b.y; ++y)
-      for (unsigned x = 0; x < b.x; ++x) {
-        runBlock({x, y, z}, t.x);
-        if (!trouble.empty()) return trouble.c_str();
-      }
+  watchLaunch(args, entry.argumentBytes);
+  backwards = !backwards;
+  const uint64_t count = static_cast<uint64_t>(b.x) * b.y * b.z;
+  for (uint64_t i = 0; i < count; ++i) {
+    const uint64_t at = backwards ? count - 1 - i : i;
+    runBlock({static_cast<unsigned>(at % b.x), static_cast<unsigned>(at / b.x % b.y), static_cast<unsigned>(at / b.x / b.y)}, t.x);
+    if (!trouble.empty()) return trouble.c_str();
+  }
   return nullptr;
 }
 

@@ -1,4 +1,5 @@
-// Threads of a block as fibers on one thread of the host, block after block. Order is fixed, so a run is repeatable.
+// Threads of a block as fibers on one thread of the host, block after block; every second launch begins with the last block and
+// the last thread. So a run is repeatable.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -26,8 +27,17 @@ char* dynamicShared();
 /** Ends the process's launch with an error that the next driver call reports. */
 [[noreturn]] void fault(const char* what);
 
-void syncBlock();
-void syncWarp();
+/** `line` tells barriers apart: threads that wait at different ones of a block, or of a warp, are a fault. */
+void syncBlock(int line);
+void syncWarp(int line);
+uint16_t barriersPassed();
+
+/** What kernels read from here on may be of the kernel before. */
+void awaitInputs();
+bool inputsAwaited();
+/** Whether it is the running thread's stack, or what threads know of themselves. */
+bool isOwn(const void* p);
+uint32_t atomicAdd(uint32_t* p, uint32_t value);
 
 /** A lane's place to leave values for the others of its warp. */
 char* mailbox(int lane);
@@ -35,19 +45,19 @@ constexpr size_t MAILBOX = 32;
 
 /** All lanes give a value; all of them, in order of lanes. Valid until the next syncWarp. */
 template <typename T>
-const T* gather(const T& value) {
+const T* gather(const T& value, int line) {
   static_assert(sizeof(T) <= MAILBOX, "too large for a mailbox");
   const int lane = static_cast<int>(current().thread.x & 31);
   // Mailboxes of a type lie side by side.
   std::memcpy(mailbox(0) + lane * sizeof(T), &value, sizeof(T));
-  syncWarp();
+  syncWarp(line);
   return reinterpret_cast<const T*>(mailbox(0));
 }
 
 template <typename T>
-T exchange(T value, int from) {
-  const T result = gather(value)[from];
-  syncWarp();
+T exchange(T value, int from, int line) {
+  const T result = gather(value, line)[from];
+  syncWarp(line);
   return result;
 }
 

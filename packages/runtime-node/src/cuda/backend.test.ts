@@ -100,6 +100,21 @@ describe.skipIf(reason !== null)(`on the emulator${reason === null ? '' : `: ${r
     device.dispose();
   });
 
+  it('gives back what its programs hold when the backend is disposed of first', async () => {
+    const device = new Device(library);
+    const { free } = device.memory();
+    const { backend, program } = await prepare(makeTinyModel({ linear: 'w11' }));
+    await program.write(SLOTS.tokens, Int32Array.from(PROMPT));
+    await backend.dispose();
+    expect(device.memory().free).toBe(free);
+    await expect(program.run({ rows: 1, position: 0, logits: 'last' })).rejects.toMatchObject({
+      code: 'BACKEND_DISPOSED',
+    });
+    await program.dispose();
+    await backend.dispose();
+    device.dispose();
+  });
+
   it('says what was needed and what was free when memory runs out', async () => {
     process.env.DUOBIT_EMULATOR_MEMORY = String(64 << 20);
     const source = makeTinyModel({ linear: 'w11' });
@@ -115,6 +130,9 @@ describe.skipIf(reason !== null)(`on the emulator${reason === null ? '' : `: ${r
     expect(device.memory().free).toBe(free);
     device.dispose();
     await backend.dispose();
+    // Nor is a GPU broken on which others have all of it.
+    process.env.DUOBIT_EMULATOR_MEMORY = '1000';
+    await expect(createCudaBackend({ library })).rejects.toMatchObject({ code: 'BACKEND_OUT_OF_MEMORY' });
     delete process.env.DUOBIT_EMULATOR_MEMORY;
   });
 

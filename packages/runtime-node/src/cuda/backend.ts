@@ -8,12 +8,12 @@ import {
   type KvPrecision,
   listPlanWeights,
   type PrepareOptions,
-  type Program,
   type WeightReader,
 } from '@duobit/core';
 import { DuobitError, type TensorData } from '@duobit/format';
 import { Arena } from './arena.ts';
 import { Device, type DeviceFacts } from './device.ts';
+import { CudaError } from './driver.ts';
 import { CudaProgram, guard } from './program.ts';
 import { allocateCache, allocateSlots } from './slots.ts';
 import { compileSteps, makeRopeTable } from './steps.ts';
@@ -60,6 +60,8 @@ export async function createCudaBackend(options: CudaBackendOptions = {}): Promi
     throw badOption('kv', `kv is "${String(kv)}"`, `Use one of: ${KV_PRECISIONS.join(', ')}`);
   const device = guard(() => new Device(library));
   let disposed = false;
+  /** What is prepared, or is being: it goes before the device does. */
+  const programs = new Set<Promise<CudaProgram>>();
   return {
     name: 'cuda',
     threads: 1,
@@ -71,11 +73,21 @@ export async function createCudaBackend(options: CudaBackendOptions = {}): Promi
         throw new DuobitError('BACKEND_DISPOSED', 'the backend was used after dispose()', {
           remedy: 'Create a new one',
         });
-      return prepareProgram(device, kv, plan, weights, prepareOptions);
+      const program = prepareProgram(device, kv, plan, weights, prepareOptions, () =>
+        programs.delete(program),
+      );
+      programs.add(program);
+      program.catch(() => programs.delete(program));
+      return program;
     },
     async dispose() {
       disposed = true;
-      guard(() => device.dispose());
+      try {
+        for (const prepared of await Promise.allSettled(programs))
+          if (prepared.status === 'fulfilled') await prepared.value.dispose();
+      } finally {
+        guard(() => device.dispose());
+      }
     },
   };
 }
@@ -90,7 +102,8 @@ async function prepareProgram(
   plan: ExecutionPlan,
   read: WeightReader,
   options: PrepareOptions,
-): Promise<Program> {
+  onDispose: () => void,
+): Promise<CudaProgram> {
   checkPrepareOptions(options, Number.POSITIVE_INFINITY);
   if (options.maxRows > MOST_ROWS)
     throw badOption('maxRows', `a run of ${options.maxRows} rows`, `Run at most ${MOST_ROWS} rows at once`);
@@ -142,10 +155,16 @@ async function prepareProgram(
         places,
         weightBytes,
         vocabularies,
+        onDispose,
       });
     });
   } catch (error) {
-    arena.dispose();
+    try {
+      arena.dispose();
+    } catch (again) {
+      // After a fault of the GPU this fails too; what is to be told is why.
+      if (!(again instanceof CudaError)) throw again;
+    }
     throw error;
   }
 }

@@ -67,6 +67,8 @@ export class Device {
   #half = 0;
   /** Name of the kernel launched last, for measurements. */
   latestKernel = '';
+  /** While launches only look their kernels up. */
+  #onlyLooksUp = false;
   #disposed = false;
 
   /** @throws DuobitError `BACKEND_UNSUPPORTED` */
@@ -126,7 +128,7 @@ export class Device {
       try {
         return { image: image.name, module: this.#loadImage(image) };
       } catch (error) {
-        if (!(error instanceof CudaError)) throw error;
+        if (!(error instanceof CudaError) || error.outOfMemory) throw error;
         failures.push(`${image.name}: ${error.message}`);
       }
     throw unsupported(
@@ -180,6 +182,7 @@ export class Device {
     // Looked up first: that too goes by way of the scratch memory.
     const kernel = this.functionOf(name);
     this.latestKernel = name;
+    if (this.#onlyLooksUp) return;
     const { driver } = this;
     const { address, view } = driver.scratch;
     // The list of parameters has one, the struct behind it.
@@ -283,8 +286,15 @@ export class Device {
     this.driver.call('cuEventDestroy_v2', event);
   }
 
-  /** Records what `act` launches instead of running it. */
+  /** Records what `act` launches instead of running it; it is called twice. */
   capture(act: () => void): number {
+    // Looking a kernel up may load it (CUDA_MODULE_LOADING), and wait for the device to do so: not while it records.
+    this.#onlyLooksUp = true;
+    try {
+      act();
+    } finally {
+      this.#onlyLooksUp = false;
+    }
     this.driver.call('cuStreamBeginCapture_v2', this.#stream, CAPTURE_RELAXED);
     let failure: unknown;
     try {
@@ -316,10 +326,14 @@ export class Device {
     if (this.#disposed) return;
     this.#disposed = true;
     const { driver } = this;
-    for (const event of this.#events) driver.call('cuEventDestroy_v2', event);
-    driver.call('cuMemFreeHost', this.#staging.address);
-    driver.call('cuStreamDestroy_v2', this.#stream);
-    driver.call('cuModuleUnload', this.#module);
-    driver.call('cuDevicePrimaryCtxRelease_v2', this.#ordinal);
+    try {
+      for (const event of this.#events) driver.call('cuEventDestroy_v2', event);
+      driver.call('cuMemFreeHost', this.#staging.address);
+      driver.call('cuStreamDestroy_v2', this.#stream);
+      driver.call('cuModuleUnload', this.#module);
+    } finally {
+      // After a fault the driver refuses all of these, and this alone gives the GPU's memory back.
+      driver.call('cuDevicePrimaryCtxRelease_v2', this.#ordinal);
+    }
   }
 }

@@ -15,8 +15,11 @@ const FOLDERS = ['../../kernels', '../kernels', './kernels'].map((folder) =>
   fileURLToPath(new URL(`${folder}/`, import.meta.url)),
 );
 
-/** @param capability 90 for compute capability 9.0 */
-export function listKernelImages(capability: number): KernelImage[] {
+/**
+ * @param capability 90 for compute capability 9.0
+ * @param folders where to look, in this order
+ */
+export function listKernelImages(capability: number, folders: readonly string[] = FOLDERS): KernelImage[] {
   // Machine code runs on its own architecture and those of the same major version that came later.
   const family = [90, 89, 86, 80].filter(
     (built) => built <= capability && Math.floor(built / 10) === Math.floor(capability / 10),
@@ -28,11 +31,23 @@ export function listKernelImages(capability: number): KernelImage[] {
     ...texts.map((built) => `generated/kernels_${built}.ptx.gz`),
   ];
   return names.flatMap((name) =>
-    FOLDERS.map((folder) => folder + name)
-      .filter((path) => existsSync(path))
+    folders
+      .map((folder) => folder + name)
+      .filter((path, i) => existsSync(path) && (path.endsWith('.gz') || isCurrent(folders[i]!)))
       .slice(0, 1)
       .map((path) => ({ name, read: () => readImage(path) })),
   );
+}
+
+/**
+ * Whether machine code is of the sources that the PTX is of: it is not committed, and what was built before a change would be given
+ * arguments that it does not know. Beside it lies the first line of its PTX.
+ */
+function isCurrent(folder: string): boolean {
+  const [beside, text] = [`${folder}build/sources`, `${folder}generated/kernels_90.ptx.gz`];
+  if (!existsSync(beside) || !existsSync(text)) return false;
+  const ptx = gunzipSync(readFileSync(text)).toString('utf8');
+  return ptx.split('\n', 1)[0] === readFileSync(beside, 'utf8').trim();
 }
 
 function readImage(path: string): Uint8Array {

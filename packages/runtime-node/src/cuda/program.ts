@@ -38,6 +38,7 @@ export interface ProgramParts {
   readonly weightBytes: number;
   /** Of each slot of tokens, the size of the vocabulary that it is looked up in. */
   readonly vocabularies: ReadonlyMap<string, number>;
+  readonly onDispose: () => void;
 }
 
 /** Recordings kept; the one used longest ago goes first. */
@@ -209,7 +210,8 @@ export class CudaProgram implements Program {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    const { device, arena } = this.#parts;
+    const { device, arena, onDispose } = this.#parts;
+    onDispose();
     guard(() => {
       device.synchronize();
       for (const graph of this.#graphs.values()) if (graph !== null) device.destroyGraph(graph);
@@ -226,12 +228,18 @@ export class CudaProgram implements Program {
   }
 }
 
-/** Runs a part that calls the driver; its errors there mean that the GPU is lost to this process. */
+/** Runs a part that calls the driver; its errors there mean that the GPU is lost to this process, unless it is only full. */
 export function guard<T>(act: () => T): T {
   try {
     return act();
   } catch (error) {
     if (!(error instanceof CudaError)) throw error;
+    if (error.outOfMemory)
+      throw new DuobitError('BACKEND_OUT_OF_MEMORY', `no memory on the GPU: ${error.message}`, {
+        where: 'cuda backend',
+        remedy: 'See in nvidia-smi who has it; use a shorter context or a smaller model',
+        cause: error,
+      });
     throw new DuobitError('BACKEND_DEVICE_LOST', `the GPU failed: ${error.message}`, {
       where: 'cuda backend',
       remedy: 'Start the process again; if it comes back, report it with the output of nvidia-smi',

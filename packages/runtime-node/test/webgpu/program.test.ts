@@ -5,6 +5,7 @@ import {
   buildPlan,
   createModel,
   createReferenceBackend,
+  type ExecutionPlan,
   type Model,
   readOutlierColumns,
   SLOTS,
@@ -161,6 +162,24 @@ describe.skipIf(absent !== null)(title, { timeout: 300_000 }, () => {
     const backend = await createNodeWebGpuBackend({ kv: 'f32' });
     const expected = await continueGreedily(await createModel(source, createReferenceBackend(), {}));
     expect(await continueGreedily(await createModel(source, backend, {}))).toEqual(expected);
+    await backend.dispose();
+  });
+
+  it('are refused with more rows than a grid has', async () => {
+    const backend = await createNodeWebGpuBackend({});
+    const slot = { kind: 'f32', width: 1 } as const;
+    const plan: ExecutionPlan = {
+      ...buildPlan(source),
+      slots: { x: slot, y: slot },
+      operations: [{ op: 'add', input: 'x', out: 'y' }],
+      cacheLayers: 0,
+    };
+    const prepare = (maxRows: number) =>
+      backend.prepare(plan, (name) => source.readTensor(name), { capacity: 65_536, maxRows });
+    await expect(prepare(65_536)).rejects.toMatchObject({ code: 'BACKEND_OPTION', where: 'maxRows' });
+    const program = await prepare(65_535);
+    await program.run({ rows: 65_535, position: 0, logits: 'none' });
+    expect(await program.read('y')).toEqual(new Float32Array(65_535));
     await backend.dispose();
   });
 
