@@ -17,7 +17,7 @@ export const PROMPT = 'Once upon a time';
 export class Capture extends Writable {
   text = '';
   readonly isTTY: boolean;
-  /** Called after each write, to interrupt a command in the middle. */
+  /** Called after each write of something, to interrupt a command in the middle. */
   readonly #onWrite: (text: string) => void;
 
   constructor(isTTY = false, onWrite: (text: string) => void = () => undefined) {
@@ -30,7 +30,7 @@ export class Capture extends Writable {
     const text = chunk.toString('utf8');
     this.text += text;
     try {
-      this.#onWrite(text);
+      if (text !== '') this.#onWrite(text);
       done();
     } catch (error) {
       done(error instanceof Error ? error : new Error(String(error)));
