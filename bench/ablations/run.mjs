@@ -12,8 +12,8 @@ import { ROWS } from './rows.mjs';
 const { values } = parseArgs({
   options: {
     rows: { type: 'string' },
-    tokens: { type: 'string', default: '100000' },
-    passes: { type: 'string', default: '3' },
+    tokens: { type: 'string', default: '150000' },
+    passes: { type: 'string', default: '4' },
     seed: { type: 'string', default: '0' },
     threads: { type: 'string', default: '1' },
     page: { type: 'boolean', default: false },
