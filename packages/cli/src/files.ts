@@ -1,8 +1,9 @@
-// The small files a command reads itself: texts, and the first bytes of a model to tell what it is.
+// The small files a command reads and writes itself: texts, and the first bytes of a model to tell what it is.
 import { createHash } from 'node:crypto';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DuobitError, isRemoteAddress } from '@duobit/format';
+import { createFileSink } from '@duobit/format/node';
 
 /** Texts are read whole; beyond this size it is more likely a model given by mistake. */
 const MAXIMUM_TEXT_BYTES = 1_000_000_000;
@@ -97,5 +98,17 @@ async function readStart(path: string, length: number): Promise<Buffer> {
     }
   } catch {
     return buffer.subarray(0, 0);
+  }
+}
+
+/** All or nothing, over an older file. @throws DuobitError those of `createFileSink` */
+export async function writeText(path: string, text: string): Promise<void> {
+  const sink = await createFileSink(path);
+  try {
+    await sink.write(0, new TextEncoder().encode(text));
+    await sink.finish();
+  } catch (error) {
+    await sink.abort();
+    throw error;
   }
 }

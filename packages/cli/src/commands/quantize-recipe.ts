@@ -18,7 +18,7 @@ import { BACKEND_NAMES, type BackendName } from '@duobit/runtime-node';
 import { DEVICES, type Device, type Engine } from '@duobit/tfjs';
 import type { Command } from 'commander';
 import { type Context, note } from '../context.ts';
-import { readText } from '../files.ts';
+import { readText, writeText } from '../files.ts';
 import type { SideFiles } from './quantize-output.ts';
 
 /** What may be given beside --from-recipe: none of it changes bytes, but for --backend and --device, which are told apart. */
@@ -198,15 +198,4 @@ export async function writeSideFiles(
   if (files.recipe !== null) await writeText(files.recipe, `${JSON.stringify(recipe, null, 2)}\n`);
   if (files.report !== null) await writeText(files.report, renderReport(full));
   return full;
-}
-
-async function writeText(file: string, text: string): Promise<void> {
-  const sink = await createFileSink(file);
-  try {
-    await sink.write(0, new TextEncoder().encode(text));
-    await sink.finish();
-  } catch (error) {
-    await sink.abort();
-    throw error;
-  }
 }

@@ -2,11 +2,10 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { open, rm, stat } from 'node:fs/promises';
 import { DuobitError, isRemoteAddress } from '@duobit/format';
-import { createFileSink } from '@duobit/format/node';
 import { type Command, CommanderError } from 'commander';
 import { withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
-import { readText } from '../files.ts';
+import { readText, writeText } from '../files.ts';
 import { modelFileName } from '../models.ts';
 import { addExamples, addJsonOption } from '../options.ts';
 import { keyId, parsePrivateKey, readSignature, signStatement, stateModel } from '../signature.ts';
@@ -52,7 +51,7 @@ async function runSign(context: Context, path: string | undefined, options: Opti
   await withContainer(context, path, { store: false }, async ({ manifest }) => {
     const output = options.output ?? `${isRemoteAddress(path) ? modelFileName(path) : path}.sig`;
     await requireNoOther(output);
-    await writeWhole(output, await signStatement(stateModel(manifest), key));
+    await writeText(output, await signStatement(stateModel(manifest), key));
     const result = {
       file: path,
       header_sha256: manifest.headerSha256,
@@ -89,18 +88,6 @@ async function requireNoOther(path: string): Promise<void> {
     source: path,
     remedy: 'Choose another name, or move the file away',
   });
-}
-
-/** All or nothing, over an older file. */
-async function writeWhole(path: string, text: string): Promise<void> {
-  const sink = await createFileSink(path);
-  try {
-    await sink.write(0, new TextEncoder().encode(text));
-    await sink.finish();
-  } catch (error) {
-    await sink.abort();
-    throw error;
-  }
 }
 
 async function generateKey(context: Context, prefix: string, json: boolean): Promise<void> {
