@@ -2,7 +2,7 @@
 #include "row.cuh"
 
 /** A chain as a launch of its own. Several blocks may make the same row, and each a part of its codes. */
-KERNEL(row_chain, RowArgs, 1024) {
+KERNEL(row_chain, RowArgs, 512) {
   SHARED_BYTES(memory);
   SHARED(float, shared, ROW_SHARED);
   if (args.mode == ROW_NORM) prefetchRow(args.y, args.width);

@@ -67,6 +67,7 @@ DEVICE float __fdiv_rn(float a, float b) { return a / b; }
 /** As on the device: 0 where the divisor's reciprocal would be subnormal. */
 DEVICE float __fdividef(float a, float b) { return std::fabs(b) > 8.5e37f ? 0.0f : a / b; }
 DEVICE float __fsqrt_rn(float a) { return std::sqrt(a); }
+DEVICE int __clz(int x) { return x == 0 ? 32 : __builtin_clz(x); }
 DEVICE int __popc(u32 x) { return __builtin_popcount(x); }
 DEVICE int min(int a, int b) { return a < b ? a : b; }
 DEVICE int max(int a, int b) { return a > b ? a : b; }

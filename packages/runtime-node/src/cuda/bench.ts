@@ -158,7 +158,7 @@ export function climbLadder(
     device.launch(
       'row_chain',
       [most, 1, 1],
-      1024,
+      512,
       [x, 0, 0, 0, codes, sums, params, x],
       [0, columns, columns, 0, 0, 0, columns, 0, float(0), float(0), float(1), float(1), 0],
     );

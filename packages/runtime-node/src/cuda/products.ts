@@ -5,7 +5,7 @@ import { roundUp } from './arena.ts';
 import type { Argument, Grid } from './device.ts';
 import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
-import { type DenseWeight, UNIT, type W11Weight } from './weights.ts';
+import { type DenseWeight, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
 
 export interface W11Target {
   readonly weight: W11Weight;
@@ -144,7 +144,7 @@ export function fuseRow(
   if (buffers.length !== 1 || written.some((name) => name && read.includes(name))) return null;
   const row = rowArguments(setting, links, buffers[0]);
   const units = Math.ceil(row.width / UNIT);
-  const bytes = units * (UNIT + 16) + roundUp(row.width, 4) * 4;
+  const bytes = units * (UNIT + 16) + roundUp(row.width, ROW_ALIGN) * 4;
   if (bytes > Math.min(device.sharedMemory, MOST_FUSED_BYTES)) return null;
   const { groupSize, offsets } = targets[0]!.weight;
   const name = `w11_row_g${groupSize}${offsets ? 'o' : ''}`;

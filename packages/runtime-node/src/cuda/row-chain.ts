@@ -100,13 +100,13 @@ export function rowArguments(
 function launchChain(setting: Setting, links: ChainLinks, buffers: CodeBuffers | undefined): Step {
   const { device, arena, options } = setting;
   const { width } = rowArguments(setting, links, buffers);
-  const bytes = roundUp(width, 4) * 4;
+  const bytes = roundUp(width, ROW_ALIGN) * 4;
   const fits = bytes <= device.sharedMemory;
   const rows = roundUp(width, ROW_ALIGN) * 4 * options.maxRows;
   const scratch = fits ? 0 : arena.allocate(rows, 'rows wider than shared memory');
   const { pointers, numbers } = rowArguments(setting, links, buffers, scratch);
-  // As many threads as there are quads, in whole warps.
-  const threads = Math.min(1024, Math.max(64, roundUp(Math.ceil(width / 4), 32)));
+  // As many threads as there are quads, in whole warps; with more, each would have too few registers for four stages of rotation.
+  const threads = Math.min(512, Math.max(64, roundUp(Math.ceil(width / 4), 32)));
   // With few rows, as many blocks as give each warp a unit of codes; not where one would overwrite what others read.
   const [x, y, out, rotated] = pointers;
   const apart = fits && ![out, rotated].some((to) => to !== 0 && (to === x || to === y));
