@@ -13,8 +13,8 @@ KERNEL(row_chain, RowArgs, 512) {
   const Extremes extremes = makeRow(args, row, v, shared, blockIdx.y == 0);
   if (!args.codes) return;
   const u64 at = static_cast<u64>(row) * units;
-  const float2 range = quantizeRow(v, extremes, args, args.codes + at * UNIT_WORDS, args.sums + at * 4, shared,
-                                   blockIdx.y, gridDim.y);
+  const CodesOut to{args.codes + at * UNIT_WORDS, nullptr, args.sums + at * 4};
+  const float2 range = quantizeRow(v, extremes, args, to, shared, blockIdx.y, gridDim.y);
   if (threadIdx.x == 0 && blockIdx.y == 0) {
     args.params[2 * row] = range.x;
     args.params[2 * row + 1] = range.y;

@@ -1,7 +1,7 @@
 // What is done to one row at a time by a block: norm or gate, rotation, 4-bit codes. The row stays in shared memory between
 // these links of a chain.
 #pragma once
-#include "layout.cuh"
+#include "w11-bits.cuh"
 
 enum RowMode { ROW_COPY = 0, ROW_NORM = 1, ROW_GATE = 2 };
 
@@ -174,12 +174,19 @@ DEVICE float2 rangeOf(const Extremes& e, const RowArgs& a, float* shared) {
  */
 #define SURE 0.499f
 
+/** Where a row's codes go, as bytes or as bit planes or both (or null), and their sums. */
+struct CodesOut {
+  u32* codes;
+  u32* planes;
+  float* sums;
+};
+
 /**
  * Codes of a row in shared or device memory, and its offset and step. A warp writes a unit, a lane the word (t, j). Blocks that
  * have the same row take parts of its units.
  */
-DEVICE float2 quantizeRow(const float* v, const Extremes& extremes, const RowArgs& a, u32* codes, float* sums,
-                          float* shared, int part = 0, int parts = 1) {
+DEVICE float2 quantizeRow(const float* v, const Extremes& extremes, const RowArgs& a, const CodesOut& to, float* shared,
+                          int part = 0, int parts = 1) {
   const float2 range = rangeOf(extremes, a, shared);
   const float lo = range.x, step = range.y;
   const int units = (a.width + UNIT - 1) / UNIT, lane = laneOf(), t = lane >> 3, j = lane & 7;
@@ -205,9 +212,10 @@ DEVICE float2 quantizeRow(const float* v, const Extremes& extremes, const RowArg
         code = static_cast<u32>(fminf(fmaxf(rintf(quotient), 0.0f), 15.0f));
       }
       sum += code;
-      word |= code << (8 * b + 3 - (j & 3));
+      word |= code << 8 * b;
     }
-    codes[unit * UNIT_WORDS + wordOf(t, j)] = word;
+    if (to.codes) to.codes[unit * UNIT_WORDS + wordOf(t, j)] = word << (3 - (j & 3));
+    if (to.planes) putPlane(to.planes, unit, planeOf(word, j));
     sum += __shfl_xor_sync(FULL, sum, 8);
     sum += __shfl_xor_sync(FULL, sum, 16);
     sum += __shfl_xor_sync(FULL, sum, 1);
@@ -215,7 +223,7 @@ DEVICE float2 quantizeRow(const float* v, const Extremes& extremes, const RowArg
     if (a.layout == LAYOUT_UNIT) sum += __shfl_xor_sync(FULL, sum, 4);
     // Lanes 0, 2, 4, 6 hold the sums of the quarters, 0 and 4 those of the halves.
     const int parts = a.layout == LAYOUT_UNIT ? 1 : a.layout == LAYOUT_HALF ? 2 : 4, apart = 8 / parts;
-    if (lane < 8 && lane % apart == 0) sums[unit * 4 + lane / apart] = static_cast<float>(sum);
+    if (lane < 8 && lane % apart == 0) to.sums[unit * 4 + lane / apart] = static_cast<float>(sum);
   }
   return range;
 }

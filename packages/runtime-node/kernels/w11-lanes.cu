@@ -1,6 +1,6 @@
 // W(1+1) products without tensor cores, the other steps of the ladder: dp4a on masked bytes, popcounts of bit planes, and
 // levels times f32 activations. A lane has two rows of a tile and a word of each unit; lanes t add up at the end.
-#include "w11.cuh"
+#include "w11-bits.cuh"
 
 #define LANE_WARPS 8
 
@@ -24,12 +24,6 @@ DEVICE void addPopc(int (&sums)[3], u32 s, u32 m, const uint4& planes, u32 mask)
     sums[1] += __popc(m & plane) << (i + 3);
     sums[2] += __popc(s & m & plane) << (i + 3);
   }
-}
-
-/** Bits of the words j of part h of a unit. */
-template <int WORDS>
-DEVICE u32 partMask(int h) {
-  return (WORDS == 8 ? 0xffu : (1u << WORDS) - 1u) * 0x01010101u << (h * WORDS);
 }
 
 template <int G, bool OFFSETS, int TOKENS, LaneForm FORM>
@@ -150,13 +144,6 @@ KERNEL(split_planes, PlanesArgs, 256) {
   waitForInputs();
   const int unit = blockIdx.x * 8 + warpOf(), lane = laneOf(), t = lane >> 3, j = lane & 7;
   const u64 at = static_cast<u64>(blockIdx.y) * args.units + min(unit, args.units - 1);
-  const u32 word = args.codes[at * UNIT_WORDS + wordOf(t, j)] >> (3 - (j & 3));
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    u32 plane = (word >> i & 0x01010101u) << j;
-    plane |= __shfl_xor_sync(FULL, plane, 1);
-    plane |= __shfl_xor_sync(FULL, plane, 2);
-    plane |= __shfl_xor_sync(FULL, plane, 4);
-    if (j == 0 && unit < args.units) args.planes[(at * 4 + t) * 4 + i] = plane;
-  }
+  const u32 plane = planeOf(args.codes[at * UNIT_WORDS + wordOf(t, j)] >> (3 - (j & 3)), j);
+  if (unit < args.units) putPlane(args.planes, static_cast<int>(at), plane);
 }

@@ -134,3 +134,19 @@ DEVICE void multiplyTilesFrom(int start, int (&c)[4], u32 a0, u32 a1, u32 a2, u3
   c[0] = c[1] = c[2] = c[3] = start;
   multiplyTiles(c, a0, a1, a2, a3, b0, b1);
 }
+
+/** Of single bits: a lane has words t and 4 + t of rows g and g + 8, and of column g. */
+DEVICE void multiplyBits(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  struct Fragments {
+    u32 a[4], b[2];
+  };
+  const Fragments* const lanes = emulator::gather(Fragments{{a0, a1, a2, a3}, {b0, b1}}, __LINE__);
+  const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  for (int o = 0; o < 4; ++o)
+    for (int other = 0; other < 4; ++other)
+      for (int h = 0; h < 2; ++h)
+        c[o] += __popc(lanes[4 * g + other].a[2 * h + (o >> 1)] & lanes[4 * (2 * t + (o & 1)) + other].b[h]);
+  emulator::syncWarp(__LINE__);
+}
+
+DEVICE void multiplyBits(int (&c)[4], u32 a0, u32 a1, u32 b) { multiplyBits(c, a0, a1, 0, 0, b, 0); }

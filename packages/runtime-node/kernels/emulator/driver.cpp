@@ -257,6 +257,10 @@ CUresult cuFuncSetAttribute(void* function, int attribute, int value) {
   if (attribute == 8) mostDynamic[function] = static_cast<unsigned>(value);
   return SUCCESS;
 }
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void*, int, size_t) {
+  *blocks = 2;
+  return SUCCESS;
+}
 CUresult cuFuncGetAttribute(int* value, int, void*) {
   *value = 0;
   return SUCCESS;

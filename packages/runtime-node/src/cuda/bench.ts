@@ -1,7 +1,7 @@
 // Measures the device and the kernels by themselves: what memory can move, the ladder of W(1+1) products, the launches of a
 // program one by one. Times are the device's own, of recorded launches in a row, over more memory than its cache holds.
 import { roundUp } from './arena.ts';
-import { Device, float, type Grid } from './device.ts';
+import { Device, float } from './device.ts';
 import { chooseW11, type W11Form, w11Arguments } from './products.ts';
 import type { CudaProgram } from './program.ts';
 import { TILE_ROWS, UNIT, type W11Weight } from './weights.ts';
@@ -169,19 +169,19 @@ export function climbLadder(
       let first: Float32Array | null = null;
       for (const form of forms) {
         if (tokens > 1 && form.startsWith('one')) continue;
-        const { name, grid, threads } = chooseW11(
+        const { name, grid, threads, sharedBytes } = chooseW11(
+          device,
           form,
           weights[0]!,
           tiles,
           tokens,
-          device.facts.multiprocessors,
           false,
         );
         const input = { values: form === 'popc' ? planes : codes, sums, params, stride: 0 };
         const launch = (weight: W11Weight) => {
           const operand = { weight, out, strideOut: stride, sum: 0, strideSum: 0 };
           const { pointers, numbers } = w11Arguments([operand], input, tokens, columns);
-          device.launch(name, grid as Grid, threads, pointers, numbers);
+          device.launch(name, grid, threads, pointers, numbers, sharedBytes);
         };
         device.fill(out, 0xffffffff, 4 * stride * tokens);
         launch(weights[0]!);

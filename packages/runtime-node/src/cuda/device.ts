@@ -31,7 +31,7 @@ const OVERLAP_VERSION = 12_030;
 /** Where in the scratch memory a launch has its configuration, the attribute of that, and the arguments. */
 const [CONFIG, ATTRIBUTES, ARGUMENTS] = [64, 128, 256];
 /** Kernels that take dynamic shared memory, by how their names begin. */
-const DYNAMIC = ['row_chain', 'w11_row'];
+const DYNAMIC = ['row_chain', 'w11_row', 'w11_bits'];
 /** Static shared memory of the kernels that also take dynamic, and what the driver keeps. */
 const SHARED_RESERVE = 8192;
 
@@ -62,6 +62,7 @@ export class Device {
   readonly #stream: number;
   readonly #module: number;
   readonly #functions = new Map<string, number>();
+  readonly #resident = new Map<string, number>();
   readonly #events: number[] = [];
   #staging: HostBlock;
   #half = 0;
@@ -148,6 +149,23 @@ export class Device {
       this.#functions.set(name, found);
       if (DYNAMIC.some((start) => name.startsWith(start)))
         this.driver.call('cuFuncSetAttribute', found, DYNAMIC_SHARED_MEMORY, this.sharedMemory);
+    }
+    return found;
+  }
+
+  /** How many blocks of a kernel the device holds at once. */
+  residentBlocks(name: string, threads: number, sharedBytes: number): number {
+    const key = `${name} ${threads} ${sharedBytes}`;
+    let found = this.#resident.get(key);
+    if (found === undefined) {
+      const each = this.driver.callForInt(
+        'cuOccupancyMaxActiveBlocksPerMultiprocessor',
+        this.functionOf(name),
+        threads,
+        sharedBytes,
+      );
+      found = Math.max(1, each) * this.facts.multiprocessors;
+      this.#resident.set(key, found);
     }
     return found;
   }

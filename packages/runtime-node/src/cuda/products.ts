@@ -2,7 +2,7 @@
 import type { Operation } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { roundUp } from './arena.ts';
-import type { Argument, Grid } from './device.ts';
+import type { Argument, Device, Grid } from './device.ts';
 import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
 import { type DenseWeight, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
@@ -31,42 +31,62 @@ export interface W11Input {
 }
 
 /** `mma`: int8 tensor cores. The others are steps of the ladder, but for `float`, of unquantized activations. */
-export type W11Form = 'mma' | 'dp4a' | 'popc' | 'float' | 'onedp4a' | 'onemixed' | 'onemma';
+export type W11Form = 'mma' | 'dp4a' | 'popc' | 'float' | 'onedp4a' | 'onemixed' | 'onemma' | 'onebits';
 
 const MOST_WEIGHTS = 4;
 
-/** Blocks for each multiprocessor of kernels in which blocks go from tile to tile. */
-const ONE_BLOCKS = Number(process.env.DUOBIT_CUDA_BLOCKS ?? 3);
+/**
+ * Whether one row is multiplied as bit planes on single-bit tensor cores, not as bytes. By the count of instructions it should be;
+ * no GPU has timed it yet, so it is what DUOBIT_CUDA_ONE=bits asks for.
+ */
+const multipliesBits = () => process.env.DUOBIT_CUDA_ONE === 'bits';
 
-/** The kernel for so many rows, and its grid and threads. */
+/** Shared memory of one row's bit planes and sums, padded to whole steps of kernels/w11-bits.cuh. */
+const planeBytes = (units: number) => roundUp(units, 2) * (64 + 16);
+
+const ONE_THREADS = 256;
+
+export interface W11Launch {
+  readonly name: string;
+  readonly grid: Grid;
+  readonly threads: number;
+  readonly sharedBytes: number;
+}
+
+/** The kernel for so many rows, its grid, threads and shared memory. `best`: of one row what is fastest. */
 export function chooseW11(
+  device: Device,
   form: W11Form,
-  { groupSize, offsets }: Pick<W11Weight, 'groupSize' | 'offsets'>,
+  { groupSize, offsets, columns }: Pick<W11Weight, 'groupSize' | 'offsets' | 'columns'>,
   tiles: number,
   rows: number,
-  multiprocessors: number,
   best = true,
-): { name: string; grid: Grid; threads: number } {
+): W11Launch {
   const suffix = `_g${groupSize}${offsets ? 'o' : ''}`;
   const split = (kernel: string, each: number) => ({
     name: `w11_${kernel}${each}${suffix}`,
     grid: [tiles, Math.ceil(rows / each), 1] as const,
     threads: 256,
+    sharedBytes: 0,
   });
+  // Blocks go from tile to tile: no more than are there at once, as each has to begin.
+  const one = (kernel: string, sharedBytes = 0) => {
+    const name = `w11_${kernel}${suffix}`;
+    const blocks = Math.min(tiles, device.residentBlocks(name, ONE_THREADS, sharedBytes));
+    return { name, grid: [blocks, 1, 1] as const, threads: ONE_THREADS, sharedBytes };
+  };
   if (form === 'float') return split('float', 4);
-  const one = (kernel: string) => ({
-    name: `w11_${kernel}${suffix}`,
-    grid: [Math.min(tiles, ONE_BLOCKS * multiprocessors), 1, 1] as const,
-    threads: 256,
-  });
+  const bytes = planeBytes(Math.ceil(columns / UNIT));
+  if (form === 'onebits') return one('bits', bytes);
   if (form === 'onedp4a' || form === 'onemixed' || form === 'onemma') return one(form);
   if (form !== 'mma') return split(form, rows === 1 ? 1 : 4);
-  if (rows === 1 && best) return one('one');
+  if (rows === 1 && best)
+    return multipliesBits() && bytes <= device.sharedMemory ? one('bits', bytes) : one('one');
   if (rows <= 8) return split('mma', 8);
   const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
   // Blocks that each take four tiles and 32 rows must be enough for the device.
-  if (rows <= 16 || across * down < multiprocessors) return split('mma', 16);
-  return { name: `w11_mma32${suffix}`, grid: [across, down, 1], threads: 128 };
+  if (rows <= 16 || across * down < device.facts.multiprocessors) return split('mma', 16);
+  return { name: `w11_mma32${suffix}`, grid: [across, down, 1], threads: 128, sharedBytes: 0 };
 }
 
 /** `W11Args` of kernels/w11.cuh. */
@@ -144,10 +164,11 @@ export function fuseRow(
   if (buffers.length !== 1 || written.some((name) => name && read.includes(name))) return null;
   const row = rowArguments(setting, links, buffers[0]);
   const units = Math.ceil(row.width / UNIT);
-  const bytes = units * (UNIT + 16) + roundUp(row.width, ROW_ALIGN) * 4;
+  const asBits = multipliesBits();
+  const bytes = (asBits ? planeBytes(units) : units * (UNIT + 16)) + roundUp(row.width, ROW_ALIGN) * 4;
   if (bytes > Math.min(device.sharedMemory, MOST_FUSED_BYTES)) return null;
   const { groupSize, offsets } = targets[0]!.weight;
-  const name = `w11_row_g${groupSize}${offsets ? 'o' : ''}`;
+  const name = `w11_row${asBits ? 'bits' : ''}_g${groupSize}${offsets ? 'o' : ''}`;
   const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
   const input = { values: 0, sums: 0, params: 0, stride: 0 };
   const { pointers, numbers } = w11Arguments(
@@ -157,8 +178,9 @@ export function fuseRow(
     row.width,
     gated === null ? 0 : f32Of(setting, gated).address,
   );
-  const blocks = Math.min(gated === null ? tiles : tiles / 2, ONE_BLOCKS * device.facts.multiprocessors);
-  return () => device.launch(name, [blocks, 1, 1], 256, pointers, numbers, bytes, row);
+  const resident = device.residentBlocks(name, ONE_THREADS, bytes);
+  const blocks = Math.min(gated === null ? tiles : tiles / 2, resident);
+  return () => device.launch(name, [blocks, 1, 1], ONE_THREADS, pointers, numbers, bytes, row);
 }
 
 export function w11Step(setting: Setting, targets: readonly W11Target[], inputName: string): Step {
@@ -179,9 +201,9 @@ export function w11Step(setting: Setting, targets: readonly W11Target[], inputNa
   const form = slot.kind === 'a4' ? 'mma' : 'float';
   const tiles = operands.reduce((total, operand) => total + operand.weight.tiles, 0);
   return ({ rows }) => {
-    const { name, grid, threads } = chooseW11(form, weight, tiles, rows, device.facts.multiprocessors);
+    const { name, grid, threads, sharedBytes } = chooseW11(device, form, weight, tiles, rows);
     const { pointers, numbers } = w11Arguments(operands, input, rows, weight.columns);
-    device.launch(name, grid, threads, pointers, numbers);
+    device.launch(name, grid, threads, pointers, numbers, sharedBytes);
   };
 }
 
