@@ -74,7 +74,7 @@ async function quantizeCheckpoint(
   resolved: ResolvedOptions,
 ): Promise<QuantizeReport> {
   const started = performance.now();
-  if (await isReadFrom(given, outPath)) {
+  if (await isReadFrom(given.path, outPath)) {
     throw badOption('outPath', `names a file of the checkpoint, ${outPath}`, 'Write to another file');
   }
   // Opened before the long work, so that an unwritable folder is known at once.
