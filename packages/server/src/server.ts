@@ -80,8 +80,7 @@ export function createServer(model: ChatModel, serverOptions: ServerOptions = {}
     reply.header('connection', 'close');
     throw closingError();
   };
-  // Behind the hook of CORS: a page could not read the answer without its headers.
-  app.after(() => app.addHook('onRequest', refuseWhenClosing));
+  app.addHook('onRequest', refuseWhenClosing);
   // And those whose body came meanwhile.
   app.addHook('preHandler', refuseWhenClosing);
 
