@@ -13,6 +13,7 @@ import {
   type Manifest,
   openContainer,
   readIdentity,
+  refuseHubPage,
 } from '@duobit/format';
 import { cacheFailure, fullFailure } from './cache-folder.ts';
 import { withLock } from './lock.ts';
@@ -68,10 +69,11 @@ export interface Address {
   readonly key: string;
 }
 
-/** @throws DuobitError `MODEL_ADDRESS` for what is no address, `HUB_ADDRESS` */
+/** @throws DuobitError `MODEL_ADDRESS` for what is no address of a model's file, `HUB_ADDRESS` */
 export function readAddress(text: string, network: Pick<Network, 'endpoint'>): Address {
   if (isHubAddress(text)) return { shown: text, key: `${network.endpoint} ${text}` };
   if (isRemoteAddress(text) && URL.canParse(text)) {
+    refuseHubPage(text, network.endpoint);
     const url = new URL(text);
     url.hash = '';
     return { shown: url.origin + url.pathname, key: url.href };
