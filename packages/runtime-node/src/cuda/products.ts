@@ -3,6 +3,7 @@ import type { Operation } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { roundUp } from './arena.ts';
 import type { Argument, Grid } from './device.ts';
+import { readFuseLimit } from './fuse-limit.ts';
 import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
 import { type DenseWeight, UNIT, type W11Weight } from './weights.ts';
@@ -122,9 +123,6 @@ function locate(setting: Setting, targets: readonly W11Target[]): W11Operand[] {
   });
 }
 
-/** Longer rows take longer to make once a block than a launch of its own. DUOBIT_CUDA_FUSE is for trying others. */
-const MOST_FUSED_BYTES = Number(process.env.DUOBIT_CUDA_FUSE ?? 48 << 10);
-
 /**
  * A chain of row operations and the products that read its codes, for runs of one row; null where a block cannot hold the
  * row, or a result is written that other blocks still read. `gated`: the slot that gets the first product as a gate of the second.
@@ -145,7 +143,7 @@ export function fuseRow(
   const row = rowArguments(setting, links, buffers[0]);
   const units = Math.ceil(row.width / UNIT);
   const bytes = units * (UNIT + 16) + roundUp(row.width, 4) * 4;
-  if (bytes > Math.min(device.sharedMemory, MOST_FUSED_BYTES)) return null;
+  if (bytes > Math.min(device.sharedMemory, readFuseLimit(process.env.DUOBIT_CUDA_FUSE))) return null;
   const { groupSize, offsets } = targets[0]!.weight;
   const name = `w11_row_g${groupSize}${offsets ? 'o' : ''}`;
   const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
