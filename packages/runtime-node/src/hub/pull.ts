@@ -1,6 +1,6 @@
 // Brings a model from a server into the cache: what the address is now, the header, then what is missing of the files, one process
 // at a time, each chunk checked as it comes.
-import { mkdir, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import {
   type ByteSource,
   ChunkPlaces,
@@ -15,6 +15,7 @@ import {
   readIdentity,
   refuseHubPage,
 } from '@duobit/format';
+import { makeFolder } from '@duobit/format/node';
 import { cacheFailure, fullFailure } from './cache-folder.ts';
 import { withLock } from './lock.ts';
 import { type ModelCache, openModelCache } from './model-cache.ts';
@@ -236,10 +237,10 @@ class Download {
         const stored = await this.#check(files);
         if (stored.every(({ missingBytes }) => missingBytes === 0)) return 0;
       }
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       return await withLock(cache.lockOf(id), { signal, onWait }, async () => {
         // It may have been removed while another process had the lock.
-        await mkdir(folder, { recursive: true });
+        await makeFolder(folder);
         await cache.writeNote(id, { name, totalBytes: this.#totalBytes, address });
         return await this.#fetch(folder, await this.#check(files));
       });
