@@ -6,17 +6,17 @@
 //
 // A subject is threads:cache. Each has a model of its own and the same cached tokens. Needs `npm run build`.
 import { basename } from 'node:path';
-import { parseArgs } from 'node:util';
 import { createModel } from '@duobit/core';
 import { openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { createNativeBackend } from '@duobit/runtime-node';
+import { readArguments } from './arguments.mjs';
 import { drawContextPlot, formatContextPage } from './context-page.mjs';
 import { describeRun, summarize } from './record.mjs';
 import { writePage } from './write-page.mjs';
 
-const { values: options } = parseArgs({
-  options: {
+const options = readArguments(
+  {
     model: { type: 'string', default: '.cache/bench/w11.duo' },
     subjects: { type: 'string', default: '1:f16,1:int8,1:int4,2:f16,2:int8,2:int4' },
     contexts: { type: 'string', default: '16,32,64,128,256,512,1024,2048,4096' },
@@ -25,7 +25,8 @@ const { values: options } = parseArgs({
     name: { type: 'string', default: `context-${new Date().toISOString().slice(0, 10)}` },
     record: { type: 'boolean', default: false },
   },
-});
+  import.meta.url,
+);
 const contexts = options.contexts.split(',').map(Number);
 const [rounds, steps] = [Number(options.rounds), Number(options.steps)];
 const longest = Math.max(...contexts);

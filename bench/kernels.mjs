@@ -2,7 +2,7 @@
 //   node bench/kernels.mjs [--record] [--name <name>]       after npm run build; about 2 minutes
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { readArguments } from './arguments.mjs';
 import { prepareBandwidth } from './bandwidth.mjs';
 import { formatKernelsPage } from './kernels-page.mjs';
 import { describeRun, watchProcessor } from './record.mjs';
@@ -12,12 +12,13 @@ const SCRIPT = fileURLToPath(new URL('../packages/runtime-node/scripts/bench-ker
 /** Larger than the last cache of any machine this is likely to run on. */
 const READ_BYTES = 2 ** 30;
 
-const { values } = parseArgs({
-  options: {
+const values = readArguments(
+  {
     record: { type: 'boolean', default: false },
     name: { type: 'string', default: `kernels-${new Date().toISOString().slice(0, 10)}` },
   },
-});
+  import.meta.url,
+);
 const describe = describeRun();
 const skipped = [];
 const bandwidth = prepareBandwidth();

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { readArguments } from './arguments.mjs';
 import { BACKENDS } from './ours.mjs';
 import { FILE_TYPES, VARIANTS } from './quantize-peers.mjs';
 
@@ -38,14 +38,13 @@ const text = { type: 'string' };
 const flag = { type: 'boolean', default: false };
 
 export function readOptions() {
-  const { values } = parseArgs({
-    options: {
+  const values = readArguments(
+    {
       peers: flag,
       quick: flag,
       'speed-only': flag,
       'browser-only': flag,
       record: flag,
-      help: flag,
       backends: text,
       threads: text,
       types: text,
@@ -60,11 +59,8 @@ export function readOptions() {
       'calibration-windows': text,
       name: text,
     },
-  });
-  if (values.help) {
-    console.log(USAGE);
-    process.exit(0);
-  }
+    USAGE,
+  );
   const { quick } = values;
   if (values['browser-only'] && (values['speed-only'] || !values.peers)) {
     throw new Error('--browser-only goes with --peers and without --speed-only');

@@ -6,17 +6,17 @@
 //
 // Needs `npm run build`.
 import { basename } from 'node:path';
-import { parseArgs } from 'node:util';
 import { createModel } from '@duobit/core';
 import { openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { createNativeBackend } from '@duobit/runtime-node';
+import { readArguments } from './arguments.mjs';
 import { describeRun, summarize, watchProcessor } from './record.mjs';
 import { formatSequencesPage } from './sequences-page.mjs';
 import { writePage } from './write-page.mjs';
 
-const { values: options } = parseArgs({
-  options: {
+const options = readArguments(
+  {
     model: { type: 'string', default: '.cache/bench/w11.duo' },
     threads: { type: 'string', default: '1,2' },
     counts: { type: 'string', default: '1,2,4,8' },
@@ -27,7 +27,8 @@ const { values: options } = parseArgs({
     name: { type: 'string', default: `sequences-${new Date().toISOString().slice(0, 10)}` },
     record: { type: 'boolean', default: false },
   },
-});
+  import.meta.url,
+);
 const counts = options.counts.split(',').map(Number);
 const [rounds, tokens, prompt, long] = ['rounds', 'tokens', 'prompt', 'long'].map((name) =>
   Number(options[name]),

@@ -11,7 +11,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
+import { readArguments } from './arguments.mjs';
 import { ROOT } from './options.mjs';
 import { describeRun } from './record.mjs';
 import { formatServePage, quantile } from './serve-page.mjs';
@@ -19,8 +19,8 @@ import { writePage } from './write-page.mjs';
 
 const EMBEDDED = 'fixtures/embedded/tinystories-656k.duo';
 
-const { values: options } = parseArgs({
-  options: {
+const options = readArguments(
+  {
     model: { type: 'string', default: EMBEDDED },
     clients: { type: 'string', default: '200' },
     seconds: { type: 'string', default: '600' },
@@ -29,7 +29,8 @@ const { values: options } = parseArgs({
     name: { type: 'string' },
     record: { type: 'boolean', default: false },
   },
-});
+  import.meta.url,
+);
 const [clients, seconds, parallel, aborts] = ['clients', 'seconds', 'parallel', 'aborts'].map((name) =>
   Number(options[name]),
 );

@@ -2,8 +2,8 @@
 // the model's weights once. Random weights; the native backend; both measured in turns. `--help` lists the options.
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { createRandom } from '@duobit/core';
+import { readArguments } from './arguments.mjs';
 import { prepareBandwidth } from './bandwidth.mjs';
 import { runChild } from './child.mjs';
 import { CACHE, makeOnce } from './models.mjs';
@@ -32,21 +32,17 @@ const log = (line) => process.stderr.write(`${line}\n`);
 function readOptions() {
   const text = { type: 'string' };
   const flag = { type: 'boolean', default: false };
-  const { values } = parseArgs({
-    options: {
+  const values = readArguments(
+    {
       shapes: text,
       threads: text,
       repeats: text,
       decode: text,
       name: text,
       record: flag,
-      help: flag,
     },
-  });
-  if (values.help) {
-    console.log(USAGE);
-    process.exit(0);
-  }
+    USAGE,
+  );
   const shapes = values.shapes?.split(',') ?? Object.keys(SHAPES);
   const wrong = shapes.find((name) => !Object.hasOwn(SHAPES, name));
   if (wrong !== undefined) throw new Error(`${wrong} is none of ${Object.keys(SHAPES).join(', ')}`);

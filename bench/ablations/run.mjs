@@ -3,14 +3,14 @@
 // docs/results/ablations.md anew. With --page it makes the page alone.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
+import { readArguments } from '../arguments.mjs';
 import { MODELS, whatIsMissing } from '../quality/models.mjs';
 import { measure, measureFull } from './measure.mjs';
 import { RECORDS, writeAblations } from './page.mjs';
 import { ROWS } from './rows.mjs';
 
-const { values } = parseArgs({
-  options: {
+const values = readArguments(
+  {
     rows: { type: 'string' },
     tokens: { type: 'string', default: '150000' },
     passes: { type: 'string', default: '4' },
@@ -18,7 +18,8 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '1' },
     page: { type: 'boolean', default: false },
   },
-});
+  import.meta.url,
+);
 if (values.page) {
   writeAblations();
   process.exit(0);

@@ -3,8 +3,8 @@
 // measures TinyStories again and compares with the records.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { createBackend } from '@duobit/runtime-node';
+import { readArguments } from '../arguments.mjs';
 import { measure } from './measure.mjs';
 import { METHODS } from './methods.mjs';
 import { MODELS, whatIsMissing } from './models.mjs';
@@ -17,8 +17,8 @@ const CHECKED = METHODS.filter(({ group }) => ['full', 'baseline', 'ours'].inclu
   ({ id }) => id,
 );
 
-const { values } = parseArgs({
-  options: {
+const values = readArguments(
+  {
     model: { type: 'string', default: 'tinystories' },
     methods: { type: 'string' },
     windows: { type: 'string' },
@@ -27,7 +27,8 @@ const { values } = parseArgs({
     check: { type: 'boolean', default: false },
     page: { type: 'boolean', default: false },
   },
-});
+  import.meta.url,
+);
 
 if (values.page) {
   writeQualityPage();

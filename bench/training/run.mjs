@@ -4,15 +4,15 @@
 // --record it writes docs/results/records/training-<date>.json.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { createTrainingKernels } from '@duobit/runtime-node';
 import { openEngine } from '@duobit/tfjs';
+import { readArguments } from '../arguments.mjs';
 import { ROOT } from '../options.mjs';
 import { describeRun, summarize, watchProcessor } from '../record.mjs';
 import { BLOCKS, createStep } from './step.mjs';
 
-const { values } = parseArgs({
-  options: {
+const values = readArguments(
+  {
     devices: { type: 'string', default: 'native,tensorflow,wasm,cpu' },
     blocks: { type: 'string', default: BLOCKS.map(({ id }) => id).join(',') },
     steps: { type: 'string', default: '7' },
@@ -20,7 +20,8 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '1' },
     record: { type: 'boolean', default: false },
   },
-});
+  import.meta.url,
+);
 const threads = Number(values.threads);
 const finish = describeRun();
 const runs = [];

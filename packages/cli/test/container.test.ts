@@ -29,6 +29,7 @@ describe('duobit quantize', () => {
       source: 'tinystories-656k',
       file_bytes: statSync(out).size,
       parameters: 656_000,
+      tokenizer: true,
       calibration_tokens: 0,
     });
     const linearBytes = Number(json.linear_bytes);
@@ -125,6 +126,25 @@ describe('duobit quantize', () => {
     expect(code).toBe(1);
     expect((json.error as { code: string }).code).toMatch(expected);
     expect(existsSync(out)).toBe(false);
+  });
+
+  it('says before the work and at its end that the checkpoint has no tokenizer', async () => {
+    const bare = folder.path('bare');
+    await mkdir(bare);
+    for (const name of ['config.json', 'model.safetensors'])
+      await copyFile(join(CHECKPOINT, name), join(bare, name));
+    const [out, page] = [folder.path('bare.duo'), folder.path('bare.html')];
+    const { code, stderr, stdout } = await runCli(['quantize', bare, '-o', out, '--report', page]);
+    expect(code, stderr).toBe(0);
+    const lines = stderr.split('\n');
+    const told = lines.findIndex((line) => line.startsWith('note: the checkpoint has no tokenizer'));
+    expect(told).toBeGreaterThanOrEqual(0);
+    expect(told).toBeLessThan(lines.findIndex((line) => line.startsWith('quantize:')));
+    expect(stdout).toMatch(/^tokenizer +none$/m);
+    expect(readFileSync(page, 'utf8')).toContain('<b>Tokenizer.</b> The checkpoint has none');
+    const { json } = await runJson(['run', out, '-p', 'x', '--backend', 'wasm']);
+    expect(json.error).toMatchObject({ code: 'TOKENIZER_MISSING' });
+    expect((await runCli(['quantize', CHECKPOINT, '-o', out])).stderr).not.toContain('tokenizer');
   });
 
   it('refuses an output folder that does not exist', async () => {

@@ -1,8 +1,10 @@
 // Publishing to a local hub and to a folder, and getting the same bytes back.
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { runInNewContext } from 'node:vm';
 import { bundleForNode, type HubServer, runProgram, startHubServer, startProxy } from '@duobit/testkit/hub';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { expectDocumented, HELDOUT, ROOT, runCli, runJson, useFolder } from './harness.ts';
@@ -413,6 +415,26 @@ describe('the model card', () => {
       '"groupSize": 128',
     ])
       expect(card).toContain(fact);
+  });
+});
+
+describe('the snippets of a card', () => {
+  it.each(["it's $HOME.duo", 'two `words`.duo', '"x\\y".duo'])('hold for a file named %s', async (name) => {
+    await copyFile(model, folder.path(name));
+    hub.add(REPO, { 'other.duo': new Uint8Array(9) });
+    const { json } = await runJson(['publish', folder.path(name), '--repo', REPO, '--dry-run'], { env });
+    const card = String(json.card);
+    const [, command] = /\nnpx (duobit run [^\n]+)\n/.exec(card)!;
+    const words = (text: string) =>
+      execFileSync('sh', ['-c', `printf '%s\\n' ${text}`], { encoding: 'utf8' }).split('\n');
+    expect(words(command!).slice(0, 3)).toEqual(['duobit', 'run', `${ADDRESS}/${name}`]);
+    const scripts = [...card.matchAll(/loadModel\((.*)\);/g)].map(([, literal]) => literal!);
+    expect(scripts.map((literal) => runInNewContext(literal))).toEqual([
+      `${ADDRESS}/${name}`,
+      `${ADDRESS}/${name}`,
+    ]);
+    const [, , validate] = /(`+)(duobit validate .+?)\1(?!`)/.exec(card)!;
+    expect(words(validate!)[2]).toBe(name);
   });
 });
 

@@ -182,4 +182,28 @@ describe('recipe and report', () => {
     expect(said).not.toContain('quantize:');
     expect(existsSync(folder.path('side.duo'))).toBe(false);
   });
+
+  it.each(['--recipe', '--report'])('never replace a file of the checkpoint: %s', async (option) => {
+    const model = folder.path(`model${option}`);
+    await cp(CHECKPOINT, model, { recursive: true });
+    const quantize = (file: string, ...rest: string[]) =>
+      runCli(['quantize', model, '-o', folder.path('side.duo'), option, file, ...rest]);
+    for (const name of ['config.json', 'model.safetensors']) {
+      const file = join(model, name);
+      const before = await readFile(file);
+      const { code, stderr: said } = await quantize(file);
+      expect([code, said]).toEqual([1, expect.stringContaining('error QUANTIZE_OPTION')]);
+      expect(await readFile(file)).toEqual(before);
+    }
+    // Nor the text.
+    const text = folder.path('text.txt');
+    await writeFile(text, 'Once upon a time');
+    expect((await quantize(text, '--calibration', text)).stderr).toContain('error QUANTIZE_OPTION');
+    expect(readFileSync(text, 'utf8')).toBe('Once upon a time');
+    // What a run before wrote into the folder may be written again.
+    const own = join(model, 'side');
+    await copyFile(made[option === '--recipe' ? 'recipe_file' : 'report_file'] as string, own);
+    const { code, stderr: said } = await quantize(own);
+    expect(code, said).toBe(0);
+  });
 });

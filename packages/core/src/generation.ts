@@ -1,5 +1,5 @@
 // The decoding loop: prompt in, tokens and text out, one at a time, until something ends it.
-import { DuobitError, type SpecialTokens } from '@duobit/format';
+import { type Architecture, DuobitError, type SpecialTokens } from '@duobit/format';
 import { checkAdjustments, type LogitAdjustments } from './logit-adjustments.ts';
 import { MOST_LOGPROBS, readLogprobs } from './logprobs.ts';
 import { resolveSampler, type SamplerOptions } from './sampler.ts';
@@ -230,8 +230,19 @@ export async function* generateTokens(
   };
 }
 
+/** What to do about a text that the context cannot hold: one as long as the model's own cannot be made longer. */
+export function adviseShorter(what: string, contextLength: number, longest: number): string {
+  return contextLength < longest
+    ? `Shorten ${what}, or load the model with a larger context length, at most ${longest}`
+    : `Shorten ${what}: the model has no larger context`;
+}
+
 /** @throws DuobitError `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`, `PROMPT_TOKEN` */
-export function checkPrompt(prompt: readonly number[], contextLength: number, vocabularySize: number): void {
+export function checkPrompt(
+  prompt: readonly number[],
+  contextLength: number,
+  { contextLength: longest, vocabularySize }: Pick<Architecture, 'contextLength' | 'vocabularySize'>,
+): void {
   if (prompt.length === 0)
     throw new DuobitError('PROMPT_EMPTY', 'the prompt has no tokens, and the model adds none', {
       where: 'prompt',
@@ -241,7 +252,7 @@ export function checkPrompt(prompt: readonly number[], contextLength: number, vo
     throw new DuobitError(
       'CONTEXT_TOO_LONG',
       `the prompt has ${prompt.length} tokens; the context holds ${contextLength}`,
-      { where: 'prompt', remedy: 'Shorten the prompt, or load the model with a larger context length' },
+      { where: 'prompt', remedy: adviseShorter('the prompt', contextLength, longest) },
     );
   const unknown = prompt.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabularySize));
   if (unknown !== undefined)

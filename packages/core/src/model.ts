@@ -10,6 +10,7 @@ import type { Backend, KvPrecision, Program } from './backend.ts';
 import { buildPlan, listPlanWeights } from './build-plan.ts';
 import type { ChatMessage, TemplateTool } from './chat-template.ts';
 import {
+  adviseShorter,
   checkGenerateOptions,
   checkPrompt,
   type GenerateOptions,
@@ -250,7 +251,7 @@ class LoadedModel implements Model {
     options: GenerateOptions,
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     const tokens = this.#encode(prompt);
-    checkPrompt(tokens, this.contextLength, this.architecture.vocabularySize);
+    checkPrompt(tokens, this.contextLength, this.architecture);
     const constraint = await this.#constrain(options);
     let sequence: Sequence | null = null;
     try {
@@ -289,7 +290,7 @@ class LoadedModel implements Model {
           {
             source: this.name,
             where: 'tokens',
-            remedy: 'Run fewer tokens, or load with a larger context length',
+            remedy: adviseShorter('the text', this.contextLength, this.architecture.contextLength),
           },
         );
       return (await sequence.run<Float32Array>({ tokens, position, logits }))!;
@@ -325,14 +326,14 @@ class LoadedModel implements Model {
   }
 
   #encodeText(text: string, options?: EncodeOptions): readonly number[] {
-    const { tokenizer, contextLength } = this;
+    const { tokenizer, contextLength, architecture } = this;
     // Tokenizing holds up everything else, for seconds where a text has a million characters.
     const most = contextLength * tokenizer.longestToken;
     if (text.length > most)
       throw new DuobitError(
         'CONTEXT_TOO_LONG',
         `the prompt has ${text.length} characters; no ${contextLength} tokens, which the context holds, have more than ${most}`,
-        { where: 'prompt', remedy: 'Shorten the prompt, or load the model with a larger context length' },
+        { where: 'prompt', remedy: adviseShorter('the prompt', contextLength, architecture.contextLength) },
       );
     return tokenizer.encode(text, options);
   }

@@ -142,6 +142,8 @@ describe('sampleToken', () => {
       { topP: 1.1 },
       { minP: -0.1 },
       { repetitionPenalty: 0 },
+      { repetitionPenalty: 1e-320 },
+      { repetitionPenalty: 1e300 },
       { seed: 0.5 },
     ];
     for (const options of invalid) expect(draw(logitsOf(1), options)).toBe('SAMPLER_OPTION');

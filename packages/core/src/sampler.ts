@@ -13,11 +13,14 @@ export interface SamplerOptions {
   readonly topP?: number | undefined;
   /** Keeps tokens at least this fraction as likely as the most likely one; 0 (default) keeps all. Nguyen et al. 2024. */
   readonly minP?: number | undefined;
-  /** Divides the positive and multiplies the negative logits of tokens seen before; 1 (default) is off. Keskar et al. 2019. */
+  /** Divides the positive and multiplies the negative logits of tokens seen before, 0.001 to 1000; 1 (default) is off. Keskar et al. 2019. */
   readonly repetitionPenalty?: number | undefined;
   /** Seed of the random numbers, a safe integer. Default 0. The same seed gives the same tokens. */
   readonly seed?: number | undefined;
 }
+
+/** Divided by less, a finite logit can become infinite. */
+const LEAST_PENALTY = 0.001;
 
 type Scores = Float32Array | Float64Array;
 
@@ -43,8 +46,8 @@ export function resolveSampler(options: SamplerOptions): SamplerSettings {
   check(
     'repetitionPenalty',
     repetitionPenalty,
-    repetitionPenalty > 0 && Number.isFinite(repetitionPenalty),
-    'more than zero',
+    repetitionPenalty >= LEAST_PENALTY && repetitionPenalty <= 1 / LEAST_PENALTY,
+    `from ${LEAST_PENALTY} to ${1 / LEAST_PENALTY}`,
   );
   check('seed', seed, Number.isSafeInteger(seed), 'a whole number below 2^53');
   return { temperature, topK, topP, minP, repetitionPenalty, seed };

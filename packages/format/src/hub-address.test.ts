@@ -1,6 +1,12 @@
 // What an address on a hub means.
 import { describe, expect, it } from 'vitest';
-import { chooseModelFile, hubFileUrl, isRemoteAddress, parseHubAddress } from './hub-address.ts';
+import {
+  chooseModelFile,
+  hubFileUrl,
+  isRemoteAddress,
+  parseHubAddress,
+  refuseHubPage,
+} from './hub-address.ts';
 
 describe('parseHubAddress', () => {
   it.each([
@@ -29,6 +35,40 @@ describe('parseHubAddress', () => {
     'https://huggingface.co/user/name',
   ])('refuses "%s"', (text) => {
     expect(() => parseHubAddress(text)).toThrow(expect.objectContaining({ code: 'HUB_ADDRESS' }));
+  });
+});
+
+describe('refuseHubPage', () => {
+  const hub = 'https://hub.example/mirror';
+  it.each([
+    ['https://huggingface.co/user/name', 'hf:user/name'],
+    ['https://huggingface.co/user/name/?library=duobit#files', 'hf:user/name'],
+    ['https://huggingface.co/user/name/discussions', 'hf:user/name'],
+    ['https://huggingface.co/user/name/tree/main', 'hf:user/name'],
+    ['https://huggingface.co/user/name/tree/refs%2Fpr%2F1/deep', 'hf:user/name@refs%2Fpr%2F1'],
+    ['https://huggingface.co/user/name/blob/main/a%20b/c.duo', 'hf:user/name/a b/c.duo'],
+    ['https://huggingface.co/user/name/blob/v1/c.duo?x=1', 'hf:user/name@v1/c.duo'],
+    [`${hub}/user/name`, 'hf:user/name'],
+  ])('says what is meant by %s', (page, address) => {
+    expect(() => refuseHubPage(page, hub)).toThrow(
+      expect.objectContaining({ code: 'MODEL_ADDRESS', remedy: `Write ${address}` }),
+    );
+    expect(() => parseHubAddress(address)).not.toThrow();
+  });
+
+  it.each([
+    'https://huggingface.co/user/name/resolve/main/c.duo',
+    'https://huggingface.co/user/name/raw/main/c.duo',
+    'https://huggingface.co/datasets/user/name',
+    'https://huggingface.co/user',
+    'https://other.example/user/name',
+    'https://huggingface.co.example/user/name',
+    'https://hub.example/user/name',
+    `${hub}/files/model.duo`,
+    'hf:user/name',
+    'https://',
+  ])('lets %s be', (address) => {
+    expect(() => refuseHubPage(address, hub)).not.toThrow();
   });
 });
 

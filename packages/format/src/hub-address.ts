@@ -23,6 +23,33 @@ export const isHubAddress = (text: string): boolean => /^hf:/i.test(text);
 /** Whether a text names a model on a server and not a file. */
 export const isRemoteAddress = (text: string): boolean => /^(hf:|https?:\/\/)/i.test(text);
 
+/** Beginnings of addresses on a hub that are not of models. */
+const NO_MODELS = /^(datasets|spaces|api|docs|papers|collections)\//;
+const PAGE = new RegExp(
+  `^(${PART}/${PART})(?:/(?:(?:tree|(blob))/([^/]+)(?:/(.+))?|(?!resolve/|raw/).*))?/?$`,
+);
+
+/**
+ * People give the address of the page that they see; what a model is loaded by is another.
+ * @param endpoint of the hub, beside the public one
+ * @throws DuobitError `MODEL_ADDRESS` for a model's page on a hub
+ */
+export function refuseHubPage(address: string, endpoint: string = DEFAULT_ENDPOINT): void {
+  if (!/^https?:/i.test(address) || !URL.canParse(address)) return;
+  const { origin, pathname } = new URL(address);
+  const plain = origin + pathname;
+  const hub = [endpoint, DEFAULT_ENDPOINT].find((base) => plain.startsWith(`${base}/`));
+  const path = hub === undefined ? '' : plain.slice(hub.length + 1);
+  const [, repo, blob, revision = 'main', rest] = PAGE.exec(path) ?? [];
+  // A file of a server that is named as the hub.
+  if (repo === undefined || NO_MODELS.test(path) || (blob === undefined && path.endsWith('.duo'))) return;
+  const file = blob === undefined || rest === undefined ? '' : `/${decode(rest) ?? rest}`;
+  throw new DuobitError('MODEL_ADDRESS', 'this is a page about a model, and not its file', {
+    source: plain.slice(0, 200),
+    remedy: `Write hf:${repo}${revision === 'main' ? '' : `@${revision}`}${file}`,
+  });
+}
+
 /** A slash in a revision is written `%2F`: `hf:user/name@refs%2Fpr%2F1`. @throws DuobitError `HUB_ADDRESS` */
 export function parseHubAddress(text: string): HubAddress {
   const [, repo, revision = 'main', file = null] = ADDRESS.exec(text) ?? [];

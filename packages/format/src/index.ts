@@ -60,6 +60,7 @@ export {
   isHubAddress,
   isRemoteAddress,
   parseHubAddress,
+  refuseHubPage,
 } from './hub-address.ts';
 export { type HubFile, locateHubFile } from './hub-file.ts';
 export { describeHubStatus } from './hub-status.ts';

@@ -4,6 +4,7 @@ export type { CalibrationOptions } from './calibration/windows.ts';
 export type { Checkpoint } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
 export { type PreparedCheckpoint, prepareCheckpoint } from './checkpoint/prepared-checkpoint.ts';
+export { isReadFrom } from './checkpoint/read-from.ts';
 export type { BlockOutcome } from './distillation/block-stages.ts';
 export {
   BLOCK_INPUTS,

@@ -74,6 +74,8 @@ export interface QuantizeOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** Told of each piece of work that is done. */
   readonly onProgress?: (progress: QuantizeProgress) => void;
+  /** Told in one line what the container will lack, before the work. */
+  readonly onNotice?: (line: string) => void;
   readonly signal?: AbortSignal;
   /** Where the container's bytes go. Default: a temporary file beside `outPath`, renamed over it at the end. */
   readonly openSink?: (path: string) => Promise<ByteSink>;

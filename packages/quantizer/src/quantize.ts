@@ -74,7 +74,7 @@ async function quantizeCheckpoint(
   resolved: ResolvedOptions,
 ): Promise<QuantizeReport> {
   const started = performance.now();
-  if (await isReadFrom(given, outPath)) {
+  if (await isReadFrom(given.path, outPath)) {
     throw badOption('outPath', `names a file of the checkpoint, ${outPath}`, 'Write to another file');
   }
   // Opened before the long work, so that an unwritable folder is known at once.
@@ -82,6 +82,13 @@ async function quantizeCheckpoint(
   let writer: ContainerWriter | undefined;
   try {
     const assets = await readAssets(given);
+    const hasTokenizer = assets.some(({ role }) => role === 'tokenizer');
+    if (!hasTokenizer) {
+      const remedy = given.kind === 'gguf' ? '' : '; with tokenizer.json in its folder they take it';
+      options.onNotice?.(
+        `the checkpoint has no tokenizer: commands that need text will refuse the container${remedy}`,
+      );
+    }
     checkWritable(given, assets, options, resolved);
     await checkExpected(given, options);
     const { checkpoint, calibrated } = await prepare(given, outPath, options, resolved);
@@ -117,6 +124,7 @@ async function quantizeCheckpoint(
       sourceName: checkpoint.name,
       fileBytes: fileLength,
       headerSha256,
+      hasTokenizer,
       calibrationTokens: calibrated?.tokens ?? 0,
       seconds: (performance.now() - started) / 1000,
       stages: calibrated?.stages ?? [],

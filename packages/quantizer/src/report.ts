@@ -42,6 +42,8 @@ export interface QuantizeReport {
   readonly fileBytes: number;
   /** The container's identity. */
   readonly headerSha256: string;
+  /** False: the checkpoint had none, so whoever needs text refuses the container. */
+  readonly hasTokenizer: boolean;
   readonly parameters: number;
   /** W(1+1) tensors only: weights, bytes of all their planes, and the ratio. */
   readonly linearWeights: number;
@@ -109,6 +111,7 @@ export function makeReport(
     | 'sourceName'
     | 'fileBytes'
     | 'headerSha256'
+    | 'hasTokenizer'
     | 'calibrationTokens'
     | 'seconds'
     | 'stages'

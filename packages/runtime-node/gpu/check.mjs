@@ -70,7 +70,7 @@ const PARTS = {
       // After a fault every call fails.
       if (failures.at(-1)?.isLost) break;
     }
-    record(`conformance-${kv}`, { kv, cases: cases.length, done, failures });
+    record(`conformance-${kv}${LABEL}`, { kv, cases: cases.length, done, failures });
     note(
       `conformance ${kv}: ${done - failures.length} of ${cases.length} cases pass, ${failures.length} fail, ${cases.length - done} not run`,
     );
@@ -139,7 +139,7 @@ const PARTS = {
           note(`  reference ${texts[0].join(' ')}\n  cuda      ${texts[1].join(' ')}`);
         if (result.loopDifference >= 0) note(`  loop      ${looped.join(' ')}`);
       }
-    record('greedy', results);
+    record(`greedy${LABEL}`, results);
     // A cache of f16 may tip a token; one of f32 must not.
     const bad = results.filter((r) => r.loopDifference >= 0 || (r.kv === 'f32' && r.firstDifference >= 0));
     note(`greedy: ${results.length - bad.length} of ${results.length} equal`);
@@ -211,7 +211,7 @@ const PARTS = {
         rows,
         columns,
         [1, 2, 4, 8],
-        ['mma', 'onemma', 'onemixed', 'onedp4a', 'dp4a', 'popc'],
+        ['mma', 'onemma', 'onemixed', 'onedp4a', 'onebits', 'dp4a', 'popc'],
         WORKING_SET,
       );
       const prefill = process.env.ONE_ROW
@@ -376,7 +376,7 @@ const PARTS = {
         );
       if (name.startsWith('conformance'))
         console.log(
-          `suite    ${facts.kv.padEnd(6)} ${facts.done - facts.failures.length}/${facts.cases} pass ${facts.failures
+          `suite    ${name.slice(12, -5).padEnd(8)} ${facts.done - facts.failures.length}/${facts.cases} pass ${facts.failures
             .map((f) => f.name)
             .join('; ')
             .slice(0, 300)}`,
@@ -389,10 +389,10 @@ const PARTS = {
         console.log(
           `cold     ${facts.shape}: first token after ${facts.firstTokenAfter.toFixed(2)} s (${(facts.bytes / 1e9).toFixed(2)} GB)`,
         );
-      if (name === 'greedy.json')
+      if (name.startsWith('greedy'))
         for (const r of facts)
           console.log(
-            `greedy   ${r.name} ${r.kv}: ${r.firstDifference < 0 ? 'equal' : `differs at ${r.firstDifference}`}, loop ${r.loopDifference < 0 ? 'equal' : `differs at ${r.loopDifference}`}`,
+            `greedy   ${r.name} ${r.kv}${name.slice(6, -5)}: ${r.firstDifference < 0 ? 'equal' : `differs at ${r.firstDifference}`}, loop ${r.loopDifference < 0 ? 'equal' : `differs at ${r.loopDifference}`}`,
           );
       if (name.startsWith('ladder')) {
         const percent = (b) => `${((100 * b) / facts.floor.copyBytesPerSecond).toFixed(0)}%`;
@@ -413,7 +413,7 @@ const PARTS = {
       }
       if (name.startsWith('speed'))
         console.log(
-          `speed    ${facts.shape}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), by logits ${facts.decodeContract?.toFixed(0)}, ${SEQUENCES} sequences ${facts.sequences?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`,
+          `speed    ${name.slice(6, -5)}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), by logits ${facts.decodeContract?.toFixed(0)}, ${SEQUENCES} sequences ${facts.sequences?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`,
         );
     }
   },

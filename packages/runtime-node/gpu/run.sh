@@ -23,7 +23,7 @@ run() {
   [ "$left" -gt 3 ] || { echo "--- $*: no time left"; return; }
   [ "$limit" -le "$left" ] || limit=$left
   echo "--- $* (at most $limit s)"
-  local log="$OUT/log-$1-${2//\//_}.txt"
+  local log="$OUT/log-$1-${2//\//_}${LABEL:+-$LABEL}.txt"
   PART_SECONDS=$limit timeout -k 2 "$limit" ./node check.mjs "$@" >"$log" 2>&1
   local rc=$?
   # The whole is in the log; what is printed must stay short.
@@ -45,16 +45,17 @@ run 25 info || {
 }
 has conformance && run 60 conformance f32
 has greedy && run 25 greedy
+# One row as bit planes, which becomes the default where it is right and faster.
+has conformance && LABEL=bits DUOBIT_CUDA_ONE=bits run 25 conformance f32
+has greedy && LABEL=bits DUOBIT_CUDA_ONE=bits run 25 greedy
 has endurance && run 30 endurance
 has ladder && run 40 ladder
 if has speed; then
   run 15 speed smollm2
   run 25 speed 8B
   [ -z "$MODEL" ] || run 20 speed "$MODEL"
-  for blocks in 3 4; do
-    LABEL=blocks-$blocks DUOBIT_CUDA_BLOCKS=$blocks ONE_ROW=1 run 12 ladder
-    LABEL=blocks-$blocks DUOBIT_CUDA_BLOCKS=$blocks run 15 speed 8B
-  done
+  LABEL=bits DUOBIT_CUDA_ONE=bits run 12 speed smollm2
+  LABEL=bits DUOBIT_CUDA_ONE=bits run 15 speed 8B
   LABEL=no-overlap DUOBIT_CUDA_OVERLAP=0 ONE_ROW=1 run 10 ladder
   LABEL=no-overlap DUOBIT_CUDA_OVERLAP=0 run 12 speed smollm2
   LABEL=no-fusing DUOBIT_CUDA_FUSE=0 run 12 speed smollm2

@@ -3,8 +3,8 @@ import { DuobitError } from '@duobit/format';
 
 export interface Failure {
   readonly status: number;
-  /** Seconds, for the header Retry-After. */
-  readonly retryAfter: number | null;
+  /** Whether and when to ask again, in headers. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: { readonly error: ErrorBody };
 }
 
@@ -31,9 +31,11 @@ const REQUEST_CODES = new Map<string, string>([
   ].map((code): [string, string] => [code, code]),
   ['CONTEXT_TOO_LONG', 'context_length_exceeded'],
 ]);
-/** What may pass by itself, or on another server. */
-const PASSING = new Set(['MODEL_BUSY', 'MODEL_DISPOSED', 'SERVER_CLOSING', 'SERVER_TIMEOUT']);
-const RETRY_SECONDS = 1;
+/** What may pass by itself, or on another server; and how long to wait for that. */
+const PASSING = new Set(['MODEL_BUSY', 'MODEL_DISPOSED', 'SERVER_CLOSING']);
+const AGAIN = { 'retry-after': '1' };
+/** Clients of OpenAI ask again after any 5xx but with this header. An answer that took too long would only take as long again. */
+const NEVER_AGAIN = { 'x-should-retry': 'false' };
 
 export function describeFailure(thrown: unknown): Failure {
   if (thrown instanceof DuobitError) return describeDuobit(thrown);
@@ -61,7 +63,9 @@ function describeDuobit(error: DuobitError): Failure {
       param,
       param === 'model' ? 'model_not_found' : error.code,
     );
-  if (PASSING.has(error.code)) return fail(503, 'server_error', message, null, error.code, RETRY_SECONDS);
+  if (PASSING.has(error.code)) return fail(503, 'server_error', message, null, error.code, AGAIN);
+  if (error.code === 'SERVER_TIMEOUT')
+    return fail(503, 'server_error', message, null, error.code, NEVER_AGAIN);
   return fail(500, 'server_error', error.message, null, error.code);
 }
 
@@ -71,9 +75,9 @@ function fail(
   message: string,
   param: string | null,
   code: string,
-  retryAfter: number | null = null,
+  headers: Failure['headers'] = {},
 ): Failure {
-  return { status, retryAfter, body: { error: { message, type, param, code } } };
+  return { status, headers, body: { error: { message, type, param, code } } };
 }
 
 /** Errors of fastify and its plugins have a status and a code. */

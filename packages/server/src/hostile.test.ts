@@ -138,6 +138,8 @@ describe('pages of other origins', () => {
     const headers = { origin: 'https://page.example', 'content-type': 'application/json' };
     const streamed = await post({ ...ask, stream: true }, { headers });
     expect(streamed.headers.get('access-control-allow-origin')).toBe('https://page.example');
+    // What tells their clients whether to ask again.
+    expect(streamed.headers.get('access-control-expose-headers')).toBe('retry-after, x-should-retry');
     await streamed.text();
   });
 

@@ -1,5 +1,6 @@
 // More requests than a model answers at a time, answers that take too long or fail, and the end of a server that is at work.
 import { DuobitError } from '@duobit/format';
+import OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
 import { playModel, untilAborted } from './testing/played-model.ts';
 import { openRaw, rawHead } from './testing/raw-connection.ts';
@@ -60,6 +61,14 @@ describe('answers', () => {
     const error = { type: 'server_error', code: 'SERVER_TIMEOUT' };
     await expectError(await post(ask), 503, error);
     await expectError(await post({ ...ask, stream: true }), 503, error);
+    // Asking again would take as long: OpenAI's client does not, though it does after other errors of servers.
+    const model = playModel({ pace: untilAborted });
+    const { url } = await serve(model, { timeoutSeconds: 0.2 });
+    const patient = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 2 });
+    expect(await errorOf(patient.chat.completions.create(ask))).toMatchObject({ status: 503, ...error });
+    expect(model.calls).toHaveLength(1);
+    const { headers } = await post(ask);
+    expect([headers.get('retry-after'), headers.get('x-should-retry')]).toEqual([null, 'false']);
 
     let tokens = 0;
     const pace = (signal: AbortSignal | undefined) =>
@@ -200,7 +209,8 @@ describe('closing', () => {
   });
 
   it('refuses who asks again on an open connection', async () => {
-    const { server, port, post, figure } = await serve(playModel({ pace: untilAborted }));
+    const origin = 'https://page.example';
+    const { server, port, post, figure } = await serve(playModel({ pace: untilAborted }), { cors: [origin] });
     const running = post(ask);
     await eventually(async () => expect(await figure('duobit_running')).toBe(1));
     // Half a request keeps a connection from being idle.
@@ -208,8 +218,11 @@ describe('closing', () => {
     socket.write('GET /ready HTTP/1.1\r\nHost: x\r\n\r\nGET /ready HTTP/1.1\r\n');
     await eventually(() => expect(received()).toContain('200 OK'));
     const ended = server.close({ graceSeconds: 600 });
-    socket.write('Host: x\r\n\r\n');
-    expect(await closed).toMatch(/200 OK[\s\S]*503 Service Unavailable[\s\S]*SERVER_CLOSING/);
+    socket.write(`Host: x\r\nOrigin: ${origin}\r\n\r\n`);
+    const answers = await closed;
+    expect(answers).toMatch(/200 OK[\s\S]*503 Service Unavailable[\s\S]*SERVER_CLOSING/);
+    // Without it a page could not read why.
+    expect(answers).toContain(`access-control-allow-origin: ${origin}`);
     await server.close();
     await ended;
     await expectError(await running, 503, { code: 'SERVER_CLOSING' });

@@ -186,17 +186,18 @@ function createApplication(options: ResolvedOptions): FastifyInstance {
   });
   if (options.cors.length > 0) {
     const origin = options.cors.includes('*') ? '*' : [...options.cors];
-    app.register(cors, { origin, methods: ['GET', 'POST'], maxAge: 3600 });
+    const exposedHeaders = ['retry-after', 'x-should-retry'];
+    app.register(cors, { origin, methods: ['GET', 'POST'], exposedHeaders, maxAge: 3600 });
   }
   return app;
 }
 
 function sendFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const { status, retryAfter, body } = describeFailure(error);
+  const { status, headers, body } = describeFailure(error);
   // A client who has left is no failure of the server; its request's line says so.
   const isLeft = error instanceof DuobitError && error.code === 'ABORTED';
-  if (status >= 500 && retryAfter === null && !isLeft) request.log.error(error);
-  if (retryAfter !== null) reply.header('retry-after', retryAfter);
+  if (status === 500 && !isLeft) request.log.error(error);
+  reply.headers(headers);
   if (status === 401) reply.header('www-authenticate', 'Bearer');
   reply.status(status).send(body);
 }

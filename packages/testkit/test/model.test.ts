@@ -236,6 +236,25 @@ describe('generate', () => {
     expect(await attempt('x'.repeat(most))).toBe('a text was tokenized');
   });
 
+  it('advises a larger context only where the model has one', async () => {
+    const remedies = async (contextLength: number): Promise<(string | undefined)[]> => {
+      const model = await load({ contextLength });
+      const tokens = Array<number>(contextLength + 1).fill(1);
+      const long = 'x'.repeat(contextLength * model.tokenizer.longestToken + 1);
+      const acts = [
+        () => collect(model, { tokens }),
+        () => collect(model, long),
+        () => model.forward(tokens),
+      ];
+      return Promise.all(acts.map((act) => act().then(String, ({ remedy }: DuobitError) => remedy)));
+    };
+    const { contextLength: most } = source.architecture;
+    const larger = `or load the model with a larger context length, at most ${most}`;
+    for (const remedy of await remedies(most - 1)) expect(remedy).toContain(larger);
+    for (const remedy of await remedies(most))
+      expect(remedy).toMatch(/^Shorten the (prompt|text): the model has no larger/);
+  });
+
   it('takes another chat template in the place of its own', async () => {
     const model = await load({ chatTemplate: '{% for m in messages %}{{ m.content }}!{% endfor %}' });
     expect(model.tokenizer.applyChatTemplate([{ role: 'robot', content: 'Hi' }])).toBe('Hi!');

@@ -14,6 +14,7 @@ export function toJson(report: QuantizeReport, files: SideFiles): object {
     source: report.sourceName,
     file_bytes: report.fileBytes,
     header_sha256: report.headerSha256,
+    tokenizer: report.hasTokenizer,
     parameters: report.parameters,
     linear_weights: report.linearWeights,
     linear_bytes: report.linearBytes,
@@ -89,6 +90,7 @@ export function formatReport(report: QuantizeReport, files: SideFiles, tensors: 
       'calibration',
       report.calibrationTokens === 0 ? 'none (uniform)' : `${formatCount(report.calibrationTokens)} tokens`,
     ],
+    ...(report.hasTokenizer ? [] : [['tokenizer', 'none'] as const]),
     ['header SHA-256', report.headerSha256],
     ['time', `${report.seconds.toFixed(1)} s`],
   ]);

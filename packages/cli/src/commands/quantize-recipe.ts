@@ -6,6 +6,7 @@ import type { Backend } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { createFileSink } from '@duobit/format/node';
 import {
+  isReadFrom,
   parseRecipe,
   type QuantizeOptions,
   type QuantizeReport,
@@ -150,17 +151,18 @@ async function hashFile(path: string): Promise<string> {
 
 interface SideOptions {
   readonly output: string;
+  readonly calibration?: string;
   readonly report?: string | boolean;
   readonly recipe?: string | boolean;
 }
 
 /**
  * Where recipe and report go, as asked for, or beside the container after stages 2 to 4. To be called before the long work.
- * @throws DuobitError `QUANTIZE_OPTION` when one would take the place of the container, the other or a checkpoint of one
- * file; those of `createFileSink` when one cannot be written
+ * @throws DuobitError `QUANTIZE_OPTION` when one would take the place of the container, the other, a file of the checkpoint or
+ * the calibration text; those of `createFileSink` when one cannot be written
  */
 export async function placeSideFiles(
-  { output, report, recipe }: SideOptions,
+  { output, calibration, report, recipe }: SideOptions,
   checkpoint: string,
   staged: boolean,
 ): Promise<SideFiles> {
@@ -169,10 +171,10 @@ export async function placeSideFiles(
     return (asked ?? staged) ? `${output}${ending}` : null;
   };
   const files = { recipe: place(recipe, '.recipe.json'), report: place(report, '.report.html') };
-  const taken = [output, checkpoint].map((file) => resolve(file));
+  const taken = [output, ...(calibration === undefined ? [] : [calibration])].map((file) => resolve(file));
   for (const [option, file] of Object.entries(files)) {
     if (file === null) continue;
-    if (taken.includes(resolve(file)))
+    if (taken.includes(resolve(file)) || (await isReadFrom(checkpoint, file)))
       throw new DuobitError('QUANTIZE_OPTION', `${file} is another file of this run`, {
         where: `--${option}`,
         remedy: 'Give each file a name of its own',

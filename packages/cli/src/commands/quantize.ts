@@ -283,6 +283,7 @@ async function runQuantize(
       onProgress: ({ phase, done, total, tensor }) => progress.update(phase, done, total, tensor),
       onBlock: (stage, outcome) => say(describeDivergence(stage, outcome)),
       onStage: (stage) => say(describeStage(stage)),
+      onNotice: (line) => say(`note: ${line}`),
       signal: context.signal,
     });
   } finally {

@@ -64,7 +64,7 @@ export function addRunCommand(program: Command, context: Context): void {
     )
     .addOption(
       new Option('--repetition-penalty <number>', 'above 1 makes seen tokens less likely')
-        .argParser(decimal(0))
+        .argParser(decimal(0.001, 1000))
         .default(1),
     )
     .option('--stop <text>', 'end before this text; may be given several times', collect)

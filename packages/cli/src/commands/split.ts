@@ -1,8 +1,8 @@
 // `duobit split`: one container into a header file and data files of bounded size, in a folder.
-import { mkdir, rmdir } from 'node:fs/promises';
+import { rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { DataFile } from '@duobit/format';
-import { createFileSink } from '@duobit/format/node';
+import { createFileSink, makeFolder } from '@duobit/format/node';
 import { type Command, Option } from 'commander';
 import { requireFreePath, withContainer } from '../containers.ts';
 import { type Context, emit } from '../context.ts';
@@ -41,7 +41,7 @@ async function runSplit(context: Context, path: string, options: Options): Promi
   const started = performance.now();
   const target = join(options.output, modelFileName(path));
   const source = await openModelFile(context, path);
-  const made = await mkdir(options.output, { recursive: true });
+  const made = await makeFolder(options.output);
   try {
     await requireFreePath(target, options.force);
     const openSink = async (name: string | null) => {

@@ -180,16 +180,16 @@ function usage({ name }: PublishedModel, address: string | null): string {
   const from = address ?? `https://…/${encodeURIComponent(name)}`;
   const lines = [
     'In a terminal, with Node 20.19 or newer; it is downloaded once:',
-    code('sh', `npx duobit run ${from} -p "Once upon a time" -n 100`),
+    code('sh', `npx duobit run ${inShell(from)} -p "Once upon a time" -n 100`),
     'In Node:',
     code(
       'js',
-      `import { loadModel } from '@duobit/runtime-node';\n\nconst model = await loadModel('${from}');\nfor await (const event of model.generate('Once upon a time', { maxTokens: 100 })) process.stdout.write(event.text);\nawait model.dispose();`,
+      `import { loadModel } from '@duobit/runtime-node';\n\nconst model = await loadModel(${inScript(from)});\nfor await (const event of model.generate('Once upon a time', { maxTokens: 100 })) process.stdout.write(event.text);\nawait model.dispose();`,
     ),
     'In a page:',
     code(
       'js',
-      `import { loadModel } from '@duobit/runtime-web';\n\nconst model = await loadModel('${from}');\nfor await (const event of model.generate('Once upon a time', { maxTokens: 100 })) document.body.append(event.text);`,
+      `import { loadModel } from '@duobit/runtime-web';\n\nconst model = await loadModel(${inScript(from)});\nfor await (const event of model.generate('Once upon a time', { maxTokens: 100 })) document.body.append(event.text);`,
     ),
   ];
   return lines.join('\n\n');
@@ -225,7 +225,7 @@ function files(model: PublishedModel): string {
         ['content, however it is packed', `\`${contentSha256}\``],
       ],
     ),
-    `\`duobit validate ${name}\` checks every byte${model.keyId === null ? '' : `, \`duobit verify-signature ${name} --key …\` who vouches for it`}.`,
+    `${inline(`duobit validate ${inShell(name)}`)} checks every byte${model.keyId === null ? '' : `, ${inline(`duobit verify-signature ${inShell(name)} --key …`)} who vouches for it`}.`,
   ].join('\n\n');
 }
 
@@ -237,11 +237,30 @@ function prettyJson(text: string): string {
   }
 }
 
-/** The fence is longer than any in the text. */
 function code(language: string, text: string): string {
-  const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
-  const fence = '`'.repeat(longest + 1);
+  const fence = fenceOf(text, 3);
   return `${fence}${language}\n${text}\n${fence}`;
+}
+
+function inline(text: string): string {
+  const fence = fenceOf(text, 1);
+  return `${fence}${text.replace(/\s+/g, ' ')}${fence}`;
+}
+
+/** Longer than any in the text. */
+function fenceOf(text: string, least: number): string {
+  const longest = Math.max(least - 1, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
+  return '`'.repeat(longest + 1);
+}
+
+/** A name as one word of a POSIX shell. */
+function inShell(name: string): string {
+  return /^[\w@%+=:,./…-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
+}
+
+/** A name as a literal of JavaScript. */
+function inScript(name: string): string {
+  return /['\\\p{Cc}]/u.test(name) ? JSON.stringify(name) : `'${name}'`;
 }
 
 function table(header: readonly string[], rows: readonly Row[]): string {

@@ -1,10 +1,10 @@
 // Publishing to a folder that any static host can serve: model, hashes, card, headers, and the chat page with this model in it.
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { lstat, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, sep } from 'node:path';
 import { DuobitError } from '@duobit/format';
-import { createFileSink, createFileSource } from '@duobit/format/node';
+import { createFileSink, createFileSource, makeFolder } from '@duobit/format/node';
 import { requireFreePath } from '../containers.ts';
 import type { Context } from '../context.ts';
 import { hashSource } from '../file-hash.ts';
@@ -140,7 +140,7 @@ export async function writeFolder(
   try {
     for (const file of ordered) {
       const path = join(folder, file.name);
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       await writeFile(path, file, (length) => {
         done += length;
         checkAborted(context.signal);

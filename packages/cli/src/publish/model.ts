@@ -1,5 +1,5 @@
 // A model that is to be published: its files as they will lie on the server, validated, cut and hashed.
-import { mkdir, rm, rmdir, stat } from 'node:fs/promises';
+import { rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import {
   type Container,
@@ -9,7 +9,7 @@ import {
   type Manifest,
   openContainer,
 } from '@duobit/format';
-import { createFileSink, createFileSource } from '@duobit/format/node';
+import { createFileSink, createFileSource, makeFolder } from '@duobit/format/node';
 import { pullModel } from '@duobit/runtime-node';
 import type { Context } from '../context.ts';
 import { hashSource } from '../file-hash.ts';
@@ -104,7 +104,7 @@ async function cut(
   shardSize: number,
   made: string[],
 ): Promise<string> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const source = await createFileSource(path);
   try {
     const openSink = (dataFile: string | null) => {

@@ -131,6 +131,28 @@ describe('chat completions', () => {
     expect(calls[1]!.options).toMatchObject({ maxTokens: 7, stop: ['a', 'b'], temperature: 1 });
   });
 
+  it('take 64-bit seeds, each of which is always the same one, as are those of its choices', async () => {
+    const { completions, calls } = play();
+    const seedsOf = async (seed: number, n = 1): Promise<(number | undefined)[]> => {
+      calls.length = 0;
+      await completions.create({ messages: USER, seed, n });
+      return calls.map(({ options }) => options.seed);
+    };
+    expect(await seedsOf(-5)).toEqual([-5]);
+    expect(await seedsOf(2 ** 53 - 200, 2)).toEqual([2 ** 53 - 200, 2 ** 53 - 199]);
+    const large = [2 ** 53 - 1, 2 ** 53, 2 ** 60, 2 ** 63, -(2 ** 63)];
+    const seeds = [];
+    for (const seed of large) {
+      const [first, second] = await seedsOf(seed, 2);
+      expect(await seedsOf(seed)).toEqual([first]);
+      expect(Number.isSafeInteger(first)).toBe(true);
+      expect(second).toBe(first! + 1);
+      seeds.push(first);
+    }
+    // 2^63 and -2^63 are the same 64 bits.
+    expect(new Set(seeds).size).toBe(large.length - 1);
+  });
+
   it('refuse by field what is malformed or not supported, at once, and ignore what asks for nothing', async () => {
     const { completions, calls } = play();
     const image = { type: 'image_url', image_url: { url: 'data:' } };
@@ -164,11 +186,15 @@ describe('chat completions', () => {
       [{ presence_penalty: '1' }, 'presence_penalty'],
       [{ logit_bias: { 5: 101 } }, 'logit_bias.5'],
       [{ logit_bias: { five: 1 } }, 'logit_bias'],
+      [{ logit_bias: Object.fromEntries(Array.from({ length: 1025 }, (_, i) => [i, 1])) }, 'logit_bias'],
       [{ max_tokens: 0 }, 'max_tokens'],
       [{ max_tokens: 1.5 }, 'max_tokens'],
       [{ temperature: '1' }, 'temperature'],
       [{ stop: ['a', ''] }, 'stop'],
       [{ stop: 5 }, 'stop'],
+      [{ stop: Array.from({ length: 65 }, String) }, 'stop'],
+      [{ seed: 0.5 }, 'seed'],
+      [{ seed: Number.POSITIVE_INFINITY }, 'seed'],
       [{ stream_options: 5 }, 'stream_options'],
       [{ typo: 1 }, 'typo'],
       [{ toString: 1 }, 'toString'],

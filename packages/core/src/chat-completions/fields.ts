@@ -1,6 +1,7 @@
 // Checks fields of requests, those that all kinds of completions have among them, and puts them in the terms of generation.
 import { DuobitError } from '@duobit/format';
 import { checkAdjustments } from '../logit-adjustments.ts';
+import { splitmix64 } from '../random.ts';
 import { resolveSampler } from '../sampler.ts';
 import type { AnswerOptions } from './answers.ts';
 import type { CompletionFields } from './types.ts';
@@ -27,6 +28,9 @@ const IGNORED = [
 ];
 /** As in OpenAI's API. */
 const MOST_CHOICES = 128;
+/** Each is looked for in every token's text, or added to every token's logits. OpenAI's API takes 4 stop texts. */
+const MOST_STOPS = 64;
+const MOST_BIASES = 1024;
 
 /**
  * Refuses fields that are neither known nor ask for nothing.
@@ -66,8 +70,7 @@ export function readCompletionFields(request: CompletionFields & Fields): {
     presencePenalty: readWithin(request, 'presence_penalty', 2),
     frequencyPenalty: readWithin(request, 'frequency_penalty', 2),
     logitBias: readBias(request.logit_bias),
-    // Seeds of further choices follow it.
-    seed: readNumber(request, 'seed') ?? Math.floor(Math.random() * 2 ** 52),
+    seed: readSeed(request) ?? Math.floor(Math.random() * 2 ** 52),
     stop: readStops(request.stop),
   };
   // At once, and not when the request's turn has come.
@@ -97,17 +100,31 @@ function checkSampling(options: AnswerOptions): void {
   }
 }
 
+/** Clients send 64-bit seeds, which JSON rounds. Those of further choices follow it and must differ. @throws DuobitError `CHAT_REQUEST` */
+function readSeed(request: Fields): number | undefined {
+  const seed = readNumber(request, 'seed');
+  if (seed === undefined) return undefined;
+  if (!Number.isInteger(seed)) throw invalid('seed', `it is ${seed}`, 'Give a whole number');
+  const isSafe = [seed, seed + MOST_CHOICES].every(Number.isSafeInteger);
+  return isSafe ? seed : Number(splitmix64(BigInt(seed), 1)[0]! >> 12n);
+}
+
 function readStops(stop: unknown): string[] {
   const stops: unknown[] = isAbsent(stop) ? [] : Array.isArray(stop) ? stop : [stop];
   if (!stops.every((text): text is string => typeof text === 'string' && text !== ''))
     throw invalid('stop', 'it is neither a text nor a list of texts, or one is empty', 'Correct it');
+  if (stops.length > MOST_STOPS)
+    throw invalid('stop', `it has ${stops.length} texts`, `Give at most ${MOST_STOPS}`);
   return stops;
 }
 
 function readBias(bias: unknown): Readonly<Record<number, number>> | undefined {
   if (isAbsent(bias)) return undefined;
   if (!isFields(bias)) throw invalid('logit_bias', 'it is not an object', 'Give biases by token ids');
-  for (const token of Object.keys(bias)) {
+  const tokens = Object.keys(bias);
+  if (tokens.length > MOST_BIASES)
+    throw invalid('logit_bias', `it has ${tokens.length} tokens`, `Give at most ${MOST_BIASES}`);
+  for (const token of tokens) {
     if (!/^\d+$/.test(token)) throw invalid('logit_bias', `"${token}" is no token id`, 'Give token ids');
     readWithin(bias, token, 100, `logit_bias.${token}`);
   }

@@ -168,8 +168,13 @@ export interface Notice {
 }
 
 /** What did not go as planned: divergences, and blocks that training made no better. */
-export function notices({ stages }: QuantizeReport): Notice[] {
+export function notices({ stages, hasTokenizer }: QuantizeReport): Notice[] {
   const found: Notice[] = [];
+  if (!hasTokenizer)
+    found.push({
+      place: 'Tokenizer',
+      text: 'The checkpoint has none, so what needs text refuses the container.',
+    });
   for (const { stage, trainings } of stages) {
     const left: number[] = [];
     for (const [block, training] of trainings.entries()) {

@@ -218,8 +218,8 @@ ${tableOf(
 }
 
 export function noticeSection(report: QuantizeReport): Section | null {
-  if (report.stages.length === 0) return null;
   const list = notices(report);
+  if (report.stages.length === 0 && list.length === 0) return null;
   const body =
     list.length === 0
       ? html`<p>Nothing: no training diverged, and every block came out better.</p>`

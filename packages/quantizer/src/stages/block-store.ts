@@ -1,6 +1,6 @@
 // Blocks that are done, kept in files so that a run that was cut short goes on where it was. A file belongs to one run's
 // inputs: its name carries a hash of them, so another checkpoint, text or recipe never finds it.
-import { mkdir, open, readFile, rename, rm, rmdir } from 'node:fs/promises';
+import { open, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type ActivationQuantizer,
@@ -10,6 +10,7 @@ import {
   type TensorInfo,
   toHex,
 } from '@duobit/format';
+import { makeFolder } from '@duobit/format/node';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { TrainingRecord } from '../distillation/retry.ts';
 import type { LayerResult } from '../methods/layer-method.ts';
@@ -111,7 +112,7 @@ export async function createBlockStore(folder: string, identity: string): Promis
     async save(block, kept) {
       const path = pathOf(block);
       try {
-        await mkdir(folder, { recursive: true });
+        await makeFolder(folder);
         await writeDurably(`${path}.tmp`, await packBlock(kept));
         await rename(`${path}.tmp`, path);
         saved.add(block);

@@ -37,6 +37,7 @@ export function makeQuantizeReport(given: Partial<typeof WIDE> = {}): QuantizeRe
     sourceName: name,
     fileBytes,
     headerSha256: 'ab'.repeat(32),
+    hasTokenizer: true,
     parameters,
     linearWeights,
     linearBytes,

@@ -59,6 +59,16 @@ describe.skipIf(reason !== null)(`on the emulator${reason === null ? '' : `: ${r
     ['rotated inputs', { seed: 3, linear: 'w11', rotated: () => true, architecture: { hiddenSize: 192 } }],
     ['outlier columns', { seed: 4, linear: 'w11-outlier', rotated: (weight) => !/o_proj/.test(weight) }],
   ];
+  it('refuses a DUOBIT_CUDA_FUSE that is no number', async () => {
+    process.env.DUOBIT_CUDA_FUSE = 'abc';
+    try {
+      const refused = prepare(makeTinyModel({ seed: 128, linear: 'w11', embedding: 'int8' }));
+      await expect(refused).rejects.toMatchObject({ code: 'BACKEND_OPTION', where: 'DUOBIT_CUDA_FUSE' });
+    } finally {
+      delete process.env.DUOBIT_CUDA_FUSE;
+    }
+  });
+
   it.each(models)('writes what the reference writes, one row a launch: %s', async (_, options) => {
     const source = makeTinyModel(options);
     const texts: number[][] = [];

@@ -4,6 +4,7 @@ import { DuobitError } from '@duobit/format';
 import { roundUp } from './arena.ts';
 import type { Argument, Device, Grid } from './device.ts';
 import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
+import { readFuseLimit, readMultipliesBits } from './row-settings.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
 import { type DenseWeight, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
 
@@ -34,12 +35,6 @@ export interface W11Input {
 export type W11Form = 'mma' | 'dp4a' | 'popc' | 'float' | 'onedp4a' | 'onemixed' | 'onemma' | 'onebits';
 
 const MOST_WEIGHTS = 4;
-
-/**
- * Whether one row is multiplied as bit planes on single-bit tensor cores, not as bytes. By the count of instructions it should be;
- * no GPU has timed it yet, so it is what DUOBIT_CUDA_ONE=bits asks for.
- */
-const multipliesBits = () => process.env.DUOBIT_CUDA_ONE === 'bits';
 
 /** Shared memory of one row's bit planes and sums, padded to whole steps of kernels/w11-bits.cuh. */
 const planeBytes = (units: number) => roundUp(units, 2) * (64 + 16);
@@ -81,7 +76,9 @@ export function chooseW11(
   if (form === 'onedp4a' || form === 'onemixed' || form === 'onemma') return one(form);
   if (form !== 'mma') return split(form, rows === 1 ? 1 : 4);
   if (rows === 1 && best)
-    return multipliesBits() && bytes <= device.sharedMemory ? one('bits', bytes) : one('one');
+    return readMultipliesBits(process.env.DUOBIT_CUDA_ONE) && bytes <= device.sharedMemory
+      ? one('bits', bytes)
+      : one('one');
   if (rows <= 8) return split('mma', 8);
   const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
   // Blocks that each take four tiles and 32 rows must be enough for the device.
@@ -142,9 +139,6 @@ function locate(setting: Setting, targets: readonly W11Target[]): W11Operand[] {
   });
 }
 
-/** Longer rows take longer to make once a block than a launch of its own. DUOBIT_CUDA_FUSE is for trying others. */
-const MOST_FUSED_BYTES = Number(process.env.DUOBIT_CUDA_FUSE ?? 48 << 10);
-
 /**
  * A chain of row operations and the products that read its codes, for runs of one row; null where a block cannot hold the
  * row, or a result is written that other blocks still read. `gated`: the slot that gets the first product as a gate of the second.
@@ -164,9 +158,9 @@ export function fuseRow(
   if (buffers.length !== 1 || written.some((name) => name && read.includes(name))) return null;
   const row = rowArguments(setting, links, buffers[0]);
   const units = Math.ceil(row.width / UNIT);
-  const asBits = multipliesBits();
+  const asBits = readMultipliesBits(process.env.DUOBIT_CUDA_ONE);
   const bytes = (asBits ? planeBytes(units) : units * (UNIT + 16)) + roundUp(row.width, ROW_ALIGN) * 4;
-  if (bytes > Math.min(device.sharedMemory, MOST_FUSED_BYTES)) return null;
+  if (bytes > Math.min(device.sharedMemory, readFuseLimit(process.env.DUOBIT_CUDA_FUSE))) return null;
   const { groupSize, offsets } = targets[0]!.weight;
   const name = `w11_row${asBits ? 'bits' : ''}_g${groupSize}${offsets ? 'o' : ''}`;
   const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);

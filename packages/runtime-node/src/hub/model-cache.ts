@@ -1,10 +1,10 @@
 // Models on this machine's disk, each in a folder named by its header hash, and which address led to which. The container's file
 // appears under its name last, so whoever sees it has the whole model.
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DuobitError, isRemoteAddress } from '@duobit/format';
-import { createFileSink } from '@duobit/format/node';
+import { createFileSink, makeFolder } from '@duobit/format/node';
 import { cacheFailure, findCacheFolder } from './cache-folder.ts';
 import { withLock } from './lock.ts';
 import type { Environment } from './network.ts';
@@ -228,7 +228,7 @@ export class ModelCache {
   async #writeJson(folder: string, name: string, note: object): Promise<void> {
     const path = join(folder, name);
     try {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       const sink = await createFileSink(path);
       try {
         await sink.write(0, new TextEncoder().encode(`${JSON.stringify(note)}\n`));

@@ -1,6 +1,6 @@
 // Brings a model from a server into the cache: what the address is now, the header, then what is missing of the files, one process
 // at a time, each chunk checked as it comes.
-import { mkdir, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import {
   type ByteSource,
   ChunkPlaces,
@@ -13,7 +13,9 @@ import {
   type Manifest,
   openContainer,
   readIdentity,
+  refuseHubPage,
 } from '@duobit/format';
+import { makeFolder } from '@duobit/format/node';
 import { cacheFailure, fullFailure } from './cache-folder.ts';
 import { withLock } from './lock.ts';
 import { type ModelCache, openModelCache } from './model-cache.ts';
@@ -68,10 +70,11 @@ export interface Address {
   readonly key: string;
 }
 
-/** @throws DuobitError `MODEL_ADDRESS` for what is no address, `HUB_ADDRESS` */
+/** @throws DuobitError `MODEL_ADDRESS` for what is no address of a model's file, `HUB_ADDRESS` */
 export function readAddress(text: string, network: Pick<Network, 'endpoint'>): Address {
   if (isHubAddress(text)) return { shown: text, key: `${network.endpoint} ${text}` };
   if (isRemoteAddress(text) && URL.canParse(text)) {
+    refuseHubPage(text, network.endpoint);
     const url = new URL(text);
     url.hash = '';
     return { shown: url.origin + url.pathname, key: url.href };
@@ -234,10 +237,10 @@ class Download {
         const stored = await this.#check(files);
         if (stored.every(({ missingBytes }) => missingBytes === 0)) return 0;
       }
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       return await withLock(cache.lockOf(id), { signal, onWait }, async () => {
         // It may have been removed while another process had the lock.
-        await mkdir(folder, { recursive: true });
+        await makeFolder(folder);
         await cache.writeNote(id, { name, totalBytes: this.#totalBytes, address });
         return await this.#fetch(folder, await this.#check(files));
       });

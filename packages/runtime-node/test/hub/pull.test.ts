@@ -178,6 +178,12 @@ describe('pullModel', () => {
     expect((await errorOf(pullModel(`${ADDRESS}/c.duo`, { env: setup.env }))).remedy).toContain('sub/b.duo');
     expect((await errorOf(pullModel('hf:user', { env: setup.env }))).code).toBe('HUB_ADDRESS');
     expect((await errorOf(pullModel('model.duo', { env: setup.env }))).code).toBe('MODEL_ADDRESS');
+    const requests = setup.hub.requests.length;
+    for (const open of [pullModel, openModelSource])
+      expect((await errorOf(open(`${setup.hub.url}/${REPO}`, { env: setup.env }))).remedy).toBe(
+        `Write hf:${REPO}`,
+      );
+    expect(setup.hub.requests).toHaveLength(requests);
   });
 
   it('refuses what is no container, with the reason', async () => {

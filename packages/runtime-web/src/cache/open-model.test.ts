@@ -29,6 +29,8 @@ it('reads what hf: stands for, data files of the same commit included', async ()
     await container.close();
     await expect(openModel('hf:user/none')).rejects.toMatchObject({ code: 'HUB_NOT_FOUND' });
     await expect(openModel('hf:user')).rejects.toMatchObject({ code: 'HUB_ADDRESS' });
+    const page = openModel('https://huggingface.co/user/tiny');
+    await expect(page).rejects.toMatchObject({ code: 'MODEL_ADDRESS', remedy: 'Write hf:user/tiny' });
   } finally {
     await hub.close();
   }

@@ -12,6 +12,7 @@ import {
   locateHubFile,
   openContainer,
   readIdentity,
+  refuseHubPage,
   sha256,
   toHex,
 } from '@duobit/format';
@@ -45,7 +46,7 @@ const PROBE_TIMEOUT_MS = 10_000;
 /**
  * Opens a container to look into it: only what is asked for is read, from the cache where it is stored. What comes from a URL is
  * stored.
- * @throws DuobitError what opening the source and reading the container throw
+ * @throws DuobitError `MODEL_ADDRESS` for a model's page on a hub, what opening the source and reading the container throw
  */
 export async function openModel(from: ModelLocation, options: OpenModelOptions = {}): Promise<Container> {
   return (await openModelAhead(from, options, false)).container;
@@ -59,6 +60,7 @@ export async function openModelAhead(
 ): Promise<OpenedModel> {
   if (typeof from === 'string' || from instanceof URL) {
     const url = new URL(from, globalThis.location?.href).href;
+    refuseHubPage(url);
     const cache = await chooseCache(options);
     if (cache) return openCached(url, cache, options, ahead);
     return openUncached(await connect(url, options), options, ahead);
