@@ -3,6 +3,7 @@
 import { rotationSpan } from '@duobit/format';
 import type * as TensorFlow from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import { composeRelaxed } from '../composed-levels.ts';
 import { Constants } from '../constants.ts';
 import { differentiable } from '../differentiable.ts';
 import type { Operations } from '../operations.ts';
@@ -19,6 +20,7 @@ const WIDEST_ROTATION = 4096;
 export function webGpuOperations(tf: Tf, composed: Operations): Operations {
   const programs = new Programs(tf);
   const constants = new Constants(tf);
+  const choose = chosenLevels(tf, programs);
   return {
     ...composed,
     weightedError: weightedError(tf, programs),
@@ -29,7 +31,8 @@ export function webGpuOperations(tf: Tf, composed: Operations): Operations {
     rotate: rotate(tf, programs, composed),
     quantizeActivations: quantizeActivations(tf, programs, composed),
     nearestLevels: nearestLevels(tf, programs),
-    chosenLevels: chosenLevels(tf, programs),
+    chosenLevels: choose,
+    relaxedLevels: composeRelaxed(tf, choose),
     distillationLoss: distillationLoss(tf, programs),
   };
 }
