@@ -3,12 +3,11 @@
 import { rotationSpan } from '@duobit/format';
 import type * as TensorFlow from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
-import { composeRelaxed } from '../composed-levels.ts';
 import { Constants } from '../constants.ts';
 import { differentiable } from '../differentiable.ts';
 import type { Operations } from '../operations.ts';
 import { attention } from './attention.ts';
-import { chosenLevels, nearestLevels } from './levels.ts';
+import { chosenLevels, nearestLevels, polarisation, relaxedLevels } from './levels.ts';
 import { eachRow, eachValue, type Launch, Programs, threadsFor } from './programs.ts';
 
 type Tf = typeof TensorFlow;
@@ -20,7 +19,6 @@ const WIDEST_ROTATION = 4096;
 export function webGpuOperations(tf: Tf, composed: Operations): Operations {
   const programs = new Programs(tf);
   const constants = new Constants(tf);
-  const choose = chosenLevels(tf, programs);
   return {
     ...composed,
     weightedError: weightedError(tf, programs),
@@ -31,8 +29,9 @@ export function webGpuOperations(tf: Tf, composed: Operations): Operations {
     rotate: rotate(tf, programs, composed),
     quantizeActivations: quantizeActivations(tf, programs, composed),
     nearestLevels: nearestLevels(tf, programs),
-    chosenLevels: choose,
-    relaxedLevels: composeRelaxed(tf, choose),
+    chosenLevels: chosenLevels(tf, programs),
+    relaxedLevels: relaxedLevels(tf, programs),
+    polarisation: polarisation(tf, programs),
     distillationLoss: distillationLoss(tf, programs),
   };
 }
