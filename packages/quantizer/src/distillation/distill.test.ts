@@ -9,7 +9,7 @@ import type { QuantizeOptions } from '../options.ts';
 import { quantize } from '../quantize.ts';
 import { makeMemoryCheckpoint, SMALL_ARCHITECTURE } from '../testing/memory-checkpoint.ts';
 import type { BlockOutcome } from './block-stages.ts';
-import type { DistillationOptions } from './options.ts';
+import { type DistillationOptions, resolveStages } from './options.ts';
 import { train } from './train.ts';
 
 const TINY_STORIES = new URL('../../../../fixtures/tinystories-656k/', import.meta.url);
@@ -219,6 +219,24 @@ describe('stages 2 to 4', () => {
     expect(Math.abs(Math.log(sensitive![0]! / even![0]!))).toBeLessThan(Math.log(4));
     // A divergence of two nearly even distributions is far smaller.
     expect(sensitive![1]! / even![1]!).toBeLessThan(0.1);
+  });
+
+  it('bring what goes with their bits, unless told otherwise', () => {
+    const resolve = (weights: NonNullable<Stages['weights']>) => {
+      const { polarisation, latentStart, rates } = resolveStages({ engine, tokens: 1, weights }).weights!;
+      return { polarisation, latentStart, latent: rates.latent };
+    };
+    const relaxed = resolve({});
+    expect(relaxed.polarisation).toBeGreaterThan(0);
+    expect(resolve({ bits: 'relaxed' })).toEqual(relaxed);
+    expect(resolve({ bits: 'nearest' })).toEqual({ polarisation: 0, latentStart: 0.1, latent: 0.002 });
+    const given = { polarisation: 0.5, latentStart: 0.2 };
+    const rates = { latent: 0.001, levels: 0, clips: 0, knee: 0 };
+    expect(resolve({ ...given, rates })).toEqual({ ...given, latent: 0.001 });
+    // Bits that stay have no bitmap to push.
+    const fixed = { ...rates, latent: 0 };
+    expect(resolve({ rates: fixed })).toEqual({ ...relaxed, polarisation: 0, latent: 0 });
+    expect(() => resolve({ rates: fixed, polarisation: 1 })).toThrow('no relaxed bitmap is trained');
   });
 
   it('refuse a text of one window, of which none could be held out', async () => {
