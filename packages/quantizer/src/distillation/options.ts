@@ -132,7 +132,7 @@ export type Preset = (typeof PRESETS)[number];
 const PASSES: Readonly<Record<Preset, { weights: number; activations: number; endToEnd: number }>> = {
   fast: { weights: 1, activations: 0.5, endToEnd: 1 },
   balanced: { weights: 4, activations: 1, endToEnd: 4 },
-  best: { weights: 8, activations: 2, endToEnd: 12 },
+  best: { weights: 4, activations: 2, endToEnd: 12 },
 };
 
 /** Stages 2 to 4, those of `stages`, as a preset has them. @param changes of the stages that have such an option */
