@@ -48,7 +48,7 @@ export async function measure(model, row, { tokens, passes, seed, threads, log }
       await quantize(model.checkpoint, second, {
         ...options,
         workFolder: `${workFolder}-2`,
-        distillation: { ...distillation, activations: null },
+        distillation: { ...distillation, activations: null, endToEnd: null },
       });
       perplexity.stage2 = await evaluate(model, second, threads, false);
     }

@@ -67,7 +67,10 @@ export function formatAblations() {
   const { recipe, passes, machine } = trained;
   const threads = [...new Set(rows.flatMap(({ record }) => record.threads ?? []))].sort();
   const missing = ROWS.filter(({ id }) => !rows.some(({ row }) => row.id === id));
-  const { tokens, seed, engine } = recipe.distillation;
+  const { tokens, seed } = recipe.distillation;
+  const engines = [
+    ...new Set(rows.flatMap(({ record }) => record.recipe?.distillation?.engine.name ?? [])),
+  ].sort();
   const head = [
     'what is changed',
     'stage 2, A16',
@@ -86,8 +89,9 @@ export function formatAblations() {
     '`node bench/ablations/run.mjs` measures anew.',
     '',
     `${MODELS.tinystories.title}, ${MODELS.tinystories.describe}. Trained on ${tokens} tokens of the calibration text: ${passes} passes of`,
-    `stage 2 (or 4), 1 of stage 3, seed ${seed}; ${engine.name} on ${threads.join(' or ')} threads, ${machine.cpu}, ${machine.cores} cores. Other work shared the cores: seconds are`,
-    'upper bounds. One seed each; what another seed changes was not measured. Held-out losses compare within a stage, block and kind of loss alone.',
+    `stage 2 (or 4), 1 of stage 3, seed ${seed}; ${engines.join(' or ')} on ${threads.join(' or ')} threads, ${machine.cpu}, ${machine.cores} cores. Other work shared the cores: seconds are`,
+    'upper bounds. One seed each; with another, **stages 2 and 3 as they are** come out 0.5 to 0.7 apart ([experiments](../../experiments/distillation/README.md)).',
+    'Held-out losses compare within a stage, block and kind of loss alone.',
     '',
     `| ${head.join(' | ')} |`,
     `| ${head.map((_, i) => (i === 0 || i === 5 || i === 6 ? '---' : '---:')).join(' | ')} |`,

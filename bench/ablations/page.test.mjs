@@ -26,4 +26,28 @@ describe('the page of ablations', () => {
       expect([tokens, seed]).toEqual([first.distillation.tokens, first.distillation.seed]);
     }
   });
+
+  it('has rows that differ from the first, or from that of nearest levels, in what they say alone', () => {
+    const rows = readAblations();
+    const recordOf = (id) => rows.find(({ row }) => row.id === id).record;
+    const base = {
+      relaxed: recordOf('default').recipe.distillation,
+      nearest: recordOf('nearest').recipe.distillation,
+    };
+    expect([base.relaxed.weights.bits, base.nearest.weights.bits]).toEqual(['relaxed', 'nearest']);
+    for (const { row, record } of rows) {
+      const { distillation } = record.recipe ?? {};
+      if (!distillation) continue;
+      const given = row.stages({ passes: record.passes, seed: distillation.seed });
+      for (const name of ['weights', 'activations']) {
+        const from = base[given.weights?.bits ?? 'relaxed'][name];
+        const expected = given[name] && {
+          ...from,
+          ...given[name],
+          rates: { ...from.rates, ...given[name].rates },
+        };
+        expect(distillation[name], `${row.id}, ${name}`).toEqual(expected);
+      }
+    }
+  });
 });

@@ -22,7 +22,21 @@ const readRecords = () =>
 const count = (tokens) => tokens.toLocaleString('en-US');
 const cell = (value) => (value === null ? '' : value.toFixed(2));
 
-function formatRecord({ name, title, described, full, stages }) {
+/** What each preset gives, where a record has that. */
+function formatPresets(presets, full) {
+  return [
+    '| preset | passes of stages 2, 3, 4 | trained on tokens | A16 | A4 | A4 of full precision | s |',
+    '| --- | --- | ---: | ---: | ---: | ---: | ---: |',
+    ...presets.map(
+      ({ preset, passes, tokens, perplexity, seconds }) =>
+        `| \`${preset}\` | ${passes.join(', ')} | ${count(tokens)} | ${cell(perplexity.f16)} | ${cell(perplexity.a4)} | ` +
+        `${(perplexity.a4 / full).toFixed(2)}x | ≤ ${seconds} |`,
+    ),
+    '',
+  ];
+}
+
+function formatRecord({ name, title, described, full, stages, presets }) {
   const rows = stages.map(
     ({ after, tokens, perplexity }) =>
       `| ${after} | ${count(tokens)} | ${cell(perplexity.f16)} | ${cell(perplexity.a4)} | ` +
@@ -38,6 +52,7 @@ function formatRecord({ name, title, described, full, stages }) {
     `| full precision | | ${full.toFixed(2)} | | |`,
     ...rows,
     '',
+    ...(presets ? formatPresets(presets, full) : []),
   ].join('\n');
 }
 

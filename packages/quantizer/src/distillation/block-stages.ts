@@ -125,18 +125,22 @@ export async function trainBlock(
       before,
       open: () => new BlockParameters(engine, model, before, moved, options),
       train(parameters, scale, lossBefore) {
-        const lossOf = (batch: number, progress: number): Scalar => {
-          const output = model.forward(student[batch]!, parameters.open());
-          const loss = objective.loss(output, targets[batch]!);
+        const lossOf = (batch: number): Scalar =>
+          objective.loss(model.forward(student[batch]!, parameters.open()), targets[batch]!);
+        const penaltyOf = (progress: number): Scalar | null => {
           const penalty = polarisation > 0 ? parameters.penalty() : null;
-          return penalty ? tf.add(loss, tf.mul(penalty, polarisation * progress)) : loss;
+          return penalty && (tf.mul(penalty, polarisation * progress) as Scalar);
         };
         return train(
           engine,
           parameters.rates(options.rates, scale),
           lossOf,
           { passes, clipNorm, batches: trained, seed: options.seed + block, lossBefore },
-          { signal, onStep: (step, steps, loss) => onProgress?.({ ...progress, step, steps, loss }) },
+          {
+            penaltyOf,
+            signal,
+            onStep: (step, steps, loss) => onProgress?.({ ...progress, step, steps, loss }),
+          },
         );
       },
       harden: (parameters) => parameters.harden(),

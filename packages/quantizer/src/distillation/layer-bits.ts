@@ -1,6 +1,6 @@
 // Which of its group's four levels each weight of a layer takes, as what training moves: a latent weight that takes the nearest
 // level, a sign with a relaxed bitmap (LBLLM, "WAT"), or codes that are fixed.
-import { differentiable, type Engine, type Scalar, type Tensor2D, type Variable } from '@duobit/tfjs';
+import type { Engine, Scalar, Tensor2D, Variable } from '@duobit/tfjs';
 import { placesOf } from '../methods/w11-levels.ts';
 
 export interface LayerShape {
@@ -106,11 +106,7 @@ export class FixedBits implements LayerBits {
   }
 }
 
-/**
- * With s = 1 where the latent weight is above 0 and m = 1 where the relaxed bitmap G is above 0.5, the weight is level 1 + s of the
- * inner pair or 3 s of the outer. Both thresholds are passed straight through: the latent weight gets the weight's gradient, G that
- * times the outer level minus the inner one. The penalty, mean of (1 - |2 G - 1|^2)^2, pushes G towards 0 and 1.
- */
+/** A sign and a relaxed bitmap, which say which of the inner or the outer two levels a weight takes: `Operations.relaxedLevels`. */
 export class RelaxedBits implements LayerBits {
   readonly moved: LayerBits['moved'];
   readonly #engine: Engine;
@@ -133,71 +129,26 @@ export class RelaxedBits implements LayerBits {
   }
 
   weights(levels: Tensor2D): Tensor2D {
-    const { tf, operations } = this.#engine;
-    const { groupSize } = this.#shape;
-    const { inner, outer, isOuter } = this.#codes();
-    const chosen = tf.where(isOuter, outer, inner) as Tensor2D;
-    const value = operations.chosenLevels(chosen, levels, groupSize);
-    const slope = tf.sub(
-      operations.chosenLevels(outer, levels, groupSize),
-      operations.chosenLevels(inner, levels, groupSize),
-    ) as Tensor2D;
-    // What it saves, no input of it, gets no gradient.
-    const steer = differentiable(tf, (value: Tensor2D, _latent: Tensor2D, _bitmap: Tensor2D) => ({
-      value: tf.clone(value),
-      saved: [slope],
-      gradient: (g: Tensor2D, slope: Tensor2D) => [g, g, tf.mul(g, slope)],
-    }));
-    return steer(value, this.#latent as unknown as Tensor2D, this.#bitmap as unknown as Tensor2D);
+    const [latent, bitmap] = [this.#latent, this.#bitmap] as unknown as [Tensor2D, Tensor2D];
+    return this.#engine.operations.relaxedLevels(latent, bitmap, levels, this.#shape.groupSize);
   }
 
   penalty(): Scalar {
-    const { tf } = this.#engine;
-    const measure = differentiable(tf, (bitmap: Tensor2D) => {
-      const u = tf.sub(tf.mul(bitmap, 2), 1) as Tensor2D;
-      const open = tf.sub(1, tf.square(u)) as Tensor2D;
-      return {
-        value: tf.mean(tf.square(open)) as Scalar,
-        saved: [u, open],
-        gradient: (g: Scalar, u: Tensor2D, open: Tensor2D) => [
-          tf.mul(tf.mul(u, open), tf.mul(g, -8 / u.size)),
-        ],
-      };
-    });
-    return measure(this.#bitmap as unknown as Tensor2D);
+    return this.#engine.operations.polarisation(this.#bitmap as unknown as Tensor2D);
   }
 
   async indices(_: Float32Array, order: Uint8Array): Promise<Uint8Array> {
-    const { tf } = this.#engine;
-    const chosen = tf.tidy(() => {
-      const { inner, outer, isOuter } = this.#codes();
-      return tf.where(isOuter, outer, inner) as Tensor2D;
+    const latent = (await this.#latent.data()) as Float32Array;
+    const bitmap = (await this.#bitmap.data()) as Float32Array;
+    const codes = Int32Array.from(latent, (value, i) => {
+      const sign = value > 0 ? 1 : 0;
+      return bitmap[i]! > 0.5 ? 3 * sign : 1 + sign;
     });
-    const codes = (await chosen.data()) as Int32Array;
-    chosen.dispose();
     return movedIndices(codes, order, this.#shape);
   }
 
   dispose(): void {
     this.#engine.tf.dispose([this.#latent, this.#bitmap]);
-  }
-
-  /** The codes [N, K] that each weight has in either pair, and which it takes. */
-  #codes(): { inner: Tensor2D; outer: Tensor2D; isOuter: Tensor2D } {
-    const { tf } = this.#engine;
-    // As an operation without inputs: nothing leads back from a threshold, which has no gradient.
-    const cut = (variable: Variable, at: number): Tensor2D =>
-      differentiable(tf, () => ({
-        value: tf.cast(tf.greater(variable, at), 'int32') as Tensor2D,
-        saved: [],
-        gradient: () => [],
-      }))();
-    const sign = cut(this.#latent, 0);
-    return {
-      inner: tf.add(sign, tf.scalar(1, 'int32')),
-      outer: tf.mul(sign, tf.scalar(3, 'int32')),
-      isOuter: tf.cast(cut(this.#bitmap, 0.5), 'bool'),
-    };
   }
 }
 

@@ -83,19 +83,23 @@ export interface DistillationOptions {
 
 export const SHARED = { batch: 2, heldOut: 1 / 16, clipNorm: 1, seed: 0 } as const;
 
-/** Stage 2. */
-export const WEIGHT_DEFAULTS: BlockStageOptions = {
+/** Stage 2. What goes with its bits is in `BITS`. */
+const WEIGHT_DEFAULTS = {
   ...SHARED,
   activations: 'f16',
   inputs: 'student',
   passes: 4,
-  bits: 'nearest',
-  polarisation: 0,
-  latentStart: 0.1,
+  bits: 'relaxed',
   channels: 'sensitivity',
   knee: null,
-  rates: { latent: 0.002, levels: 0.003, clips: 0, knee: 0 },
-};
+  rates: { levels: 0.003, clips: 0, knee: 0 },
+} as const;
+
+/** What goes with each way of training bits in stage 2: experiments/distillation. */
+const BITS = {
+  nearest: { polarisation: 0, latentStart: 0.1, latent: 0.002 },
+  relaxed: { polarisation: 1, latentStart: 0.6, latent: 0.008 },
+} as const;
 
 /** Stage 3. */
 export const ACTIVATION_DEFAULTS: BlockStageOptions = {
@@ -128,7 +132,7 @@ export type Preset = (typeof PRESETS)[number];
 const PASSES: Readonly<Record<Preset, { weights: number; activations: number; endToEnd: number }>> = {
   fast: { weights: 1, activations: 0.5, endToEnd: 1 },
   balanced: { weights: 4, activations: 1, endToEnd: 4 },
-  best: { weights: 8, activations: 2, endToEnd: 12 },
+  best: { weights: 4, activations: 2, endToEnd: 12 },
 };
 
 /** Stages 2 to 4, those of `stages`, as a preset has them. @param changes of the stages that have such an option */
@@ -161,7 +165,7 @@ export function resolveStages(options: DistillationOptions): {
     given: Partial<T> | null | undefined,
   ) => (given ? { ...defaults, seed, ...given, rates: { ...defaults.rates, ...given.rates } } : null);
   const stages = {
-    weights: complete(WEIGHT_DEFAULTS, options.weights),
+    weights: complete(weightDefaults(options.weights), options.weights),
     activations: complete(ACTIVATION_DEFAULTS, options.activations),
     endToEnd: complete(END_TO_END_DEFAULTS, options.endToEnd),
   };
@@ -175,6 +179,19 @@ export function resolveStages(options: DistillationOptions): {
     if (stage) checkBits(`distillation.${name}`, stage);
   }
   return stages;
+}
+
+/** Of stage 2, by what bits it trains. Where the bits are fixed, nothing is to be pushed anywhere. */
+function weightDefaults(given: DistillationOptions['weights']): BlockStageOptions {
+  const { bits = WEIGHT_DEFAULTS.bits, rates = WEIGHT_DEFAULTS.rates } = given ?? {};
+  // Other names are refused later.
+  const { latent, polarisation, latentStart } = BITS[bits] ?? BITS.nearest;
+  return {
+    ...WEIGHT_DEFAULTS,
+    rates: { ...WEIGHT_DEFAULTS.rates, latent },
+    polarisation: 'latent' in rates && rates.latent === 0 ? 0 : polarisation,
+    latentStart,
+  };
 }
 
 function checkInputs(where: string, inputs: BlockInputs, queued: boolean): void {

@@ -1,6 +1,6 @@
-// Weights of four levels a group, composed of TensorFlow.js operations.
+// Weights of four levels a group, and the penalty of relaxed bits, composed of TensorFlow.js operations.
 import type * as TensorFlow from '@tensorflow/tfjs-core';
-import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { differentiable } from './differentiable.ts';
 import type { Operations } from './operations.ts';
 
@@ -70,4 +70,44 @@ export function composeChoice(tf: typeof TensorFlow): Operations['chosenLevels']
       columns,
     );
   };
+}
+
+/** @param choose the engine's way of choosing by codes */
+export function composeRelaxed(
+  tf: typeof TensorFlow,
+  choose: Operations['chosenLevels'],
+): Operations['relaxedLevels'] {
+  return (latent, bitmap, levels, groupSize) => {
+    // As an operation without inputs: nothing leads back from a threshold, which has no gradient.
+    const cut = (tensor: Tensor2D, at: number): Tensor2D =>
+      differentiable(tf, () => ({
+        value: tf.cast(tf.greater(tensor, at), 'int32') as Tensor2D,
+        saved: [],
+        gradient: () => [],
+      }))();
+    const sign = cut(latent, 0);
+    const inner = tf.add(sign, tf.scalar(1, 'int32')) as Tensor2D;
+    const outer = tf.mul(sign, tf.scalar(3, 'int32')) as Tensor2D;
+    const codes = tf.where(tf.cast(cut(bitmap, 0.5), 'bool'), outer, inner) as Tensor2D;
+    const slope = tf.sub(choose(outer, levels, groupSize), choose(inner, levels, groupSize)) as Tensor2D;
+    // What it saves, no input of it, gets no gradient.
+    const steer = differentiable(tf, (value: Tensor2D, _latent: Tensor2D, _bitmap: Tensor2D) => ({
+      value: tf.clone(value),
+      saved: [slope],
+      gradient: (g: Tensor2D, slope: Tensor2D) => [g, g, tf.mul(g, slope)],
+    }));
+    return steer(choose(codes, levels, groupSize), latent, bitmap);
+  };
+}
+
+export function composePolarisation(tf: typeof TensorFlow): Operations['polarisation'] {
+  return differentiable(tf, (bitmap: Tensor2D) => {
+    const u = tf.sub(tf.mul(bitmap, 2), 1) as Tensor2D;
+    const open = tf.sub(1, tf.square(u)) as Tensor2D;
+    return {
+      value: tf.mean(tf.square(open)) as Scalar,
+      saved: [u, open],
+      gradient: (g: Scalar, u: Tensor2D, open: Tensor2D) => [tf.mul(tf.mul(u, open), tf.mul(g, -8 / u.size))],
+    };
+  });
 }

@@ -4,7 +4,7 @@ import type { TrainingRows } from '@duobit/core';
 import type * as TensorFlow from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import { composeActivations } from './composed-activations.ts';
-import { composeChoice, composeLevels } from './composed-levels.ts';
+import { composeChoice, composeLevels, composePolarisation, composeRelaxed } from './composed-levels.ts';
 import { Constants } from './constants.ts';
 import { differentiable } from './differentiable.ts';
 import type { AttentionShape, Operations } from './operations.ts';
@@ -13,6 +13,7 @@ type Tf = typeof TensorFlow;
 
 export function composeOperations(tf: Tf): Operations {
   const constants = new Constants(tf);
+  const chosenLevels = composeChoice(tf);
   return {
     add: (a, b) => tf.add(a, b),
     joinRows: (parts) => tf.concat([...parts]),
@@ -26,7 +27,9 @@ export function composeOperations(tf: Tf): Operations {
     rotate: (x) => tf.matMul(x, constants.rotation(x.shape[1])) as Tensor2D,
     quantizeActivations: composeActivations(tf),
     nearestLevels: composeLevels(tf),
-    chosenLevels: composeChoice(tf),
+    chosenLevels,
+    relaxedLevels: composeRelaxed(tf, chosenLevels),
+    polarisation: composePolarisation(tf),
     distillationLoss: composeDistillation(tf),
   };
 }

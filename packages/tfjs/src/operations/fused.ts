@@ -4,6 +4,15 @@ import type { TrainingKernels } from '@duobit/core';
 import type * as TensorFlow from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { differentiable } from './differentiable.ts';
+import {
+  gather,
+  levelPlaces,
+  pick,
+  polarisation,
+  polarisationGradient,
+  relax,
+  relaxGradient,
+} from './fused-levels.ts';
 import type { StepMemory } from './memory.ts';
 import type { Operations } from './operations.ts';
 
@@ -173,6 +182,26 @@ export function fuseOperations(
         gradient: (g: Tensor2D) => [fill(levels, (dLevels) => gather(chosen, read(g), place, dLevels))],
       }))(levels);
     },
+    relaxedLevels: (latent, bitmap, levels, groupSize) => {
+      const place = levelPlaces(latent.shape, groupSize);
+      return differentiable(tf, (latent: Tensor2D, bitmap: Tensor2D, levels: Tensor2D) => ({
+        value: fill(latent, (out) => relax(read(latent), read(bitmap), read(levels), place, out)),
+        saved: [latent, bitmap, levels],
+        gradient: (g: Tensor2D, latent: Tensor2D, bitmap: Tensor2D, levels: Tensor2D) => [
+          tf.clone(g),
+          ...fillAll([bitmap, levels], (dBitmap, dLevels) =>
+            relaxGradient(read(latent), read(bitmap), read(levels), read(g), place, dBitmap!, dLevels!),
+          ),
+        ],
+      }))(latent, bitmap, levels);
+    },
+    polarisation: differentiable(tf, (bitmap: Tensor2D) => ({
+      value: tf.scalar(polarisation(read(bitmap))),
+      saved: [bitmap],
+      gradient: (g: Scalar, bitmap: Tensor2D) => [
+        fill(bitmap, (out) => polarisationGradient(read(bitmap), read(g)[0]!, out)),
+      ],
+    })),
     distillationLoss: (teacher, student) => {
       const [rows, width] = student.shape;
       return differentiable(tf, (student: Tensor2D) => {
@@ -190,48 +219,6 @@ export function fuseOperations(
       })(student);
     },
   };
-}
-
-interface LevelPlaces {
-  readonly rows: number;
-  readonly columns: number;
-  readonly groupSize: number;
-  readonly groups: number;
-}
-
-function levelPlaces([rows, columns]: [number, number], groupSize: number): LevelPlaces {
-  return { rows, columns, groupSize, groups: Math.ceil(columns / groupSize) };
-}
-
-/** One pass over memory, as fast here as in a kernel. */
-function pick(
-  codes: Int32Array,
-  levels: Float32Array,
-  { rows, columns, groupSize, groups }: LevelPlaces,
-  out: Float32Array,
-): void {
-  for (let row = 0; row < rows; row++)
-    for (let group = 0; group < groups; group++) {
-      const first = (row * groups + group) * 4;
-      const end = row * columns + Math.min(columns, (group + 1) * groupSize);
-      for (let i = row * columns + group * groupSize; i < end; i++) out[i] = levels[first + codes[i]!]!;
-    }
-}
-
-/** The transpose of `pick`: sums over the weights at each level. */
-function gather(
-  codes: Int32Array,
-  gradient: Float32Array,
-  { rows, columns, groupSize, groups }: LevelPlaces,
-  sums: Float32Array,
-): void {
-  sums.fill(0);
-  for (let row = 0; row < rows; row++)
-    for (let group = 0; group < groups; group++) {
-      const first = (row * groups + group) * 4;
-      const end = row * columns + Math.min(columns, (group + 1) * groupSize);
-      for (let i = row * columns + group * groupSize; i < end; i++) sums[first + codes[i]!]! += gradient[i]!;
-    }
 }
 
 function weightedError(output: Float32Array, target: Float32Array, weights: Float32Array): number {

@@ -57,6 +57,16 @@ export interface Operations {
    * @param levels [N, groups * 4]
    */
   chosenLevels(codes: Tensor2D, levels: Tensor2D, groupSize: number): Tensor2D;
+  /**
+   * With s = 1 where the latent weight is above 0, m = 1 where the bitmap is above 1/2: level 1 + s, or where m = 1 level 3 s. Straight
+   * through to the latent weights; to the bitmap that times level 3 s minus level 1 + s; exact to the levels (LBLLM, "WAT").
+   * @param latent [N, K]
+   * @param bitmap [N, K]
+   * @param levels [N, groups * 4]
+   */
+  relaxedLevels(latent: Tensor2D, bitmap: Tensor2D, levels: Tensor2D, groupSize: number): Tensor2D;
+  /** Mean of (1 - |2 b - 1|^2)^2, which pushes a bitmap towards 0 and 1. */
+  polarisation(bitmap: Tensor2D): Scalar;
   /** Of each row KL(softmax(teacher) || softmax(student)), nats; no gradient goes to the teacher (Hinton et al. 2015). */
   distillationLoss(teacher: Tensor2D, student: Tensor2D): Tensor1D;
 }

@@ -1,6 +1,6 @@
-// Weights of four levels a group, chosen by nearness or by fixed codes.
+// Weights of four levels a group, chosen by nearness, by fixed codes or by a relaxed bitmap, and the penalty of that.
 import type * as TensorFlow from '@tensorflow/tfjs-core';
-import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
+import type { Scalar, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import { differentiable } from '../differentiable.ts';
 import type { Operations } from '../operations.ts';
 import { eachValue, type Programs } from './programs.ts';
@@ -42,6 +42,45 @@ export function chosenLevels(tf: typeof TensorFlow, programs: Programs): Operati
       ],
     }))(levels);
   };
+}
+
+export function relaxedLevels(tf: typeof TensorFlow, programs: Programs): Operations['relaxedLevels'] {
+  return (latent, bitmap, levels, groupSize) => {
+    const whole = placesOf(latent.shape, groupSize);
+    return differentiable(tf, (latent: Tensor2D, bitmap: Tensor2D, levels: Tensor2D) => ({
+      value: programs.run<Tensor2D>(
+        'relaxed-levels',
+        latent.shape,
+        eachValue(latent.size, { latent, bitmap, levels }, { whole }),
+      ),
+      saved: [latent, bitmap, levels],
+      gradient: (gradient: Tensor2D, latent: Tensor2D, bitmap: Tensor2D, levels: Tensor2D): Tensor[] => [
+        tf.clone(gradient),
+        programs.run(
+          'relaxed-bitmap',
+          bitmap.shape,
+          eachValue(bitmap.size, { latent, levels, gradient }, { whole }),
+        ),
+        programs.run('relaxed-levels-sums', levels.shape, byGroup({ latent, bitmap, gradient }, whole)),
+      ],
+    }))(latent, bitmap, levels);
+  };
+}
+
+export function polarisation(tf: typeof TensorFlow, programs: Programs): Operations['polarisation'] {
+  return differentiable(tf, (bitmap: Tensor2D) => ({
+    value: tf.mean(
+      programs.run<Tensor2D>('polarisation', bitmap.shape, eachValue(bitmap.size, { bitmap })),
+    ) as Scalar,
+    saved: [bitmap],
+    gradient: (gradient: Scalar, bitmap: Tensor2D) => [
+      programs.run(
+        'polarisation-bitmap',
+        bitmap.shape,
+        eachValue(bitmap.size, { bitmap, gradient }, { real: { factor: -8 / bitmap.size } }),
+      ),
+    ],
+  }));
 }
 
 interface Places extends Record<string, number> {

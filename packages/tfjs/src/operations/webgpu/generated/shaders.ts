@@ -853,6 +853,55 @@ fn main(index: i32) {
     }
   }
 }`,
+  'polarisation-bitmap': `fn keep(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
+}
+fn isBroken(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
+}
+fn notANumber() -> f32 {
+  return bitcast<f32>(0x7fc00000u | uniforms.zero);
+}
+fn ordered(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+fn unordered(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key ^ 0x80000000u, (key >> 31u) == 1u));
+}
+fn main(index: i32) {
+  let i = u32(index);
+  if (i >= uniforms.count) {
+    return;
+  }
+  let u = 2.0 * bitmap[i] - 1.0;
+  result[i] = u * (1.0 - u * u) * gradient[0] * uniforms.factor;
+}`,
+  'polarisation': `fn keep(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
+}
+fn isBroken(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
+}
+fn notANumber() -> f32 {
+  return bitcast<f32>(0x7fc00000u | uniforms.zero);
+}
+fn ordered(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+fn unordered(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key ^ 0x80000000u, (key >> 31u) == 1u));
+}
+fn main(index: i32) {
+  let i = u32(index);
+  if (i >= uniforms.count) {
+    return;
+  }
+  let u = 2.0 * bitmap[i] - 1.0;
+  let open = 1.0 - u * u;
+  result[i] = open * open;
+}`,
   'quantize-clips': `fn keep(x: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
 }
@@ -1341,6 +1390,107 @@ fn main(index: i32) {
       result[at] = value;
     }
   }
+}`,
+  'relaxed-bitmap': `fn keep(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
+}
+fn isBroken(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
+}
+fn notANumber() -> f32 {
+  return bitcast<f32>(0x7fc00000u | uniforms.zero);
+}
+fn ordered(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+fn unordered(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key ^ 0x80000000u, (key >> 31u) == 1u));
+}
+fn main(index: i32) {
+  let i = u32(index);
+  if (i >= uniforms.count) {
+    return;
+  }
+  let first = 4u * ((i / uniforms.columns) * uniforms.groups + (i % uniforms.columns) / uniforms.groupSize);
+  let isAbove = latent[i] > 0.0;
+  let inner = first + select(1u, 2u, isAbove);
+  let outer = first + select(0u, 3u, isAbove);
+  result[i] = gradient[i] * keep(levels[outer] - levels[inner]);
+}`,
+  'relaxed-levels-sums': `fn keep(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
+}
+fn isBroken(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
+}
+fn notANumber() -> f32 {
+  return bitcast<f32>(0x7fc00000u | uniforms.zero);
+}
+fn ordered(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+fn unordered(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key ^ 0x80000000u, (key >> 31u) == 1u));
+}
+fn choiceOf(i: u32, first: u32) -> u32 {
+  let sign = select(0u, 1u, latent[i] > 0.0);
+  return select(1u + sign, 3u * sign, bitmap[i] > 0.5);
+}
+var<workgroup> sums: array<vec4<f32>, THREADS>;
+fn main(index: i32) {
+  let group = u32(index) / THREADS;
+  let thread = u32(index) % THREADS;
+  let begin = (group % uniforms.groups) * uniforms.groupSize;
+  let end = min(uniforms.columns, begin + uniforms.groupSize);
+  let row = (group / uniforms.groups) * uniforms.columns;
+  var own = vec4<f32>(0.0);
+  if (group < uniforms.count) {
+    for (var k = begin + thread; k < end; k += THREADS) {
+      let choice = choiceOf(row + k, 4u * group);
+      own += select(vec4<f32>(0.0), vec4<f32>(gradient[row + k]), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(choice));
+    }
+  }
+  sums[thread] = own;
+  workgroupBarrier();
+  for (var width = THREADS / 2u; width > 0u; width >>= 1u) {
+    if (thread < width) {
+      sums[thread] += sums[thread + width];
+    }
+    workgroupBarrier();
+  }
+  if (thread < 4u && group < uniforms.count) {
+    result[4u * group + thread] = sums[0][thread];
+  }
+}`,
+  'relaxed-levels': `fn keep(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
+}
+fn isBroken(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
+}
+fn notANumber() -> f32 {
+  return bitcast<f32>(0x7fc00000u | uniforms.zero);
+}
+fn ordered(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+fn unordered(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key ^ 0x80000000u, (key >> 31u) == 1u));
+}
+fn choiceOf(i: u32, first: u32) -> u32 {
+  let sign = select(0u, 1u, latent[i] > 0.0);
+  return select(1u + sign, 3u * sign, bitmap[i] > 0.5);
+}
+fn main(index: i32) {
+  let i = u32(index);
+  if (i >= uniforms.count) {
+    return;
+  }
+  let group = (i / uniforms.columns) * uniforms.groups + (i % uniforms.columns) / uniforms.groupSize;
+  result[i] = levels[4u * group + choiceOf(i, 4u * group)];
 }`,
   'rope': `fn keep(x: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
