@@ -114,6 +114,6 @@ console.log(
 console.log(`
 What this shows, and what it does not: a container stores each linear weight as two bits and its share of the
 levels, and the same code runs and measures all three models. What was made here was trained on 16,384 tokens in a
-minute or so; the embedded one on 145,000, 22 times over in all stages, by the same command (fixtures/embedded/README.md). A
+minute or so; the embedded one on 145,000, 18 times over in all stages, by the same command (fixtures/embedded/README.md). A
 model of this size has no redundancy to spare, so two bits cost it something. The whole file is far above the linear
 figure because a model this small is mostly embedding, tokenizer and alignment.`);

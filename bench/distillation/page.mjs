@@ -28,9 +28,9 @@ function formatPresets(presets, full) {
     '| preset | passes of stages 2, 3, 4 | trained on tokens | A16 | A4 | A4 of full precision | s |',
     '| --- | --- | ---: | ---: | ---: | ---: | ---: |',
     ...presets.map(
-      ({ preset, passes, tokens, perplexity, seconds }) =>
+      ({ preset, passes, tokens, perplexity, seconds, quiet }) =>
         `| \`${preset}\` | ${passes.join(', ')} | ${count(tokens)} | ${cell(perplexity.f16)} | ${cell(perplexity.a4)} | ` +
-        `${(perplexity.a4 / full).toFixed(2)}x | ≤ ${seconds} |`,
+        `${(perplexity.a4 / full).toFixed(2)}x | ${quiet ? '' : '≤ '}${seconds} |`,
     ),
     '',
   ];
