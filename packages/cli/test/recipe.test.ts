@@ -46,7 +46,7 @@ describe('duobit quantize --from-recipe', () => {
     expect(distillation).toMatchObject({
       tokens: 128,
       seed: 3,
-      weights: { passes: 1, batch: 2, rates: { latent: 0.002 } },
+      weights: { passes: 1, batch: 2, bits: 'relaxed', latentStart: 0.6, rates: { latent: 0.008 } },
       activations: { passes: 0.5 },
       endToEnd: null,
       engine: { device: 'cpu' },

@@ -2,7 +2,8 @@
 // what the unquantized block gives on the unquantized stream (LBLLM: stage 2 weights, stage 3 activations).
 //
 // Stage 2 moves latent weights and levels, with unquantized inputs; stage 3 keeps the bits and moves levels, clips and the knee,
-// with 4-bit inputs. A block that does not come out better on windows it was not trained on stays as it was.
+// with 4-bit inputs. A block that does not come out better on windows it was not trained on is trained once more with nearest bits where
+// they were relaxed, and else stays as it was.
 import type { Engine, Scalar, Tensor2D } from '@duobit/tfjs';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { BlockLayers, BlockStore } from '../stages/block-store.ts';
@@ -11,8 +12,8 @@ import { BlockModel } from './block-model.ts';
 import { BlockParameters, BlockTensors } from './block-parameters.ts';
 import { channelWeights } from './channel-weights.ts';
 import { channelObjective, type Objective, predictionObjective } from './objective.ts';
-import type { BlockStageOptions } from './options.ts';
-import { type TrainingRecord, trainWithRetries } from './retry.ts';
+import { type BlockStageOptions, withNearestBits } from './options.ts';
+import { type Trainable, type TrainingRecord, trainWithRetries } from './retry.ts';
 import { train } from './train.ts';
 
 /** What training a block takes besides the block. */
@@ -116,15 +117,15 @@ export async function trainBlock(
 ): Promise<BlockOutcome> {
   const { engine, checkpoint, signal, onProgress } = run;
   const { tf } = engine;
-  const { passes, clipNorm, polarisation } = options;
   const objective = await chooseObjective(options, run, block, teacher, targets);
   const progress = { block, blocks: checkpoint.architecture.blockCount };
   const moved = options.rates.latent > 0 ? originals : null;
   try {
-    const { state: layers, training } = await trainWithRetries<BlockParameters, BlockLayers>({
+    const trainable = (options: BlockStageOptions): Trainable<BlockParameters, BlockLayers> => ({
       before,
       open: () => new BlockParameters(engine, model, before, moved, options),
       train(parameters, scale, lossBefore) {
+        const { passes, clipNorm, polarisation } = options;
         const lossOf = (batch: number): Scalar =>
           objective.loss(model.forward(student[batch]!, parameters.open()), targets[batch]!);
         const penaltyOf = (progress: number): Scalar | null => {
@@ -155,6 +156,9 @@ export async function trainBlock(
           objective,
         ),
     });
+    // Relaxed bits begin with some of them changed, which few steps may not make up for; nearest ones begin where stage 1 left them.
+    const otherwise = moved && options.bits === 'relaxed' ? trainable(withNearestBits(options)) : null;
+    const { state: layers, training } = await trainWithRetries(trainable(options), otherwise);
     return { block, layers, training, resumed: false };
   } finally {
     objective.dispose();

@@ -101,6 +101,12 @@ const BITS = {
   relaxed: { polarisation: 1, latentStart: 0.6, latent: 0.008 },
 } as const;
 
+/** The same options for nearest bits, with what goes with them. */
+export function withNearestBits(options: BlockStageOptions): BlockStageOptions {
+  const { latent, ...rest } = BITS.nearest;
+  return { ...options, ...rest, bits: 'nearest', rates: { ...options.rates, latent } };
+}
+
 /** Stage 3. */
 export const ACTIVATION_DEFAULTS: BlockStageOptions = {
   ...SHARED,

@@ -49,6 +49,33 @@ function makeTrainable(
 }
 
 describe('training with retries', () => {
+  it('goes another way where nothing better came of the first, and only there', async () => {
+    const worse = makeTrainable([BADLY, WELL], 4);
+    const other = makeTrainable([WELL], 2);
+    const { state, training } = await trainWithRetries(worse.trainable, other.trainable);
+    expect(state).toBe(2);
+    expect(training).toEqual({
+      losses: [2, Number.NaN, 2, 1, 2, 1],
+      restarts: [2, 4],
+      heldOutBefore: 3,
+      heldOutAfter: 2,
+      kept: true,
+      divergences: [BADLY.diverged],
+    });
+    expect([...worse.opened, ...other.opened].every(({ disposed }) => disposed)).toBe(true);
+    expect(other.begun).toEqual([3]);
+    const unused = makeTrainable([]);
+    const better = await trainWithRetries(makeTrainable([WELL]).trainable, unused.trainable);
+    expect([better.state, better.training.restarts, unused.opened.length]).toEqual([1, [], 0]);
+  });
+
+  it('leaves everything as it was where neither way is better, and tells the last that could be judged', async () => {
+    const [one, other] = [makeTrainable([WELL], 5), makeTrainable([])];
+    const { state, training } = await trainWithRetries(one.trainable, other.trainable);
+    expect(state).toBe(3);
+    expect([training.kept, training.heldOutAfter, training.restarts.length]).toEqual([false, 5, 4]);
+  });
+
   it('takes what one attempt gives when that is better', async () => {
     const { trainable, opened, scales } = makeTrainable([WELL]);
     const { state, training } = await trainWithRetries(trainable);

@@ -1,5 +1,5 @@
-// Training that is begun anew when it diverges: from where it stood, with lower rates, a few times; and the choice between what
-// came of it and what was there before.
+// Training that is begun anew when it diverges: from where it stood, with lower rates, a few times, or when nothing came of it, in
+// another way; and the choice between what came of it and what was there before.
 import { DuobitError } from '@duobit/format';
 import type { Training } from './train.ts';
 
@@ -40,10 +40,36 @@ export interface Trainable<P extends { dispose(): void }, T> {
   evaluate(state: T): Promise<number>;
 }
 
-/** @returns what came of training, or `before` itself where that is no better; and the record */
+/** What came of training, or what was there before where that is no better; and the record. */
+export interface Trained<T> {
+  readonly state: T;
+  readonly training: TrainingRecord;
+}
+
+/** @param otherwise how it is trained once more where nothing better came of it, from where it stood */
 export async function trainWithRetries<P extends { dispose(): void }, T>(
   trainable: Trainable<P, T>,
-): Promise<{ readonly state: T; readonly training: TrainingRecord }> {
+  otherwise: Trainable<P, T> | null = null,
+): Promise<Trained<T>> {
+  const first = await trainOneWay(trainable);
+  if (first.training.kept || !otherwise) return first;
+  const { state, training } = await trainOneWay(otherwise);
+  const { losses, restarts, divergences, heldOutAfter } = first.training;
+  return {
+    state,
+    training: {
+      ...training,
+      losses: [...losses, ...training.losses],
+      restarts: [...restarts, losses.length, ...training.restarts.map((place) => losses.length + place)],
+      heldOutAfter: training.heldOutAfter ?? heldOutAfter,
+      divergences: [...divergences, ...training.divergences],
+    },
+  };
+}
+
+async function trainOneWay<P extends { dispose(): void }, T>(
+  trainable: Trainable<P, T>,
+): Promise<Trained<T>> {
   const { before } = trainable;
   const losses: number[] = [];
   const restarts: number[] = [];
