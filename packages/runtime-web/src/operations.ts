@@ -29,7 +29,7 @@ function spreadRow({ mostThreads }: Context, width: number) {
 /** Bytes that a workgroup shares when it rotates a row before it makes its codes: the row, and what sums and codes need. */
 export function rotatedBytes(context: Context, width: number): number {
   const { blocks, constants } = spreadRow(context, width);
-  return 4 * width + 8 * constants.THREADS + 16 * blocks;
+  return 128 * blocks + 8 * constants.THREADS + 16 * blocks;
 }
 
 /** Codes of a slot, and before them what fills the slot, where that is part of the unit. */

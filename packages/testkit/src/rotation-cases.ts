@@ -1,6 +1,7 @@
 // Conformance of rotateInput: the same bits everywhere, as 4-bit codes are made of them. Its result is read from its own
 // slot, since a copy by addition would hide the sign of a zero.
 import type { Backend } from '@duobit/core';
+import type { ActivationQuantizer } from '@duobit/format';
 import { demandBits } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
 import { expectInputRotation } from './expected.ts';
@@ -8,7 +9,10 @@ import { f32, operationPlan, runOf } from './operation-plans.ts';
 import { createRandom, drawActivations, drawInteger, drawIntegers } from './random-values.ts';
 
 const WIDTHS = [1, 2, 3, 5, 8, 16, 31, 32, 64, 96, 100, 172, 256, 576, 1000, 1024, 1536];
+/** Those that a workgroup or a block can hold at once, and one that it cannot. */
+const CODED_WIDTHS = [3, 100, 576, 1024, 2048, 4096, 8320];
 const ROWS = 5;
+const QUANTIZER: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
 
 /** Rotates rows of x to y, or in place, and demands every bit of the result, and that x stays as it was. */
 async function demandRotated(
@@ -16,9 +20,16 @@ async function demandRotated(
   x: Float32Array,
   width: number,
   out: 'x' | 'y',
+  isCoded = false,
 ): Promise<void> {
   const rows = x.length / width;
-  const plan = operationPlan({ x: f32(width), y: f32(width) }, [{ op: 'rotateInput', input: 'x', out }]);
+  const slots = { x: f32(width), y: f32(width), ...(isCoded && { codes: { kind: 'a4', width } as const }) };
+  const plan = operationPlan(slots, [
+    { op: 'rotateInput', input: 'x', out },
+    ...(isCoded
+      ? [{ op: 'quantizeActivations', input: out, quantizer: QUANTIZER, out: 'codes' } as const]
+      : []),
+  ]);
   const program = await backend.prepare(
     plan,
     async () => Promise.reject(new Error('the plan has no weights')),
@@ -63,6 +74,14 @@ export function rotationCases(): ConformanceCase[] {
         },
       }),
     ),
+    {
+      name: 'rotateInput bit for bit where codes are made of its rows, of widths up to 8320',
+      run: async (backend) => {
+        const random = createRandom(3799);
+        for (const width of CODED_WIDTHS)
+          await demandRotated(backend, drawActivations(random, ROWS * width), width, 'y', true);
+      },
+    },
     {
       name: 'rotateInput of broken rows: what is not finite stays visible, and their neighbours are right',
       run: async (backend) => {

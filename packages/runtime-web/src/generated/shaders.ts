@@ -1207,25 +1207,20 @@ struct Op {
 const THREADS: u32 = 256u;
 const TILE: u32 = 4096u;
 var<workgroup> tile: array<f32, TILE>;
+#import rotation-passes
+fn lowerPlace(pair: u32, half: u32) -> u32 {
+  return ((pair & ~(half - 1u)) << 1u) | (pair & (half - 1u));
+}
 fn transform(base: u32, index: u32) {
   let count = min(op.span, TILE);
   for (var start = 0u; start < op.span; start += TILE) {
     for (var i = index; i < count; i += THREADS) {
-      tile[i] = floats[base + start + i];
+      tile[placeOf(i)] = floats[base + start + i];
     }
     workgroupBarrier();
-    for (var half = 1u; half < count; half <<= 1u) {
-      for (var pair = index; pair < count / 2u; pair += THREADS) {
-        let i = lowerPlace(pair, half);
-        let a = tile[i];
-        let b = tile[i + half];
-        tile[i] = a + b;
-        tile[i + half] = a - b;
-      }
-      workgroupBarrier();
-    }
+    transformTile(0u, count, index);
     for (var i = index; i < count; i += THREADS) {
-      floats[base + start + i] = tile[i];
+      floats[base + start + i] = tile[placeOf(i)];
     }
     workgroupBarrier();
   }
@@ -1266,54 +1261,87 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   'rotation-none': `fn rotateRow(held: Held, base: u32, index: u32) -> Held {
   return held;
 }`,
+  'rotation-passes': `fn placesOf(i: vec4<u32>) -> vec4<u32> {
+  return i ^ ((i >> vec4<u32>(5u)) & vec4<u32>(7u)) ^ ((i >> vec4<u32>(3u)) & vec4<u32>(24u));
+}
+fn placeOf(i: u32) -> u32 {
+  return placesOf(vec4<u32>(i)).x;
+}
+fn crossPass(first: u32, count: u32, half: u32, stages: u32, index: u32) {
+  for (var unit = index; unit * 8u < count; unit += THREADS) {
+    let start = first + ((unit & ~(half - 1u)) << 3u) + (unit & (half - 1u));
+    let p = placesOf(vec4<u32>(start) + vec4<u32>(0u, 1u, 2u, 3u) * half);
+    let q = placesOf(vec4<u32>(start) + vec4<u32>(4u, 5u, 6u, 7u) * half);
+    var a = vec4<f32>(tile[p.x], tile[p.y], tile[p.z], tile[p.w]);
+    var b = vec4<f32>(tile[q.x], tile[q.y], tile[q.z], tile[q.w]);
+    a = vec4<f32>(a.x + a.y, a.x - a.y, a.z + a.w, a.z - a.w);
+    b = vec4<f32>(b.x + b.y, b.x - b.y, b.z + b.w, b.z - b.w);
+    if (stages > 1u) {
+      a = vec4<f32>(a.xy + a.zw, a.xy - a.zw);
+      b = vec4<f32>(b.xy + b.zw, b.xy - b.zw);
+    }
+    if (stages > 2u) {
+      let sum = a + b;
+      b = a - b;
+      a = sum;
+    }
+    tile[p.x] = a.x;
+    tile[p.y] = a.y;
+    if (count > 2u) {
+      tile[p.z] = a.z;
+      tile[p.w] = a.w;
+    }
+    if (count > 4u) {
+      tile[q.x] = b.x;
+      tile[q.y] = b.y;
+      tile[q.z] = b.z;
+      tile[q.w] = b.w;
+    }
+  }
+  workgroupBarrier();
+}
+fn transformTile(first: u32, count: u32, index: u32) {
+  var stages = (countTrailingZeros(count) + 2u) % 3u + 1u;
+  for (var half = 1u; half < count;) {
+    crossPass(first, count, half, stages, index);
+    half <<= stages;
+    stages = 3u;
+  }
+}`,
   'rotation-signs': `fn signed(x: f32, k: u32) -> f32 {
   return bitcast<f32>(bitcast<u32>(x) ^ (countOneBits(k & (k >> 1u)) << 31u));
-}
-fn lowerPlace(pair: u32, half: u32) -> u32 {
-  return ((pair & ~(half - 1u)) << 1u) | (pair & (half - 1u));
 }`,
   'rotation-tile': `#import rotation-signs
-var<workgroup> tile: array<f32, WIDTH>;
-fn transformTile(first: u32, index: u32) {
-  workgroupBarrier();
-  for (var half = 1u; half < op.span; half <<= 1u) {
-    for (var pair = index; pair < op.span / 2u; pair += THREADS) {
-      let i = first + lowerPlace(pair, half);
-      let a = tile[i];
-      let b = tile[i + half];
-      tile[i] = a + b;
-      tile[i + half] = a - b;
-    }
-    workgroupBarrier();
-  }
-  for (var i = first + index; i < first + op.span; i += THREADS) {
-    tile[i] = keep(tile[i] * op.scale);
-  }
-  workgroupBarrier();
-}
+var<workgroup> tile: array<f32, BLOCKS * 32u>;
+#import rotation-passes
 fn rotateRow(held: Held, base: u32, index: u32) -> Held {
   for (var i = 0u; i < HELD; i++) {
     let column = columnOf(index + i * THREADS);
     for (var b = 0u; b < 4u; b++) {
       let k = column + 8u * b;
       if (k < WIDTH) {
-        tile[k] = signed(held[i][b], k);
+        tile[placeOf(k)] = signed(held[i][b], k);
       }
     }
   }
-  transformTile(0u, index);
+  workgroupBarrier();
+  transformTile(0u, op.span, index);
   if (op.span < WIDTH) {
     for (var k = index; k < WIDTH; k += THREADS) {
-      tile[k] = signed(tile[k], 5u * k);
+      let x = tile[placeOf(k)];
+      tile[placeOf(k)] = signed(select(x, keep(x * op.scale), k < op.span), 5u * k);
     }
-    transformTile(WIDTH - op.span, index);
+    workgroupBarrier();
+    transformTile(WIDTH - op.span, op.span, index);
   }
   var rotated = Held();
   for (var i = 0u; i < HELD; i++) {
     let column = columnOf(index + i * THREADS);
     for (var b = 0u; b < 4u; b++) {
-      if (column + 8u * b < WIDTH) {
-        rotated[i][b] = tile[column + 8u * b];
+      let k = column + 8u * b;
+      if (k < WIDTH) {
+        let x = tile[placeOf(k)];
+        rotated[i][b] = select(x, keep(x * op.scale), k >= WIDTH - op.span);
       }
     }
     storeWord(base, column, rotated[i]);
@@ -2107,4 +2135,4 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 };
 
 /** Changes with every kernel. */
-export const SHADERS_VERSION = '03ba58c16ba42918';
+export const SHADERS_VERSION = '6d7f48558472874e';

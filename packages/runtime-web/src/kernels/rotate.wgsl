@@ -18,26 +18,23 @@ struct Op {
 const THREADS: u32 = 256u;
 const TILE: u32 = 4096u;
 var<workgroup> tile: array<f32, TILE>;
+#import rotation-passes
+
+// Of a pair whose lower place has the bit `half` clear.
+fn lowerPlace(pair: u32, half: u32) -> u32 {
+  return ((pair & ~(half - 1u)) << 1u) | (pair & (half - 1u));
+}
 
 fn transform(base: u32, index: u32) {
   let count = min(op.span, TILE);
   for (var start = 0u; start < op.span; start += TILE) {
     for (var i = index; i < count; i += THREADS) {
-      tile[i] = floats[base + start + i];
+      tile[placeOf(i)] = floats[base + start + i];
     }
     workgroupBarrier();
-    for (var half = 1u; half < count; half <<= 1u) {
-      for (var pair = index; pair < count / 2u; pair += THREADS) {
-        let i = lowerPlace(pair, half);
-        let a = tile[i];
-        let b = tile[i + half];
-        tile[i] = a + b;
-        tile[i + half] = a - b;
-      }
-      workgroupBarrier();
-    }
+    transformTile(0u, count, index);
     for (var i = index; i < count; i += THREADS) {
-      floats[base + start + i] = tile[i];
+      floats[base + start + i] = tile[placeOf(i)];
     }
     workgroupBarrier();
   }

@@ -1,25 +1,7 @@
 // The rotation of a row, docs/format.md "Input rotations", in workgroup memory; the bits are those of rotate.wgsl.
 #import rotation-signs
-var<workgroup> tile: array<f32, WIDTH>;
-
-// Of the op.span values from `first` on.
-fn transformTile(first: u32, index: u32) {
-  workgroupBarrier();
-  for (var half = 1u; half < op.span; half <<= 1u) {
-    for (var pair = index; pair < op.span / 2u; pair += THREADS) {
-      let i = first + lowerPlace(pair, half);
-      let a = tile[i];
-      let b = tile[i + half];
-      tile[i] = a + b;
-      tile[i + half] = a - b;
-    }
-    workgroupBarrier();
-  }
-  for (var i = first + index; i < first + op.span; i += THREADS) {
-    tile[i] = keep(tile[i] * op.scale);
-  }
-  workgroupBarrier();
-}
+var<workgroup> tile: array<f32, BLOCKS * 32u>;
+#import rotation-passes
 
 // Writes the rotated row at `base`, too.
 fn rotateRow(held: Held, base: u32, index: u32) -> Held {
@@ -28,23 +10,28 @@ fn rotateRow(held: Held, base: u32, index: u32) -> Held {
     for (var b = 0u; b < 4u; b++) {
       let k = column + 8u * b;
       if (k < WIDTH) {
-        tile[k] = signed(held[i][b], k);
+        tile[placeOf(k)] = signed(held[i][b], k);
       }
     }
   }
-  transformTile(0u, index);
+  workgroupBarrier();
+  transformTile(0u, op.span, index);
   if (op.span < WIDTH) {
     for (var k = index; k < WIDTH; k += THREADS) {
-      tile[k] = signed(tile[k], 5u * k);
+      let x = tile[placeOf(k)];
+      tile[placeOf(k)] = signed(select(x, keep(x * op.scale), k < op.span), 5u * k);
     }
-    transformTile(WIDTH - op.span, index);
+    workgroupBarrier();
+    transformTile(WIDTH - op.span, op.span, index);
   }
   var rotated = Held();
   for (var i = 0u; i < HELD; i++) {
     let column = columnOf(index + i * THREADS);
     for (var b = 0u; b < 4u; b++) {
-      if (column + 8u * b < WIDTH) {
-        rotated[i][b] = tile[column + 8u * b];
+      let k = column + 8u * b;
+      if (k < WIDTH) {
+        let x = tile[placeOf(k)];
+        rotated[i][b] = select(x, keep(x * op.scale), k >= WIDTH - op.span);
       }
     }
     storeWord(base, column, rotated[i]);
