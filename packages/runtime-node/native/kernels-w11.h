@@ -36,6 +36,19 @@ static int byteOfRow(int row) {
   return row < TILE / 2 ? 2 * shortLane(row) : 2 * shortLane(row - TILE / 2) + 1;
 }
 
+/** Asks for the weights that come after those of 4 columns of a tile at `w`. */
+static inline void fetchAhead(const uint8_t* w) {
+  for (int line = 0; line < 4 * TILE; line += 64) {
+#ifdef KERNEL_TWO_FETCHES
+    // Loads of whole lines stall on memory unless the lines are in the second-level cache before the first is asked for them.
+    __builtin_prefetch(w + 3 * FETCH_AHEAD + line, 0, 2);
+    __builtin_prefetch(w + FETCH_AHEAD / 2 + line);
+#else
+    __builtin_prefetch(w + FETCH_AHEAD + line);
+#endif
+  }
+}
+
 /** One tile by T rows of codes, from row `row` on. */
 template <int T>
 static void multiplyTile(const W11Matrix& m, const uint8_t* w, const CodedRows& x, int row, float* const* out) {
@@ -58,7 +71,7 @@ static void multiplyTile(const W11Matrix& m, const uint8_t* w, const CodedRows& 
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) ls[t] = lm[t] = lp[t] = hs[t] = hm[t] = hp[t] = zeroBytes();
     for (int u = 0; u < units; ++u) {
-      for (int line = 0; line < 4 * TILE; line += 64) __builtin_prefetch(w + FETCH_AHEAD + line);
+      fetchAhead(w);
       B us[T], um[T], up[T];
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {

@@ -8,6 +8,7 @@
 #define KERNEL_ISA avx512
 #define KERNEL_NAME "avx512"
 #define KERNEL_VNNI 1
+#define KERNEL_TWO_FETCHES 1
 
 namespace duobit::avx512 {
 
