@@ -40,7 +40,7 @@ static int byteOfRow(int row) {
 static inline void fetchAhead(const uint8_t* w) {
   for (int line = 0; line < 4 * TILE; line += 64) {
 #ifdef KERNEL_TWO_FETCHES
-    // Loads of whole lines stall on memory unless the lines are in the second-level cache before the first is asked for them.
+    // One prefetch, at any distance, leaves loads of whole lines waiting for memory (Zen 4, experiments/kernels/native-decode).
     __builtin_prefetch(w + 3 * FETCH_AHEAD + line, 0, 2);
     __builtin_prefetch(w + FETCH_AHEAD / 2 + line);
 #else

@@ -2,7 +2,8 @@
 // eight values into registers, which leaves a third of the barriers and of the ways to memory. Sums are those of the format, in
 // its order: pairs of places 1 apart, then 2, 4, and so on.
 
-// Where values of the tile lie: threads of a pass find theirs in different banks of 32.
+// Where values of the tile lie: 32 neighbouring threads find theirs in different banks of 32; in one pass two share a bank, where
+// the number of stages is no multiple of three.
 fn placesOf(i: vec4<u32>) -> vec4<u32> {
   return i ^ ((i >> vec4<u32>(5u)) & vec4<u32>(7u)) ^ ((i >> vec4<u32>(3u)) & vec4<u32>(24u));
 }
