@@ -23,7 +23,7 @@ describe('the command', () => {
       onStdout: (text) => {
         const { address, model } = JSON.parse(text);
         const headers = { authorization: 'Bearer secret', 'content-type': 'application/json' };
-        const body = JSON.stringify({ prompt: 'Once', max_tokens: 3 });
+        const body = JSON.stringify({ prompt: 'Once', max_tokens: 3, seed: 1 });
         asked = fetch(`${address}/v1/completions`, { method: 'POST', headers, body })
           .then(async (answer) => ({
             model,
@@ -114,10 +114,10 @@ describe('the process', () => {
     return { child, exit, address: JSON.parse(text).address as string };
   }
 
-  /** All of a streamed answer, however it ends. */
+  /** All of a streamed answer, however it ends. Its length is that of the seed. */
   async function stream(address: string, begun: () => void, n = 1): Promise<string> {
     const messages = [{ role: 'user', content: 'Once upon a time' }];
-    const body = JSON.stringify({ messages, stream: true, n });
+    const body = JSON.stringify({ messages, stream: true, n, seed: 1 });
     const headers = { 'content-type': 'application/json' };
     const response = await fetch(`${address}/v1/chat/completions`, { method: 'POST', headers, body });
     let text = '';

@@ -90,6 +90,7 @@ describe('a model in a worker', () => {
     const answer = await model.chat.completions.create({
       messages: [{ role: 'user', content: 'Hi' }],
       max_tokens: 5,
+      seed: 3,
     });
     expect(answer.usage.completion_tokens).toBeGreaterThan(0);
     await model.dispose();

@@ -34,6 +34,9 @@ export function chatCases(stand: Stand): void {
     expect(await page.getByLabel('Stop texts').inputValue()).toBe('Lily');
     await page.getByLabel('Stop texts').fill('');
     await page.getByLabel('Stop texts').press('Tab');
+    // An answer of 251 tokens, so that there is one to stop.
+    await page.getByLabel('Seed').fill('6');
+    await page.getByLabel('Seed').press('Tab');
     // Stopped by Escape and by the button; the reader goes on writing where they were.
     const stops = [
       () => page.keyboard.press('Escape'),
