@@ -132,27 +132,42 @@ async function encodeRows(checkpoint, name, start, end) {
  * @param tokenizerFields pairs [key, bytes] as `readGgufFields` gives them
  */
 export async function exportGguf(checkpoint, file, tokenizerFields = []) {
-  const fields = [...describeArchitecture(checkpoint.architecture, checkpoint.name), ...tokenizerFields];
-  const names = checkpoint.tensorNames;
-  const records = [];
-  let offset = 0;
-  for (const name of names) {
-    const { shape } = checkpoint.tensorInfo(name);
+  const { architecture, name, tensorNames } = checkpoint;
+  const fields = [...describeArchitecture(architecture, name), ...tokenizerFields];
+  const tensors = tensorNames.map((tensor) => {
+    const { shape } = checkpoint.tensorInfo(tensor);
     const type = shape.length === 1 ? F32 : F16;
     const length = shape.reduce((product, size) => product * size, 1) * (type === F16 ? 2 : 4);
-    records.push(
-      text(toGgufName(name)),
-      u32(shape.length),
-      ...[...shape].reverse().map(u64),
-      u32(type),
-      u64(offset),
-    );
+    return { name: toGgufName(tensor), shape, type, length, pieces: () => encodePieces(checkpoint, tensor) };
+  });
+  await writeGguf(file, fields, tensors);
+}
+
+async function* encodePieces(checkpoint, name) {
+  const { shape } = checkpoint.tensorInfo(name);
+  const rows = shape.length === 1 ? 1 : shape[0];
+  const { headSize } = checkpoint.architecture;
+  const step = Math.max(headSize, ROWS - (ROWS % headSize));
+  for (let start = 0; start < rows; start += step)
+    yield await encodeRows(checkpoint, name, start, Math.min(rows, start + step));
+}
+
+/**
+ * Writes a GGUF file by way of a temporary one.
+ * @param fields pairs [key, bytes]
+ * @param tensors {name, shape as rows and columns, type number, length in bytes, pieces() that gives its bytes one after another}
+ */
+export async function writeGguf(file, fields, tensors) {
+  const records = [];
+  let offset = 0;
+  for (const { name, shape, type, length } of tensors) {
+    records.push(text(name), u32(shape.length), ...[...shape].reverse().map(u64), u32(type), u64(offset));
     offset = pad(offset + length);
   }
   const head = Buffer.concat([
     Buffer.from('GGUF'),
     u32(3),
-    u64(names.length),
+    u64(tensors.length),
     u64(fields.length),
     ...fields.flatMap(([key, bytes]) => [text(key), bytes]),
     ...records,
@@ -170,18 +185,14 @@ export async function exportGguf(checkpoint, file, tokenizerFields = []) {
   try {
     await write(head);
     await write(Buffer.alloc(pad(head.length) - head.length));
-    for (const name of names) {
-      const { shape } = checkpoint.tensorInfo(name);
-      const rows = shape.length === 1 ? 1 : shape[0];
-      const headSize = checkpoint.architecture.headSize;
-      const step = Math.max(headSize, ROWS - (ROWS % headSize));
+    for (const { name, length, pieces } of tensors) {
       let written = 0;
-      for (let start = 0; start < rows; start += step) {
-        const bytes = await encodeRows(checkpoint, name, start, Math.min(rows, start + step));
+      for await (const bytes of pieces()) {
         written += bytes.length;
         await write(bytes);
       }
-      await write(Buffer.alloc(pad(written) - written));
+      if (written !== length) throw new Error(`${name} has ${written} bytes, and its type takes ${length}`);
+      await write(Buffer.alloc(pad(length) - length));
     }
     out.end();
     await ended;

@@ -1,5 +1,6 @@
 // llama.cpp as an engine of the benchmark: one file, one context, in the process that calls this.
 import { openLlama } from './llama-library.mjs';
+import { findLlama } from './setup.mjs';
 
 /** As llama.cpp has it by default: prompts are run in physical batches of 512. */
 const MICRO_BATCH = 512;
@@ -8,11 +9,15 @@ const LOGIT_ROWS = 64;
 
 /**
  * Loads the libraries, outside the time that loading a model is given.
- * @returns {{ describe: () => string, open: (options: object) => Promise<object> }}
+ * @returns {{ describe: () => string, hasGpu: () => boolean, open: (options: object) => Promise<object> }}
  */
-export async function prepareEngine() {
-  const { koffi, llama, system } = openLlama();
-  return { describe: () => system, open: async (options) => new LlamaEngine(koffi, llama, options) };
+export async function prepareEngine(from = findLlama()) {
+  const { koffi, llama, system } = openLlama(from);
+  return {
+    describe: () => system,
+    hasGpu: () => llama.hasGpu(),
+    open: async (options) => new LlamaEngine(koffi, llama, options),
+  };
 }
 
 class LlamaEngine {
@@ -23,19 +28,21 @@ class LlamaEngine {
   #memory;
   #vocabulary;
 
-  constructor(koffi, llama, { file, threads, contextLength, vocabularySize }) {
+  constructor(koffi, llama, { file, threads, contextLength, vocabularySize, gpuLayers = 0 }) {
     this.#koffi = koffi;
     this.#llama = llama;
     this.#vocabulary = vocabularySize;
     this.threads = threads;
-    this.#model = llama.loadModel(file, { ...llama.modelDefaults(), n_gpu_layers: 0 });
+    this.#model = llama.loadModel(file, { ...llama.modelDefaults(), n_gpu_layers: gpuLayers });
     if (this.#model === null) throw new Error(`llama.cpp does not load ${file}`);
+    const defaults = llama.contextDefaults();
     this.#context = llama.createContext(this.#model, {
-      ...llama.contextDefaults(),
+      ...defaults,
       n_ctx: contextLength,
       n_batch: contextLength,
       n_ubatch: MICRO_BATCH,
-      n_outputs_max_per_seq: 0,
+      // Versions before v0.5.0 have no such limit.
+      ...('n_outputs_max_per_seq' in defaults && { n_outputs_max_per_seq: 0 }),
       n_threads: threads,
       n_threads_batch: threads,
     });

@@ -1,6 +1,7 @@
 // The child process of one quantization by llama.cpp's own quantizer; its log goes to stderr.
 import { readFileSync } from 'node:fs';
 import { openLlama } from './llama-library.mjs';
+import { findLlama } from './setup.mjs';
 
 process.once('message', (job) => {
   let answer;
@@ -14,7 +15,7 @@ process.once('message', (job) => {
 });
 
 function quantize({ source, target, type, pure, threads, imatrix }) {
-  const { koffi, llama } = openLlama();
+  const { koffi, llama } = openLlama(findLlama());
   const params = {
     ...llama.quantizeDefaults(),
     nthread: threads,

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 export const PEERS_FOLDER = fileURLToPath(new URL('../../.cache/peers/', import.meta.url));
 
 const PLATFORM = `${process.platform}-${process.arch}`;
-/** node-llama-cpp's prebuilt libraries; the structures in llama-library.mjs are those of this version's llama.h. */
+/** node-llama-cpp's prebuilt libraries; one of the versions in llama-layouts.mjs. */
 const LLAMA_VERSION = '3.22.1';
 const KOFFI_VERSION = '3.3.4';
 const ONNXRUNTIME_VERSION = '1.30.0';
@@ -84,9 +84,9 @@ export function requirePeer(name) {
   return createRequire(path.join(PEERS_FOLDER, 'package.json'))(name);
 }
 
-/** The folder of llama.cpp's shared libraries. */
-export function llamaFolder() {
+/** What `openLlama` takes, of the peer that is installed. */
+export function findLlama() {
   const bins = path.join(PEERS_FOLDER, 'node_modules/@node-llama-cpp', PLATFORM, 'bins');
   const [folder] = readdirSync(bins);
-  return path.join(bins, folder);
+  return { koffi: requirePeer('koffi'), folder: path.join(bins, folder), version: LLAMA_VERSION };
 }
