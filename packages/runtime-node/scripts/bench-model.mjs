@@ -24,7 +24,7 @@ for (const label of list.split(',')) {
   const source = await openContainer(await createFileSource(path));
   const start = performance.now();
   const model = await createModel(source, backend, { contextLength: PROMPT + TOKENS });
-  subjects.push({ label, backend, model, load: performance.now() - start, prefill: [], decode: [] });
+  subjects.push({ label, backend, source, model, load: performance.now() - start, prefill: [], decode: [] });
 }
 const vocabulary = subjects[0].model.architecture.vocabularySize;
 const tokens = Array.from({ length: PROMPT }, (_, i) => (i * 7919) % vocabulary);
@@ -57,7 +57,8 @@ for (const { label, load, prefill, decode } of subjects) {
     `${label.padEnd(16)} ${show('decode', decode, base.decode)}   ${show('prefill', prefill, base.prefill)}   load ${load.toFixed(0)} ms`,
   );
 }
-for (const { model, backend } of subjects) {
+for (const { model, backend, source } of subjects) {
   await model.dispose();
   await backend.dispose();
+  await source.close();
 }
