@@ -11,7 +11,7 @@ import { keepArchitecture } from './fatbin.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TARGET = join(ROOT, '.gpu-llama');
-/** See llama-layouts.mjs; newer ones have PTX of CUDA 13.1 for this architecture, which drivers of 13.0 refuse. */
+/** One of llama-layouts.mjs. Of 3.15.0 and 3.22.1 this architecture would run PTX of CUDA 13.1, which drivers of 13.0 refuse. */
 const PACKAGE = '@node-llama-cpp/linux-x64-cuda';
 const VERSION = '3.14.5';
 const ARCHITECTURE = 90;
