@@ -1,5 +1,6 @@
 // The child process of one measurement: gets a job over IPC, runs one engine on one file, answers, and ends. Nothing of
 // another engine is loaded, so peak memory and the state of the caches are this engine's own.
+import { readPeakRss } from './peak-memory.mjs';
 import { measureSteps } from './steps.mjs';
 
 const ENGINES = {
@@ -38,11 +39,6 @@ process.once('message', async (job) => {
     process.send(answer, () => process.exit(0));
   }
 });
-
-/** Counted in KiB on every platform that Node runs on. */
-function readPeakRss() {
-  return process.resourceUsage().maxRSS * 1024;
-}
 
 const TASKS = {
   speed: (engine, { tokens, prompts, decode }) =>

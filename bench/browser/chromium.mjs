@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { readPeakRss } from '../peak-memory.mjs';
 import { serveJob } from './server.mjs';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
@@ -115,8 +116,7 @@ function readUsage(root) {
 function readProcess(id) {
   const stat = readFileSync(`/proc/${id}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${id}/status`, 'utf8'));
   // Own time, and that of children which have ended.
   const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
-  return { id, parent: Number(fields[1]), ticks, peakRssBytes: Number(peak?.[1] ?? 0) * 1024 };
+  return { id, parent: Number(fields[1]), ticks, peakRssBytes: readPeakRss(id) };
 }

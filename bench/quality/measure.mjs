@@ -8,6 +8,7 @@ import {
   openCheckpoint,
   prepareCheckpoint,
 } from '@duobit/quantizer';
+import { readPeakRss } from '../peak-memory.mjs';
 import { describeRun } from '../record.mjs';
 
 const PLAIN = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
@@ -31,7 +32,7 @@ export async function measure(model, entry, { backend, windows, limit, log }) {
     const count = entry.stage?.outliers ?? 0;
     const choose = (checkpoint) => chooseOutliers(checkpoint, backend, calibration, count);
     const { checkpoint, outliers } = await prepareCheckpoint(given, rotation, count > 0 ? choose : undefined);
-    const before = process.resourceUsage().maxRSS;
+    const before = readPeakRss() / 1024;
     const fitted = entry.method
       ? await fitModel(
           checkpoint,
@@ -80,7 +81,7 @@ export async function measure(model, entry, { backend, windows, limit, log }) {
       relative_error: fitted?.relativeError ?? null,
       other_bytes: otherBytes(checkpoint),
       seconds: fitted?.seconds ?? null,
-      peak_rss_kib: { before, after: process.resourceUsage().maxRSS },
+      peak_rss_kib: { before, after: readPeakRss() / 1024 },
       backend: [backend.name, backend.instructionSet].filter(Boolean).join(' '),
       threads: backend.threads,
     };

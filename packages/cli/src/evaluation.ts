@@ -13,7 +13,7 @@ import {
 } from '@duobit/quantizer';
 import type { Context } from './context.ts';
 import { readTextFile, type TextFile } from './files.ts';
-import { describeMachine } from './machine.ts';
+import { describeMachine, readPeakRss } from './machine.ts';
 import type { BackendOptions } from './options.ts';
 import { createProgress } from './progress.ts';
 import { type EvaluationRecord, RECORD_SCHEMA, type RecordedData, type TaskResult } from './record.ts';
@@ -166,7 +166,6 @@ async function describeRun(
     },
     machine: describeMachine(),
     seconds,
-    // resourceUsage counts in KiB on every platform that Node runs on.
-    peak_rss_bytes: process.resourceUsage().maxRSS * 1024,
+    peak_rss_bytes: readPeakRss(),
   } as const;
 }

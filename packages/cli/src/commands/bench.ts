@@ -5,7 +5,7 @@ import { DuobitError } from '@duobit/format';
 import { benchNativeMatvec } from '@duobit/runtime-node';
 import { type Command, Option } from 'commander';
 import { type Context, emit } from '../context.ts';
-import { describeMachine, formatMachine } from '../machine.ts';
+import { describeMachine, formatMachine, readPeakRss } from '../machine.ts';
 import { addBackendOptions, addExamples, addJsonOption, type BackendOptions, integer } from '../options.ts';
 import { createProgress } from '../progress.ts';
 import { checkAborted, type Session, withSession } from '../session.ts';
@@ -129,8 +129,7 @@ function report(
   matvec: Matvec | null,
 ): void {
   const machine = describeMachine();
-  // resourceUsage counts in KiB on every platform that Node runs on.
-  const peakBytes = process.resourceUsage().maxRSS * 1024;
+  const peakBytes = readPeakRss();
   const { model } = session;
   const decodeGigabytes = (decode.median * model.weightBytes) / 1e9;
   const result = {
