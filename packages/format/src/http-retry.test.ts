@@ -88,10 +88,12 @@ describe('tried again [RMT-6]', () => {
       },
     ]) {
       const server = await serve(always(silent));
-      await expect(createHttpSource(server.url, { ...FAST, retries: 1, timeout: 400 })).rejects.toMatchObject({
-        code: 'HTTP_NETWORK',
-        message: 'no byte came for 400 ms (2 attempts)',
-      });
+      await expect(createHttpSource(server.url, { ...FAST, retries: 1, timeout: 400 })).rejects.toMatchObject(
+        {
+          code: 'HTTP_NETWORK',
+          message: 'no byte came for 400 ms (2 attempts)',
+        },
+      );
       expect(server.requests.length).toBe(2);
     }
   });
