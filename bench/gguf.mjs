@@ -71,8 +71,8 @@ export const field = {
   i32s: (values) => Buffer.concat([u32(9), u32(5), u64(values.length), ...values.map((value) => u32(value))]),
 };
 
-/** The metadata pairs [key, bytes] that describe a plain Llama to llama.cpp. */
-export function describeArchitecture(architecture, name) {
+/** The metadata pairs [key, bytes] that describe a plain Llama to llama.cpp; `type` is that of most tensors, as its quantizer numbers them. */
+export function describeArchitecture(architecture, name, type = F16) {
   for (const feature of ['ropeScaling', 'slidingWindow']) {
     if (architecture[feature] !== null) {
       throw new Error(`${name} has a ${feature}, which this writer does not put into GGUF files`);
@@ -93,7 +93,7 @@ export function describeArchitecture(architecture, name) {
   return [
     ['general.architecture', field.string('llama')],
     ['general.name', field.string(name)],
-    ['general.file_type', field.u32(F16)],
+    ['general.file_type', field.u32(type)],
     ...Object.entries(counts).map(([key, value]) => [`llama.${key}`, field.u32(value)]),
     ['llama.rope.freq_base', field.f32(architecture.ropeTheta)],
     ['llama.attention.layer_norm_rms_epsilon', field.f32(architecture.normEpsilon)],

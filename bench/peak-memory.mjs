@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 
 /**
  * Bytes, by VmHWM of proc(5) where there is one: what getrusage counts begins, in a child, at its parent's size when it was started.
- * @param id of the process, this one by default
+ * @param id of the process, this one by default; of others on Linux alone
  */
 export function readPeakRss(id = 'self') {
   // Kibibytes, as everywhere that Node runs on.

@@ -28,11 +28,12 @@ export function keepArchitecture(library, architecture) {
     while (at < next) {
       const kind = library.readUInt16LE(at);
       const headerBytes = library.readUInt32LE(at + 4);
+      const target = library.readUInt32LE(at + 28);
       const payload = at + headerBytes;
       at = payload + Number(library.readBigUInt64LE(at + 8));
       if ((kind !== PTX && kind !== MACHINE_CODE) || headerBytes < 32 || at > next)
         throw new Error('the entries of .nv_fatbin are not where they are expected');
-      if (kind === MACHINE_CODE && library.readUInt32LE(payload - headerBytes + 28) === architecture) kept++;
+      if (kind === MACHINE_CODE && target === architecture) kept++;
       else library.fill(0, payload, at);
     }
   }

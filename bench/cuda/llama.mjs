@@ -36,28 +36,20 @@ async function measure(shape, file, gpuFolder) {
   });
   const prompt = Array.from({ length: PROMPT }, (_, i) => (i * 7919) % vocabularySize);
   const step = async (position) => model.step((position * 7919) % vocabularySize);
-  const facts = {
-    shape,
-    version: VERSION,
-    hasGpu: engine.hasGpu(),
-    system: engine.describe(),
-    prefill: 0,
-    decode: 0,
-  };
+  const rates = { prefill: 0, decode: 0 };
   // The best of three, the first of which also warms up; a graph is recorded in the first steps.
   for (let round = 0; round < 3; round++) {
     let begun = performance.now();
     await model.prefill(prompt);
-    // Up to the logits of its last token, read by running nothing more.
-    facts.prefill = Math.max(facts.prefill, perSecond(PROMPT, begun));
+    rates.prefill = Math.max(rates.prefill, perSecond(PROMPT, begun));
     await model.prefill(prompt.slice(0, 16));
     for (let i = 0; i < 8; i++) await step(i);
     begun = performance.now();
     for (let i = 0; i < STEPS; i++) await step(i);
-    facts.decode = Math.max(facts.decode, perSecond(STEPS, begun));
+    rates.decode = Math.max(rates.decode, perSecond(STEPS, begun));
   }
   await model.close();
-  return facts;
+  return { hasGpu: engine.hasGpu(), system: engine.describe(), rates };
 }
 
 function printTable() {
@@ -76,17 +68,19 @@ function printTable() {
 const [part, shape, file, gpuFolder] = process.argv.slice(2);
 if (part === 'make') await writeRandomGguf(SHAPES[shape], file);
 else if (part === 'measure') {
-  const facts = await measure(shape, file, gpuFolder);
+  const { hasGpu, system, rates } = await measure(shape, file, gpuFolder);
   const path = join(OUT, `llama-${shape}.json`);
   const { turns } = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : { turns: [] };
   // What check.mjs measured just before.
-  const speed = JSON.parse(readFileSync(join(OUT, `speed-${shape}.json`), 'utf8'));
-  turns.push({
-    ...{ prefill: facts.prefill, decode: facts.decode },
-    ...{ ours: speed.decodeDevice, oursByLogits: speed.decodeContract, oursPrefill: speed.prefill512 },
-  });
-  writeFileSync(path, `${JSON.stringify({ ...facts, device: speed.device, turns }, null, 1)}\n`);
-  console.log(JSON.stringify(turns.at(-1)));
-  if (!facts.hasGpu) throw new Error('llama.cpp found no GPU: what it printed says why');
+  const ours = JSON.parse(readFileSync(join(OUT, `speed-${shape}.json`), 'utf8'));
+  const turn = {
+    ...rates,
+    ...{ ours: ours.decodeDevice, oursByLogits: ours.decodeContract, oursPrefill: ours.prefill512 },
+  };
+  turns.push(turn);
+  const facts = { shape, version: VERSION, hasGpu, system, device: ours.device, turns };
+  writeFileSync(path, `${JSON.stringify(facts, null, 1)}\n`);
+  console.log(JSON.stringify(turn));
+  if (!hasGpu) throw new Error('llama.cpp found no GPU: what it printed says why');
 } else if (part === 'table') printTable();
 else throw new Error('parts: make, measure, table');

@@ -11,13 +11,12 @@ import { keepArchitecture } from './fatbin.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TARGET = join(ROOT, '.gpu-llama');
-/** One of llama-layouts.mjs. Of 3.15.0 and 3.22.1 this architecture would run PTX of CUDA 13.1, which drivers of 13.0 refuse. */
+/** With a version that llama-layouts.mjs has. Of 3.15.0 and 3.22.1 this architecture would run PTX of CUDA 13.1, which drivers of 13.0 refuse. */
 const PACKAGE = '@node-llama-cpp/linux-x64-cuda';
 const VERSION = '3.14.5';
 const ARCHITECTURE = 90;
-/** What is opened, by the names that it is looked up by. */
-const LIBRARIES =
-  /^(libggml-(base|cuda|cpu-(x64|haswell|skylakex|icelake|sapphirerapids))\.so|lib(ggml|llama)\.cuda\.b\d+\.so|libggml-base\.so\.0|lib(ggml|llama)\.cuda\.b\d+\.so\.0)$/;
+/** Each library under the name that it is opened by; the others are links to it, which npm made copies of. */
+const LIBRARY = /^lib.*\.so$/;
 
 const run = (command, args, cwd) =>
   execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
@@ -31,10 +30,13 @@ run('tar', ['-xzf', archive], unpacked);
 const [bin] = readdirSync(join(unpacked, 'package/bins'));
 const folder = join(unpacked, 'package/bins', bin);
 for (const name of readdirSync(folder)) {
-  if (!LIBRARIES.test(name)) continue;
+  if (!LIBRARY.test(name)) continue;
   const bytes = readFileSync(join(folder, name));
-  if (name === 'libggml-cuda.so')
-    console.log(`${keepArchitecture(bytes, ARCHITECTURE)} modules for sm_${ARCHITECTURE}`);
+  if (name === 'libggml-cuda.so') {
+    const kept = keepArchitecture(bytes, ARCHITECTURE);
+    if (kept === 0) throw new Error(`${PACKAGE} ${VERSION} has no code for sm_${ARCHITECTURE}`);
+    console.log(`${kept} modules for sm_${ARCHITECTURE}`);
+  }
   writeFileSync(join(libraries, name), bytes);
 }
 run('tar', ['-cJf', '../llama.tar.xz', '.'], libraries);

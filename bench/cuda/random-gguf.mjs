@@ -5,8 +5,8 @@ import { f32ToF16, listModelTensors } from '@duobit/format';
 import { describeArchitecture, field, toGgufName, writeGguf } from '../gguf.mjs';
 
 const F32 = { type: 0, block: 1, bytes: 4 };
-/** Weights and bytes of a block, where its f16 scale is, and the standard deviation of random weights whose scale is 1. */
-const Q4_0 = { type: 2, block: 32, bytes: 18, scaleAt: 0, deviation: 4.61 };
+/** Weights and bytes of a block, where its f16 scale is, and the root of the mean square of random weights whose scale is 1. */
+const Q4_0 = { type: 2, block: 32, bytes: 18, scaleAt: 0, deviation: 4.64 };
 const Q8_0 = { type: 8, block: 32, bytes: 34, scaleAt: 0, deviation: 73.9 };
 /** Sixteen scales of eight bits below the block's own. */
 const Q6_K = { type: 14, block: 256, bytes: 210, scaleAt: 208, deviation: 73.9 * 18.5 };
@@ -29,10 +29,8 @@ export async function writeRandomGguf(architecture, file) {
     };
     return { name: toGgufName(name), shape, type: type.type, length, pieces: () => cut(pool(), length) };
   });
-  const fields = describeArchitecture(architecture, 'random weights').filter(
-    ([key]) => key !== 'general.file_type',
-  );
-  fields.push(['general.file_type', field.u32(2)], ['tokenizer.ggml.model', field.string('no_vocab')]);
+  const fields = describeArchitecture(architecture, 'random weights', Q4_0.type);
+  fields.push(['tokenizer.ggml.model', field.string('no_vocab')]);
   await writeGguf(file, fields, tensors);
 }
 
