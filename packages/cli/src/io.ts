@@ -1,10 +1,13 @@
 // What a command may touch of its process: three streams' worth of text, a signal and the environment. Tests
 // hand in their own, so that every command runs in-process.
+import type { Readable } from 'node:stream';
 
-export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
+export type Input = Readable & { readonly isTTY?: boolean };
+export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
 
 /** The streams, signal and environment that a command is given. */
 export interface Io {
+  readonly stdin: Input;
   readonly stdout: Output;
   readonly stderr: Output;
   /** Aborted by Ctrl-C. */
@@ -21,5 +24,6 @@ export function processIo(): Io {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
-  return { stdout: process.stdout, stderr: process.stderr, signal: controller.signal, env: process.env };
+  const { stdin, stdout, stderr, env } = process;
+  return { stdin, stdout, stderr, signal: controller.signal, env };
 }

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { addAnnotateCommand } from './commands/annotate.ts';
 import { addBenchCommand } from './commands/bench.ts';
+import { addChatCommand } from './commands/chat.ts';
 import { addConvertCommand } from './commands/convert.ts';
 import { addDevicesCommand } from './commands/devices.ts';
 import { addDiffCommand } from './commands/diff.ts';
@@ -30,7 +31,7 @@ export { type Io, processIo } from './io.ts';
 export function createProgram(context: Context): Command {
   const program = new Command('duobit')
     .description(
-      'Quantize, validate, inspect, compare, convert, publish, run, serve, evaluate and bench two-bit language models.',
+      'Quantize, validate, inspect, compare, convert, publish, run, talk with, serve, evaluate and bench two-bit language models.',
     )
     .version(VERSION)
     .showHelpAfterError(false);
@@ -59,6 +60,7 @@ export function createProgram(context: Context): Command {
   addListCommand(program, context);
   addRemoveCommand(program, context);
   addRunCommand(program, context);
+  addChatCommand(program, context);
   addServeCommand(program, context);
   addEvalCommand(program, context);
   addBenchCommand(program, context);

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { Capture } from '../test/harness.ts';
+import { Capture, createIo } from '../test/harness.ts';
 import { createProgress } from './progress.ts';
 
 function capture() {
   const stderr = new Capture();
-  return { io: { stdout: new Capture(), stderr, signal: new AbortController().signal, env: {} }, stderr };
+  return { io: createIo({ stderr }), stderr };
 }
 
 describe('progress off a terminal', () => {

@@ -1,5 +1,5 @@
 // Opens whatever a command was pointed at - container, Hugging Face folder or GGUF - as a model on a backend.
-import { type Backend, createModel, type Model, type ModelOptions } from '@duobit/core';
+import { type Backend, createModel, type Model, type ModelOptions, type Timings } from '@duobit/core';
 import { DuobitError, type ModelSource, openContainer } from '@duobit/format';
 import { openCheckpoint } from '@duobit/quantizer';
 import { createBackend } from '@duobit/runtime-node';
@@ -66,7 +66,7 @@ const PLAIN_QUANTIZER = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeSca
 export type ChooseModelOptions = (
   backend: Backend,
   source: ModelSource,
-) => Pick<ModelOptions, 'sequences' | 'chatTemplate'>;
+) => Pick<ModelOptions, 'sequences' | 'chatTemplate' | 'reusePrefix'>;
 
 /** `contextLength`: KV cache positions; absent takes the model's own, up to what core allows by default. */
 export async function openSession(
@@ -127,13 +127,32 @@ export async function withSession<T>(
   options: BackendOptions,
   contextLength: number | undefined,
   work: (session: Session) => Promise<T>,
+  choose?: ChooseModelOptions,
 ): Promise<T> {
-  const session = await openSession(context, path, options, contextLength);
+  const session = await openSession(context, path, options, contextLength, choose);
   try {
     return await work(session);
   } finally {
     await session.close();
   }
+}
+
+/** Fields of JSON results: what ran. */
+export function describeRuntime({ model, activations }: Session): object {
+  const { name, backendName, threads, kv, contextLength } = model;
+  return { model: name, backend: backendName, threads, activations, kv, context: contextLength };
+}
+
+/** Fields of JSON results: tokens a second, 0 when none was run. */
+export function describeSpeeds({ prefillTokens, prefillSeconds, decodeTokens, decodeSeconds }: Timings): {
+  readonly prefill_tokens_per_second: number;
+  readonly decode_tokens_per_second: number;
+} {
+  const rate = (count: number, seconds: number): number => (count > 0 && seconds > 0 ? count / seconds : 0);
+  return {
+    prefill_tokens_per_second: rate(prefillTokens, prefillSeconds),
+    decode_tokens_per_second: rate(decodeTokens, decodeSeconds),
+  };
 }
 
 /** @throws DuobitError `ABORTED` when the user has asked to stop. */

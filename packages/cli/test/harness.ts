@@ -4,10 +4,10 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
+import { PassThrough, Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { main } from '../src/main.ts';
+import { type Io, main } from '../src/main.ts';
 
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 export const CHECKPOINT = join(ROOT, 'fixtures/tinystories-656k');
@@ -42,6 +42,8 @@ export interface CliOptions {
   readonly tty?: boolean;
   readonly signal?: AbortSignal;
   readonly env?: Record<string, string>;
+  /** What is piped, or a keyboard. Default: a keyboard that nobody touches. */
+  readonly stdin?: string | Io['stdin'];
   readonly onStdout?: (text: string) => void;
   readonly onStderr?: (text: string) => void;
 }
@@ -52,11 +54,37 @@ export interface CliResult {
   readonly stderr: string;
 }
 
+/** A terminal's input. */
+export function createKeyboard(): PassThrough & { readonly isTTY: true } {
+  return Object.assign(new PassThrough(), { isTTY: true } as const);
+}
+
+/** Streams and environment of a command that nobody interrupts. */
+export function createIo(given: Partial<Io> = {}): Io {
+  return {
+    stdin: createKeyboard(),
+    stdout: new Capture(),
+    stderr: new Capture(),
+    signal: new AbortController().signal,
+    env: {},
+    ...given,
+  };
+}
+
 export async function runCli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
   const stdout = new Capture(options.tty, options.onStdout);
   const stderr = new Capture(options.tty, options.onStderr);
-  const signal = options.signal ?? new AbortController().signal;
-  const code = await main(argv, { stdout, stderr, signal, env: options.env ?? {} });
+  const { stdin, signal, env } = options;
+  const code = await main(
+    argv,
+    createIo({
+      stdout,
+      stderr,
+      ...(stdin !== undefined && { stdin: typeof stdin === 'string' ? Readable.from([stdin]) : stdin }),
+      ...(signal !== undefined && { signal }),
+      ...(env !== undefined && { env }),
+    }),
+  );
   return { code, stdout: stdout.text, stderr: stderr.text };
 }
 

@@ -5,7 +5,7 @@ import { Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { createProgram, main } from '../src/main.ts';
-import { Capture, ROOT, runCli, runJson } from './harness.ts';
+import { Capture, createIo, ROOT, runCli, runJson } from './harness.ts';
 
 const COMMANDS = [
   ['quantize'],
@@ -25,6 +25,7 @@ const COMMANDS = [
   ['list'],
   ['remove'],
   ['run'],
+  ['chat'],
   ['serve'],
   ['eval', 'ppl'],
   ['eval', 'zeroshot'],
@@ -37,7 +38,7 @@ describe('output that cannot be written', () => {
   const broken = (code: string) =>
     new Writable({ write: (_chunk, _encoding, done) => done(Object.assign(new Error(code), { code })) });
   const run = async (stdout: Writable, stderr: Writable) =>
-    main(['devices', '--help'], { stdout, stderr, signal: new AbortController().signal, env: {} });
+    main(['devices', '--help'], createIo({ stdout, stderr }));
 
   it('is an error on stdout, but where its reader has left, and none on stderr', async () => {
     const stderr = new Capture();
@@ -47,13 +48,7 @@ describe('output that cannot be written', () => {
     expect(await run(broken('EPIPE'), quiet)).toBe(0);
     expect(quiet.text).toBe('');
     expect(await run(new Capture(), broken('EPIPE'))).toBe(0);
-    const usage = {
-      stdout: new Capture(),
-      stderr: broken('EPIPE'),
-      signal: new AbortController().signal,
-      env: {},
-    };
-    expect(await main(['frobnicate'], usage)).toBe(2);
+    expect(await main(['frobnicate'], createIo({ stderr: broken('EPIPE') }))).toBe(2);
   });
 });
 
@@ -101,7 +96,9 @@ describe('usage errors', () => {
       says: "'--shard-size <size>' needs a folder",
     },
     { argv: ['convert', 'a.duo', '-o', 'x.gguf'], says: 'x.gguf is neither' },
-    { argv: ['run', 'a.duo'], says: "required option '-p, --prompt <text>' not specified" },
+    { argv: ['run', 'a.duo'], says: "a prompt is missing: give '-p, --prompt <text>', or pipe one" },
+    { argv: ['chat'], says: "missing required argument 'model'" },
+    { argv: ['chat', 'a.duo', '-n', '0'], says: 'Give a whole number, 1 or more' },
     { argv: ['run', 'a.duo', '-p', 'x', '-n', '0'], says: 'Give a whole number, 1 or more' },
     { argv: ['run', 'a.duo', '-p', 'x', '-n', 'ten'], says: 'Give a whole number, 1 or more' },
     { argv: ['run', 'a.duo', '-p', 'x', '-n', '1.5'], says: 'Give a whole number, 1 or more' },
@@ -175,12 +172,7 @@ describe('help', () => {
 
   it('lists no option that docs/cli.md leaves out, and the other way round', () => {
     const page = readFileSync(join(ROOT, 'docs/cli.md'), 'utf8');
-    const io = {
-      stdout: process.stdout,
-      stderr: process.stderr,
-      signal: new AbortController().signal,
-      env: {},
-    };
+    const io = createIo();
     const program = createProgram({ io, signal: io.signal, exitCode: 0 });
     for (const names of COMMANDS) {
       let command: Command = program;
