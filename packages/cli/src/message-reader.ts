@@ -20,7 +20,16 @@ export function createMessageReader(io: Io, signal: AbortSignal, onInterrupt: ()
   const echo = new Echo(io);
   const lines = createInterface({ input: io.stdin, ...(terminal && { output: echo, terminal }) });
   const iterator = lines[Symbol.asyncIterator]();
+  let ended = false;
+  let failure: Error | null = null;
   const close = (): void => lines.close();
+  lines.on('close', () => {
+    ended = true;
+  });
+  io.stdin.on('error', (error) => {
+    failure = error;
+    close();
+  });
   lines.on('SIGINT', onInterrupt);
   if (signal.aborted) close();
   signal.addEventListener('abort', close, { once: true });
@@ -28,10 +37,12 @@ export function createMessageReader(io: Io, signal: AbortSignal, onInterrupt: ()
   const readLine = async (prompt: string): Promise<string | null> => {
     echo.muted = false;
     lines.setPrompt(prompt);
-    if (terminal) lines.prompt();
+    if (terminal && !ended) lines.prompt();
     const { done, value } = await iterator.next();
     echo.muted = true;
-    return done === true ? null : value;
+    if (done !== true) return value;
+    if (failure !== null) throw failure;
+    return null;
   };
   return {
     async read() {

@@ -1,5 +1,6 @@
 // chat, with the embedded model and a template that reads like one of its stories; and prompts that are piped to run.
 import { writeFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import { createFileSink } from '@duobit/format/node';
 import { makeTinyModel, writeModel } from '@duobit/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -146,6 +147,19 @@ describe('duobit chat from a pipe', () => {
     expect(stderr).toMatch(/^error CHAT_TEMPLATE_MISSING: .* --chat-template/);
   });
 
+  it('ends with an error where its input cannot be read', async () => {
+    const stdin = new Readable({
+      read() {
+        this.destroy(Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO', syscall: 'read' }));
+      },
+    });
+    for (const argv of [chat, ['run', CHECKPOINT]]) {
+      const { code, stderr } = await runCli(argv, { stdin });
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^error FILE_IO: EIO/);
+    }
+  });
+
   it('stops on Ctrl-C with 130 in the middle of an answer', async () => {
     const controller = new AbortController();
     const { code, stderr } = await runCli([...chat, '-n', '400'], {
@@ -206,6 +220,23 @@ describe('duobit chat at a terminal', () => {
     expect(second).toMatch(/\n> $/);
     expect(after.stdout.startsWith(second!.slice(0, -3))).toBe(true);
     expect(second!.length).toBeLessThan(after.stdout.length);
+  });
+
+  it('ends after an answer during which Ctrl-D was pressed', async () => {
+    const keyboard = createKeyboard();
+    let pressed = false;
+    const { code, stdout, stderr } = await runCli(chat, {
+      stdin: keyboard,
+      tty: true,
+      onStdout: (text) => {
+        if (text.endsWith('> ')) keyboard.write(`${PROMPT}\r`);
+        else if (!pressed && text.includes('bird')) pressed = keyboard.write('\x04');
+      },
+    });
+    expect(pressed).toBe(true);
+    expect(code).toBe(0);
+    expect(stderr).not.toContain('error');
+    expect(stdout).toContain((await runCli(chat, { stdin: PROMPT })).stdout);
   });
 
   it('tells an error and asks again', async () => {

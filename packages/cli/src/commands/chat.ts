@@ -24,8 +24,7 @@ interface Options extends BackendOptions, SamplingOptions {
 const HELP = `/clear  forget what was said
 /help   print this
 /exit   end, as Ctrl-D does
-A line that ends in \\ goes on in the next. Ctrl-C stops an answer, or ends.
-`;
+A line that ends in \\ goes on in the next. Ctrl-C stops an answer, or ends.`;
 
 export function addChatCommand(program: Command, context: Context): void {
   const command = program
@@ -101,54 +100,60 @@ async function converse(
     if (answering === null) reader.close();
     else answering.abort();
   });
-  const show = (text: string): void => {
-    if (!quiet) io.stdout.write(text);
-  };
+  const { name, backendName, threads, contextLength } = model;
   if (terminal)
     note(
       context,
-      `${model.name}: ${model.backendName}, ${plural(model.threads, 'thread')}, context ${model.contextLength}; /help tells more`,
+      `${name}: ${backendName}, ${plural(threads, 'thread')}, context ${contextLength}; /help tells more`,
+    );
+  const show = (text: string): void => {
+    if (!quiet) io.stdout.write(text);
+  };
+  const tellForgotten = (count: number): void =>
+    note(
+      context,
+      `note: the context of ${plural(contextLength, 'token')} is full; ${plural(count, 'exchange')} forgotten`,
     );
   try {
-    for (;;) {
+    while (!context.signal.aborted) {
       const message = await reader.read();
-      if (message === null || message.trim() === '/exit') return exchanges;
-      const word = message.trim();
+      const word = message?.trim();
+      if (word === undefined || word === '/exit') break;
       if (word === '') continue;
-      if (word === '/clear') {
-        conversation.clear();
-        continue;
-      }
       if (/^\/\w*$/.test(word)) {
-        if (word !== '/help') note(context, `note: there is no command ${word}`);
-        note(context, HELP.trimEnd());
+        obey(context, conversation, word);
         continue;
       }
       answering = new AbortController();
       const signal = AbortSignal.any([context.signal, answering.signal]);
       try {
-        const exchange = await conversation.ask(message, signal, show, (count) =>
-          note(
-            context,
-            `note: the context of ${plural(model.contextLength, 'token')} is full; ${plural(count, 'exchange')} forgotten`,
-          ),
-        );
+        const exchange = await conversation.ask(message!, signal, show, tellForgotten);
         show('\n');
         exchanges.push(exchange);
         if (exchange.reason === 'context') note(context, 'note: the answer ended where the context did');
       } catch (error) {
         // Who types can say it in another way; a script cannot.
-        const failure = terminal ? describeFailure(error, context.signal.aborted) : null;
-        if (failure === null || context.signal.aborted) throw error;
+        const failure = terminal && !context.signal.aborted ? describeFailure(error, false) : null;
+        if (failure === null) throw error;
         note(context, `error ${failure.line}`);
       } finally {
         answering = null;
       }
-      if (context.signal.aborted) return exchanges;
     }
+    return exchanges;
   } finally {
     reader.close();
   }
+}
+
+/** A word that begins with `/` is for the command, not the model. */
+function obey(context: Context, conversation: Conversation, word: string): void {
+  if (word === '/clear') {
+    conversation.clear();
+    return;
+  }
+  if (word !== '/help') note(context, `note: there is no command ${word}`);
+  note(context, HELP);
 }
 
 function describeChat(session: Session, options: Options, exchanges: readonly Exchange[]): object {
