@@ -1,7 +1,8 @@
-// `node bench/training/run.mjs [--devices a,b] [--record]`, after `npm run build`: tokens a second and a block of a training step with
-// all that belongs to it: forward, TensorFlow.js's tape, gradients of latent weights, levels and clips, and Adam. A block of
-// TinyStories-656K and one shaped like SmolLM2-135M's, random weights, groups of 128, rotated inputs. Prints the table; with
-// --record it writes docs/results/records/training-<date>.json.
+// `node bench/training/run.mjs [--devices a,b] [--bits relaxed,nearest,fixed] [--record]`, after `npm run build`: tokens a second and a
+// block of a training step with all that belongs to it: forward, TensorFlow.js's tape, gradients of bits, levels and clips, and Adam.
+// Stage 2 trains relaxed bits (nearest ones before), stage 3 has fixed ones. A block of TinyStories-656K and one shaped like
+// SmolLM2-135M's, random weights, groups of 128, rotated inputs. Prints the table; with --record it writes
+// docs/results/records/training-<date>.json.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createTrainingKernels } from '@duobit/runtime-node';
@@ -16,6 +17,7 @@ const values = readArguments(
     devices: { type: 'string', default: 'native,tensorflow,wasm,cpu' },
     blocks: { type: 'string', default: BLOCKS.map(({ id }) => id).join(',') },
     steps: { type: 'string', default: '7' },
+    bits: { type: 'string', default: 'relaxed,fixed' },
     seconds: { type: 'string', default: '30' },
     threads: { type: 'string', default: '1' },
     record: { type: 'boolean', default: false },
@@ -25,9 +27,12 @@ const values = readArguments(
 const threads = Number(values.threads);
 const finish = describeRun();
 const runs = [];
+const kinds = values.bits
+  .split(',')
+  .flatMap((bits) => ['f16', 'a4'].map((activations) => ({ bits, activations })));
 for (const device of values.devices.split(','))
   for (const block of BLOCKS.filter(({ id }) => values.blocks.split(',').includes(id)))
-    for (const activations of ['f16', 'a4']) {
+    for (const { bits, activations } of kinds) {
       let engine;
       try {
         engine = await openEngine({ device, kernels: () => createTrainingKernels({ threads }) });
@@ -35,7 +40,7 @@ for (const device of values.devices.split(','))
         console.error(`${device}: left out, ${error.message}`);
         continue;
       }
-      const { step, tokens, flops, dispose } = createStep(engine, block, activations);
+      const { step, tokens, flops, dispose } = createStep(engine, block, activations, bits);
       await step();
       const watch = watchProcessor();
       const processor = process.cpuUsage();
@@ -64,6 +69,7 @@ for (const device of values.devices.split(','))
         engine: device === 'tensorflow' ? device : engine.name,
         block: block.id,
         activations,
+        bits,
         tokens,
         flops,
         steps: times.length,
@@ -90,11 +96,12 @@ if (values.record) {
 }
 process.exit(0);
 
-function formatRun({ engine, block, activations, tokensPerSecond, gflops, seconds, steps, ...run }) {
+function formatRun({ engine, block, bits, activations, tokensPerSecond, gflops, seconds, steps, ...run }) {
   const whole = (value) => value.toFixed(value < 100 ? 1 : 0);
   const cells = [
     engine,
     block,
+    bits,
     activations === 'a4' ? 'A4' : 'A16',
     whole(tokensPerSecond),
     gflops.toFixed(2),

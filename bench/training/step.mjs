@@ -27,8 +27,11 @@ export const BLOCKS = [
   { id: 'SmolLM2-135M', architecture: shape(576, 1536, 9, 3), windows: 1, tokens: 256 },
 ];
 
-/** @returns {step, tokens, flops} of a step, and {dispose} */
-export function createStep(engine, { architecture, windows, tokens }, activations) {
+/**
+ * @param bits what chooses levels: 'relaxed', signs and a bitmap; 'nearest', latent weights; 'fixed', codes
+ * @returns {step, tokens, flops} of a step, and {dispose}
+ */
+export function createStep(engine, { architecture, windows, tokens }, activations, bits) {
   const { tf, operations } = engine;
   const { hiddenSize: width } = architecture;
   const shapes = shapesOf(architecture);
@@ -60,7 +63,9 @@ export function createStep(engine, { architecture, windows, tokens }, activation
     const groups = Math.ceil(k / GROUP);
     const levels = tf.tile(tf.tensor2d([[-0.06, -0.02, 0.02, 0.06]]), [n, groups]);
     layers.set(name, {
-      latent: variable(tf.randomNormal([n, k], 0, 0.04, 'float32', 3), 1e-4),
+      latent: bits === 'fixed' ? null : variable(tf.randomNormal([n, k], 0, 0.04, 'float32', 3), 1e-4),
+      bitmap: bits === 'relaxed' ? variable(tf.randomUniform([n, k], 0, 1, 'float32', 4), 1e-3) : null,
+      codes: bits === 'fixed' ? tf.randomUniformInt([n, k], 0, 4, 5) : null,
       levels: variable(levels, 1e-4),
     });
   }
@@ -76,9 +81,13 @@ export function createStep(engine, { architecture, windows, tokens }, activation
     const loss = engine.step(() => {
       const { value, grads } = tf.variableGrads(() => {
         const matrices = new Map(
-          [...layers].map(([name, { latent, levels }]) => [
+          [...layers].map(([name, { latent, bitmap, codes, levels }]) => [
             name,
-            operations.nearestLevels(latent, levels, GROUP),
+            bitmap
+              ? operations.relaxedLevels(latent, bitmap, levels, GROUP, 1 / layers.size)
+              : codes
+                ? operations.chosenLevels(codes, levels, GROUP)
+                : operations.nearestLevels(latent, levels, GROUP),
           ]),
         );
         const slots = new Map([[SLOTS.residual, values]]);

@@ -137,6 +137,57 @@ export interface TrainingKernels {
   ): void;
 
   /**
+   * The level of its group that each code names.
+   * @param codes [rows, columns], 0 to 3; of others the last two bits count
+   * @param levels [rows, groups, 4]
+   */
+  chosenLevels(
+    codes: Int32Array,
+    levels: Float32Array,
+    columns: number,
+    groupSize: number,
+    out: Float32Array,
+  ): void;
+  /** The gradient of levels: dOut summed over the weights at each level. */
+  chosenLevelsGradient(
+    codes: Int32Array,
+    columns: number,
+    groupSize: number,
+    dOut: Float32Array,
+    dLevels: Float32Array,
+  ): void;
+
+  /**
+   * With s = 1 where the latent weight is above 0, m = 1 where the bitmap is above 1/2: level 1 + s, or where m = 1 level 3 s.
+   * @param latent [rows, columns]
+   * @param bitmap [rows, columns]
+   * @param levels [rows, groups, 4]
+   */
+  relaxedLevels(
+    latent: Float32Array,
+    bitmap: Float32Array,
+    levels: Float32Array,
+    columns: number,
+    groupSize: number,
+    out: Float32Array,
+  ): void;
+  /**
+   * To the bitmap dOut times level 3 s minus level 1 + s, and with u = 2 b - 1 push u (1 - u^2), which moves it towards 0 and 1; to the
+   * levels as above. The gradient of the latent weights is dOut itself.
+   */
+  relaxedLevelsGradient(
+    latent: Float32Array,
+    bitmap: Float32Array,
+    levels: Float32Array,
+    columns: number,
+    groupSize: number,
+    push: number,
+    dOut: Float32Array,
+    dBitmap: Float32Array,
+    dLevels: Float32Array,
+  ): void;
+
+  /**
    * Of each row KL(softmax(teacher) || softmax(student)) in nats, Hinton et al. 2015 at temperature 1; rows of `width` logits.
    * @param losses [rows]
    */

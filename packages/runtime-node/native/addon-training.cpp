@@ -18,6 +18,7 @@ class Arguments {
   explicit Arguments(const Napi::CallbackInfo& info) : info_(info) {}
   Trainer& trainer() { return *unbox<TrainerBox>(info_, next_++).trainer; }
   float* floats() { return info_[next_++].As<Napi::Float32Array>().Data(); }
+  const int32_t* codes() { return info_[next_++].As<Napi::Int32Array>().Data(); }
   size_t length(size_t index) const { return info_[index].As<Napi::TypedArray>().ElementLength(); }
   int integer() { return integerAt(info_, next_++); }
   double number() { return info_[next_++].As<Napi::Number>().DoubleValue(); }
@@ -167,6 +168,39 @@ static void nearestLevelsGradient(Arguments& in) {
   trainer.nearestBack(latent, levels, rows, columns, groupSize, dOut, in.floats());
 }
 
+static void chosenLevels(Arguments& in) {
+  Trainer& trainer = in.trainer();
+  const int32_t* const codes = in.codes();
+  const float* const levels = in.floats();
+  const int rows = in.integer(), columns = in.integer(), groupSize = in.integer();
+  trainer.chosen(codes, levels, rows, columns, groupSize, in.floats());
+}
+
+static void chosenLevelsGradient(Arguments& in) {
+  Trainer& trainer = in.trainer();
+  const int32_t* const codes = in.codes();
+  const int rows = in.integer(), columns = in.integer(), groupSize = in.integer();
+  const float* const dOut = in.floats();
+  trainer.chosenBack(codes, rows, columns, groupSize, dOut, in.floats());
+}
+
+static void relaxedLevels(Arguments& in) {
+  Trainer& trainer = in.trainer();
+  const float *const latent = in.floats(), *const bitmap = in.floats(), *const levels = in.floats();
+  const int rows = in.integer(), columns = in.integer(), groupSize = in.integer();
+  trainer.relaxed(latent, bitmap, levels, rows, columns, groupSize, in.floats());
+}
+
+static void relaxedLevelsGradient(Arguments& in) {
+  Trainer& trainer = in.trainer();
+  const float *const latent = in.floats(), *const bitmap = in.floats(), *const levels = in.floats();
+  const int rows = in.integer(), columns = in.integer(), groupSize = in.integer();
+  const float push = in.single();
+  const float* const dOut = in.floats();
+  float *const dBitmap = in.floats(), *const dLevels = in.floats();
+  trainer.relaxedBack(latent, bitmap, levels, rows, columns, groupSize, push, dOut, dBitmap, dLevels);
+}
+
 static void distillationLoss(Arguments& in) {
   Trainer& trainer = in.trainer();
   const float *const teacher = in.floats(), *const student = in.floats();
@@ -219,6 +253,10 @@ void defineTraining(Napi::Env env, Napi::Object exports) {
   define("quantizeActivationsGradient", guard<call<quantizeActivationsGradient>>);
   define("nearestLevels", guard<call<nearestLevels>>);
   define("nearestLevelsGradient", guard<call<nearestLevelsGradient>>);
+  define("chosenLevels", guard<call<chosenLevels>>);
+  define("chosenLevelsGradient", guard<call<chosenLevelsGradient>>);
+  define("relaxedLevels", guard<call<relaxedLevels>>);
+  define("relaxedLevelsGradient", guard<call<relaxedLevelsGradient>>);
   define("distillationLoss", guard<call<distillationLoss>>);
   define("distillationLossGradient", guard<call<distillationLossGradient>>);
   define("adam", guard<call<adam>>);

@@ -179,25 +179,50 @@ void Trainer::quantizeBack(const float* x, int rows, int width, const float* cli
   dClips[1] = static_cast<float>(high);
 }
 
-void Trainer::nearest(const float* latent, const float* levels, int rows, int columns, int groupSize, float* out) {
+template <class F>
+void Trainer::eachGroup(int rows, int columns, int groupSize, F&& act) {
   const int groups = quotientUp(columns, groupSize);
   eachRows(rows, columns, [&](int first, int end, int) {
     for (int row = first; row < end; ++row)
-      for (int g = 0; g < groups; ++g) {
-        const size_t at = static_cast<size_t>(row) * columns + static_cast<size_t>(g) * groupSize;
-        table_.nearestGroup(latent + at, levels + 4 * (static_cast<size_t>(row) * groups + g), std::min(groupSize, columns - g * groupSize), out + at);
-      }
+      for (int g = 0; g < groups; ++g)
+        act(static_cast<size_t>(row) * columns + static_cast<size_t>(g) * groupSize, 4 * (static_cast<size_t>(row) * groups + g),
+            std::min(groupSize, columns - g * groupSize));
+  });
+}
+
+void Trainer::nearest(const float* latent, const float* levels, int rows, int columns, int groupSize, float* out) {
+  eachGroup(rows, columns, groupSize, [&](size_t at, size_t four, int count) {
+    table_.nearestGroup(latent + at, levels + four, count, out + at);
   });
 }
 
 void Trainer::nearestBack(const float* latent, const float* levels, int rows, int columns, int groupSize, const float* dOut, float* dLevels) {
-  const int groups = quotientUp(columns, groupSize);
-  eachRows(rows, columns, [&](int first, int end, int) {
-    for (int row = first; row < end; ++row)
-      for (int g = 0; g < groups; ++g) {
-        const size_t at = static_cast<size_t>(row) * columns + static_cast<size_t>(g) * groupSize, group = 4 * (static_cast<size_t>(row) * groups + g);
-        table_.nearestGroupBack(latent + at, levels + group, std::min(groupSize, columns - g * groupSize), dOut + at, dLevels + group);
-      }
+  eachGroup(rows, columns, groupSize, [&](size_t at, size_t four, int count) {
+    table_.nearestGroupBack(latent + at, levels + four, count, dOut + at, dLevels + four);
+  });
+}
+
+void Trainer::chosen(const int32_t* codes, const float* levels, int rows, int columns, int groupSize, float* out) {
+  eachGroup(rows, columns, groupSize, [&](size_t at, size_t four, int count) {
+    table_.chosenGroup(codes + at, levels + four, count, out + at);
+  });
+}
+
+void Trainer::chosenBack(const int32_t* codes, int rows, int columns, int groupSize, const float* dOut, float* dLevels) {
+  eachGroup(rows, columns, groupSize, [&](size_t at, size_t four, int count) {
+    table_.chosenGroupBack(codes + at, count, dOut + at, dLevels + four);
+  });
+}
+
+void Trainer::relaxed(const float* latent, const float* bitmap, const float* levels, int rows, int columns, int groupSize, float* out) {
+  eachGroup(rows, columns, groupSize, [&](size_t at, size_t four, int count) {
+    table_.relaxedGroup(latent + at, bitmap + at, levels + four, count, out + at);
+  });
+}
+
+void Trainer::relaxedBack(const float* latent, const float* bitmap, const float* levels, int rows, int columns, int groupSize, float push, const float* dOut, float* dBitmap, float* dLevels) {
+  eachGroup(rows, columns, groupSize, [&](size_t at, size_t four, int count) {
+    table_.relaxedGroupBack(latent + at, bitmap + at, levels + four, count, push, dOut + at, dBitmap + at, dLevels + four);
   });
 }
 

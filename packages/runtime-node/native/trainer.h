@@ -30,6 +30,10 @@ class Trainer {
   void quantizeBack(const float* x, int rows, int width, const float* clips, const float* dOut, float* dX, float* dClips);
   void nearest(const float* latent, const float* levels, int rows, int columns, int groupSize, float* out);
   void nearestBack(const float* latent, const float* levels, int rows, int columns, int groupSize, const float* dOut, float* dLevels);
+  void chosen(const int32_t* codes, const float* levels, int rows, int columns, int groupSize, float* out);
+  void chosenBack(const int32_t* codes, int rows, int columns, int groupSize, const float* dOut, float* dLevels);
+  void relaxed(const float* latent, const float* bitmap, const float* levels, int rows, int columns, int groupSize, float* out);
+  void relaxedBack(const float* latent, const float* bitmap, const float* levels, int rows, int columns, int groupSize, float push, const float* dOut, float* dBitmap, float* dLevels);
   void distill(const float* teacher, const float* student, int rows, int width, float* losses);
   void distillBack(const float* teacher, const float* student, int rows, int width, const float* dLosses, float* dStudent);
   void adam(float* parameter, const float* gradient, float* mean, float* square, size_t count, const AdamStep& step);
@@ -46,6 +50,9 @@ class Trainer {
   /** act(first, end, thread) for runs of about RUN values, whole rows. */
   template <class F>
   void eachRows(int rows, size_t width, F&& act);
+  /** act(first weight, first level, weights) for every group of every row. */
+  template <class F>
+  void eachGroup(int rows, int columns, int groupSize, F&& act);
   template <class F>
   void eachRun(size_t count, F&& act);
   /** [position][cosines, sines] of the latest frequencies asked for. */

@@ -146,4 +146,51 @@ static void nearestGroupBack(const float* latent, const float* levels, int count
   for (int i = 0; i < 4; ++i) dLevels[s.origin[i]] += sum(sums[i]);
 }
 
+/** Of a code only the last two bits count, so that none reads beyond the levels. */
+static void chosenGroup(const int32_t* codes, const float* levels, int count, float* out) {
+  for (int k = 0; k < count; ++k) out[k] = levels[codes[k] & 3];
+}
+
+static void chosenGroupBack(const int32_t* codes, int count, const float* dOut, float* dLevels) {
+  // Two sums of each level, so that not every weight waits for the one before it.
+  float sums[2][4] = {};
+  int k = 0;
+  for (; k + 2 <= count; k += 2) {
+    sums[0][codes[k] & 3] += dOut[k];
+    sums[1][codes[k + 1] & 3] += dOut[k + 1];
+  }
+  if (k < count) sums[0][codes[k] & 3] += dOut[k];
+  for (int i = 0; i < 4; ++i) dLevels[i] = sums[0][i] + sums[1][i];
+}
+
+/** Of the inner two levels, 1 and 2, or where the bitmap is above 1/2 the outer two, the one on the latent weight's side. */
+static void relaxedGroup(const float* latent, const float* bitmap, const float* levels, int count, float* out) {
+  const V a = splat(levels[0]), b = splat(levels[1]), c = splat(levels[2]), d = splat(levels[3]);
+  for (int k = 0; k < count; k += VW) {
+    const V x = loadTo(latent, k, count), m = loadTo(bitmap, k, count);
+    const V inner = whereLess(zero(), x, c, b), outer = whereLess(zero(), x, d, a);
+    storeTo(out, k, count, whereLess(splat(0.5f), m, outer, inner));
+  }
+}
+
+/** With u = 2 m - 1 a bitmap's gradient is that of its level's step, and `push` u (1 - u^2). */
+static void relaxedGroupBack(const float* latent, const float* bitmap, const float* levels, int count, float push, const float* dOut, float* dBitmap, float* dLevels) {
+  const V below = splat(levels[0] - levels[1]), above = splat(levels[3] - levels[2]), one = splat(1);
+  V sums[4] = {zero(), zero(), zero(), zero()};
+  for (int k = 0; k < count; k += VW) {
+    const V x = loadTo(latent, k, count), m = loadTo(bitmap, k, count), g = loadTo(dOut, k, count);
+    const V u = sub(add(m, m), one);
+    const V pushed = mul(mul(u, sub(one, mul(u, u))), splat(push));
+    storeTo(dBitmap, k, count, add(mul(g, whereLess(zero(), x, above, below)), pushed));
+    // Each difference is a gradient or 0.
+    const V outer = whereLess(splat(0.5f), m, g, zero()), inner = sub(g, outer);
+    const V highest = whereLess(zero(), x, outer, zero()), high = whereLess(zero(), x, inner, zero());
+    sums[0] = add(sums[0], sub(outer, highest));
+    sums[1] = add(sums[1], sub(inner, high));
+    sums[2] = add(sums[2], high);
+    sums[3] = add(sums[3], highest);
+  }
+  for (int i = 0; i < 4; ++i) dLevels[i] = sum(sums[i]);
+}
+
 }  // namespace duobit::KERNEL_ISA

@@ -10,7 +10,7 @@ namespace duobit::KERNEL_ISA {
 static const TrainingTable TRAINING = {
     KERNEL_NAME, PANEL, DENSE_ROWS, packPanel, multiply, attend, attendScratch, attendBack, attendBackScratch,
     normRow, normRowBack, addRuns, turnRow, gate, gateBack, rotate, rotateBack, quantizeRow, quantizeRowBack, nearestGroup,
-    nearestGroupBack, distillRow, distillRowBack, adam, sumOfSquares,
+    nearestGroupBack, chosenGroup, chosenGroupBack, relaxedGroup, relaxedGroupBack, distillRow, distillRowBack, adam, sumOfSquares,
 };
 
 }  // namespace duobit::KERNEL_ISA

@@ -98,6 +98,10 @@ struct TrainingTable {
   /** One group of at most 4 levels' weights. */
   void (*nearestGroup)(const float* latent, const float* levels, int count, float* out);
   void (*nearestGroupBack)(const float* latent, const float* levels, int count, const float* dOut, float* dLevels);
+  void (*chosenGroup)(const int32_t* codes, const float* levels, int count, float* out);
+  void (*chosenGroupBack)(const int32_t* codes, int count, const float* dOut, float* dLevels);
+  void (*relaxedGroup)(const float* latent, const float* bitmap, const float* levels, int count, float* out);
+  void (*relaxedGroupBack)(const float* latent, const float* bitmap, const float* levels, int count, float push, const float* dOut, float* dBitmap, float* dLevels);
 
   float (*distillRow)(const float* teacher, const float* student, int width);
   /** `scratch` takes `width` floats. */

@@ -152,6 +152,49 @@ export function operationKernels({ tf, operations, name, device }: Engine): Oper
           [dLevels],
         );
       }),
+    chosenLevels: (codes, levels, columns, groupSize, out) =>
+      run(out, () => {
+        const places = tf.tensor2d(codes, [codes.length / columns, columns], 'int32');
+        const four = tf.tensor2d(levels, [places.shape[0], levels.length / places.shape[0]]);
+        return operations.chosenLevels(places, four, groupSize);
+      }),
+    chosenLevelsGradient: (codes, columns, groupSize, dOut, dLevels) =>
+      tidy(() => {
+        const places = tf.tensor2d(codes, [codes.length / columns, columns], 'int32');
+        gradients(
+          (levels) => operations.chosenLevels(places, levels as Tensor2D, groupSize),
+          [tf.zeros([places.shape[0], dLevels.length / places.shape[0]])],
+          matrix(dOut, columns),
+          [dLevels],
+        );
+      }),
+    relaxedLevels: (latent, bitmap, levels, columns, groupSize, out) =>
+      run(out, () => {
+        const [weights, relaxed] = [matrix(latent, columns), matrix(bitmap, columns)];
+        const four = tf.tensor2d(levels, [weights.shape[0], levels.length / weights.shape[0]]);
+        return operations.relaxedLevels(weights, relaxed, four, groupSize, 0);
+      }),
+    relaxedLevelsGradient: (latent, bitmap, levels, columns, groupSize, push, dOut, dBitmap, dLevels) =>
+      tidy(() => {
+        const weights = matrix(latent, columns);
+        const polarisation = (push * latent.length) / -8;
+        gradients(
+          (bitmap, levels) =>
+            operations.relaxedLevels(
+              weights,
+              bitmap as Tensor2D,
+              levels as Tensor2D,
+              groupSize,
+              polarisation,
+            ),
+          [
+            matrix(bitmap, columns),
+            tf.tensor2d(levels, [weights.shape[0], levels.length / weights.shape[0]]),
+          ],
+          matrix(dOut, columns),
+          [dBitmap, dLevels],
+        );
+      }),
     distillationLoss: (teacher, student, width, losses) =>
       run(losses, () => operations.distillationLoss(matrix(teacher, width), matrix(student, width))),
     distillationLossGradient: (teacher, student, width, dLosses, dStudent) =>

@@ -119,7 +119,7 @@ function register(engine: Engine): void {
     const bitmap = tf.tensor2d([0, 1, 0.75, 0.25, 0.5, -1], [2, 3]);
     const levels = tf.tensor2d([1, 2, 4, 8, 16, 32, 64, 128, 3, 5, 7, 11, 13, 17, 19, 23], [2, 8]);
     const choose = (a: Tensor, b: Tensor, c: Tensor) =>
-      operations.relaxedLevels(a as Tensor2D, b as Tensor2D, c as Tensor2D, 2);
+      operations.relaxedLevels(a as Tensor2D, b as Tensor2D, c as Tensor2D, 2, 0);
     expect(await list(choose(latent, bitmap, levels))).toEqual([2, 8, 16, 7, 5, 19]);
     const dy = tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3]);
     const [dLatent, dBitmap, dLevels] = tf.grads(choose)([latent, bitmap, levels], dy);
@@ -127,16 +127,6 @@ function register(engine: Engine): void {
     // Outer minus inner: -1 and 4, -16 of the second group; 4 and -2, 4 of the second row.
     expect(await list(dBitmap!)).toEqual([-1, 8, -48, 16, -10, 24]);
     expect(await list(dLevels!)).toEqual([0, 1, 0, 2, 3, 0, 0, 0, 0, 5, 4, 0, 0, 0, 6, 0]);
-  });
-
-  it('has the penalty of a relaxed bitmap', async () => {
-    const bitmap = tf.tensor2d([0, 1, 0.5, 0.25], [2, 2]);
-    const penalty = (b: Tensor) => operations.polarisation(b as Tensor2D);
-    // (0 + 0 + 1 + (1 - 1/4)^2) / 4
-    expect(await list(penalty(bitmap))).toEqual([0.390625]);
-    const [slope] = tf.grads(penalty)([bitmap], tf.scalar(2));
-    // -8 u (1 - u^2) / 4 * 2 at u = -1/2; elsewhere a zero of either sign.
-    expect((await list(slope!)).map((value) => value + 0)).toEqual([0, 0, 0, 1.5]);
   });
 
   it('weighs the error of each channel', async () => {

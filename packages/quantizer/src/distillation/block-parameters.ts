@@ -1,6 +1,6 @@
 // All that training moves in a block, or in several: its layers' latent weights and levels, its inputs' quantizers.
 import type { ActivationQuantizer } from '@duobit/format';
-import type { Engine, Scalar, Tensor2D, TensorQuantizer, Variable } from '@duobit/tfjs';
+import type { Engine, Tensor2D, TensorQuantizer, Variable } from '@duobit/tfjs';
 import type { BlockLayers, QuantizedLayer } from '../stages/block-store.ts';
 import type { BlockModel, BlockValues } from './block-model.ts';
 import { LayerParameters } from './layer-parameters.ts';
@@ -8,7 +8,6 @@ import type { BlockStageOptions, Rates } from './options.ts';
 import { QuantizerParameters, quantizerTensors } from './quantizer-parameters.ts';
 
 export class BlockParameters {
-  readonly #engine: Engine;
   readonly #model: BlockModel;
   readonly #before: BlockLayers;
   readonly #layers = new Map<string, LayerParameters>();
@@ -32,7 +31,6 @@ export class BlockParameters {
     options: Pick<BlockStageOptions, 'activations' | 'knee' | 'bits' | 'latentStart'>,
   ) {
     const { activations, knee } = options;
-    this.#engine = engine;
     this.#model = model;
     this.#before = before;
     for (const name of model.linear) {
@@ -66,20 +64,17 @@ export class BlockParameters {
     return all;
   }
 
-  /** Matrices of all layers and tensors of all quantizers, differentiable, for one run of the block. */
-  open(): BlockValues {
-    const matrices = new Map([...this.#layers].map(([name, layer]) => [name, layer.weights()]));
+  /**
+   * Matrices of all layers and tensors of all quantizers, differentiable, for one run of the block.
+   * @param polarisation weight of what pushes relaxed bitmaps towards 0 and 1, a mean over the layers
+   */
+  open(polarisation = 0): BlockValues {
+    const each = polarisation / this.#layers.size;
+    const matrices = new Map([...this.#layers].map(([name, layer]) => [name, layer.weights(each)]));
     return {
       weights: (name) => matrices.get(name)!,
       quantizers: this.#quantizers.size === 0 ? null : (slot) => this.#quantizers.get(slot)!.tensors(),
     };
-  }
-
-  /** Mean of all layers' penalties, differentiable; null where there are none. */
-  penalty(): Scalar | null {
-    const { tf } = this.#engine;
-    const parts = [...this.#layers.values()].flatMap((layer) => layer.penalty() ?? []);
-    return parts.length === 0 ? null : (tf.mean(tf.stack(parts)) as Scalar);
   }
 
   /** The block as it would be stored. @throws DuobitError `QUANTIZE_OUT_OF_RANGE` */

@@ -116,7 +116,6 @@ export async function trainBlock(
   before: BlockLayers,
 ): Promise<BlockOutcome> {
   const { engine, checkpoint, signal, onProgress } = run;
-  const { tf } = engine;
   const objective = await chooseObjective(options, run, block, teacher, targets);
   const progress = { block, blocks: checkpoint.architecture.blockCount };
   const moved = options.rates.latent > 0 ? originals : null;
@@ -126,11 +125,9 @@ export async function trainBlock(
       open: () => new BlockParameters(engine, model, before, moved, options),
       train(parameters, scale, lossBefore) {
         const { passes, clipNorm, polarisation } = options;
-        const lossOf = (batch: number): Scalar =>
-          objective.loss(model.forward(student[batch]!, parameters.open()), targets[batch]!);
-        const penaltyOf = (progress: number): Scalar | null => {
-          const penalty = polarisation > 0 ? parameters.penalty() : null;
-          return penalty && (tf.mul(penalty, polarisation * progress) as Scalar);
+        const lossOf = (batch: number, progress: number): Scalar => {
+          const values = parameters.open(polarisation * progress);
+          return objective.loss(model.forward(student[batch]!, values), targets[batch]!);
         };
         return train(
           engine,
@@ -138,7 +135,6 @@ export async function trainBlock(
           lossOf,
           { passes, clipNorm, batches: trained, seed: options.seed + block, lossBefore },
           {
-            penaltyOf,
             signal,
             onStep: (step, steps, loss) => onProgress?.({ ...progress, step, steps, loss }),
           },

@@ -122,7 +122,7 @@ describe.each([true, false])('a relaxed layer (offsets %s)', (offsets) => {
   });
 });
 
-it('the penalty of relaxed bits is least at 0 and 1, and slopes as central differences say', () => {
+it('polarisation slopes as central differences say, and not at 0, 1/2 and 1', () => {
   const { tf } = engine;
   const { shape, weights, result } = makeLayer(true);
   const { levels, codes } = readLevels(result.packed!, [shape.rows, shape.columns]);
@@ -134,20 +134,21 @@ it('the penalty of relaxed bits is least at 0 and 1, and slopes as central diffe
     (_, i) => [0, 1, 0.5, 0.2, 0.9, -0.1, 1.3][i % 7]!,
   );
   tf.tidy(() => variable.assign(tf.tensor2d(Float32Array.from(values), [shape.rows, shape.columns])));
+  const four = tf.tensor2d(levels, [shape.rows, levels.length / shape.rows]);
+  // Nothing comes of the value, so that the penalty is all that there is.
+  const { value, grads } = tf.variableGrads(() => tf.sum(tf.mul(bits.weights(four, 3), 0)), [variable]);
   const measure = (at: ArrayLike<number>): number => {
-    const parts = Array.from(at, (value) => (1 - Math.abs(2 * value - 1) ** 2) ** 2);
+    const parts = Array.from(at, (value) => 3 * (1 - Math.abs(2 * value - 1) ** 2) ** 2);
     return parts.reduce((sum, part) => sum + part, 0) / parts.length;
   };
-  const { value, grads } = tf.variableGrads(() => bits.penalty(), [variable]);
-  expect(value.dataSync()[0]!).toBeCloseTo(measure(values), 6);
   const step = 1e-4;
   valuesOf(grads[variable.name] as Tensor2D).forEach((slope, i) => {
     const at = (moved: number) => measure(values.map((value, k) => (k === i ? value + moved : value)));
     const central = (at(step) - at(-step)) / (2 * step);
-    // The formula's error is step^2 / 6 times a third derivative of at most 1,000 / N; f32 adds a few units of values below 10 / N.
-    expect(Math.abs(slope - central)).toBeLessThan((step ** 2 * 1000 + 10 * 8 * 2 ** -24) / values.length);
+    // The formula's error is step^2 / 6 times a third derivative of at most 3,000 / N; f32 adds a few units of values below 30 / N.
+    expect(Math.abs(slope - central)).toBeLessThan((step ** 2 * 3000 + 30 * 8 * 2 ** -24) / values.length);
     if (i % 7 < 3) expect(Math.abs(slope)).toBeLessThan(1e-9);
   });
-  tf.dispose([value, grads]);
+  tf.dispose([value, grads, four]);
   bits.dispose();
 });

@@ -1,6 +1,6 @@
 // Which of its group's four levels each weight of a layer takes, as what training moves: a latent weight that takes the nearest
 // level, a sign with a relaxed bitmap (LBLLM, "WAT"), or codes that are fixed.
-import type { Engine, Scalar, Tensor2D, Variable } from '@duobit/tfjs';
+import type { Engine, Tensor2D, Variable } from '@duobit/tfjs';
 import { placesOf } from '../methods/w11-levels.ts';
 
 export interface LayerShape {
@@ -15,10 +15,12 @@ export interface LayerShape {
 export interface LayerBits {
   /** What moves, with what it is measured in: rates are in this unit. */
   readonly moved: readonly { readonly variable: Variable; readonly unit: number }[];
-  /** W^ [N, K], differentiable. @param levels [N, groups * 4] */
-  weights(levels: Tensor2D): Tensor2D;
-  /** What is added to the loss, times the stage's weight of it; differentiable. Null where nothing is. */
-  penalty(): Scalar | null;
+  /**
+   * W^ [N, K], differentiable.
+   * @param levels [N, groups * 4]
+   * @param polarisation pushes a relaxed bitmap towards 0 and 1 (`Operations.relaxedLevels`)
+   */
+  weights(levels: Tensor2D, polarisation: number): Tensor2D;
   /**
    * Of each weight the place of its level among the four stored, ascending.
    * @param stored [N, groups, 4]
@@ -63,10 +65,6 @@ export class NearestBits implements LayerBits {
     return this.#engine.operations.nearestLevels(latent, levels, this.#shape.groupSize);
   }
 
-  penalty(): null {
-    return null;
-  }
-
   async indices(stored: Float32Array): Promise<Uint8Array> {
     return nearestIndices((await this.#latent.data()) as Float32Array, stored, this.#shape);
   }
@@ -91,10 +89,6 @@ export class FixedBits implements LayerBits {
 
   weights(levels: Tensor2D): Tensor2D {
     return this.#engine.operations.chosenLevels(this.#codes, levels, this.#shape.groupSize);
-  }
-
-  penalty(): null {
-    return null;
   }
 
   async indices(_: Float32Array, order: Uint8Array): Promise<Uint8Array> {
@@ -128,13 +122,9 @@ export class RelaxedBits implements LayerBits {
     ];
   }
 
-  weights(levels: Tensor2D): Tensor2D {
+  weights(levels: Tensor2D, polarisation: number): Tensor2D {
     const [latent, bitmap] = [this.#latent, this.#bitmap] as unknown as [Tensor2D, Tensor2D];
-    return this.#engine.operations.relaxedLevels(latent, bitmap, levels, this.#shape.groupSize);
-  }
-
-  penalty(): Scalar {
-    return this.#engine.operations.polarisation(this.#bitmap as unknown as Tensor2D);
+    return this.#engine.operations.relaxedLevels(latent, bitmap, levels, this.#shape.groupSize, polarisation);
   }
 
   async indices(_: Float32Array, order: Uint8Array): Promise<Uint8Array> {

@@ -1,5 +1,5 @@
 // A W(1+1) layer as what training moves: its levels, and which of them its weights take.
-import type { Engine, Scalar, Tensor2D, Variable } from '@duobit/tfjs';
+import type { Engine, Tensor2D, Variable } from '@duobit/tfjs';
 import type { LayerResult } from '../methods/layer-method.ts';
 import { type Pairing, packLevels, readLevels, sortFour, storeLevels } from '../methods/w11-levels.ts';
 import { FixedBits, type LayerBits, type LayerShape, NearestBits, RelaxedBits } from './layer-bits.ts';
@@ -47,14 +47,9 @@ export class LayerParameters {
     ];
   }
 
-  /** W^ [N, K], differentiable. */
-  weights(): Tensor2D {
-    return this.#bits.weights(this.#four());
-  }
-
-  /** Of the bits, differentiable; null where there is none. */
-  penalty(): Scalar | null {
-    return this.#bits.penalty();
+  /** W^ [N, K], differentiable. @param polarisation as of `LayerBits` */
+  weights(polarisation = 0): Tensor2D {
+    return this.#bits.weights(this.#four(), polarisation);
   }
 
   /** Rounded to what is stored. @throws DuobitError `QUANTIZE_OUT_OF_RANGE` */

@@ -30,22 +30,18 @@ const TOO_MUCH = 4;
 
 /**
  * @param rates of every variable at the first step
- * @param lossOf of a batch, differentiable in the variables
- * @param penaltyOf what is added to it for the gradients alone: what training comes to is told by the loss. `progress` is the part of
- * the steps that are behind
+ * @param lossOf of a batch, differentiable in the variables; `progress` is the part of the steps that are behind
  * @param onStep step, from 1, of how many, and the last loss that is known
  */
 export async function train(
   engine: Engine,
   rates: ReadonlyMap<Variable, number>,
-  lossOf: (batch: number) => Scalar,
+  lossOf: (batch: number, progress: number) => Scalar,
   { passes, batches, seed, clipNorm, lossBefore = Number.POSITIVE_INFINITY }: TrainOptions,
   {
-    penaltyOf,
     signal,
     onStep,
   }: {
-    penaltyOf?: ((progress: number) => Scalar | null) | undefined;
     signal?: AbortSignal | undefined;
     onStep?: ((step: number, steps: number, loss: number) => void) | undefined;
   } = {},
@@ -64,19 +60,10 @@ export async function train(
       const decay = cosineDecay(step, steps);
       const now = new Map(variables.map((variable) => [variable, rates.get(variable)! * decay]));
       const loss = engine.step(() => {
-        let pure: Scalar | null = null;
-        const { value, grads } = tf.variableGrads(() => {
-          const loss = lossOf(chosen);
-          const penalty = penaltyOf?.(step / steps);
-          if (!penalty) return loss;
-          pure = tf.keep(tf.clone(loss));
-          return tf.add(loss, penalty) as Scalar;
-        }, variables);
+        const { value, grads } = tf.variableGrads(() => lossOf(chosen, step / steps), variables);
         adam.apply(grads, now);
         tf.dispose(grads);
-        if (!pure) return value;
-        value.dispose();
-        return pure;
+        return value;
       });
       unread.push(loss);
       if (unread.length < most && step + 1 < steps) continue;

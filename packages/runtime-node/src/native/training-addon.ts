@@ -108,6 +108,47 @@ export interface TrainingAddon {
     dOut: Float32Array,
     dLevels: Float32Array,
   ): void;
+  chosenLevels(
+    trainer: TrainerHandle,
+    codes: Int32Array,
+    levels: Float32Array,
+    rows: number,
+    columns: number,
+    groupSize: number,
+    out: Float32Array,
+  ): void;
+  chosenLevelsGradient(
+    trainer: TrainerHandle,
+    codes: Int32Array,
+    rows: number,
+    columns: number,
+    groupSize: number,
+    dOut: Float32Array,
+    dLevels: Float32Array,
+  ): void;
+  relaxedLevels(
+    trainer: TrainerHandle,
+    latent: Float32Array,
+    bitmap: Float32Array,
+    levels: Float32Array,
+    rows: number,
+    columns: number,
+    groupSize: number,
+    out: Float32Array,
+  ): void;
+  relaxedLevelsGradient(
+    trainer: TrainerHandle,
+    latent: Float32Array,
+    bitmap: Float32Array,
+    levels: Float32Array,
+    rows: number,
+    columns: number,
+    groupSize: number,
+    push: number,
+    dOut: Float32Array,
+    dBitmap: Float32Array,
+    dLevels: Float32Array,
+  ): void;
   distillationLoss(
     trainer: TrainerHandle,
     teacher: Float32Array,

@@ -81,6 +81,13 @@ describe.skipIf(!support.available)('arguments of training kernels', () => {
     'a gradient of one clip': () => k.quantizeActivationsGradient(f(6), 3, f(2), f(6), f(6), f(1)),
     'levels of one group too few': () => k.nearestLevels(f(10), f(8), 5, 2, f(10)),
     'groups of 0': () => k.nearestLevelsGradient(f(10), f(8), 5, 0, f(10), f(8)),
+    'codes that are floats': () => k.chosenLevels(f(10) as never, f(24), 5, 2, f(10)),
+    'codes of a group too many': () => k.chosenLevelsGradient(new Int32Array(12), 6, 2, f(12), f(20)),
+    'a bitmap too short': () => k.relaxedLevels(f(10), f(9), f(24), 5, 2, f(10)),
+    'one array for the gradients of bitmap and levels': () => {
+      const both = f(4);
+      k.relaxedLevelsGradient(f(4), f(4), f(4), 4, 4, 0, f(4), both, both);
+    },
     'losses of other rows': () => k.distillationLoss(f(6), f(6), 3, f(3)),
     'a student of other rows': () => k.distillationLossGradient(f(6), f(9), 3, f(2), f(9)),
     'step 0': () => k.adam(f(3), f(3), f(3), f(3), { ...adam, step: 0 }),

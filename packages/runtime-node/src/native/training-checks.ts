@@ -44,8 +44,13 @@ export class CallChecks {
   }
 
   /** How many rows of a width an array has: at least one. */
-  rowsOf(name: string, array: Float32Array, width: number): number {
-    if (!(array instanceof Float32Array)) this.fail(`${name} is not a Float32Array`);
+  rowsOf(
+    name: string,
+    array: Float32Array | Int32Array,
+    width: number,
+    type: typeof Float32Array | typeof Int32Array = Float32Array,
+  ): number {
+    if (!(array instanceof type)) this.fail(`${name} is not a ${type.name}`);
     this.counts({ width });
     const rows = array.length / width;
     if (!Number.isInteger(rows) || rows < 1 || rows > MOST)
@@ -54,7 +59,7 @@ export class CallChecks {
   }
 
   /** What is written must not be read as well. */
-  apart(outputs: readonly Float32Array[], inputs: readonly Float32Array[]): void {
+  apart(outputs: readonly Float32Array[], inputs: readonly (Float32Array | Int32Array)[]): void {
     outputs.forEach((out, i) => {
       const others = [...inputs, ...outputs.slice(i + 1)];
       if (others.some((other) => overlap(out, other)))
@@ -63,7 +68,7 @@ export class CallChecks {
   }
 }
 
-function overlap(a: Float32Array, b: Float32Array): boolean {
+function overlap(a: Float32Array, b: Float32Array | Int32Array): boolean {
   return (
     a.buffer === b.buffer &&
     a.byteOffset < b.byteOffset + b.byteLength &&

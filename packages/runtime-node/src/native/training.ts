@@ -273,6 +273,91 @@ class NativeKernels implements TrainingKernels {
     );
   }
 
+  chosenLevels(
+    codes: Int32Array,
+    levels: Float32Array,
+    columns: number,
+    groupSize: number,
+    out: Float32Array,
+  ): void {
+    const check = new CallChecks('chosenLevels');
+    const rows = check.rowsOf('codes', codes, columns, Int32Array);
+    levelsOf(check, levels, rows, columns, groupSize);
+    check.lengths(codes.length, { out });
+    check.apart([out], [codes, levels]);
+    inMemory('chosenLevels', () =>
+      this.#addon.chosenLevels(this.#trainer, codes, levels, rows, columns, groupSize, out),
+    );
+  }
+
+  chosenLevelsGradient(
+    codes: Int32Array,
+    columns: number,
+    groupSize: number,
+    dOut: Float32Array,
+    dLevels: Float32Array,
+  ): void {
+    const check = new CallChecks('chosenLevelsGradient');
+    const rows = check.rowsOf('codes', codes, columns, Int32Array);
+    levelsOf(check, dLevels, rows, columns, groupSize);
+    check.lengths(codes.length, { dOut });
+    check.apart([dLevels], [codes, dOut]);
+    inMemory('chosenLevelsGradient', () =>
+      this.#addon.chosenLevelsGradient(this.#trainer, codes, rows, columns, groupSize, dOut, dLevels),
+    );
+  }
+
+  relaxedLevels(
+    latent: Float32Array,
+    bitmap: Float32Array,
+    levels: Float32Array,
+    columns: number,
+    groupSize: number,
+    out: Float32Array,
+  ): void {
+    const check = new CallChecks('relaxedLevels');
+    const rows = levelRows(check, latent, levels, columns, groupSize);
+    check.lengths(latent.length, { bitmap, out });
+    check.apart([out], [levels]);
+    inMemory('relaxedLevels', () =>
+      this.#addon.relaxedLevels(this.#trainer, latent, bitmap, levels, rows, columns, groupSize, out),
+    );
+  }
+
+  relaxedLevelsGradient(
+    latent: Float32Array,
+    bitmap: Float32Array,
+    levels: Float32Array,
+    columns: number,
+    groupSize: number,
+    push: number,
+    dOut: Float32Array,
+    dBitmap: Float32Array,
+    dLevels: Float32Array,
+  ): void {
+    const check = new CallChecks('relaxedLevelsGradient');
+    const rows = levelRows(check, latent, levels, columns, groupSize);
+    check.lengths(latent.length, { bitmap, dOut, dBitmap });
+    check.lengths(levels.length, { dLevels });
+    check.apart([dBitmap], [levels]);
+    check.apart([dLevels], [latent, bitmap, levels, dOut, dBitmap]);
+    inMemory('relaxedLevelsGradient', () =>
+      this.#addon.relaxedLevelsGradient(
+        this.#trainer,
+        latent,
+        bitmap,
+        levels,
+        rows,
+        columns,
+        groupSize,
+        push,
+        dOut,
+        dBitmap,
+        dLevels,
+      ),
+    );
+  }
+
   distillationLoss(teacher: Float32Array, student: Float32Array, width: number, losses: Float32Array): void {
     const check = new CallChecks('distillationLoss');
     const rows = check.rowsOf('teacher', teacher, width);
@@ -348,9 +433,19 @@ function levelRows(
   groupSize: number,
 ): number {
   const rows = check.rowsOf('latent', latent, columns);
+  levelsOf(check, levels, rows, columns, groupSize);
+  return rows;
+}
+
+function levelsOf(
+  check: CallChecks,
+  levels: Float32Array,
+  rows: number,
+  columns: number,
+  groupSize: number,
+): void {
   check.counts({ groupSize });
   check.lengths(rows * Math.ceil(columns / groupSize) * 4, { levels });
-  return rows;
 }
 
 function attentionShape(check: CallChecks, heads: HeadLayout, rows: TrainingRows, span: number | null) {

@@ -181,6 +181,12 @@ export function nearestLevel(x: number, levels: ArrayLike<number>): number {
   return best;
 }
 
+/** Which of 4 levels a sign and a relaxed bitmap say. */
+export function relaxedLevel(latent: number, bitmap: number): number {
+  const sign = latent > 0 ? 1 : 0;
+  return bitmap > 0.5 ? 3 * sign : 1 + sign;
+}
+
 export function softmax(values: ArrayLike<number>): number[] {
   const total = logSum(values);
   return Array.from(values, (value) => Math.exp(value - total));

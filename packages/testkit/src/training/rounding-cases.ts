@@ -1,7 +1,7 @@
 // Cases of the training kernels that round to few values, and of the loss.
 import { createRandom, drawActivations } from '../random-values.ts';
 import * as tolerance from '../tolerance.ts';
-import { blank, dot, draw, type SlopeCheck, type TrainingCase } from './cases.ts';
+import { blank, dot, draw, type Expected, type SlopeCheck, type TrainingCase } from './cases.ts';
 import * as reference from './reference.ts';
 
 const { gamma, UNIT, EXP_ERROR, UNDERFLOW } = tolerance;
@@ -102,6 +102,30 @@ export function quantizeCase(
   };
 }
 
+/** What levels get that weights have chosen: to each the sum over its weights. @param choices places in `levels` */
+function levelGradient(
+  choices: readonly number[],
+  levels: Float32Array,
+  dOut: Float32Array,
+  groupSize: number,
+): { readonly expected: Expected; readonly slope: SlopeCheck } {
+  const values = new Float64Array(levels.length);
+  const absolute = new Float64Array(levels.length);
+  for (const [i, choice] of choices.entries()) {
+    values[choice]! += dOut[i]!;
+    absolute[choice]! += Math.abs(dOut[i]!);
+  }
+  return {
+    expected: { values, bounds: absolute.map((sum) => gamma(groupSize + 8) * sum) },
+    slope: {
+      name: 'dLevels',
+      at: Float64Array.from(levels),
+      f: (at) => choices.reduce((sum, choice, i) => sum + at[choice]! * dOut[i]!, 0),
+      slopes: values,
+    },
+  };
+}
+
 export function levelsCase(rows: number, columns: number, groupSize: number, ties: boolean): TrainingCase {
   const random = createRandom(rows + columns + groupSize);
   const groups = Math.ceil(columns / groupSize);
@@ -110,15 +134,11 @@ export function levelsCase(rows: number, columns: number, groupSize: number, tie
     ? [whole(rows * columns), whole(rows * groups * 4)]
     : [draw(random, rows * columns), draw(random, rows * groups * 4)];
   const dOut = draw(random, latent.length);
-  const dLevels = new Float64Array(levels.length);
-  const absolute = new Float64Array(levels.length);
   const choices = Array.from(latent, (x, i) => {
     const group = 4 * (Math.floor(i / columns) * groups + Math.floor((i % columns) / groupSize));
-    const choice = group + reference.nearestLevel(x, levels.subarray(group, group + 4));
-    dLevels[choice]! += dOut[i]!;
-    absolute[choice]! += Math.abs(dOut[i]!);
-    return choice;
+    return group + reference.nearestLevel(x, levels.subarray(group, group + 4));
   });
+  const dLevels = levelGradient(choices, levels, dOut, groupSize);
   return {
     name: `nearestLevels ${rows} x ${columns} by ${groupSize}${ties ? ', ties' : ''}`,
     run: (kernels) => {
@@ -129,14 +149,97 @@ export function levelsCase(rows: number, columns: number, groupSize: number, tie
     },
     expected: {
       out: { values: choices.map((choice) => levels[choice]!), bounds: null },
-      dLevels: { values: dLevels, bounds: absolute.map((sum) => gamma(groupSize + 8) * sum) },
+      dLevels: dLevels.expected,
+    },
+    slopes: [dLevels.slope],
+  };
+}
+
+export function chosenCase(rows: number, columns: number, groupSize: number): TrainingCase {
+  const random = createRandom(rows + columns + groupSize);
+  const groups = Math.ceil(columns / groupSize);
+  const codes = Int32Array.from({ length: rows * columns }, () => Math.floor(random() * 4));
+  const levels = draw(random, rows * groups * 4);
+  const dOut = draw(random, codes.length);
+  const choices = Array.from(
+    codes,
+    (code, i) => 4 * (Math.floor(i / columns) * groups + Math.floor((i % columns) / groupSize)) + code,
+  );
+  const dLevels = levelGradient(choices, levels, dOut, groupSize);
+  return {
+    name: `chosenLevels ${rows} x ${columns} by ${groupSize}`,
+    run: (kernels) => {
+      const results = { out: blank(codes.length), dLevels: blank(levels.length) };
+      kernels.chosenLevels(codes, levels, columns, groupSize, results.out);
+      kernels.chosenLevelsGradient(codes, columns, groupSize, dOut, results.dLevels);
+      return results;
+    },
+    expected: {
+      out: { values: choices.map((choice) => levels[choice]!), bounds: null },
+      dLevels: dLevels.expected,
+    },
+    slopes: [dLevels.slope],
+  };
+}
+
+/** Bitmaps and latent weights on either side of their thresholds, and at them; levels in any order, as training can leave them. */
+export function relaxedCase(rows: number, columns: number, groupSize: number, push: number): TrainingCase {
+  const random = createRandom(rows + columns + groupSize);
+  const groups = Math.ceil(columns / groupSize);
+  const latent = draw(random, rows * columns).map((x, i) => (i % 5 === 0 ? 0 : x));
+  const bitmap = draw(random, latent.length).map((x, i) => (i % 7 === 0 ? 0.5 : 0.5 + x));
+  const levels = draw(random, rows * groups * 4);
+  const dOut = draw(random, latent.length);
+  const groupOf = (i: number) =>
+    4 * (Math.floor(i / columns) * groups + Math.floor((i % columns) / groupSize));
+  const choices = Array.from(latent, (x, i) => groupOf(i) + reference.relaxedLevel(x, bitmap[i]!));
+  const dLevels = levelGradient(choices, levels, dOut, groupSize);
+  const slopes = Float64Array.from(latent, (x, i) => {
+    const [inner, outer] = [0, 1].map((b) => levels[groupOf(i) + reference.relaxedLevel(x, b)]!);
+    return outer! - inner!;
+  });
+  const u = Float64Array.from(bitmap, (b) => 2 * b - 1);
+  const pushed = u.map((value) => push * value * (1 - value * value));
+  const dBitmap = slopes.map((slope, i) => slope * dOut[i]! + pushed[i]!);
+  return {
+    name: `relaxedLevels ${rows} x ${columns} by ${groupSize}, push ${push}`,
+    run: (kernels) => {
+      const results = {
+        out: blank(latent.length),
+        dBitmap: blank(latent.length),
+        dLevels: blank(levels.length),
+      };
+      kernels.relaxedLevels(latent, bitmap, levels, columns, groupSize, results.out);
+      const { dBitmap, dLevels } = results;
+      kernels.relaxedLevelsGradient(latent, bitmap, levels, columns, groupSize, push, dOut, dBitmap, dLevels);
+      return results;
+    },
+    expected: {
+      out: { values: choices.map((choice) => levels[choice]!), bounds: null },
+      dBitmap: {
+        values: dBitmap,
+        // Each term is rounded 3 or 6 times at most, 1 - u^2 by what it is the difference of, the sum once.
+        bounds: dBitmap.map(
+          (_, i) =>
+            gamma(4) * Math.abs(slopes[i]! * dOut[i]!) +
+            gamma(8) * Math.abs(push * u[i]!) * (1 + u[i]! ** 2) +
+            UNDERFLOW,
+        ),
+      },
+      dLevels: dLevels.expected,
     },
     slopes: [
+      dLevels.slope,
       {
-        name: 'dLevels',
-        at: Float64Array.from(levels),
-        f: (at) => choices.reduce((sum, choice, i) => sum + at[choice]! * dOut[i]!, 0),
-        slopes: dLevels,
+        // The bitmap as if the level moved with it, and the penalty that `push` is the slope of.
+        name: 'dBitmap',
+        at: Float64Array.from(bitmap),
+        f: (at) =>
+          at.reduce(
+            (sum, b, i) => sum + b * slopes[i]! * dOut[i]! - (push / 8) * (1 - (2 * b - 1) ** 2) ** 2,
+            0,
+          ),
+        slopes: dBitmap,
       },
     ],
   };

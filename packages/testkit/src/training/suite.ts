@@ -11,7 +11,14 @@ import {
   rotateCase,
   type TrainingCase,
 } from './cases.ts';
-import { distillCase, levelsCase, middleCase, quantizeCase } from './rounding-cases.ts';
+import {
+  chosenCase,
+  distillCase,
+  levelsCase,
+  middleCase,
+  quantizeCase,
+  relaxedCase,
+} from './rounding-cases.ts';
 
 const heads = (headCount: number, kvHeadCount: number, headSize: number) => ({
   headCount,
@@ -62,6 +69,11 @@ export const TRAINING_CASES: readonly TrainingCase[] = [
   levelsCase(2, 576, 128, false),
   levelsCase(4, 37, 64, true),
   middleCase(),
+  chosenCase(3, 70, 32),
+  chosenCase(2, 37, 64),
+  relaxedCase(3, 70, 32, 0),
+  relaxedCase(2, 576, 128, -0.3),
+  relaxedCase(4, 37, 64, 2),
   distillCase(3, 7, 1),
   distillCase(2, 50, 4),
   distillCase(1, 1200, 2),

@@ -1,6 +1,6 @@
-// Weights of four levels a group, and the penalty of relaxed bits, composed of TensorFlow.js operations.
+// Weights of four levels a group, composed of TensorFlow.js operations.
 import type * as TensorFlow from '@tensorflow/tfjs-core';
-import type { Scalar, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import { differentiable } from './differentiable.ts';
 import type { Operations } from './operations.ts';
 
@@ -77,7 +77,7 @@ export function composeRelaxed(
   tf: typeof TensorFlow,
   choose: Operations['chosenLevels'],
 ): Operations['relaxedLevels'] {
-  return (latent, bitmap, levels, groupSize) => {
+  return (latent, bitmap, levels, groupSize, polarisation) => {
     // As an operation without inputs: nothing leads back from a threshold, which has no gradient.
     const cut = (tensor: Tensor2D, at: number): Tensor2D =>
       differentiable(tf, () => ({
@@ -91,23 +91,20 @@ export function composeRelaxed(
     const codes = tf.where(tf.cast(cut(bitmap, 0.5), 'bool'), outer, inner) as Tensor2D;
     const slope = tf.sub(choose(outer, levels, groupSize), choose(inner, levels, groupSize)) as Tensor2D;
     // What it saves, no input of it, gets no gradient.
-    const steer = differentiable(tf, (value: Tensor2D, _latent: Tensor2D, _bitmap: Tensor2D) => ({
+    const steer = differentiable(tf, (value: Tensor2D, _latent: Tensor2D, bitmap: Tensor2D) => ({
       value: tf.clone(value),
-      saved: [slope],
-      gradient: (g: Tensor2D, slope: Tensor2D) => [g, g, tf.mul(g, slope)],
+      saved: [slope, bitmap],
+      gradient: (g: Tensor2D, slope: Tensor2D, bitmap: Tensor2D) => {
+        const u = tf.sub(tf.mul(bitmap, 2), 1);
+        const pushed = tf.mul(tf.mul(u, tf.sub(1, tf.square(u))), pushOf(polarisation, bitmap));
+        return [g, g, tf.add(tf.mul(g, slope), pushed)];
+      },
     }));
     return steer(choose(codes, levels, groupSize), latent, bitmap);
   };
 }
 
-export function composePolarisation(tf: typeof TensorFlow): Operations['polarisation'] {
-  return differentiable(tf, (bitmap: Tensor2D) => {
-    const u = tf.sub(tf.mul(bitmap, 2), 1) as Tensor2D;
-    const open = tf.sub(1, tf.square(u)) as Tensor2D;
-    return {
-      value: tf.mean(tf.square(open)) as Scalar,
-      saved: [u, open],
-      gradient: (g: Scalar, u: Tensor2D, open: Tensor2D) => [tf.mul(tf.mul(u, open), tf.mul(g, -8 / u.size))],
-    };
-  });
+/** The slope of `polarisation` times the mean of (1 - u^2)^2, u = 2 b - 1, in a value b of the bitmap is this times u (1 - u^2). */
+export function pushOf(polarisation: number, bitmap: Tensor2D): number {
+  return (-8 * polarisation) / bitmap.size;
 }

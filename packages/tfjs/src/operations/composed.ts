@@ -4,7 +4,7 @@ import type { TrainingRows } from '@duobit/core';
 import type * as TensorFlow from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core';
 import { composeActivations } from './composed-activations.ts';
-import { composeChoice, composeLevels, composePolarisation, composeRelaxed } from './composed-levels.ts';
+import { composeChoice, composeLevels, composeRelaxed } from './composed-levels.ts';
 import { Constants } from './constants.ts';
 import { differentiable } from './differentiable.ts';
 import type { AttentionShape, Operations } from './operations.ts';
@@ -29,7 +29,6 @@ export function composeOperations(tf: Tf): Operations {
     nearestLevels: composeLevels(tf),
     chosenLevels,
     relaxedLevels: composeRelaxed(tf, chosenLevels),
-    polarisation: composePolarisation(tf),
     distillationLoss: composeDistillation(tf),
   };
 }

@@ -3,16 +3,8 @@
 import type { TrainingKernels } from '@duobit/core';
 import type * as TensorFlow from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import { pushOf } from './composed-levels.ts';
 import { differentiable } from './differentiable.ts';
-import {
-  gather,
-  levelPlaces,
-  pick,
-  polarisation,
-  polarisationGradient,
-  relax,
-  relaxGradient,
-} from './fused-levels.ts';
 import type { StepMemory } from './memory.ts';
 import type { Operations } from './operations.ts';
 
@@ -175,33 +167,34 @@ export function fuseOperations(
     },
     chosenLevels: (codes, levels, groupSize) => {
       const chosen = codes.dataSync() as Int32Array;
-      const place = levelPlaces(codes.shape, groupSize);
+      const columns = codes.shape[1];
       return differentiable(tf, (levels: Tensor2D) => ({
-        value: fill(codes, (out) => pick(chosen, read(levels), place, out)),
+        value: fill(codes, (out) => kernels.chosenLevels(chosen, read(levels), columns, groupSize, out)),
         saved: [],
-        gradient: (g: Tensor2D) => [fill(levels, (dLevels) => gather(chosen, read(g), place, dLevels))],
+        gradient: (g: Tensor2D) => [
+          fill(levels, (dLevels) =>
+            kernels.chosenLevelsGradient(chosen, columns, groupSize, read(g), dLevels),
+          ),
+        ],
       }))(levels);
     },
-    relaxedLevels: (latent, bitmap, levels, groupSize) => {
-      const place = levelPlaces(latent.shape, groupSize);
+    relaxedLevels: (latent, bitmap, levels, groupSize, polarisation) => {
+      const columns = latent.shape[1];
+      const push = pushOf(polarisation, bitmap);
       return differentiable(tf, (latent: Tensor2D, bitmap: Tensor2D, levels: Tensor2D) => ({
-        value: fill(latent, (out) => relax(read(latent), read(bitmap), read(levels), place, out)),
+        value: fill(latent, (out) =>
+          kernels.relaxedLevels(read(latent), read(bitmap), read(levels), columns, groupSize, out),
+        ),
         saved: [latent, bitmap, levels],
         gradient: (g: Tensor2D, latent: Tensor2D, bitmap: Tensor2D, levels: Tensor2D) => [
           tf.clone(g),
-          ...fillAll([bitmap, levels], (dBitmap, dLevels) =>
-            relaxGradient(read(latent), read(bitmap), read(levels), read(g), place, dBitmap!, dLevels!),
-          ),
+          ...fillAll([bitmap, levels], (dBitmap, dLevels) => {
+            const [x, m, four] = [read(latent), read(bitmap), read(levels)];
+            kernels.relaxedLevelsGradient(x, m, four, columns, groupSize, push, read(g), dBitmap!, dLevels!);
+          }),
         ],
       }))(latent, bitmap, levels);
     },
-    polarisation: differentiable(tf, (bitmap: Tensor2D) => ({
-      value: tf.scalar(polarisation(read(bitmap))),
-      saved: [bitmap],
-      gradient: (g: Scalar, bitmap: Tensor2D) => [
-        fill(bitmap, (out) => polarisationGradient(read(bitmap), read(g)[0]!, out)),
-      ],
-    })),
     distillationLoss: (teacher, student) => {
       const [rows, width] = student.shape;
       return differentiable(tf, (student: Tensor2D) => {

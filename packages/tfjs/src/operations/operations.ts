@@ -63,10 +63,16 @@ export interface Operations {
    * @param latent [N, K]
    * @param bitmap [N, K]
    * @param levels [N, groups * 4]
+   * @param polarisation weight of the mean of (1 - |2 b - 1|^2)^2, which pushes a bitmap b towards 0 and 1: its slope is added to the
+   * bitmap's gradient, whatever becomes of the value
    */
-  relaxedLevels(latent: Tensor2D, bitmap: Tensor2D, levels: Tensor2D, groupSize: number): Tensor2D;
-  /** Mean of (1 - |2 b - 1|^2)^2, which pushes a bitmap towards 0 and 1. */
-  polarisation(bitmap: Tensor2D): Scalar;
+  relaxedLevels(
+    latent: Tensor2D,
+    bitmap: Tensor2D,
+    levels: Tensor2D,
+    groupSize: number,
+    polarisation: number,
+  ): Tensor2D;
   /** Of each row KL(softmax(teacher) || softmax(student)), nats; no gradient goes to the teacher (Hinton et al. 2015). */
   distillationLoss(teacher: Tensor2D, student: Tensor2D): Tensor1D;
 }

@@ -1,6 +1,7 @@
-// Weights of four levels a group, chosen by nearness, by fixed codes or by a relaxed bitmap, and the penalty of that.
+// Weights of four levels a group, chosen by nearness, by fixed codes or by a relaxed bitmap.
 import type * as TensorFlow from '@tensorflow/tfjs-core';
-import type { Scalar, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
+import { pushOf } from '../composed-levels.ts';
 import { differentiable } from '../differentiable.ts';
 import type { Operations } from '../operations.ts';
 import { eachValue, type Programs } from './programs.ts';
@@ -45,7 +46,7 @@ export function chosenLevels(tf: typeof TensorFlow, programs: Programs): Operati
 }
 
 export function relaxedLevels(tf: typeof TensorFlow, programs: Programs): Operations['relaxedLevels'] {
-  return (latent, bitmap, levels, groupSize) => {
+  return (latent, bitmap, levels, groupSize, polarisation) => {
     const whole = placesOf(latent.shape, groupSize);
     return differentiable(tf, (latent: Tensor2D, bitmap: Tensor2D, levels: Tensor2D) => ({
       value: programs.run<Tensor2D>(
@@ -59,28 +60,16 @@ export function relaxedLevels(tf: typeof TensorFlow, programs: Programs): Operat
         programs.run(
           'relaxed-bitmap',
           bitmap.shape,
-          eachValue(bitmap.size, { latent, levels, gradient }, { whole }),
+          eachValue(
+            bitmap.size,
+            { latent, bitmap, levels, gradient },
+            { whole, real: { push: pushOf(polarisation, bitmap) } },
+          ),
         ),
         programs.run('relaxed-levels-sums', levels.shape, byGroup({ latent, bitmap, gradient }, whole)),
       ],
     }))(latent, bitmap, levels);
   };
-}
-
-export function polarisation(tf: typeof TensorFlow, programs: Programs): Operations['polarisation'] {
-  return differentiable(tf, (bitmap: Tensor2D) => ({
-    value: tf.mean(
-      programs.run<Tensor2D>('polarisation', bitmap.shape, eachValue(bitmap.size, { bitmap })),
-    ) as Scalar,
-    saved: [bitmap],
-    gradient: (gradient: Scalar, bitmap: Tensor2D) => [
-      programs.run(
-        'polarisation-bitmap',
-        bitmap.shape,
-        eachValue(bitmap.size, { bitmap, gradient }, { real: { factor: -8 / bitmap.size } }),
-      ),
-    ],
-  }));
 }
 
 interface Places extends Record<string, number> {

@@ -7,7 +7,7 @@ import { Constants } from '../constants.ts';
 import { differentiable } from '../differentiable.ts';
 import type { Operations } from '../operations.ts';
 import { attention } from './attention.ts';
-import { chosenLevels, nearestLevels, polarisation, relaxedLevels } from './levels.ts';
+import { chosenLevels, nearestLevels, relaxedLevels } from './levels.ts';
 import { eachRow, eachValue, type Launch, Programs, threadsFor } from './programs.ts';
 
 type Tf = typeof TensorFlow;
@@ -31,7 +31,6 @@ export function webGpuOperations(tf: Tf, composed: Operations): Operations {
     nearestLevels: nearestLevels(tf, programs),
     chosenLevels: chosenLevels(tf, programs),
     relaxedLevels: relaxedLevels(tf, programs),
-    polarisation: polarisation(tf, programs),
     distillationLoss: distillationLoss(tf, programs),
   };
 }

@@ -853,55 +853,6 @@ fn main(index: i32) {
     }
   }
 }`,
-  'polarisation-bitmap': `fn keep(x: f32) -> f32 {
-  return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
-}
-fn isBroken(x: f32) -> bool {
-  return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
-}
-fn notANumber() -> f32 {
-  return bitcast<f32>(0x7fc00000u | uniforms.zero);
-}
-fn ordered(x: f32) -> u32 {
-  let bits = bitcast<u32>(x);
-  return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
-}
-fn unordered(key: u32) -> f32 {
-  return bitcast<f32>(select(~key, key ^ 0x80000000u, (key >> 31u) == 1u));
-}
-fn main(index: i32) {
-  let i = u32(index);
-  if (i >= uniforms.count) {
-    return;
-  }
-  let u = 2.0 * bitmap[i] - 1.0;
-  result[i] = u * (1.0 - u * u) * gradient[0] * uniforms.factor;
-}`,
-  'polarisation': `fn keep(x: f32) -> f32 {
-  return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
-}
-fn isBroken(x: f32) -> bool {
-  return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
-}
-fn notANumber() -> f32 {
-  return bitcast<f32>(0x7fc00000u | uniforms.zero);
-}
-fn ordered(x: f32) -> u32 {
-  let bits = bitcast<u32>(x);
-  return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
-}
-fn unordered(key: u32) -> f32 {
-  return bitcast<f32>(select(~key, key ^ 0x80000000u, (key >> 31u) == 1u));
-}
-fn main(index: i32) {
-  let i = u32(index);
-  if (i >= uniforms.count) {
-    return;
-  }
-  let u = 2.0 * bitmap[i] - 1.0;
-  let open = 1.0 - u * u;
-  result[i] = open * open;
-}`,
   'quantize-clips': `fn keep(x: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
 }
@@ -1416,7 +1367,8 @@ fn main(index: i32) {
   let isAbove = latent[i] > 0.0;
   let inner = first + select(1u, 2u, isAbove);
   let outer = first + select(0u, 3u, isAbove);
-  result[i] = gradient[i] * keep(levels[outer] - levels[inner]);
+  let u = 2.0 * bitmap[i] - 1.0;
+  result[i] = gradient[i] * keep(levels[outer] - levels[inner]) + u * (1.0 - u * u) * uniforms.push;
 }`,
   'relaxed-levels-sums': `fn keep(x: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(x) ^ uniforms.zero);
