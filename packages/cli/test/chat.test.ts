@@ -1,6 +1,7 @@
 // chat, with the embedded model and a template that reads like one of its stories; and prompts that are piped to run.
 import { writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import { stripVTControlCharacters } from 'node:util';
 import { createFileSink } from '@duobit/format/node';
 import { makeTinyModel, writeModel } from '@duobit/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -173,9 +174,6 @@ describe('duobit chat from a pipe', () => {
 });
 
 describe('duobit chat at a terminal', () => {
-  /** A terminal's text without what moves its cursor. */
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are control characters
-  const withoutCursor = (text: string): string => text.replace(/\x1b\[[\d;?]*[A-Za-z]/g, '');
   /** Types each text when the command asks for the next message; then waits for its end. */
   const converse = async (argv: readonly string[], typed: readonly string[], stopAt = '') => {
     const keyboard = createKeyboard();
@@ -211,7 +209,7 @@ describe('duobit chat at a terminal', () => {
     const { code, stdout, left } = await converse(argv, [`${PROMPT}\r`, 'Then\r', '\x03'], ' the ');
     expect(code).toBe(0);
     expect(left).toEqual([]);
-    const [, , first, , second] = withoutCursor(stdout).split(/(?:^|\n)> (.*)\r\n/) as string[];
+    const [, , first, , second] = stripVTControlCharacters(stdout).split(/(?:^|\n)> (.*)\r\n/) as string[];
     const piped = await runJson(argv, { stdin: PROMPT });
     const [whole] = exchangesOf(piped.json);
     expect(whole!.assistant.startsWith(first!)).toBe(true);
