@@ -16,12 +16,16 @@ export interface Exchange {
 
 export class Conversation {
   readonly #model: Model;
-  readonly #options: GenerateOptions;
+  readonly #options: GenerateOptions & { readonly maxTokens: number };
   readonly #system: readonly ChatMessage[];
   /** User and assistant in turn. */
   #turns: ChatMessage[] = [];
 
-  constructor(model: Model, system: string | undefined, options: GenerateOptions) {
+  constructor(
+    model: Model,
+    system: string | undefined,
+    options: GenerateOptions & { readonly maxTokens: number },
+  ) {
     this.#model = model;
     this.#options = options;
     this.#system = system === undefined ? [] : [{ role: 'system', content: system }];
@@ -45,8 +49,7 @@ export class Conversation {
     onText: (text: string) => void,
     onForget: (exchanges: number) => void,
   ): Promise<Exchange> {
-    const before = this.#turns;
-    const turns: ChatMessage[] = [...before, { role: 'user', content: user }];
+    const turns: ChatMessage[] = [...this.#turns, { role: 'user', content: user }];
     const forgotten = this.#forgetOldest(turns);
     if (forgotten > 0) onForget(forgotten);
     let assistant = '';
@@ -68,7 +71,7 @@ export class Conversation {
   /** Takes exchanges from the beginning of `turns` until an answer has room: a quarter of the context, or all that it may have. */
   #forgetOldest(turns: ChatMessage[]): number {
     const { tokenizer, contextLength } = this.#model;
-    const room = Math.min(this.#options.maxTokens ?? contextLength, Math.floor(contextLength / 4));
+    const room = Math.min(this.#options.maxTokens, Math.floor(contextLength / 4));
     const count = (): number =>
       tokenizer.encode(tokenizer.applyChatTemplate([...this.#system, ...turns]), { bos: false }).length;
     let forgotten = 0;

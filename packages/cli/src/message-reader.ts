@@ -12,7 +12,7 @@ export interface MessageReader {
 }
 
 /**
- * At a terminal, keys that are pressed between messages are not shown, and wait.
+ * At a terminal, keys that are pressed while nothing is read are not shown, and wait.
  * @param onInterrupt called at a terminal for Ctrl-C, which then is no signal of the process
  */
 export function createMessageReader(io: Io, signal: AbortSignal, onInterrupt: () => void): MessageReader {

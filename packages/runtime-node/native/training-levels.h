@@ -184,11 +184,11 @@ static void relaxedGroupBack(const float* latent, const float* bitmap, const flo
     storeTo(dBitmap, k, count, add(mul(g, whereLess(zero(), x, above, below)), pushed));
     // Each difference is a gradient or 0.
     const V outer = whereLess(splat(0.5f), m, g, zero()), inner = sub(g, outer);
-    const V highest = whereLess(zero(), x, outer, zero()), high = whereLess(zero(), x, inner, zero());
-    sums[0] = add(sums[0], sub(outer, highest));
-    sums[1] = add(sums[1], sub(inner, high));
-    sums[2] = add(sums[2], high);
-    sums[3] = add(sums[3], highest);
+    const V outerAbove = whereLess(zero(), x, outer, zero()), innerAbove = whereLess(zero(), x, inner, zero());
+    sums[0] = add(sums[0], sub(outer, outerAbove));
+    sums[1] = add(sums[1], sub(inner, innerAbove));
+    sums[2] = add(sums[2], innerAbove);
+    sums[3] = add(sums[3], outerAbove);
   }
   for (int i = 0; i < 4; ++i) dLevels[i] = sum(sums[i]);
 }

@@ -60,7 +60,7 @@ export function addChatCommand(program: Command, context: Context): void {
 async function runChat(context: Context, path: string, options: Options): Promise<void> {
   const { chatTemplate: file, system } = options;
   const chatTemplate = file === undefined ? undefined : await readText(file, '--chat-template');
-  const generate = { ...(await toGenerateOptions(options)), maxTokens: options.tokens };
+  const generate = await toGenerateOptions(options);
   await withSession(
     context,
     path,
@@ -74,7 +74,7 @@ async function runChat(context: Context, path: string, options: Options): Promis
           where: 'chat template',
           remedy: 'Give it one with --chat-template, or use duobit run',
         });
-      const maxTokens = generate.maxTokens ?? model.contextLength;
+      const maxTokens = options.tokens ?? model.contextLength;
       const exchanges = await converse(context, session, options.json, system, { ...generate, maxTokens });
       checkAborted(context.signal);
       if (options.json) emit(context, true, describeChat(session, options, exchanges), () => '');
@@ -89,7 +89,7 @@ async function converse(
   { model }: Session,
   quiet: boolean,
   system: string | undefined,
-  options: GenerateOptions,
+  options: GenerateOptions & { readonly maxTokens: number },
 ): Promise<readonly Exchange[]> {
   const { io } = context;
   const terminal = io.stdin.isTTY === true;

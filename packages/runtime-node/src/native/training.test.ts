@@ -23,5 +23,15 @@ describe.skipIf(!support.available)('training kernels', () => {
             `${name} on ${others.threads} threads`,
           ).toBe(true);
     });
+
+    it('reads no memory beyond the levels for codes beyond 3', () => {
+      const codes = Int32Array.of(0, 5, -1, 2 ** 31 - 1, -(2 ** 31), 6);
+      const out = new Float32Array(6);
+      one.chosenLevels(codes, Float32Array.of(10, 11, 12, 13), 6, 6, out);
+      expect(Array.from(out)).toEqual([10, 11, 13, 13, 10, 12]);
+      const dLevels = new Float32Array(4);
+      one.chosenLevelsGradient(codes, 6, 6, Float32Array.of(1, 2, 4, 8, 16, 32), dLevels);
+      expect(Array.from(dLevels)).toEqual([17, 2, 32, 12]);
+    });
   });
 });
