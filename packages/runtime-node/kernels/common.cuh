@@ -13,11 +13,13 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 
 #define DEVICE static __device__ __forceinline__
+#define DEVICE_MEMBER __device__ __forceinline__
 /** A kernel takes one struct by value: pointers first, then 32-bit numbers, so that the host can write it down. */
-#define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads) name(const Args args)
+#define KERNEL(name, Args, threads) \
+  extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
 /** The same, with registers for so many blocks on a multiprocessor. */
 #define KERNEL_OF(name, Args, threads, blocks) \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const Args args)
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args args)
 #define SHARED(type, name, size) __shared__ type name[size]
 /** Memory whose size the launch gives; 16-byte aligned. */
 #define SHARED_BYTES(name)              \
@@ -65,10 +67,27 @@ DEVICE void multiplyBits(int (&c)[4], u32 a0, u32 a1, u32 b) {
       : "r"(a0), "r"(a1), "r"(b));
 }
 
-/** c plus the products of four signed bytes. */
-DEVICE int dotBytes(u32 a, u32 b, int c) {
-  asm("dp4a.s32.s32 %0, %1, %2, %0;" : "+r"(c) : "r"(a), "r"(b));
-  return c;
+/** Copies to shared memory that go on by themselves, of 16 bytes past L1, of 8 or of 4. */
+DEVICE void copyAsync16(void* to, const void* from) {
+  const u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+}
+DEVICE void copyAsync8(void* to, const void* from) {
+  const u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(at), "l"(from) : "memory");
+}
+DEVICE void copyAsync4(void* to, const void* from) {
+  const u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(from) : "memory");
+}
+
+/** Makes one group of the thread's copies since the last. */
+DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+/** Waits for all of the thread's groups but the latest so many; a barrier shows what they brought to the other threads. */
+template <int LATEST>
+DEVICE void waitForCopies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(LATEST) : "memory");
 }
 
 /**
@@ -82,8 +101,12 @@ DEVICE void waitForInputs() {
 #endif
 }
 
-/** Fetches a line into L2. */
-DEVICE void prefetch(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+/** Fetches `bytes`, a multiple of 16, into L2 without waiting; nothing before Hopper. */
+DEVICE void prefetchBytes(const void* p, u32 bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(bytes));
+#endif
+}
 
 /** Weights are read once: they need not stay in L1. */
 DEVICE uint4 loadStream(const uint4* p) {

@@ -1,6 +1,6 @@
 // How W(1+1) weights and 4-bit codes lie in device memory. Both come in units of 128 columns, and a unit is 4 words t of 32
 // columns, so that a lane of a warp loads whole words and each is, with a mask and at most one shift, an operand of an
-// int8 tensor core or of dp4a: bits j, 8 + j, 16 + j and 24 + j of a weight word are four bytes when masked in place. They
+// int8 tensor core: bits j, 8 + j, 16 + j and 24 + j of a weight word are four bytes when masked in place. They
 // then count 2^(j & 3), so codes are stored times 2^(3 - (j & 3)): every product is 8 times what it should be, exactly.
 //
 //   weights  [tile of 16 rows][unit][lane = 4 g + t] sign, bitmap of row g; sign, bitmap of row g + 8  (16 bytes a lane)

@@ -191,15 +191,15 @@ KERNEL(mma_rate, RateArgs, 256) {
   if (sum == 0x7654321) args.out[0] = sum;
 }
 
-/** The same of dp4a: 16 a round and thread. */
-KERNEL(dp4a_rate, RateArgs, 256) {
-  int c[16] = {};
+/** The same of bits, 256 columns at a time. */
+KERNEL(bits_rate, RateArgs, 256) {
+  int c[12][4] = {};
   const u32 a = threadIdx.x * 0x01030507u, b = threadIdx.x * 0x02040608u + 1;
   for (int i = 0; i < args.rounds; ++i)
 #pragma unroll
-    for (int k = 0; k < 16; ++k) c[k] = dotBytes(a + k, b, c[k]);
+    for (int k = 0; k < 12; ++k) multiplyBits(c[k], a, a ^ 1, a ^ 2, a ^ 3, b, b ^ 1);
   int sum = 0;
 #pragma unroll
-  for (int k = 0; k < 16; ++k) sum += c[k];
+  for (int k = 0; k < 12; ++k) sum += c[k][0] ^ c[k][1] ^ c[k][2] ^ c[k][3];
   if (sum == 0x7654321) args.out[0] = sum;
 }

@@ -4,21 +4,22 @@
 /** A chain as a launch of its own. Several blocks may make the same row, and each a part of its codes. */
 KERNEL(row_chain, RowArgs, 512) {
   SHARED_BYTES(memory);
-  SHARED(float, shared, ROW_SHARED);
-  if (args.mode == ROW_NORM) prefetchRow(args.y, args.width);
+  SHARED(RowShared, shared, 1);
+  NormWeight weight;
+  loadNormWeight(weight, args);
   waitForInputs();
-  const int row = blockIdx.x, units = (args.width + UNIT - 1) / UNIT;
+  const int row = blockIdx.x, part = blockIdx.y;
+  // Planes first: they are written as vectors.
+  u32* const planes = reinterpret_cast<u32*>(memory);
   float* const v = args.scratch ? args.scratch + static_cast<u64>(row) * args.strideScratch
-                                : reinterpret_cast<float*>(memory);
-  const Extremes extremes = makeRow(args, row, v, shared, blockIdx.y == 0);
+                                : reinterpret_cast<float*>(planes + (args.codes ? (args.width + UNIT - 1) / UNIT : 0) * UNIT_PLANES);
+  const Extremes extremes = makeRow(args, row, v, *shared, weight, part == 0);
   if (!args.codes) return;
-  const u64 at = static_cast<u64>(row) * units;
-  const CodesOut to{args.codes + at * UNIT_WORDS, nullptr, args.sums + at * 4};
-  const float2 range = quantizeRow(v, extremes, args, to, shared, blockIdx.y, gridDim.y);
-  if (threadIdx.x == 0 && blockIdx.y == 0) {
-    args.params[2 * row] = range.x;
-    args.params[2 * row + 1] = range.y;
-  }
+  const float2 range = rangeOf(extremes, args, *shared);
+  const UnitRange units = unitsOfPart(args.width, part, gridDim.y);
+  quantizeRow(v, range, args, units, planes);
+  __syncthreads();
+  writeCodes(planes, range, args, row, units);
 }
 
 struct DecodeArgs {

@@ -1,7 +1,7 @@
 // What is done to one row at a time by a block: norm or gate, rotation, 4-bit codes. The row stays in shared memory between
 // these links of a chain.
 #pragma once
-#include "w11-bits.cuh"
+#include "layout.cuh"
 
 enum RowMode { ROW_COPY = 0, ROW_NORM = 1, ROW_GATE = 2 };
 
@@ -18,6 +18,8 @@ struct RowArgs {
   u32* codes;
   float* sums;
   float* params;
+  /** Bit planes of the first row's codes, for products of one row; or null. */
+  u32* planes;
   /** Where a row lies that is too wide for shared memory; else null. */
   float* scratch;
   int mode;
@@ -52,23 +54,30 @@ DEVICE int placeIn(int k) { return k ^ (k >> 5 & 15) ^ (k >> 2 & 24) ^ (k >> 4 &
 /** As far as this does not reach into the bits of `placeIn`, rows may begin anywhere. */
 #define PLACE_PERIOD 512
 
-/** Least and greatest of the values a thread has seen; NaN are kept apart, as minima skip them. */
+/** f32 as integers in the same order; what is not a number comes below all others or above. */
+DEVICE int orderOf(float x) {
+  const int bits = __float_as_int(x);
+  return bits ^ (bits >> 31 & 0x7fffffff);
+}
+DEVICE float valueOf(int order) { return __int_as_float(order ^ (order >> 31 & 0x7fffffff)); }
+
+/** Least and greatest of the values a thread has seen, as `orderOf` has them. */
 struct Extremes {
-  float least, most, broken;
+  int least = 0x7fffffff, most = static_cast<int>(0x80000000u);
 };
 
 DEVICE void include(Extremes& e, float x) {
-  e.least = fminf(e.least, x);
-  e.most = fmaxf(e.most, x);
-  if (!(x == x)) e.broken = 1;
+  const int order = orderOf(x);
+  e.least = min(e.least, order);
+  e.most = max(e.most, order);
 }
 
 /**
  * Sums and differences of R = 2^BITS values that 2^shift lie between, BITS stages of a transform of `length` values from
- * `offset` on; each a single f32 operation. The last are scaled and looked at.
+ * `offset` on; each a single f32 operation. The last are scaled and may be looked at.
  */
 template <int BITS>
-DEVICE void crossPass(float* v, int offset, int length, int shift, float scale, Extremes* seen) {
+DEVICE void crossPass(float* v, int offset, int length, int shift, float scale, bool looks, Extremes& seen) {
   constexpr int R = 1 << BITS;
   const bool isLast = length >> shift == R, isAligned = offset % PLACE_PERIOD == 0;
   float* const row = v + offset;
@@ -96,7 +105,7 @@ DEVICE void crossPass(float* v, int offset, int length, int shift, float scale, 
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       if (isLast) a[r] = __fmul_rn(a[r], scale);
-      if (isLast && seen) include(*seen, a[r]);
+      if (isLast && looks) include(seen, a[r]);
       row[at[r]] = a[r];
     }
   }
@@ -107,15 +116,16 @@ DEVICE void crossPass(float* v, int offset, int length, int shift, float scale, 
  * The orthonormal Walsh-Hadamard transform in the format's order of stages; `length` is a power of two. As few passes of at most
  * four stages as there can be, and these as even as can be.
  */
-DEVICE void transform(float* v, int offset, int length, float scale, Extremes* seen) {
+DEVICE void transform(float* v, int offset, int length, float scale, bool looks, Extremes& seen) {
   int shift = 0, left = 31 - __clz(length);
+#pragma unroll 1
   do {
     const int passes = (left + 3) / 4, bits = passes == 0 ? 0 : (left + passes - 1) / passes;
-    if (bits == 4) crossPass<4>(v, offset, length, shift, scale, seen);
-    else if (bits == 3) crossPass<3>(v, offset, length, shift, scale, seen);
-    else if (bits == 2) crossPass<2>(v, offset, length, shift, scale, seen);
-    else if (bits == 1) crossPass<1>(v, offset, length, shift, scale, seen);
-    else crossPass<0>(v, offset, length, shift, scale, seen);
+    if (bits == 4) crossPass<4>(v, offset, length, shift, scale, looks, seen);
+    else if (bits == 3) crossPass<3>(v, offset, length, shift, scale, looks, seen);
+    else if (bits == 2) crossPass<2>(v, offset, length, shift, scale, looks, seen);
+    else if (bits == 1) crossPass<1>(v, offset, length, shift, scale, looks, seen);
+    else crossPass<0>(v, offset, length, shift, scale, looks, seen);
     shift += bits;
     left -= bits;
   } while (left > 0);
@@ -123,22 +133,31 @@ DEVICE void transform(float* v, int offset, int length, float scale, Extremes* s
 
 /** Of values that have the first signs already; gives the extremes of the results. */
 DEVICE Extremes rotateRow(float* v, int width, int span, float scale) {
-  Extremes extremes = {INFINITE, -INFINITE, 0};
-  transform(v, 0, span, scale, span == width ? &extremes : nullptr);
-  if (span == width) return extremes;
+  Extremes extremes;
   const int rest = width - span;
-  for (int k = threadIdx.x; k < width; k += blockDim.x) {
-    const float x = signed_(v[placeIn(k)], 5u * k);
-    if (k < rest) include(extremes, x);
-    v[placeIn(k)] = x;
+  // One copy of the code: a launch reads most of it once.
+#pragma unroll 1
+  for (int offset = 0; offset <= rest; offset += rest > 0 ? rest : 1) {
+    if (offset > 0) {
+      for (int k = threadIdx.x; k < width; k += blockDim.x) {
+        const float x = signed_(v[placeIn(k)], 5u * k);
+        if (k < rest) include(extremes, x);
+        v[placeIn(k)] = x;
+      }
+      __syncthreads();
+    }
+    transform(v, offset, span, scale, offset == rest, extremes);
   }
-  __syncthreads();
-  transform(v, rest, span, scale, &extremes);
   return extremes;
 }
 
-/** Floats of shared memory that the functions here need. */
-#define ROW_SHARED 96
+#define MOST_WARPS 16
+
+/** What the warps of a block tell each other of a row; each place is written once. */
+struct RowShared {
+  float squares[MOST_WARPS];
+  int least[MOST_WARPS], most[MOST_WARPS];
+};
 
 /** Of a quad of a row; values past its end are no values. */
 DEVICE void include(Extremes& e, const float4& v, int k, int width) {
@@ -148,93 +167,117 @@ DEVICE void include(Extremes& e, const float4& v, int k, int width) {
   if (k + 3 < width) include(e, v.w);
 }
 
-/** Offset and step of a row, docs/numerics.md "Activations"; every step one f32 operation. */
-DEVICE float2 rangeOf(const Extremes& e, const RowArgs& a, float* shared) {
-  // Three maxima with two barriers.
-  float found[3] = {-e.least, e.most, e.broken};
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < 3; ++i) {
-    found[i] = maxWarp(found[i]);
-    if (laneOf() == 0) shared[3 * warpOf() + i] = found[i];
+/** Offset and step of a row, docs/numerics.md "Activations"; every step one f32 operation. The row is there for all after it. */
+DEVICE float2 rangeOf(const Extremes& e, const RowArgs& a, RowShared& shared) {
+  const int lane = laneOf(), warps = blockDim.x >> 5;
+  const int least = __reduce_min_sync(FULL, e.least), most = __reduce_max_sync(FULL, e.most);
+  if (lane == 0) {
+    shared.least[warpOf()] = least;
+    shared.most[warpOf()] = most;
   }
   __syncthreads();
-  const int warps = blockDim.x >> 5;
-#pragma unroll
-  for (int i = 0; i < 3; ++i) found[i] = maxWarp(laneOf() < warps ? shared[3 * laneOf() + i] : -INFINITE);
-  const float lo = __fmul_rn(a.clipLow, -found[0]);
-  const float range = __fsub_rn(__fmul_rn(a.clipHigh, found[1]), lo);
-  if (found[2] > 0 || !(fabsf(range) < INFINITE)) return make_float2(NOT_A_NUMBER, NOT_A_NUMBER);
+  const int last = lane < warps ? lane : 0;
+  const float low = valueOf(__reduce_min_sync(FULL, shared.least[last]));
+  const float high = valueOf(__reduce_max_sync(FULL, shared.most[last]));
+  const float lo = __fmul_rn(a.clipLow, low), range = __fsub_rn(__fmul_rn(a.clipHigh, high), lo);
+  // So it is where a value is infinite or no number.
+  if (!(fabsf(range) < INFINITE)) return make_float2(NOT_A_NUMBER, NOT_A_NUMBER);
   return make_float2(lo, range > 0 ? __fdiv_rn(range, 15.0f) : 0.0f);
 }
 
 /**
  * A product with an inverse that is this near a whole number rounds as the quotient does: both are within 2^-22 of it, relatively,
- * and those above 1024 are clamped either way.
+ * and those above 16 are clamped either way.
  */
-#define SURE 0.499f
+#define SURE 0.4999f
 
-/** Where a row's codes go, as bytes or as bit planes or both (or null), and their sums. */
-struct CodesOut {
-  u32* codes;
-  u32* planes;
-  float* sums;
+/** Words of a unit's four bit planes of codes: [t][plane], bit 8 b + j of word t for byte b of the word (t, j) of codes. */
+#define UNIT_PLANES 16
+
+/** Units of a row that one of the blocks which share it makes codes of. */
+struct UnitRange {
+  int first, end;
 };
 
-/**
- * Codes of a row in shared or device memory, and its offset and step. A warp writes a unit, a lane the word (t, j). Blocks that
- * have the same row take parts of its units.
- */
-DEVICE float2 quantizeRow(const float* v, const Extremes& extremes, const RowArgs& a, const CodesOut& to, float* shared,
-                          int part = 0, int parts = 1) {
-  const float2 range = rangeOf(extremes, a, shared);
+DEVICE UnitRange unitsOfPart(int width, int part, int parts) {
+  const int units = (width + UNIT - 1) / UNIT, each = (units + parts - 1) / parts;
+  return {min(part * each, units), min((part + 1) * each, units)};
+}
+
+/** Bit planes of a row's codes, of a row in shared or device memory. A warp votes on 32 columns, a lane each. */
+DEVICE void quantizeRow(const float* v, float2 range, const RowArgs& a, UnitRange units, u32* planes) {
   const float lo = range.x, step = range.y;
-  const int units = (a.width + UNIT - 1) / UNIT, lane = laneOf(), t = lane >> 3, j = lane & 7;
-  const int warps = blockDim.x >> 5;
+  const int lane = laneOf(), warps = blockDim.x >> 5;
   // A quotient is only divided for where the product with the inverse lies near the middle of two codes, or the inverse is poor.
   const float inverse = step > 1e-30f && step < 1e30f ? __fdiv_rn(1.0f, step) : NOT_A_NUMBER;
-  int columns[4], places[4];
-#pragma unroll
-  for (int b = 0; b < 4; ++b) {
-    columns[b] = columnOf(a.layout, t, j, b);
-    places[b] = placeIn(columns[b]);
-  }
-  for (int unit = part * warps + warpOf(); unit < units; unit += parts * warps) {
-    const int start = placeIn(unit * UNIT);
-    u32 word = 0, sum = 0;
-#pragma unroll
-    for (int b = 0; b < 4; ++b) {
-      u32 code = 0;
-      if (unit * UNIT + columns[b] < a.width && step > 0) {
-        const float above = __fsub_rn(v[start ^ places[b]], lo);
-        float quotient = __fmul_rn(above, inverse);
-        if (!(fabsf(quotient - rintf(quotient)) < SURE)) quotient = __fdiv_rn(above, step);
-        code = static_cast<u32>(fminf(fmaxf(rintf(quotient), 0.0f), 15.0f));
-      }
-      sum += code;
-      word |= code << 8 * b;
+  for (int chunk = 4 * units.first + warpOf(); chunk < 4 * units.end; chunk += warps) {
+    const int k = (chunk >> 2) * UNIT + columnOf(a.layout, chunk & 3, lane & 7, lane >> 3);
+    u32 code = 0;
+    if (k < a.width && step > 0) {
+      const float above = __fsub_rn(v[placeIn(k)], lo);
+      float quotient = __fmul_rn(above, inverse);
+      if (!(fabsf(quotient - rintf(quotient)) < SURE)) quotient = __fdiv_rn(above, step);
+      code = static_cast<u32>(fminf(fmaxf(rintf(quotient), 0.0f), 15.0f));
     }
-    if (to.codes) to.codes[unit * UNIT_WORDS + wordOf(t, j)] = word << (3 - (j & 3));
-    if (to.planes) putPlane(to.planes, unit, planeOf(word, j));
-    sum += __shfl_xor_sync(FULL, sum, 8);
-    sum += __shfl_xor_sync(FULL, sum, 16);
-    sum += __shfl_xor_sync(FULL, sum, 1);
-    if (a.layout != LAYOUT_QUARTER) sum += __shfl_xor_sync(FULL, sum, 2);
-    if (a.layout == LAYOUT_UNIT) sum += __shfl_xor_sync(FULL, sum, 4);
-    // Lanes 0, 2, 4, 6 hold the sums of the quarters, 0 and 4 those of the halves.
-    const int parts = a.layout == LAYOUT_UNIT ? 1 : a.layout == LAYOUT_HALF ? 2 : 4, apart = 8 / parts;
-    if (lane < 8 && lane % apart == 0) to.sums[unit * 4 + lane / apart] = static_cast<float>(sum);
+    uint4 words;
+    words.x = __ballot_sync(FULL, (code & 1u) != 0);
+    words.y = __ballot_sync(FULL, (code & 2u) != 0);
+    words.z = __ballot_sync(FULL, (code & 4u) != 0);
+    words.w = __ballot_sync(FULL, (code & 8u) != 0);
+    if (lane == 0) reinterpret_cast<uint4*>(planes)[chunk] = words;
   }
-  return range;
 }
 
-/** Brings a row towards the processor before it is needed. */
-DEVICE void prefetchRow(const float* row, int width) {
-  for (int k = 32 * threadIdx.x; k < width; k += 32 * blockDim.x) prefetch(row + k);
+/** Bits of part h of a unit in a word of a plane. */
+DEVICE u32 partMask(int layout, int h) {
+  return layout == LAYOUT_UNIT ? 0xffffffffu : layout == LAYOUT_HALF ? 0x0f0f0f0fu << 4 * h : 0x03030303u << 2 * h;
 }
 
-/** Quads that are loaded before the first is used. */
-#define QUADS_AHEAD 4
+/** Codes as bytes and their sums, out of bit planes in shared memory; the planes too where there is a place for them. */
+DEVICE void writeCodes(const u32* planes, float2 range, const RowArgs& a, int row, UnitRange units) {
+  const uint4* const words = reinterpret_cast<const uint4*>(planes);
+  const u64 at = static_cast<u64>(row) * ((a.width + UNIT - 1) / UNIT);
+  for (int i = units.first * UNIT_WORDS + threadIdx.x; i < units.end * UNIT_WORDS; i += blockDim.x) {
+    const int t = i >> 2 & 3, j = (i >> 4 & 1) * 4 + (i & 3);
+    const uint4 p = words[(i >> 5) * 4 + t];
+    const u32 ones = 0x01010101u;
+    const u32 word = (p.x >> j & ones) | (p.y >> j & ones) << 1 | (p.z >> j & ones) << 2 | (p.w >> j & ones) << 3;
+    a.codes[at * UNIT_WORDS + i] = word << (3 - (j & 3));
+  }
+  const int parts = a.layout == LAYOUT_UNIT ? 1 : a.layout == LAYOUT_HALF ? 2 : 4;
+  for (int i = units.first * 4 + threadIdx.x; i < units.end * 4; i += blockDim.x) {
+    if (row == 0 && a.planes) reinterpret_cast<uint4*>(a.planes)[i] = words[i];
+    if ((i & 3) >= parts) continue;
+    const u32 mask = partMask(a.layout, i & 3);
+    int sum = 0;
+    for (int t = 0; t < 4; ++t) {
+      const uint4 p = words[(i & ~3) + t];
+      sum += __popc(p.x & mask) + 2 * __popc(p.y & mask) + 4 * __popc(p.z & mask) + 8 * __popc(p.w & mask);
+    }
+    a.sums[at * 4 + i] = static_cast<float>(sum);
+  }
+  if (threadIdx.x == 0 && units.first == 0) {
+    a.params[2 * row] = range.x;
+    a.params[2 * row + 1] = range.y;
+  }
+}
+
+/** Quads of a row that a thread holds in registers. */
+#define ROW_QUADS 2
+
+/** A norm's weight, as far as a thread holds it before the row is there. */
+struct NormWeight {
+  float4 quads[ROW_QUADS];
+};
+
+DEVICE void loadNormWeight(NormWeight& w, const RowArgs& a) {
+  if (a.mode != ROW_NORM) return;
+#pragma unroll
+  for (int i = 0; i < ROW_QUADS; ++i) {
+    const int k = 4 * (threadIdx.x + i * blockDim.x);
+    if (k < a.width) w.quads[i] = loadQuad(a.y, k, a.width);
+  }
+}
 
 /** Of quads in the places of `placeIn`, with the signs that begin a rotation. */
 DEVICE void putQuad(float* v, int k, const float4& r, bool signs) {
@@ -249,54 +292,84 @@ DEVICE float4 takeQuad(const float* v, int k) {
   return make_float4(v[at], v[at ^ 1], v[at ^ 2], v[at ^ 3]);
 }
 
+DEVICE float squareOf(const float4& r) { return r.x * r.x + r.y * r.y + r.z * r.z + r.w * r.w; }
+
+/** Of a norm: one over the root of the mean square; a block of whole quads of warps. */
+DEVICE float normScale(float squares, const RowArgs& a, RowShared& shared) {
+  squares = sumWarp(squares);
+  if (laneOf() == 0) shared.squares[warpOf()] = squares;
+  __syncthreads();
+  float sum = 0;
+#pragma unroll
+  for (int w = 0; w < MOST_WARPS; w += 4) {
+    if (w >= static_cast<int>(blockDim.x >> 5)) break;
+    const float4 four = *reinterpret_cast<const float4*>(shared.squares + w);
+    sum += (four.x + four.y) + (four.z + four.w);
+  }
+  return __fdiv_rn(1.0f, __fsqrt_rn(sum / a.width + a.epsilon));
+}
+
 /**
  * Norm or gate and rotation of a row into v, which is shared memory or a row that only this block has, of a multiple of
- * ROW_ALIGN floats; value k lies at placeIn(k).
+ * ROW_ALIGN floats; value k lies at placeIn(k). Threads have every quad that is theirs; v is there for others after a barrier.
  */
-DEVICE Extremes makeRow(const RowArgs& a, int row, float* v, float* shared, bool writes) {
-  const int width = a.width, step = 4 * blockDim.x;
+DEVICE Extremes makeRow(const RowArgs& a, int row, float* v, RowShared& shared, const NormWeight& weight, bool writes) {
+  const int width = a.width, step = 4 * blockDim.x, begin = 4 * threadIdx.x;
   const bool turns = a.span > 0;
   const float* const x = a.x + static_cast<u64>(row) * a.strideX;
-  const float* const y = a.mode == ROW_GATE ? a.y + static_cast<u64>(row) * a.strideY : a.y;
   float* const out = a.out && writes ? a.out + static_cast<u64>(row) * a.strideOut : nullptr;
-  Extremes extremes = {INFINITE, -INFINITE, 0};
-  float squares = 0;
-  for (int base = 4 * threadIdx.x; base < width; base += QUADS_AHEAD * step) {
-    float4 p[QUADS_AHEAD], q[QUADS_AHEAD];
-#pragma unroll
-    for (int i = 0; i < QUADS_AHEAD; ++i) {
-      const int k = base + i * step;
-      if (k >= width) break;
-      p[i] = loadQuad(x, k, width);
-      if (a.mode == ROW_GATE) q[i] = loadQuad(y, k, width);
-    }
-#pragma unroll
-    for (int i = 0; i < QUADS_AHEAD; ++i) {
-      const int k = base + i * step;
-      if (k >= width) break;
-      float4 r = p[i];
-      if (a.mode == ROW_NORM) squares += r.x * r.x + r.y * r.y + r.z * r.z + r.w * r.w;
-      if (a.mode == ROW_GATE) {
-        r = make_float4(gated(r.x, q[i].x), gated(r.y, q[i].y), gated(r.z, q[i].z), gated(r.w, q[i].w));
-        // What lies past the end of a row is never read, so whole quads may be written.
-        if (out) *reinterpret_cast<float4*>(out + k) = r;
-      }
-      if (a.mode != ROW_NORM) include(extremes, r, k, width);
-      putQuad(v, k, r, turns && a.mode != ROW_NORM);
-    }
-  }
+  Extremes extremes;
+  const auto put = [&](int k, const float4& r) {
+    include(extremes, r, k, width);
+    putQuad(v, k, r, turns);
+    // What lies past the end of a row is never read, so whole quads may be written.
+    if (out) *reinterpret_cast<float4*>(out + k) = r;
+  };
+  float4 p[ROW_QUADS];
   if (a.mode == ROW_NORM) {
-    const float scale = __fdiv_rn(1.0f, __fsqrt_rn(sumBlock(squares, shared) / width + a.epsilon));
-    for (int k = 4 * threadIdx.x; k < width; k += step) {
-      const float4 p = takeQuad(v, k), w = loadQuad(y, k, width);
-      const float4 r = make_float4(p.x * scale * w.x, p.y * scale * w.y, p.z * scale * w.z, p.w * scale * w.w);
-      include(extremes, r, k, width);
-      putQuad(v, k, r, turns);
-      if (out) *reinterpret_cast<float4*>(out + k) = r;
+    float squares = 0;
+#pragma unroll
+    for (int i = 0; i < ROW_QUADS; ++i)
+      if (begin + i * step < width) p[i] = loadQuad(x, begin + i * step, width);
+#pragma unroll
+    for (int i = 0; i < ROW_QUADS; ++i)
+      if (begin + i * step < width) squares += squareOf(p[i]);
+    // What registers have no room for.
+    for (int k = begin + ROW_QUADS * step; k < width; k += step) {
+      const float4 r = loadQuad(x, k, width);
+      squares += squareOf(r);
+      putQuad(v, k, r, false);
+    }
+    const float scale = normScale(squares, a, shared);
+    const auto norm = [&](const float4& r, const float4& w) {
+      return make_float4(r.x * scale * w.x, r.y * scale * w.y, r.z * scale * w.z, r.w * scale * w.w);
+    };
+#pragma unroll
+    for (int i = 0; i < ROW_QUADS; ++i)
+      if (begin + i * step < width) put(begin + i * step, norm(p[i], weight.quads[i]));
+    for (int k = begin + ROW_QUADS * step; k < width; k += step) put(k, norm(takeQuad(v, k), loadQuad(a.y, k, width)));
+  } else {
+    const float* const y = a.mode == ROW_GATE ? a.y + static_cast<u64>(row) * a.strideY : nullptr;
+    for (int base = begin; base < width; base += ROW_QUADS * step) {
+      float4 q[ROW_QUADS];
+#pragma unroll
+      for (int i = 0; i < ROW_QUADS; ++i) {
+        const int k = base + i * step;
+        if (k >= width) break;
+        p[i] = loadQuad(x, k, width);
+        if (y) q[i] = loadQuad(y, k, width);
+      }
+#pragma unroll
+      for (int i = 0; i < ROW_QUADS; ++i) {
+        const int k = base + i * step;
+        if (k >= width) break;
+        const float4 r = p[i];
+        put(k, y ? make_float4(gated(r.x, q[i].x), gated(r.y, q[i].y), gated(r.z, q[i].z), gated(r.w, q[i].w)) : r);
+      }
     }
   }
-  __syncthreads();
   if (!turns) return extremes;
+  __syncthreads();
   extremes = rotateRow(v, width, a.span, a.scale);
   if (a.rotated && writes)
     for (int k = threadIdx.x; k < width; k += blockDim.x)

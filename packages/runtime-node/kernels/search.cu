@@ -18,13 +18,36 @@ DEVICE u64 candidateOf(float logit, int place) {
 /** As the host reads it. */
 DEVICE uint2 pairOf(u64 candidate) { return {static_cast<u32>(candidate >> 32), static_cast<u32>(candidate)}; }
 
+/** Quads that a thread has under way. */
+#define SEARCH_QUADS 8
+
+/** Of a row that begins at whole quads. */
 DEVICE u64 bestOfBlock(const float* logits, int width) {
   SHARED(u64, bestOfWarp, 32);
-  u64 best = 0;
-  for (int i = threadIdx.x; i < width; i += blockDim.x) {
-    const u64 one = candidateOf(logits[i], i);
-    if (one > best) best = one;
+  u32 key = 0;
+  int place = -1;
+  for (int base = 4 * threadIdx.x; base < width; base += 4 * SEARCH_QUADS * blockDim.x) {
+    float4 quads[SEARCH_QUADS];
+#pragma unroll
+    for (int i = 0; i < SEARCH_QUADS; ++i) {
+      const int k = base + 4 * i * blockDim.x;
+      if (k < width) quads[i] = *reinterpret_cast<const float4*>(logits + k);
+    }
+#pragma unroll
+    for (int i = 0; i < SEARCH_QUADS; ++i) {
+      const int k = base + 4 * i * blockDim.x;
+      const float values[4] = {quads[i].x, quads[i].y, quads[i].z, quads[i].w};
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        const u32 other = keyOf(values[n]);
+        // The first of equals, as places only grow.
+        if (k + n >= width || (place >= 0 && other <= key)) continue;
+        key = other;
+        place = k + n;
+      }
+    }
   }
+  u64 best = place < 0 ? 0 : static_cast<u64>(key) << 32 | ~static_cast<u32>(place);
   for (int round = 0; round < 2; ++round) {
 #pragma unroll
     for (int i = 16; i > 0; i >>= 1) {

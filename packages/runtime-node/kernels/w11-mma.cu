@@ -1,7 +1,6 @@
 // W(1+1)A4 on int8 tensor cores: 16 rows of weights times 8 rows of codes in one instruction, three of them (over s, m and
 // both) for 32 columns. Few rows of codes: the warps of a block share a tile's columns. Many: each warp has a tile.
-#include "row.cuh"
-#include "w11-one.cuh"
+#include "w11-load.cuh"
 
 /** Everything of a unit that a lane holds as operand A: [step][plane] for rows g and g + 8, two words each. */
 struct UnitBits {
@@ -166,109 +165,8 @@ DEVICE void multiplyTile(const W11Args& a) {
       finish(c, a, a.params, firstToken + 8 * n + 2 * t + (o & 1), c.tile * TILE_ROWS + g + 8 * (o >> 1), acc[n][o]);
 }
 
-/** Spans that one row's products load ahead: more take registers that other blocks need. */
-#define ONE_AHEAD(G) ((G) == 128 ? 2 : 1)
-
-/** Steps of single bits that are loaded ahead: what two blocks on a multiprocessor have registers for. */
-#define BITS_AHEAD(G) ((G) == 32 ? 2 : 4)
-
-/** The fastest form for one row of those that multiply bytes. */
-#define ONE_BEST ONE_DP4A
-
-struct W11RowArgs {
-  W11Args product;
-  RowArgs row;
-};
-
-/**
- * One row: each block makes the row's codes for itself, norm and all, which takes less time than a launch of its own. The
- * first block also writes what it made where the plan says. BITS: they are multiplied as bit planes.
- */
-template <int G, bool BITS, typename Slot, int AHEAD>
-DEVICE void multiplyRow(const W11RowArgs& args) {
-  const W11Args& a = args.product;
-  const RowArgs& r = args.row;
-  SHARED_BYTES(memory);
-  SHARED(float, shared, ROW_SHARED);
-  const int units = (a.width + UNIT - 1) / UNIT, padded = BITS ? (units + 1) & ~1 : units;
-  Slot ahead[AHEAD];
-  // Weights are no other kernel's results, so they may be on their way before those are there.
-  loadFirst(ahead, a, units);
-  // So is the weight of a norm, of which the first quads are touched.
-  if (r.mode == ROW_NORM) prefetchRow(r.y, r.width);
-  waitForInputs();
-  // Codes first: they are read as vectors.
-  u32* const words = reinterpret_cast<u32*>(memory);
-  float* const sums = reinterpret_cast<float*>(words + padded * (BITS ? UNIT_PLANES : UNIT_WORDS));
-  float* const v = sums + padded * 4;
-  const bool writes = blockIdx.x == 0;
-  const Extremes extremes = makeRow(r, 0, v, shared, writes);
-  const CodesOut to{BITS ? writes ? r.codes : nullptr : words, BITS ? words : nullptr, sums};
-  const float2 range = quantizeRow(v, extremes, r, to, shared);
-  if (BITS) padPlanes(words, sums, units);
-  __syncthreads();
-  if (writes) {
-    if (!BITS)
-      for (int i = threadIdx.x; i < units * UNIT_WORDS; i += blockDim.x) r.codes[i] = words[i];
-    for (int i = threadIdx.x; i < units * 4; i += blockDim.x) r.sums[i] = sums[i];
-    if (threadIdx.x == 0) {
-      r.params[0] = range.x;
-      r.params[1] = range.y;
-    }
-  }
-  SHARED(float, partial, 2 * SPLIT_WARPS * TILE_ROWS);
-  if constexpr (BITS)
-    multiplyOneTiles<G>(a, ahead, PlaneRow{words, sums, units}, range, partial);
-  else
-    multiplyOneTiles<G>(a, ahead, OneRow<ONE_BEST>{reinterpret_cast<const uint4*>(words), sums, units}, range, partial);
-}
-
-/** One row whose codes are there already. */
-template <int G, bool OFFSETS, OneForm FORM>
-DEVICE void multiplyOneRow(const W11Args& a) {
-  const int units = (a.width + UNIT - 1) / UNIT;
-  Loaded<G, OFFSETS, 1> ahead[ONE_AHEAD(G)];
-  loadFirst(ahead, a, units);
-  waitForInputs();
-  SHARED(float, partial, 2 * SPLIT_WARPS * TILE_ROWS);
-  const OneRow<FORM> codes{reinterpret_cast<const uint4*>(a.codes), a.sums, units};
-  multiplyOneTiles<G>(a, ahead, codes, make_float2(a.params[0], a.params[1]), partial);
-}
-
-/** The same with its bit planes, which each block puts together for itself. */
-template <int G, bool OFFSETS, int AHEAD>
-DEVICE void multiplyBitsRow(const W11Args& a) {
-  SHARED_BYTES(memory);
-  const int units = (a.width + UNIT - 1) / UNIT, t = laneOf() >> 3, j = laneOf() & 7;
-  LoadedBits<G, OFFSETS> ahead[AHEAD];
-  loadFirst(ahead, a, units);
-  waitForInputs();
-  u32* const planes = reinterpret_cast<u32*>(memory);
-  float* const sums = reinterpret_cast<float*>(planes + ((units + 1) & ~1) * UNIT_PLANES);
-  for (int unit = warpOf(); unit < units; unit += SPLIT_WARPS)
-    putPlane(planes, unit, planeOf(a.codes[unit * UNIT_WORDS + wordOf(t, j)] >> (3 - (j & 3)), j));
-  for (int i = threadIdx.x; i < units * 4; i += blockDim.x) sums[i] = a.sums[i];
-  padPlanes(planes, sums, units);
-  __syncthreads();
-  SHARED(float, partial, 2 * SPLIT_WARPS * TILE_ROWS);
-  multiplyOneTiles<G>(a, ahead, PlaneRow{planes, sums, units}, make_float2(a.params[0], a.params[1]), partial);
-}
-
 // Names say how many rows of codes a block takes, the group size, and o for offsets.
-#define ROW_KERNELS(G, suffix, OFFSETS)                                                                  \
-  KERNEL_OF(w11_row_g##G##suffix, W11RowArgs, 256, 2) {                                                    \
-    multiplyRow<G, false, Loaded<G, OFFSETS, 1>, ONE_AHEAD(G)>(args);                                      \
-  }                                                                                                        \
-  KERNEL_OF(w11_rowbits_g##G##suffix, W11RowArgs, 256, 2) {                                                \
-    multiplyRow<G, true, LoadedBits<G, OFFSETS>, BITS_AHEAD(G)>(args);                                        \
-  }                                                                                                        \
-  KERNEL_OF(w11_bits_g##G##suffix, W11Args, 256, 2) { multiplyBitsRow<G, OFFSETS, BITS_AHEAD(G)>(args); }
-
 #define MMA_KERNELS(G)                                                                                 \
-  ROW_KERNELS(G, , false)                                                                              \
-  ROW_KERNELS(G, o, true)                                                                              \
-  KERNEL(w11_one_g##G, W11Args, 256) { multiplyOneRow<G, false, ONE_BEST>(args); }                      \
-  KERNEL(w11_one_g##G##o, W11Args, 256) { multiplyOneRow<G, true, ONE_BEST>(args); }                    \
   KERNEL(w11_mma8_g##G, W11Args, 256) { multiplySplit<G, false, 1, G >= 128 ? 4 : 2>(args); }           \
   KERNEL(w11_mma8_g##G##o, W11Args, 256) { multiplySplit<G, true, 1, G >= 128 ? 4 : 2>(args); }         \
   KERNEL(w11_mma16_g##G, W11Args, 256) { multiplySplit<G, false, 2, G >= 128 ? 2 : 1>(args); }          \
@@ -288,8 +186,3 @@ KERNEL_OF(w11_mma32_g128, W11Args, 128, 2) { multiplyTile<128, false, 4>(args); 
 KERNEL_OF(w11_mma32_g128o, W11Args, 128, 2) { multiplyTile<128, true, 4>(args); }
 KERNEL_OF(w11_mma32_g256, W11Args, 128, 2) { multiplyTile<256, false, 4>(args); }
 KERNEL_OF(w11_mma32_g256o, W11Args, 128, 2) { multiplyTile<256, true, 4>(args); }
-
-// Of the ladder.
-KERNEL(w11_onedp4a_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_DP4A>(args); }
-KERNEL(w11_onemixed_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_MIXED>(args); }
-KERNEL(w11_onemma_g128o, W11Args, 256) { multiplyOneRow<128, true, ONE_MMA>(args); }

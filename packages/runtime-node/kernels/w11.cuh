@@ -12,12 +12,14 @@ struct W11Args {
   float* out[MOST_WEIGHTS];
   /** Where results are added to besides; null: nowhere. */
   float* sum[MOST_WEIGHTS];
-  /** Codes, or bit planes of codes, or (unquantized activations) the f32 rows. */
+  /** Codes, or (of one row) their bit planes, or (unquantized activations) the f32 rows. */
   const u32* codes;
   const float* sums;
   const float* params;
   /** Of a gate and what it gates, two weights and one row: gate / (1 + exp(-gate)) * up goes here besides; or null. */
   float* gated;
+  /** What the launch after this one multiplies, to be fetched meanwhile; or null. */
+  const char* next;
   /** Output columns of each weight, and the first tile behind its own. */
   int rows[MOST_WEIGHTS];
   int tileEnd[MOST_WEIGHTS];
@@ -26,9 +28,11 @@ struct W11Args {
   int tokens;
   int width;
   int strideX;
+  /** A multiple of 16. */
+  int nextBytes;
 };
 
-/** One weight out of the arguments, chosen without indexing them, which would copy them to local memory. */
+/** One weight out of the arguments. */
 struct Chosen {
   const uint4* bits;
   const u16* levels;
@@ -39,13 +43,11 @@ struct Chosen {
 };
 
 DEVICE Chosen choose(const W11Args& a, int tile) {
-  Chosen c{a.bits[0], a.levels[0], a.rowSums[0], a.out[0], a.sum[0], a.rows[0], tile, a.strideOut[0], a.strideSum[0]};
+  int i = 0;
 #pragma unroll
-  for (int i = 1; i < MOST_WEIGHTS; ++i)
-    if (tile >= a.tileEnd[i - 1])
-      c = {a.bits[i], a.levels[i], a.rowSums[i],     a.out[i],      a.sum[i],
-           a.rows[i], tile - a.tileEnd[i - 1], a.strideOut[i], a.strideSum[i]};
-  return c;
+  for (int other = 0; other + 1 < MOST_WEIGHTS; ++other) i += tile >= a.tileEnd[other] ? 1 : 0;
+  return {a.bits[i],  a.levels[i],    a.rowSums[i], a.out[i], a.sum[i], a.rows[i], i == 0 ? tile : tile - a.tileEnd[i - 1],
+          a.strideOut[i], a.strideSum[i]};
 }
 
 /** Geometry of a group size, in units of 128 columns. */

@@ -30,6 +30,7 @@ struct float2 {
 } __attribute__((aligned(8)));
 
 #define DEVICE static inline
+#define DEVICE_MEMBER inline
 #define KERNEL(name, Args, threads)                                                                             \
   static void name##_body(const Args& args);                                                                    \
   static const emulator::Registration name##_registration(#name, sizeof(Args), threads, [](const void* p) {     \
@@ -100,11 +101,25 @@ template <typename T>
 DEVICE T __ldcg(const T* p) {
   return aligned(p);
 }
+/** Copies that go on by themselves are there at once: too early to find who does not wait for them. */
+template <typename T>
+DEVICE void copyAsync(void* to, const void* from) {
+  if (reinterpret_cast<uintptr_t>(to) % sizeof(T) != 0) emulator::fault("misaligned copy");
+  *static_cast<T*>(to) = aligned(static_cast<const T*>(from));
+}
+DEVICE void copyAsync16(void* to, const void* from) { copyAsync<uint4>(to, from); }
+DEVICE void copyAsync8(void* to, const void* from) { copyAsync<uint2>(to, from); }
+DEVICE void copyAsync4(void* to, const void* from) { copyAsync<u32>(to, from); }
+DEVICE void commitCopies() {}
+template <int LATEST>
+DEVICE void waitForCopies() {}
 DEVICE uint4 loadStream(const uint4* p) { return aligned(p); }
 DEVICE u32 atomicAdd(u32* p, u32 v) { return emulator::atomicAdd(p, v); }
 DEVICE void __threadfence() { emulator::watchFence(); }
 DEVICE void waitForInputs() { emulator::awaitInputs(); }
-DEVICE void prefetch(const void*) {}
+DEVICE void prefetchBytes(const void* p, u32 bytes) {
+  if (reinterpret_cast<uintptr_t>(p) % 16 != 0 || bytes % 16 != 0) emulator::fault("misaligned prefetch");
+}
 #define __syncthreads() emulator::syncBlock(__LINE__)
 #define __shfl_xor_sync(lanes, value, mask) shuffle(lanes, value, mask, __LINE__)
 
@@ -112,6 +127,29 @@ template <typename T>
 DEVICE T shuffle(u32 lanes, T value, int mask, int line) {
   if (lanes != 0xffffffffu) emulator::fault("an exchange of a part of a warp");
   return emulator::exchange(value, static_cast<int>(threadIdx.x & 31) ^ mask, line);
+}
+
+#define __ballot_sync(lanes, value) ballot(lanes, value, __LINE__)
+#define __reduce_min_sync(lanes, value) reduceWarp(lanes, value, [](int a, int b) { return a < b ? a : b; }, __LINE__)
+#define __reduce_max_sync(lanes, value) reduceWarp(lanes, value, [](int a, int b) { return a > b ? a : b; }, __LINE__)
+
+DEVICE u32 ballot(u32 lanes, bool value, int line) {
+  if (lanes != 0xffffffffu) emulator::fault("a vote of a part of a warp");
+  const bool* const values = emulator::gather(value, line);
+  u32 bits = 0;
+  for (int i = 0; i < 32; ++i) bits |= static_cast<u32>(values[i]) << i;
+  emulator::syncWarp(line);
+  return bits;
+}
+
+template <typename Join>
+DEVICE int reduceWarp(u32 lanes, int value, Join join, int line) {
+  if (lanes != 0xffffffffu) emulator::fault("a reduction of a part of a warp");
+  const int* const values = emulator::gather(value, line);
+  int result = values[0];
+  for (int i = 1; i < 32; ++i) result = join(result, values[i]);
+  emulator::syncWarp(line);
+  return result;
 }
 
 /** Fragments as PTX has them for m16n8k32: lane 4 g + t. */

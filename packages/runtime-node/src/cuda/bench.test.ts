@@ -6,7 +6,7 @@ import type { W11Form } from './products.ts';
 import { buildEmulator } from './testing/emulator.ts';
 
 const { path: library, reason } = buildEmulator();
-const FORMS: readonly W11Form[] = ['mma', 'dp4a', 'popc', 'onedp4a', 'onemixed', 'onemma', 'onebits'];
+const FORMS: readonly W11Form[] = ['mma', 'one'];
 
 describe.skipIf(reason !== null)(`the ladder${reason === null ? '' : `: ${reason}`}`, () => {
   // Odd numbers of units of 128 columns, the last not whole, and more steps than are loaded ahead.

@@ -4,7 +4,8 @@ import { roundUp } from './arena.ts';
 import { Device, float } from './device.ts';
 import { chooseW11, type W11Form, w11Arguments } from './products.ts';
 import type { CudaProgram } from './program.ts';
-import { TILE_ROWS, UNIT, type W11Weight } from './weights.ts';
+import { PLANE_BYTES } from './slots.ts';
+import { ROW_ALIGN, TILE_ROWS, UNIT, type W11Weight } from './weights.ts';
 
 /** Several times the L2 of any GPU. */
 const WORKING_SET = 320 << 20;
@@ -36,9 +37,9 @@ export interface Bandwidth {
   readonly readBytesPerSecond: number;
   /** Of an empty launch in a recording. */
   readonly launchSeconds: number;
-  /** Products of bytes a second, sums not counted, of tensor cores by way of mma.sync, and of dp4a. */
+  /** Products of bytes a second, sums not counted, of tensor cores by way of mma.sync, and of bits. */
   readonly mmaProductsPerSecond: number;
-  readonly dp4aProductsPerSecond: number;
+  readonly bitProductsPerSecond: number;
 }
 
 export function measureBandwidth(device: Device, length = 1 << 30): Bandwidth {
@@ -59,7 +60,7 @@ export function measureBandwidth(device: Device, length = 1 << 30): Bandwidth {
       measure(device, () => device.launch(name, [blocks, 1, 1], 256, [to], [rounds])) / 1000;
     return {
       mmaProductsPerSecond: (warps * rounds * 12 * 16 * 8 * 32) / rate('mma_rate'),
-      dp4aProductsPerSecond: (warps * 32 * rounds * 16 * 4) / rate('dp4a_rate'),
+      bitProductsPerSecond: (warps * rounds * 12 * 16 * 8 * 256) / rate('bits_rate'),
       copyBytesPerSecond: (2 * length) / run('copy_bytes'),
       readBytesPerSecond: length / run('read_bytes'),
       launchSeconds: empty / 1000 / launches,
@@ -150,34 +151,34 @@ export function climbLadder(
     device.uploadBytes(x, new Uint8Array(values.buffer));
     const [codes, planes, sums, params] = [
       take(most * units * UNIT),
-      take(most * units * 64),
+      take(units * PLANE_BYTES),
       take(most * units * 16),
       take(8 * most),
     ];
     const out = take(4 * tiles * TILE_ROWS * most);
+    const scratchStride = roundUp(columns, ROW_ALIGN);
     device.launch(
       'row_chain',
       [most, 1, 1],
       512,
-      [x, 0, 0, 0, codes, sums, params, x],
-      [0, columns, columns, 0, 0, 0, columns, 0, float(0), float(0), float(1), float(1), 0],
+      [x, 0, 0, 0, codes, sums, params, planes, take(4 * scratchStride * most)],
+      [0, columns, columns, 0, 0, 0, scratchStride, 0, float(0), float(0), float(1), float(1), 0],
+      units * PLANE_BYTES,
     );
-    device.launch('split_planes', [Math.ceil(units / 8), most, 1], 256, [codes, planes], [units]);
     const stride = tiles * TILE_ROWS;
     const rungs: LadderRung[] = [];
     for (const tokens of tokenCounts) {
       let first: Float32Array | null = null;
       for (const form of forms) {
-        if (tokens > 1 && form.startsWith('one')) continue;
+        if (tokens > 1 && form === 'one') continue;
         const { name, grid, threads, sharedBytes } = chooseW11(
           device,
           form,
           weights[0]!,
           tiles,
           tokens,
-          false,
         );
-        const input = { values: form === 'popc' ? planes : codes, sums, params, stride: 0 };
+        const input = { values: form === 'one' ? planes : codes, sums, params, stride: 0 };
         const launch = (weight: W11Weight) => {
           const operand = { weight, out, strideOut: stride, sum: 0, strideSum: 0 };
           const { pointers, numbers } = w11Arguments([operand], input, tokens, columns);

@@ -4,9 +4,10 @@ import { DuobitError } from '@duobit/format';
 import { roundUp } from './arena.ts';
 import type { Argument, Device, Grid } from './device.ts';
 import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
-import { readFuseLimit, readMultipliesBits } from './row-settings.ts';
+import { readFuseLimit } from './row-settings.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
-import { type DenseWeight, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
+import { PLANE_BYTES } from './slots.ts';
+import { type DenseWeight, type DeviceWeight, layoutOf, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
 
 export interface W11Target {
   readonly weight: W11Weight;
@@ -31,15 +32,23 @@ export interface W11Input {
   readonly stride: number;
 }
 
-/** `mma`: int8 tensor cores. The others are steps of the ladder, but for `float`, of unquantized activations. */
-export type W11Form = 'mma' | 'dp4a' | 'popc' | 'float' | 'onedp4a' | 'onemixed' | 'onemma' | 'onebits';
+/** Of codes: `mma`, int8 tensor cores; `one`, one row on tensor cores of single bits. `float`: of unquantized activations. */
+export type W11Form = 'mma' | 'one' | 'float';
 
 const MOST_WEIGHTS = 4;
 
-/** Shared memory of one row's bit planes and sums, padded to whole steps of kernels/w11-bits.cuh. */
-const planeBytes = (units: number) => roundUp(units, 2) * (64 + 16);
+/** Of kernels/w11-one.cu. */
+const ONE_THREADS = 512;
+const STEPS_AHEAD = 3;
 
-const ONE_THREADS = 256;
+/** Shared memory of kernels/w11-one.cu: steps of weights under way, one row's bit planes, padded to whole steps. */
+function oneBytes({ groupSize, offsets }: Pick<W11Weight, 'groupSize' | 'offsets'>, columns: number): number {
+  const [units, pairs] = [groupSize >= 128 ? 2 : 1, groupSize === 32 ? 2 : 1];
+  const stepBytes = units * 16 + pairs * 2 * (offsets ? 8 : 4);
+  return STEPS_AHEAD * ONE_THREADS * stepBytes + roundUp(Math.ceil(columns / UNIT), 2) * PLANE_BYTES;
+}
+/** Most that a launch fetches of what the next one multiplies: part of the L2 of the GPUs that do so. */
+const MOST_AHEAD = 16 << 20;
 
 export interface W11Launch {
   readonly name: string;
@@ -48,15 +57,15 @@ export interface W11Launch {
   readonly sharedBytes: number;
 }
 
-/** The kernel for so many rows, its grid, threads and shared memory. `best`: of one row what is fastest. */
+/** The kernel for so many rows, its grid, threads and shared memory. */
 export function chooseW11(
   device: Device,
   form: W11Form,
-  { groupSize, offsets, columns }: Pick<W11Weight, 'groupSize' | 'offsets' | 'columns'>,
+  weight: Pick<W11Weight, 'groupSize' | 'offsets' | 'columns'>,
   tiles: number,
   rows: number,
-  best = true,
 ): W11Launch {
+  const { groupSize, offsets, columns } = weight;
   const suffix = `_g${groupSize}${offsets ? 'o' : ''}`;
   const split = (kernel: string, each: number) => ({
     name: `w11_${kernel}${each}${suffix}`,
@@ -64,26 +73,21 @@ export function chooseW11(
     threads: 256,
     sharedBytes: 0,
   });
-  // Blocks go from tile to tile: no more than are there at once, as each has to begin.
-  const one = (kernel: string, sharedBytes = 0) => {
-    const name = `w11_${kernel}${suffix}`;
-    const blocks = Math.min(tiles, device.residentBlocks(name, ONE_THREADS, sharedBytes));
-    return { name, grid: [blocks, 1, 1] as const, threads: ONE_THREADS, sharedBytes };
-  };
   if (form === 'float') return split('float', 4);
-  const bytes = planeBytes(Math.ceil(columns / UNIT));
-  if (form === 'onebits') return one('bits', bytes);
-  if (form === 'onedp4a' || form === 'onemixed' || form === 'onemma') return one(form);
-  if (form !== 'mma') return split(form, rows === 1 ? 1 : 4);
-  if (rows === 1 && best)
-    return readMultipliesBits(process.env.DUOBIT_CUDA_ONE) && bytes <= device.sharedMemory
-      ? one('bits', bytes)
-      : one('one');
+  if (form === 'one') {
+    const sharedBytes = oneBytes(weight, columns);
+    return { name: `w11_one${suffix}`, grid: oneGrid(device, tiles), threads: ONE_THREADS, sharedBytes };
+  }
   if (rows <= 8) return split('mma', 8);
   const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
   // Blocks that each take four tiles and 32 rows must be enough for the device.
   if (rows <= 16 || across * down < device.facts.multiprocessors) return split('mma', 16);
   return { name: `w11_mma32${suffix}`, grid: [across, down, 1], threads: 128, sharedBytes: 0 };
+}
+
+/** A block a multiprocessor, which goes from item to item; there is room for another, which is the next launch's. */
+function oneGrid({ facts }: Device, items: number): Grid {
+  return [Math.min(items, facts.multiprocessors), 1, 1];
 }
 
 /** `W11Args` of kernels/w11.cuh. */
@@ -92,7 +96,7 @@ export function w11Arguments(
   input: W11Input,
   rows: number,
   width: number,
-  gated = 0,
+  { gated = 0, next = NOTHING }: { readonly gated?: number; readonly next?: Region } = {},
 ): { pointers: number[]; numbers: Argument[] } {
   const pad = (values: number[], rest = 0) => [
     ...values,
@@ -112,6 +116,7 @@ export function w11Arguments(
       input.sums,
       input.params,
       gated,
+      next.address,
     ],
     numbers: [
       ...pad(operands.map(({ weight }) => weight.rows)),
@@ -121,8 +126,39 @@ export function w11Arguments(
       rows,
       width,
       input.stride,
+      next.length,
     ],
   };
+}
+
+/** A piece of device memory, of a multiple of 16 bytes. */
+export interface Region {
+  readonly address: number;
+  readonly length: number;
+}
+
+export const NOTHING: Region = { address: 0, length: 0 };
+
+/** What the launch after one multiplies; known when all have been compiled. */
+export type Ahead = () => Region;
+
+/** Pieces of the arena that are no further apart are fetched as one. */
+const NEAR = 1 << 16;
+
+/** The memory of weights, as far as they were packed one after the other and it is worth fetching early. */
+export function regionOf(weights: readonly DeviceWeight[]): Region {
+  let [address, end] = [0, 0];
+  for (const weight of weights) {
+    const [first, last] =
+      weight.kind === 'w11'
+        ? [weight.bits, weight.rowSums]
+        : weight.kind === 'dense'
+          ? [weight.data, weight.data + weight.rows * weight.rowBytes]
+          : [0, 0];
+    if (end === 0) [address, end] = [first, last];
+    else if (first >= end && first - end < NEAR) end = last;
+  }
+  return { address, length: Math.min(MOST_AHEAD, end - address) & ~15 };
 }
 
 function locate(setting: Setting, targets: readonly W11Target[]): W11Operand[] {
@@ -148,6 +184,7 @@ export function fuseRow(
   links: ChainLinks,
   targets: readonly W11Target[],
   gated: string | null,
+  next: Ahead,
 ): Step | null {
   const { device } = setting;
   const buffers = codesOf(setting, links);
@@ -157,47 +194,45 @@ export function fuseRow(
   const written = [head?.out, rotation?.out, gated, ...targets.flatMap(({ out, sum }) => [out, sum])];
   if (buffers.length !== 1 || written.some((name) => name && read.includes(name))) return null;
   const row = rowArguments(setting, links, buffers[0]);
-  const units = Math.ceil(row.width / UNIT);
-  const asBits = readMultipliesBits(process.env.DUOBIT_CUDA_ONE);
-  const bytes = (asBits ? planeBytes(units) : units * (UNIT + 16)) + roundUp(row.width, ROW_ALIGN) * 4;
-  if (bytes > Math.min(device.sharedMemory, readFuseLimit(process.env.DUOBIT_CUDA_FUSE))) return null;
+  const rowBytes = roundUp(row.width, ROW_ALIGN) * 4;
+  const bytes = oneBytes(targets[0]!.weight, row.width) + rowBytes;
+  if (bytes > device.sharedMemory || rowBytes > readFuseLimit(process.env.DUOBIT_CUDA_FUSE)) return null;
   const { groupSize, offsets } = targets[0]!.weight;
-  const name = `w11_row${asBits ? 'bits' : ''}_g${groupSize}${offsets ? 'o' : ''}`;
+  const name = `w11_row_g${groupSize}${offsets ? 'o' : ''}`;
   const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
   const input = { values: 0, sums: 0, params: 0, stride: 0 };
-  const { pointers, numbers } = w11Arguments(
-    locate(setting, targets),
-    input,
-    1,
-    row.width,
-    gated === null ? 0 : f32Of(setting, gated).address,
-  );
-  const resident = device.residentBlocks(name, ONE_THREADS, bytes);
-  const blocks = Math.min(gated === null ? tiles : tiles / 2, resident);
-  return () => device.launch(name, [blocks, 1, 1], ONE_THREADS, pointers, numbers, bytes, row);
+  const operands = locate(setting, targets);
+  const gatedAt = gated === null ? 0 : f32Of(setting, gated).address;
+  const grid = oneGrid(device, gated === null ? tiles : tiles / 2);
+  return () => {
+    const { pointers, numbers } = w11Arguments(operands, input, 1, row.width, { gated: gatedAt, next: next() });
+    device.launch(name, grid, ONE_THREADS, pointers, numbers, bytes, row);
+  };
 }
 
-export function w11Step(setting: Setting, targets: readonly W11Target[], inputName: string): Step {
+export function w11Step(setting: Setting, targets: readonly W11Target[], inputName: string, next: Ahead): Step {
   const { device, slots } = setting;
   const slot = slots.get(inputName)!;
   const { weight } = targets[0]!;
   const operands = locate(setting, targets);
-  let input: W11Input;
-  if (slot.kind === 'a4') {
-    const layout = weight.groupSize >= 128 ? 0 : weight.groupSize === 64 ? 1 : 2;
-    const buffers = slot.buffers.find((buffer) => buffer.layout === layout);
-    if (!buffers) throw new DuobitError('INTERNAL', `slot "${inputName}" has no codes of layout ${layout}`);
-    input = { values: buffers.codes, sums: buffers.sums, params: buffers.params, stride: 0 };
-  } else {
-    const x = f32Of(setting, inputName);
-    input = { values: x.address, sums: 0, params: 0, stride: x.stride };
-  }
-  const form = slot.kind === 'a4' ? 'mma' : 'float';
   const tiles = operands.reduce((total, operand) => total + operand.weight.tiles, 0);
-  return ({ rows }) => {
+  const launch = (form: W11Form, input: W11Input, rows: number) => {
     const { name, grid, threads, sharedBytes } = chooseW11(device, form, weight, tiles, rows);
-    const { pointers, numbers } = w11Arguments(operands, input, rows, weight.columns);
+    const { pointers, numbers } = w11Arguments(operands, input, rows, weight.columns, { next: next() });
     device.launch(name, grid, threads, pointers, numbers, sharedBytes);
+  };
+  if (slot.kind !== 'a4') {
+    const x = f32Of(setting, inputName);
+    return ({ rows }) => launch('float', { values: x.address, sums: 0, params: 0, stride: x.stride }, rows);
+  }
+  const layout = layoutOf(weight.groupSize);
+  const buffers = slot.buffers.find((buffer) => buffer.layout === layout);
+  if (!buffers) throw new DuobitError('INTERNAL', `slot "${inputName}" has no codes of layout ${layout}`);
+  const { codes, planes, sums, params } = buffers;
+  const fits = oneBytes(weight, weight.columns) <= device.sharedMemory;
+  return ({ rows }) => {
+    const one = rows === 1 && fits;
+    launch(one ? 'one' : 'mma', { values: one ? planes : codes, sums, params, stride: 0 }, rows);
   };
 }
 

@@ -4,7 +4,7 @@ import { DuobitError } from '@duobit/format';
 import { roundUp } from './arena.ts';
 import { type Argument, float } from './device.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
-import type { CodeBuffers } from './slots.ts';
+import { type CodeBuffers, PLANE_BYTES } from './slots.ts';
 import { ROW_ALIGN, UNIT, type VectorWeight } from './weights.ts';
 
 export interface ChainLinks {
@@ -77,6 +77,7 @@ export function rowArguments(
       buffers?.codes ?? 0,
       buffers?.sums ?? 0,
       buffers?.params ?? 0,
+      buffers?.planes ?? 0,
       scratch,
     ],
     numbers: [
@@ -100,13 +101,14 @@ export function rowArguments(
 function launchChain(setting: Setting, links: ChainLinks, buffers: CodeBuffers | undefined): Step {
   const { device, arena, options } = setting;
   const { width } = rowArguments(setting, links, buffers);
-  const bytes = roundUp(width, ROW_ALIGN) * 4;
+  const planes = buffers ? Math.ceil(width / UNIT) * PLANE_BYTES : 0;
+  const bytes = planes + roundUp(width, ROW_ALIGN) * 4;
   const fits = bytes <= device.sharedMemory;
   const rows = roundUp(width, ROW_ALIGN) * 4 * options.maxRows;
   const scratch = fits ? 0 : arena.allocate(rows, 'rows wider than shared memory');
   const { pointers, numbers } = rowArguments(setting, links, buffers, scratch);
-  // As many threads as there are quads, in whole warps; with more, each would have too few registers for four stages of rotation.
-  const threads = Math.min(512, Math.max(64, roundUp(Math.ceil(width / 4), 32)));
+  // As many threads as there are quads, in whole quads of warps; with more, each would have too few registers for four stages of rotation.
+  const threads = Math.min(512, roundUp(Math.ceil(width / 4), 128));
   // With few rows, as many blocks as give each warp a unit of codes; not where one would overwrite what others read.
   const [x, y, out, rotated] = pointers;
   const apart = fits && ![out, rotated].some((to) => to !== 0 && (to === x || to === y));
@@ -118,6 +120,6 @@ function launchChain(setting: Setting, links: ChainLinks, buffers: CodeBuffers |
       threads,
       pointers,
       numbers,
-      fits ? bytes : 0,
+      fits ? bytes : planes,
     );
 }

@@ -7,9 +7,14 @@ import { type Layout, layoutOf, ROW_ALIGN, UNIT, type W11Weight } from './weight
 export interface CodeBuffers {
   readonly layout: Layout;
   readonly codes: number;
+  /** The first row's as bit planes. */
+  readonly planes: number;
   readonly sums: number;
   readonly params: number;
 }
+
+/** Bit planes of a unit of 128 codes. */
+export const PLANE_BYTES = 64;
 
 export type DeviceSlot =
   | { readonly kind: 'tokens' | 'stat'; readonly width: number; readonly address: number }
@@ -46,6 +51,7 @@ export function allocateSlots(
       const buffers = [...(layouts.get(name) ?? new Set<Layout>([0]))].map((layout) => ({
         layout,
         codes: zeroed(units * UNIT),
+        planes: zeroed(Math.ceil(width / UNIT) * PLANE_BYTES),
         sums: zeroed(units * 16),
         params: zeroed(maxRows * 8),
       }));

@@ -6,7 +6,7 @@ import { DuobitError } from '@duobit/format';
 import type { Arena } from './arena.ts';
 import { attentionStep, planAttention, ropeStep } from './attention.ts';
 import type { Device } from './device.ts';
-import { denseStep, fuseRow, type W11Target, w11Step } from './products.ts';
+import { type Ahead, denseStep, fuseRow, NOTHING, type Region, regionOf, type W11Target, w11Step } from './products.ts';
 import { type ChainLinks, chainSteps } from './row-chain.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
 import type { DeviceSlot } from './slots.ts';
@@ -21,6 +21,14 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
   const setting: Setting = { ...given, attention: planAttention(given) };
   const { operations } = setting.plan;
   const steps: Step[] = [];
+  /** What each launch of products reads of weights, in their order. */
+  const regions: Region[] = [];
+  const addRegion = (products: readonly SummedProduct[]): Ahead => {
+    const count = regions.push(
+      regionOf(products.flatMap(({ operation }) => setting.weights.get(operation.weight) ?? [])),
+    );
+    return () => regions[count] ?? NOTHING;
+  };
   /** The slot of a gate's result that the products before have written in a run of one row. */
   let gatedBefore: string | null = null;
   for (let i = 0; i < operations.length; ) {
@@ -36,17 +44,18 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
         const { head, ...rest } = links;
         const isMade = head !== undefined && head.out === gatedBefore;
         gatedBefore = null;
-        const next = operations[i];
-        const follows = next?.op === 'w11MatMul' && next.input === links.codes?.out;
+        const after = operations[i];
+        const follows = after?.op === 'w11MatMul' && after.input === links.codes?.out;
         const { products, length } = follows
           ? takeProducts(setting, operations, i)
           : { products: [], length: 0 };
         const chain = chainSteps(setting, links);
         const rowChain = !isMade ? chain : rest.rotation || rest.codes ? chainSteps(setting, rest) : [];
-        const product = follows ? [productStep(setting, products)] : [];
+        const next = follows ? addRegion(products) : () => NOTHING;
+        const product = follows ? [productStep(setting, products, next)] : [];
         const targets = w11Targets(setting, products);
         const gated = takeGate(targets, operations[i + length]);
-        const one = follows ? fuseRow(setting, isMade ? rest : links, targets, gated) : null;
+        const one = follows ? fuseRow(setting, isMade ? rest : links, targets, gated, next) : null;
         if (one) gatedBefore = gated;
         const [many, single] = [[...chain, ...product], one ? [one] : [...rowChain, ...product]];
         steps.push((run) => {
@@ -59,7 +68,7 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
       case 'denseMatMul':
       case 'logits': {
         const { products, length } = takeProducts(setting, operations, i);
-        steps.push(productStep(setting, products));
+        steps.push(productStep(setting, products, addRegion(products)));
         i += length;
         break;
       }
@@ -164,11 +173,11 @@ function joins({ weights }: Setting, first: Product, next: Product): boolean {
   );
 }
 
-function productStep(setting: Setting, products: readonly SummedProduct[]): Step {
+function productStep(setting: Setting, products: readonly SummedProduct[], next: Ahead): Step {
   const { operation, sum } = products[0]!;
   const weight = setting.weights.get(operation.weight);
   return weight?.kind === 'w11'
-    ? w11Step(setting, w11Targets(setting, products), operation.input)
+    ? w11Step(setting, w11Targets(setting, products), operation.input, next)
     : denseStep(setting, operation, weight as DenseWeight, sum);
 }
 
