@@ -4,5 +4,5 @@
 #include "w11-lanes.cu"
 #include "dense.cu"
 #include "search.cu"
-#include "attention.cu"
+#include "attention-many.cu"
 #include "pack.cu"
