@@ -47,63 +47,64 @@ DEVICE ManyPlace placeOfLane() {
   return {(lane & 1) | (lane >> 3 & 2), lane >> 1 & 7};
 }
 
-/** What a thread carries of a tile of keys or values from the cache to shared memory. */
+/** A tile of keys or values is carried from the cache to shared memory in 16 bytes: which of them a thread has. */
 template <CacheKind KIND, int HEAD>
-struct ManyCarried {
-  static constexpr int COUNT = MANY_POSITIONS * HEAD / Cached<KIND>::VALUES / MANY_THREADS;
+struct ManyCarrying {
+  static constexpr int VALUES = Cached<KIND>::VALUES;
+  static constexpr int COUNT = MANY_POSITIONS * HEAD / VALUES / MANY_THREADS;
+  /** Eight threads have 32 dimensions, so that each store of theirs finds banks of its own. */
+  static constexpr int CHUNKS = CACHE_GROUP / VALUES, AT_ONCE = 8 / CHUNKS, GROUPS = HEAD / CACHE_GROUP;
+  /** Positions from one to the next that a thread has. */
+  static constexpr int ADVANCE = MANY_THREADS / 8 / GROUPS * AT_ONCE;
+  static_assert(COUNT * ADVANCE == MANY_POSITIONS, "a tile is carried once");
+  int position, group, chunk;
   uint4 bytes[COUNT];
   /** Of a coded cache. */
   u32 pairs[COUNT];
 };
 
-/** A thread's i-th 16 bytes of a tile: eight threads have 32 dimensions, each store of theirs in banks of its own. */
-struct ManyItem {
-  int position, group, chunk;
-};
-
 template <CacheKind KIND, int HEAD>
-DEVICE ManyItem itemOf(int i) {
-  constexpr int QUADS = Cached<KIND>::VALUES / 4, CHUNKS = CACHE_GROUP / Cached<KIND>::VALUES, GROUPS = HEAD / CACHE_GROUP;
-  const int of = threadIdx.x & 7, eight = static_cast<int>(threadIdx.x >> 3) + i * (MANY_THREADS / 8), group = eight % GROUPS;
-  return {eight / GROUPS * QUADS + of / CHUNKS, group, group * CHUNKS + of % CHUNKS};
+DEVICE void beginCarrying(ManyCarrying<KIND, HEAD>& c) {
+  typedef ManyCarrying<KIND, HEAD> Carrying;
+  const int of = threadIdx.x & 7, eight = threadIdx.x >> 3;
+  c.position = eight / Carrying::GROUPS * Carrying::AT_ONCE + of / Carrying::CHUNKS;
+  c.group = eight % Carrying::GROUPS;
+  c.chunk = c.group * Carrying::CHUNKS + of % Carrying::CHUNKS;
 }
 
 /** Takes what the cache has of a tile of `count` positions from row `at` on; nothing past them is read. */
 template <CacheKind KIND, int HEAD>
-DEVICE void takeTile(const ManyArgs& a, const u8* rows, const u32* params, u64 at, int count, ManyCarried<KIND, HEAD>& carried) {
-  constexpr int VALUES = Cached<KIND>::VALUES;
+DEVICE void takeTile(const ManyArgs& a, const u8* rows, const u32* params, u64 at, int count, ManyCarrying<KIND, HEAD>& c) {
+  typedef ManyCarrying<KIND, HEAD> Carrying;
+  const int limit = c.chunk * Carrying::VALUES < a.headSize ? count : 0;
+  const u8* const from = rows + at * a.rowBytes + c.position * a.rowBytes + 16 * c.chunk;
+  const u32* const fromParams = params + at * a.groups + c.position * a.groups + c.group;
 #pragma unroll
-  for (int i = 0; i < ManyCarried<KIND, HEAD>::COUNT; ++i) {
-    const ManyItem item = itemOf<KIND, HEAD>(i);
-    const bool held = item.position < count && item.chunk * VALUES < a.headSize;
-    const u64 row = at + item.position;
-    carried.bytes[i] = held ? *(reinterpret_cast<const uint4*>(rows + row * a.rowBytes) + item.chunk) : make_uint4(0, 0, 0, 0);
-    if (Cached<KIND>::CODED) carried.pairs[i] = held ? params[row * a.groups + item.group] : 0;
+  for (int i = 0; i < Carrying::COUNT; ++i) {
+    const int ahead = i * Carrying::ADVANCE;
+    const bool held = c.position + ahead < limit;
+    c.bytes[i] = held ? *reinterpret_cast<const uint4*>(from + ahead * a.rowBytes) : make_uint4(0, 0, 0, 0);
+    if (Cached<KIND>::CODED) c.pairs[i] = held ? fromParams[ahead * a.groups] : 0;
   }
 }
 
 /** Puts it as f32 into shared memory; 0 where the cache has nothing. */
 template <CacheKind KIND, int HEAD>
-DEVICE void putTile(const ManyCarried<KIND, HEAD>& carried, int headSize, float* tile) {
-  constexpr int VALUES = Cached<KIND>::VALUES;
+DEVICE void putTile(const ManyCarrying<KIND, HEAD>& c, float* tile) {
+  typedef ManyCarrying<KIND, HEAD> Carrying;
+  float* const to = tile + c.position * (HEAD + 4) + c.chunk * Carrying::VALUES;
 #pragma unroll
-  for (int i = 0; i < ManyCarried<KIND, HEAD>::COUNT; ++i) {
-    const ManyItem item = itemOf<KIND, HEAD>(i);
-    float v[VALUES];
-    decodeCached<KIND>(carried.bytes[i], v);
+  for (int i = 0; i < Carrying::COUNT; ++i) {
+    float v[Carrying::VALUES];
+    decodeCached<KIND>(c.bytes[i], v);
     if (Cached<KIND>::CODED) {
-      const float lo = halfToFloat(static_cast<u16>(carried.pairs[i])), step = halfToFloat(static_cast<u16>(carried.pairs[i] >> 16));
+      const float lo = halfToFloat(static_cast<u16>(c.pairs[i])), step = halfToFloat(static_cast<u16>(c.pairs[i] >> 16));
 #pragma unroll
-      for (int j = 0; j < VALUES; ++j) v[j] = fmaf(step, v[j], lo);
+      for (int j = 0; j < Carrying::VALUES; ++j) v[j] = fmaf(step, v[j], lo);
     }
-    const int d = item.chunk * VALUES;
-    if (d + VALUES > headSize) {
 #pragma unroll
-      for (int j = 0; j < VALUES; ++j) v[j] = d + j < headSize ? v[j] : 0.0f;
-    }
-    float* const to = tile + item.position * (HEAD + 4) + d;
-#pragma unroll
-    for (int j = 0; j < VALUES; j += 4) *reinterpret_cast<float4*>(to + j) = make_float4(v[j], v[j + 1], v[j + 2], v[j + 3]);
+    for (int j = 0; j < Carrying::VALUES; j += 4)
+      *reinterpret_cast<float4*>(to + i * Carrying::ADVANCE * (HEAD + 4) + j) = make_float4(v[j], v[j + 1], v[j + 2], v[j + 3]);
   }
 }
 
@@ -113,13 +114,14 @@ DEVICE void putQueries(const float* rows, int stride, int count, int headSize, f
   // Whole quads are aligned in the slot too.
   const bool quads = headSize % 4 == 0;
 #pragma unroll 8
-  for (int i = threadIdx.x; i < MANY_QUERIES * HEAD / 4; i += MANY_THREADS) {
-    const int row = i / (HEAD / 4), d = i % (HEAD / 4) * 4;
+  for (int n = 0; n < MANY_QUERIES * HEAD / 4 / MANY_THREADS; ++n) {
+    const int i = n * MANY_THREADS + threadIdx.x, row = i / (HEAD / 4), d = i % (HEAD / 4) * 4;
     const float* const from = rows + static_cast<u64>(row) * stride + d;
     float4 v = make_float4(0, 0, 0, 0);
     if (row < count && d < headSize) {
-      if (quads) v = *reinterpret_cast<const float4*>(from);
-      else {
+      if (quads) {
+        v = *reinterpret_cast<const float4*>(from);
+      } else {
         v.x = from[0];
         if (d + 1 < headSize) v.y = from[1];
         if (d + 2 < headSize) v.z = from[2];
@@ -255,13 +257,14 @@ DEVICE void attendMany(const ManyArgs& a) {
     for (int i = 0; i < HEAD / 8; ++i) mix[r][i] = 0;
   }
   // What is needed next is on its way from the cache while the tile before it is computed with.
-  ManyCarried<KIND, HEAD> carried;
+  ManyCarrying<KIND, HEAD> carried;
+  beginCarrying(carried);
   takeTile<KIND, HEAD>(a, a.keys, a.keyParams, plane + from, last + 1 - from, carried);
   putQueries<HEAD>(a.query + static_cast<u64>(firstRow) * a.strideQuery + head * size, a.strideQuery, lastRow + 1 - firstRow, size,
                    queries);
   for (int first = from; first <= last; first += MANY_POSITIONS) {
     __syncthreads();
-    putTile<KIND, HEAD>(carried, size, tile);
+    putTile<KIND, HEAD>(carried, tile);
     __syncthreads();
     takeTile<KIND, HEAD>(a, a.values, a.valueParams, plane + first, last + 1 - first, carried);
     if (works) {
@@ -275,7 +278,7 @@ DEVICE void attendMany(const ManyArgs& a) {
       }
     }
     __syncthreads();
-    putTile<KIND, HEAD>(carried, size, tile);
+    putTile<KIND, HEAD>(carried, tile);
     __syncthreads();
     takeTile<KIND, HEAD>(a, a.keys, a.keyParams, plane + first + MANY_POSITIONS, last + 1 - first - MANY_POSITIONS, carried);
     if (works) {
@@ -288,7 +291,7 @@ DEVICE void attendMany(const ManyArgs& a) {
   if (!works) return;
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const float all = sumColumns(weight[r]);
+    const float share = __fdiv_rn(1.0f, sumColumns(weight[r]));
     const int row = firstRow + own + 4 * r;
     if (row > lastRow) continue;
     float* const out = a.out + static_cast<u64>(row) * a.strideOut + head * size;
@@ -297,7 +300,7 @@ DEVICE void attendMany(const ManyArgs& a) {
       const int d = 32 * k + 4 * place.column;
       float v[4];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) v[i] = __fdiv_rn(mix[r][4 * k + i], all);
+      for (int i = 0; i < 4; ++i) v[i] = mix[r][4 * k + i] * share;
       if (size % 4 == 0) {
         if (d < size) *reinterpret_cast<float4*>(out + d) = make_float4(v[0], v[1], v[2], v[3]);
       } else {
