@@ -139,7 +139,7 @@ DEVICE void scoreTile(const float* queries, const float* keys, float (&scores)[4
   for (int r = 0; r < 4; ++r)
 #pragma unroll
     for (int p = 0; p < 8; ++p) scores[r][p] = 0;
-#pragma unroll 2
+#pragma unroll 4
   for (int d = 0; d < HEAD; d += 4) {
     float4 q[4];
 #pragma unroll
@@ -162,7 +162,7 @@ DEVICE void scoreTile(const float* queries, const float* keys, float (&scores)[4
 /** Adds weighted values. MASKED: those that a query does not see count as nothing, even where they are not a number. */
 template <int HEAD, bool MASKED>
 DEVICE void mixTile(const float* weights, const float* values, float (&mix)[4][HEAD / 8]) {
-#pragma unroll 1
+#pragma unroll 2
   for (int p = 0; p < MANY_POSITIONS; p += 4) {
     float w[4][4];
 #pragma unroll
