@@ -199,7 +199,8 @@ DEVICE float sumColumns(float v) {
 
 /**
  * Scores to weights, relative to the largest score so far; what was mixed before is scaled to it. The query sees the tile's positions
- * from `low` up to `high`.
+ * from `low` up to `high`. Where a window begins within a tile that scales once more than docs/numerics.md counts; but expf is within
+ * 2^-22, so that four are as exact as each that it counts.
  */
 template <int HEAD>
 DEVICE void weighRow(float (&scores)[8], float scale, int low, int high, int column, float* weights, float& highest, float& weight,
