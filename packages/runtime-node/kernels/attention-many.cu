@@ -243,7 +243,7 @@ DEVICE void attendMany(const ManyArgs& a) {
   const int firstRow = (turn < a.heavyTiles ? tiles - 1 - turn : turn - a.heavyTiles) * MANY_QUERIES;
   const int lastRow = min(firstRow + MANY_QUERIES, rows) - 1;
   const int begin = placeOfRow<false>(a.state, firstRow).position, last = placeOfRow<false>(a.state, lastRow).position;
-  const int from = a.window > 0 ? max(0, begin - a.window + 1) : 0;
+  const int window = a.window > 0 ? a.window : 1 << 30, from = max(0, begin - window + 1);
   const u64 plane = static_cast<u64>(head / a.sharing) * a.capacity;
   const ManyPlace place = placeOfLane();
   const int own = warpOf() * 16 + place.query;
@@ -274,7 +274,7 @@ DEVICE void attendMany(const ManyArgs& a) {
 #pragma unroll
       for (int r = 0; r < 4; ++r) {
         const int high = begin + own + 4 * r - first;
-        weighRow<HEAD>(scores[r], a.scale, a.window > 0 ? high - a.window + 1 : 0, high, place.column,
+        weighRow<HEAD>(scores[r], a.scale, high - window + 1, high, place.column,
                        weights + (own + 4 * r) * WEIGHT_STRIDE, highest[r], weight[r], mix[r]);
       }
     }
@@ -283,7 +283,7 @@ DEVICE void attendMany(const ManyArgs& a) {
     __syncthreads();
     takeTile<KIND, HEAD>(a, a.keys, a.keyParams, plane + first + MANY_POSITIONS, last + 1 - first - MANY_POSITIONS, carried);
     if (works) {
-      const bool whole = first + MANY_POSITIONS - 1 <= begin && (a.window == 0 || first > last - a.window);
+      const bool whole = first + MANY_POSITIONS - 1 <= begin && first > last - window;
       const float* const ownWeights = weights + own * WEIGHT_STRIDE;
       if (whole) mixTile<HEAD, false>(ownWeights, tile + 4 * place.column, mix);
       else mixTile<HEAD, true>(ownWeights, tile + 4 * place.column, mix);
