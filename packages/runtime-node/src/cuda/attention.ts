@@ -43,8 +43,8 @@ export function planAttention({
 }
 
 /**
- * Whether a run's rows go in tiles. A block computes with a tile of queries about as fast as with six rows one by one, so that tiles
- * must be some for every multiprocessor, or rows that many more.
+ * Whether a run's rows go in tiles of queries. A tile keeps one multiprocessor busy, for as long as about five rows of a head would
+ * by themselves; so with fewer rows and heads than this, a block for each row, over all multiprocessors, is done earlier.
  */
 function goesInTiles(
   { rows, sequence }: StepRun,
