@@ -5,5 +5,5 @@
 #include "w11-float.cu"
 #include "dense.cu"
 #include "search.cu"
-#include "attention.cu"
+#include "attention-many.cu"
 #include "pack.cu"

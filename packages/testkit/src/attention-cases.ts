@@ -121,6 +121,34 @@ export function attentionCases(): ConformanceCase[] {
       },
     },
     {
+      name: 'attention of many rows at once, from any position on, several head sizes, windows within and across them',
+      run: async (backend) => {
+        const draw = createRandom(47);
+        for (const [queries, kvHeadCount, headSize, window] of [
+          [2, 2, 128, null],
+          [1, 2, 64, 33],
+          [3, 1, 40, 70],
+          [2, 1, 90, null],
+        ] as const) {
+          const heads = { headCount: queries * kvHeadCount, kvHeadCount, headSize };
+          const runs = [
+            [0, 37],
+            [37, 40],
+            [77, 1],
+            [51, 99],
+          ].map(([position, rows]) => ({
+            request: runOf(rows!, 'none', position!),
+            inputs: {
+              q: drawActivations(draw, rows! * heads.headCount * headSize),
+              k: drawActivations(draw, rows! * kvHeadCount * headSize),
+              v: drawActivations(draw, rows! * kvHeadCount * headSize),
+            },
+          }));
+          await checkPlanOnBackend(backend, attentionPlan(heads, window), new Map(), runs, 150);
+        }
+      },
+    },
+    {
       name: 'attention with large, small and equal keys and values stays finite',
       run: async (backend) => {
         const heads = { headCount: 1, kvHeadCount: 1, headSize: 34 };

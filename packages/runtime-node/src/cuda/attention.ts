@@ -1,4 +1,5 @@
-// Launches of kernels/attention.cu: rotary embedding with the cache's new rows, then attention over the cache.
+// Launches of kernels/attention.cu: rotary embedding with the cache's new rows, then attention over the cache; of many rows that of
+// kernels/attention-many.cu.
 import type { Operation } from '@duobit/core';
 import { float } from './device.ts';
 import { type AttentionScratch, f32Of, type Setting, type Step, type StepRun } from './setting.ts';
@@ -9,6 +10,8 @@ type Rope = Extract<Operation, { op: 'rope' }>;
 /** Positions that are worth a block of their own. */
 const PART = 128;
 const [CACHE_THREADS, THREADS] = [128, 256];
+/** Of kernels/attention-many.cu: threads, and queries and positions of a tile, with the floats that pad a row in shared memory. */
+const MANY = { threads: 128, queries: 64, positions: 64, padding: 4, leastRows: 16, mostHead: 128 } as const;
 
 /** Parts into which the positions of each row and head go; with enough rows and heads, one. */
 function countParts(pairs: number, positions: number, multiprocessors: number): number {
@@ -37,6 +40,24 @@ export function planAttention({
     ),
     keyDone: arena.allocateZeroed(4 * most(({ kvHeadCount }) => kvHeadCount), 'parts of attention'),
   };
+}
+
+/**
+ * Whether a run's rows go in tiles of queries. A tile keeps one multiprocessor busy, for as long as about five rows of a head would
+ * by themselves; so with fewer rows and heads than this, a block for each row, over all multiprocessors, is done earlier.
+ */
+function goesInTiles(
+  { rows, sequence }: StepRun,
+  headCount: number,
+  headSize: number,
+  multiprocessors: number,
+) {
+  return (
+    sequence !== null &&
+    rows >= MANY.leastRows &&
+    headSize <= MANY.mostHead &&
+    rows * headCount >= 4 * multiprocessors
+  );
 }
 
 /** Kernels for rows of several sequences are apart: they look up each row's place. */
@@ -105,6 +126,34 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
         cache.kind,
       ],
     );
+  const attendInTiles: Step = (run) => {
+    const tiles = Math.ceil(run.rows / MANY.queries);
+    const padded = headSize <= 64 ? 64 : MANY.mostHead;
+    // Heavy tiles go first; where all blocks are there at once, two on a multiprocessor, light ones join the heavy.
+    const allAtOnce = headCount * tiles <= 2 * device.facts.multiprocessors;
+    const floats =
+      (MANY.queries + MANY.positions) * (padded + MANY.padding) +
+      MANY.queries * (MANY.positions + MANY.padding);
+    device.launch(
+      `attention_many${padded}_${cache.precision}`,
+      [headCount, tiles, 1],
+      MANY.threads,
+      [query.address, out.address, ...cacheOf(setting, operation.layer, run), stateOf(setting, run)],
+      [
+        headSize,
+        sharing,
+        capacity,
+        cache.rowBytes,
+        cache.groups,
+        query.stride,
+        out.stride,
+        window,
+        allAtOnce ? Math.ceil(tiles / 2) : tiles,
+        float(1 / Math.sqrt(headSize)),
+      ],
+      4 * floats,
+    );
+  };
   const attend: Step = (run) => {
     const { rows, positions } = run;
     // One row's blocks turn and write for themselves.
@@ -141,7 +190,8 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
   return [
     (run) => {
       if (run.rows > 1) store(run);
-      attend(run);
+      if (goesInTiles(run, headCount, headSize, device.facts.multiprocessors)) attendInTiles(run);
+      else attend(run);
     },
   ];
 }

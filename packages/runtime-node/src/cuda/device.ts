@@ -31,7 +31,7 @@ const OVERLAP_VERSION = 12_030;
 /** Where in the scratch memory a launch has its configuration, the attribute of that, and the arguments. */
 const [CONFIG, ATTRIBUTES, ARGUMENTS] = [64, 128, 256];
 /** Kernels that take dynamic shared memory, by how their names begin. */
-const DYNAMIC = ['row_chain', 'w11_row', 'w11_one'];
+const DYNAMIC = ['row_chain', 'w11_row', 'w11_one', 'attention_many'];
 /** Static shared memory of the kernels that also take dynamic, and what the driver keeps. */
 const SHARED_RESERVE = 8192;
 

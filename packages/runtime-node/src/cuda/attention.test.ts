@@ -1,0 +1,71 @@
+// Attention of many rows (kernels/attention-many.cu) on the emulator: what is not a number shows in the rows that see it, and in no
+// others, though they share a tile with it. The suite does not ask for that of backends that multiply by a weight of 0.
+import { type ExecutionPlan, KV_PRECISIONS } from '@duobit/core';
+import { createRandom, drawActivations } from '@duobit/testkit';
+import { describe, expect, it } from 'vitest';
+import { createCudaBackend } from './backend.ts';
+import { buildEmulator } from './testing/emulator.ts';
+
+const { path: library, reason } = buildEmulator();
+
+const heads = { headCount: 2, kvHeadCount: 1, headSize: 40 };
+const WIDTHS = { q: 80, k: 40, v: 40 };
+
+const planOf = (window: number | null): ExecutionPlan => ({
+  slots: {
+    q: { kind: 'f32', width: WIDTHS.q },
+    k: { kind: 'f32', width: WIDTHS.k },
+    v: { kind: 'f32', width: WIDTHS.v },
+    y: { kind: 'f32', width: WIDTHS.q },
+  },
+  operations: [{ op: 'attention', query: 'q', key: 'k', value: 'v', out: 'y', layer: 0, heads, window }],
+  cacheLayers: 1,
+  heads,
+  ropeFrequencies: new Float64Array(20),
+});
+
+/** Position, rows, position whose key or value is not a number. The second run ends before that of the first, which the cache holds. */
+const RUNS: readonly (readonly [position: number, rows: number, nan: number])[] = [
+  [0, 90, 66],
+  [30, 25, 66],
+  [55, 45, 59],
+];
+
+describe.skipIf(reason !== null)(`attention of many rows${reason === null ? '' : `: ${reason}`}`, () => {
+  it.each(
+    KV_PRECISIONS.flatMap((kv) =>
+      (['k', 'v'] as const).flatMap((slot) => ([null, 20] as const).map((window) => ({ kv, slot, window }))),
+    ),
+  )(
+    'shows what is not a number to rows that see it: cache of $kv, slot $slot, window $window',
+    async ({ kv, slot, window }) => {
+      const draw = createRandom(48);
+      const backend = await createCudaBackend({ kv, library });
+      const program = await backend.prepare(
+        planOf(window),
+        async () => {
+          throw new Error('there are no weights');
+        },
+        { capacity: 100, maxRows: 90 },
+      );
+      for (const [position, rows, nan] of RUNS) {
+        for (const [name, width] of Object.entries(WIDTHS)) {
+          const values = drawActivations(draw, rows * width);
+          if (name === slot) values.fill(Number.NaN, (nan - position) * width, (nan - position + 1) * width);
+          await program.write(name, values);
+        }
+        await program.run({ sequence: 0, position, rows, logits: 'none' });
+        const values = await program.read('y');
+        const broken = Array.from(
+          { length: rows },
+          (_, row) => values.subarray(row * WIDTHS.q, (row + 1) * WIDTHS.q).filter(Number.isNaN).length,
+        );
+        const sees = (at: number) => at >= nan && (window === null || at < nan + window);
+        expect(broken).toEqual(broken.map((_, row) => (sees(position + row) ? WIDTHS.q : 0)));
+      }
+      await program.dispose();
+      await backend.dispose();
+    },
+    600_000,
+  );
+});
