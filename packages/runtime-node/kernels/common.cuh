@@ -94,6 +94,31 @@ DEVICE uint4 loadStream(const uint4* p) {
   return v;
 }
 
+/** A number that the compiler knows nothing of: what follows from it is computed from here on, and not kept from before. */
+DEVICE int forgotten(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
+/** Copies to shared memory that go on by themselves, of 16 bytes past L1, or of 4. */
+DEVICE void copyAsync16(void* to, const void* from) {
+  const u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+}
+DEVICE void copyAsync4(void* to, const void* from) {
+  const u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(from) : "memory");
+}
+
+/** Makes one group of the thread's copies since the last. */
+DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+/** Waits for all of the thread's groups but the latest so many; a barrier shows what they brought to the other threads. */
+template <int LATEST>
+DEVICE void waitForCopies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(LATEST) : "memory");
+}
+
 #endif
 
 #define FULL 0xffffffffu

@@ -1,6 +1,7 @@
 // All kernels of the cuda backend, one module.
 #include "row.cu"
 #include "w11-mma.cu"
+#include "w11-many.cu"
 #include "w11-lanes.cu"
 #include "dense.cu"
 #include "search.cu"

@@ -101,11 +101,24 @@ DEVICE T __ldcg(const T* p) {
   return aligned(p);
 }
 DEVICE uint4 loadStream(const uint4* p) { return aligned(p); }
+DEVICE int forgotten(int value) { return value; }
+/** Copies that go on by themselves are there at once: too early to find who does not wait for them. */
+DEVICE void copyAsync16(void* to, const void* from) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 != 0) emulator::fault("misaligned copy");
+  *static_cast<uint4*>(to) = aligned(static_cast<const uint4*>(from));
+}
+DEVICE void copyAsync4(void* to, const void* from) {
+  *static_cast<u32*>(to) = aligned(static_cast<const u32*>(from));
+}
+DEVICE void commitCopies() {}
+template <int LATEST>
+DEVICE void waitForCopies() {}
 DEVICE u32 atomicAdd(u32* p, u32 v) { return emulator::atomicAdd(p, v); }
 DEVICE void __threadfence() { emulator::watchFence(); }
 DEVICE void waitForInputs() { emulator::awaitInputs(); }
 DEVICE void prefetch(const void*) {}
 #define __syncthreads() emulator::syncBlock(__LINE__)
+#define __syncwarp() emulator::syncWarp(__LINE__)
 #define __shfl_xor_sync(lanes, value, mask) shuffle(lanes, value, mask, __LINE__)
 
 template <typename T>

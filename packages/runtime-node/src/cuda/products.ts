@@ -41,6 +41,12 @@ const planeBytes = (units: number) => roundUp(units, 2) * (64 + 16);
 
 const ONE_THREADS = 256;
 
+/** Tiles that a block of kernels/w11-many.cu takes, a warp each. */
+const MANY_TILES = 8;
+
+/** Blocks of it that there must be at least for each multiprocessor: with fewer, tiles are split among warps instead. */
+const MANY_LEAST = 0.75;
+
 export interface W11Launch {
   readonly name: string;
   readonly grid: Grid;
@@ -80,10 +86,14 @@ export function chooseW11(
       ? one('bits', bytes)
       : one('one');
   if (rows <= 8) return split('mma', 8);
-  const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
-  // Blocks that each take four tiles and 32 rows must be enough for the device.
-  if (rows <= 16 || across * down < device.facts.multiprocessors) return split('mma', 16);
-  return { name: `w11_mma32${suffix}`, grid: [across, down, 1], threads: 128, sharedBytes: 0 };
+  if (rows <= 16) return split('mma', 16);
+  // Blocks that each take eight tiles and many rows must be enough for the device.
+  for (const each of rows > 32 && groupSize <= UNIT ? [64, 32] : [32]) {
+    const grid = [Math.ceil(rows / each), Math.ceil(tiles / MANY_TILES), 1] as const;
+    if (grid[0] * grid[1] >= MANY_LEAST * device.facts.multiprocessors)
+      return { name: `w11_many${each}${suffix}`, grid, threads: 32 * MANY_TILES, sharedBytes: 0 };
+  }
+  return split('mma', 16);
 }
 
 /** `W11Args` of kernels/w11.cuh. */
