@@ -11,6 +11,7 @@ import { conformanceCases, createRandom, makeTinyModel } from '@duobit/testkit';
 import { createCudaBackend, cudaSupport } from '../src/cuda/backend.ts';
 import { climbLadder, Device, measureBandwidth, profileProgram } from '../src/cuda/bench.ts';
 import { decodeGreedy } from '../src/cuda/greedy.ts';
+import { MANY_CASES, manyEqualFew } from '../src/cuda/testing/many-rows.ts';
 import { callOff, killOne, loadAndDispose, startCold, writeFirstToken, writeForever } from './endurance.mjs';
 import { makeRandomModel, SHAPES } from './random-model.mjs';
 
@@ -195,6 +196,17 @@ const PARTS = {
       await program.dispose();
       await backend.dispose();
     }
+  },
+
+  /** Products of many rows, of which the suite has none: equal to those of few. */
+  many() {
+    const device = new Device();
+    const differing = MANY_CASES.filter((each) => !manyEqualFew(device, each));
+    record(`many${LABEL}`, { cases: MANY_CASES.length, differing });
+    note(`${MANY_CASES.length - differing.length} of ${MANY_CASES.length} products of many rows are right`);
+    for (const each of differing) note(`DIFFERS ${JSON.stringify(each)}`);
+    if (differing.length > 0) process.exitCode = 1;
+    device.dispose();
   },
 
   ladder() {

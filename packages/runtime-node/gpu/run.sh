@@ -44,6 +44,7 @@ run 25 info || {
   fi
 }
 has conformance && run 60 conformance f32
+has conformance && run 15 many
 has greedy && run 25 greedy
 # One row as bit planes, which becomes the default where it is right and faster.
 has conformance && LABEL=bits DUOBIT_CUDA_ONE=bits run 25 conformance f32

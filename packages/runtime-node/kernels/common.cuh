@@ -117,6 +117,12 @@ DEVICE uint4 loadStream(const uint4* p) {
   return v;
 }
 
+/** A number that the compiler knows nothing of: what follows from it is computed from here on, and not kept from before. */
+DEVICE int forgotten(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 #endif
 
 #define FULL 0xffffffffu

@@ -1,6 +1,7 @@
 // All kernels of the cuda backend, one module.
 #include "row.cu"
 #include "w11-mma.cu"
+#include "w11-many.cu"
 #include "w11-one.cu"
 #include "w11-float.cu"
 #include "dense.cu"

@@ -1,5 +1,5 @@
 // W(1+1)A4 on int8 tensor cores: 16 rows of weights times 8 rows of codes in one instruction, three of them (over s, m and
-// both) for 32 columns. Few rows of codes: the warps of a block share a tile's columns. Many: each warp has a tile.
+// both) for 32 columns, and few rows of codes: the warps of a block share a tile's columns. Many: w11-many.cu.
 #include "w11-load.cuh"
 
 /** Everything of a unit that a lane holds as operand A: [step][plane] for rows g and g + 8, two words each. */
@@ -141,30 +141,6 @@ DEVICE void multiplySplit(const W11Args& a) {
   });
 }
 
-/** Many rows of codes: each of four warps has a tile. */
-template <int G, bool OFFSETS, int NT>
-DEVICE void multiplyTile(const W11Args& a) {
-  constexpr int SPAN = Groups<G>::SPAN;
-  const int tile = blockIdx.x * 4 + warpOf();
-  waitForInputs();
-  if (tile >= a.tileEnd[MOST_WEIGHTS - 1]) return;
-  const Chosen c = choose(a, tile);
-  const int units = (a.width + UNIT - 1) / UNIT, spans = (units + SPAN - 1) / SPAN, firstToken = blockIdx.y * 8 * NT;
-  float acc[NT][4] = {};
-  const Codes codes{reinterpret_cast<const uint4*>(a.codes), a.sums, units, a.tokens, firstToken};
-  for (int span = 0; span < spans; ++span) {
-    Loaded<G, OFFSETS, 1> loaded;
-    loadSpans(loaded, c, span, 1, spans);
-    multiplySpans<G, OFFSETS, NT, 1>(acc, loaded, codes, span, 1, spans);
-  }
-  const int lane = laneOf(), g = lane >> 2, t = lane & 3;
-#pragma unroll
-  for (int n = 0; n < NT; ++n)
-#pragma unroll
-    for (int o = 0; o < 4; ++o)
-      finish(c, a, a.params, firstToken + 8 * n + 2 * t + (o & 1), c.tile * TILE_ROWS + g + 8 * (o >> 1), acc[n][o]);
-}
-
 // Names say how many rows of codes a block takes, the group size, and o for offsets.
 #define MMA_KERNELS(G)                                                                                 \
   KERNEL(w11_mma8_g##G, W11Args, 256) { multiplySplit<G, false, 1, G >= 128 ? 4 : 2>(args); }           \
@@ -176,13 +152,3 @@ MMA_KERNELS(32)
 MMA_KERNELS(64)
 MMA_KERNELS(128)
 MMA_KERNELS(256)
-
-// Told that more blocks are to fit, the compiler spills.
-KERNEL_OF(w11_mma32_g32, W11Args, 128, 2) { multiplyTile<32, false, 4>(args); }
-KERNEL_OF(w11_mma32_g32o, W11Args, 128, 2) { multiplyTile<32, true, 4>(args); }
-KERNEL_OF(w11_mma32_g64, W11Args, 128, 2) { multiplyTile<64, false, 4>(args); }
-KERNEL_OF(w11_mma32_g64o, W11Args, 128, 2) { multiplyTile<64, true, 4>(args); }
-KERNEL_OF(w11_mma32_g128, W11Args, 128, 2) { multiplyTile<128, false, 4>(args); }
-KERNEL_OF(w11_mma32_g128o, W11Args, 128, 2) { multiplyTile<128, true, 4>(args); }
-KERNEL_OF(w11_mma32_g256, W11Args, 128, 2) { multiplyTile<256, false, 4>(args); }
-KERNEL_OF(w11_mma32_g256o, W11Args, 128, 2) { multiplyTile<256, true, 4>(args); }

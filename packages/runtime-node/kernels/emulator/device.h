@@ -114,6 +114,7 @@ DEVICE void commitCopies() {}
 template <int LATEST>
 DEVICE void waitForCopies() {}
 DEVICE uint4 loadStream(const uint4* p) { return aligned(p); }
+DEVICE int forgotten(int value) { return value; }
 DEVICE u32 atomicAdd(u32* p, u32 v) { return emulator::atomicAdd(p, v); }
 DEVICE void __threadfence() { emulator::watchFence(); }
 DEVICE void waitForInputs() { emulator::awaitInputs(); }
@@ -121,6 +122,7 @@ DEVICE void prefetchBytes(const void* p, u32 bytes) {
   if (reinterpret_cast<uintptr_t>(p) % 16 != 0 || bytes % 16 != 0) emulator::fault("misaligned prefetch");
 }
 #define __syncthreads() emulator::syncBlock(__LINE__)
+#define __syncwarp() emulator::syncWarp(__LINE__)
 #define __shfl_xor_sync(lanes, value, mask) shuffle(lanes, value, mask, __LINE__)
 
 template <typename T>

@@ -50,6 +50,12 @@ function oneBytes({ groupSize, offsets }: Pick<W11Weight, 'groupSize' | 'offsets
 /** Most that a launch fetches of what the next one multiplies: part of the L2 of the GPUs that do so. */
 const MOST_AHEAD = 16 << 20;
 
+/** Tiles that a block of kernels/w11-many.cu takes, a warp each. */
+const MANY_TILES = 8;
+
+/** Blocks of it that there must be at least for each multiprocessor: with fewer, tiles are split among warps instead. */
+const MANY_LEAST = 0.75;
+
 export interface W11Launch {
   readonly name: string;
   readonly grid: Grid;
@@ -79,10 +85,14 @@ export function chooseW11(
     return { name: `w11_one${suffix}`, grid: oneGrid(device, tiles), threads: ONE_THREADS, sharedBytes };
   }
   if (rows <= 8) return split('mma', 8);
-  const [across, down] = [Math.ceil(tiles / 4), Math.ceil(rows / 32)];
-  // Blocks that each take four tiles and 32 rows must be enough for the device.
-  if (rows <= 16 || across * down < device.facts.multiprocessors) return split('mma', 16);
-  return { name: `w11_mma32${suffix}`, grid: [across, down, 1], threads: 128, sharedBytes: 0 };
+  if (rows <= 16) return split('mma', 16);
+  // Blocks that each take eight tiles and many rows must be enough for the device.
+  for (const each of rows > 32 && groupSize <= UNIT ? [64, 32] : [32]) {
+    const grid = [Math.ceil(rows / each), Math.ceil(tiles / MANY_TILES), 1] as const;
+    if (grid[0] * grid[1] >= MANY_LEAST * device.facts.multiprocessors)
+      return { name: `w11_many${each}${suffix}`, grid, threads: 32 * MANY_TILES, sharedBytes: 0 };
+  }
+  return split('mma', 16);
 }
 
 /** A block a multiprocessor, which goes from item to item; there is room for another, which is the next launch's. */
