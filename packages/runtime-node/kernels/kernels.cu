@@ -5,4 +5,5 @@
 #include "dense.cu"
 #include "search.cu"
 #include "attention.cu"
+#include "attention-one.cu"
 #include "pack.cu"
