@@ -25,7 +25,7 @@ struct CachedChunk {
 /** Positions of a lane whose keys and values are in registers at once: more would spill. */
 template <CacheKind KIND>
 struct AtOnce {
-  static constexpr int ROWS = KIND == CACHE_INT4 ? 2 : KIND == CACHE_INT8 ? 4 : 8;
+  static constexpr int ROWS = KIND == CACHE_INT8 || KIND == CACHE_INT4 ? 2 : 8;
 };
 
 /** Where a lane's 16 bytes of a position are. Lanes that share a position are a power of two; some may have no bytes. */
@@ -35,30 +35,62 @@ struct LanePlace {
   bool holds;
 };
 
-/** A chunk of a head, turned where there is a table; 0 past its end. Heads are multiples of 8: four values are of one half. */
+/** A chunk of a head; past its end, its last values. Heads are multiples of 8: four values side by side are of one half. */
 template <int VALUES>
-DEVICE void loadTurned(const float* head, const float2* table, int size, int chunk, float (&out)[VALUES]) {
-  const int half = size / 2;
+DEVICE void loadChunk(const float* head, int size, int chunk, float (&out)[VALUES]) {
 #pragma unroll
   for (int i = 0; i < VALUES; i += 4) {
-    const int d = chunk * VALUES + i;
-    float4 own = make_float4(0, 0, 0, 0);
-    if (d < size) own = *reinterpret_cast<const float4*>(head + d);
-    out[i] = own.x, out[i + 1] = own.y, out[i + 2] = own.z, out[i + 3] = own.w;
-    if (!table || d >= size) continue;
-    const bool isHigh = d >= half;
-    const float4 other = *reinterpret_cast<const float4*>(head + (isHigh ? d - half : d + half));
-    const float4* const turns = reinterpret_cast<const float4*>(table + (isHigh ? d - half : d));
-    const float4 t0 = turns[0], t1 = turns[1];
-    const float others[4] = {other.x, other.y, other.z, other.w};
-    const float2 angles[4] = {{t0.x, t0.y}, {t0.z, t0.w}, {t1.x, t1.y}, {t1.z, t1.w}};
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      float low = isHigh ? others[j] : out[i + j], high = isHigh ? out[i + j] : others[j];
-      turnPair(low, high, angles[j]);
-      out[i + j] = isHigh ? high : low;
-    }
+    const float4 v = *reinterpret_cast<const float4*>(head + min(chunk * VALUES + i, size - 4));
+    out[i] = v.x, out[i + 1] = v.y, out[i + 2] = v.z, out[i + 3] = v.w;
   }
+}
+
+/** Zeros in the place of values past the end; not where they are loaded, which would wait for them. */
+template <int VALUES>
+DEVICE void clearBeyond(int held, float (&values)[VALUES]) {
+#pragma unroll
+  for (int i = 0; i < VALUES; ++i)
+    if (i >= held) values[i] = 0;
+}
+
+/** The same chunk of some heads, turned where there is a table. Nothing is used before all is on its way. */
+template <int HEADS, int VALUES>
+DEVICE void loadTurned(const float* const (&heads)[HEADS], const float2* table, int size, int chunk, float (&out)[HEADS][VALUES]) {
+#pragma unroll
+  for (int h = 0; h < HEADS; ++h) loadChunk(heads[h], size, chunk, out[h]);
+  if (!table) return;
+  float4 others[HEADS][VALUES / 4], turns[VALUES / 2];
+#pragma unroll
+  for (int i = 0; i < VALUES; i += 4) {
+    const int d = min(chunk * VALUES + i, size - 4), low = d < size / 2 ? d : d - size / 2;
+    const float4* const from = reinterpret_cast<const float4*>(table + low);
+    turns[i / 2] = from[0];
+    turns[i / 2 + 1] = from[1];
+#pragma unroll
+    for (int h = 0; h < HEADS; ++h)
+      others[h][i / 4] = *reinterpret_cast<const float4*>(heads[h] + (d == low ? d + size / 2 : low));
+  }
+#pragma unroll
+  for (int h = 0; h < HEADS; ++h)
+#pragma unroll
+    for (int i = 0; i < VALUES; ++i) {
+      const int d = chunk * VALUES + i;
+      const float4 quad = others[h][i / 4], two = turns[i / 2];
+      const float other = (i & 3) == 0 ? quad.x : (i & 3) == 1 ? quad.y : (i & 3) == 2 ? quad.z : quad.w;
+      const bool isHigh = d >= size / 2;
+      float low = isHigh ? other : out[h][i], high = isHigh ? out[h][i] : other;
+      turnPair(low, high, (i & 1) == 0 ? make_float2(two.x, two.y) : make_float2(two.z, two.w));
+      out[h][i] = isHigh ? high : low;
+    }
+}
+
+template <CacheKind KIND>
+DEVICE float sumOf(const float (&query)[Cached<KIND>::VALUES]) {
+  float sum = 0;
+  if (Cached<KIND>::CODED)
+#pragma unroll
+    for (int i = 0; i < Cached<KIND>::VALUES; ++i) sum += query[i];
+  return sum;
 }
 
 /** A chunk as the cache holds it: what storeGroup writes. All lanes of a warp take part; `held` values are of the head. */
@@ -107,18 +139,16 @@ DEVICE CachedChunk encodeChunk(const float (&x)[Cached<KIND>::VALUES], int held,
   return {make_uint4(words[0], words[1], words[2], words[3]), params};
 }
 
-/** A lane's part of rows `first`, `first + spacing` and so on of a plane of the cache; of those from `end` on, zeros. */
+/** A lane's chunks of rows `first`, `first + spacing` and so on, from where it has those of row 0; of rows from `end` on, zeros. */
 template <CacheKind KIND, int ROWS>
-DEVICE void loadRows(const AttentionArgs& a, const u8* rows, const u32* params, LanePlace place, int first, int spacing, int end,
+DEVICE void loadRows(const AttentionArgs& a, const u8* chunks, const u32* params, int first, int spacing, int end,
                      CachedChunk (&out)[ROWS]) {
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
-    const int p = first + r * spacing;
-    out[r] = {make_uint4(0, 0, 0, 0), 0};
-    if (p >= end || !place.holds) continue;
-    out[r].bytes = __ldcg(reinterpret_cast<const uint4*>(rows + static_cast<u64>(p) * a.rowBytes) + place.chunk);
-    if (Cached<KIND>::CODED)
-      out[r].params = __ldcg(params + static_cast<u64>(p) * a.groups + place.chunk * Cached<KIND>::VALUES / CACHE_GROUP);
+    const u32 p = static_cast<u32>(first + r * spacing);
+    const bool is = first + r * spacing < end;
+    out[r].bytes = loadWhere(is, reinterpret_cast<const uint4*>(chunks + static_cast<u64>(p) * static_cast<u32>(a.rowBytes)));
+    out[r].params = Cached<KIND>::CODED ? loadWhere(is, params + static_cast<u64>(p) * static_cast<u32>(a.groups)) : 0;
   }
 }
 
@@ -164,8 +194,9 @@ DEVICE void mixRows(Seen<KIND>& seen, const float (&scores)[ROWS], const CachedC
   for (int i = 0; i < VALUES; ++i) seen.mix[i] *= factor;
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
-    // Not a number where the score is not, though no maximum shows it.
-    float w = first + r * spacing < end ? expf(scores[r] - next) : 0.0f, v[VALUES];
+    // Not a number where the score is not, though no maximum shows it. Without a branch, as in `shrinking`.
+    float w = expf(scores[r] - next), v[VALUES];
+    if (first + r * spacing >= end) w = 0;
     sum += w;
     decodeCached<KIND>(values[r].bytes, v);
     if (Cached<KIND>::CODED) {
@@ -201,15 +232,19 @@ DEVICE void joinLanes(Seen<KIND>& seen, int lanes) {
 
 /** The row's own position: its key and value are made, used as the cache holds them, and written there. */
 template <CacheKind KIND>
-DEVICE void attendOwn(const AttentionOneArgs& args, const float2* table, int kvHead, u64 at, LanePlace place,
-                      const float (&query)[Cached<KIND>::VALUES], float querySum, Seen<KIND>& seen) {
+DEVICE void attendOwn(const AttentionOneArgs& args, const float* query, const float2* table, int kvHead, u64 at,
+                      LanePlace place, Seen<KIND>& seen) {
   constexpr int VALUES = Cached<KIND>::VALUES;
   const AttentionArgs& a = args.attention;
   const int size = a.headSize, held = size - place.chunk * VALUES;
-  float key[VALUES], value[VALUES], scores[1];
-  loadTurned(args.key + kvHead * size, table, size, place.chunk, key);
-  loadTurned(args.value + kvHead * size, nullptr, size, place.chunk, value);
-  const CachedChunk keys[1] = {encodeChunk<KIND>(key, held, place.lanes)};
+  const float* const heads[2] = {query, args.key + kvHead * size};
+  float turned[2][VALUES], value[VALUES], scores[1];
+  loadChunk(args.value + kvHead * size, size, place.chunk, value);
+  loadTurned(heads, table, size, place.chunk, turned);
+  clearBeyond(held, turned[0]);
+  clearBeyond(held, turned[1]);
+  clearBeyond(held, value);
+  const CachedChunk keys[1] = {encodeChunk<KIND>(turned[1], held, place.lanes)};
   const CachedChunk values[1] = {encodeChunk<KIND>(value, held, place.lanes)};
   // Blocks of heads that share a key write the same bytes.
   if (place.holds && laneOf() < place.lanes) {
@@ -220,7 +255,7 @@ DEVICE void attendOwn(const AttentionOneArgs& args, const float2* table, int kvH
       a.valueParams[at * a.groups + place.chunk * VALUES / CACHE_GROUP] = values[0].params;
     }
   }
-  scoreRows<KIND>(keys, query, querySum, place.lanes, a.scale, scores);
+  scoreRows<KIND>(keys, turned[0], sumOf<KIND>(turned[0]), place.lanes, a.scale, scores);
   mixRows(seen, scores, values, laneOf(), 0, place.lanes);
 }
 
@@ -239,39 +274,45 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   const AttentionArgs& a = args.attention;
   const int head = blockIdx.x, part = blockIdx.z, parts = gridDim.z, kvHead = head / a.sharing;
   const int warp = warpOf(), lane = laneOf(), size = a.headSize;
-  const int chunks = (size + VALUES - 1) / VALUES, lanes = 1 << (32 - __clz(chunks - 1)), together = 32 / lanes;
+  const int chunks = (size + VALUES - 1) / VALUES, shift = 32 - __clz(chunks - 1), lanes = 1 << shift, together = 32 >> shift;
   const LanePlace place = {lanes, lane & (lanes - 1), (lane & (lanes - 1)) < chunks};
   const int last = __ldcg(&a.state->position), from = a.window > 0 ? max(0, last - a.window + 1) : 0;
   const int perPart = (last - from + parts - 1) / parts, begin = from + part * perPart;
-  const bool isOlder = warp < OLDER_WARPS, isOwn = !isOlder && part == parts - 1;
+  const bool isOlder = warp < OLDER_WARPS;
   const int end = isOlder ? min(begin + perPart, last) : 0;
   const int spacing = OLDER_WARPS * together;
   const u64 plane = static_cast<u64>(kvHead) * a.capacity;
-  const u8 *const keyRows = a.keys + plane * a.rowBytes, *const valueRows = a.values + plane * a.rowBytes;
-  const u32 *const keyParams = a.keyParams + plane * a.groups, *const valueParams = a.valueParams + plane * a.groups;
-  int first = begin + warp * together + lane / lanes;
+  const u64 chunkAt = plane * a.rowBytes + place.chunk * 16, groupAt = plane * a.groups + place.chunk * VALUES / CACHE_GROUP;
+  const u8 *const keyChunks = a.keys + chunkAt, *const valueChunks = a.values + chunkAt;
+  const u32 *const keyParams = a.keyParams + groupAt, *const valueParams = a.valueParams + groupAt;
+  int first = begin + warp * together + (lane >> shift);
+  // Lanes that have no bytes load nothing.
+  const int loaded = place.holds ? end : 0;
   CachedChunk keys[ROWS], values[ROWS];
-  loadRows<KIND>(a, keyRows, keyParams, place, first, spacing, end, keys);
-  loadRows<KIND>(a, valueRows, valueParams, place, first, spacing, end, values);
+  loadRows<KIND>(a, keyChunks, keyParams, first, spacing, loaded, keys);
+  loadRows<KIND>(a, valueChunks, valueParams, first, spacing, loaded, values);
   const float2* const table = args.table ? args.table + static_cast<u64>(last) * (size / 2) : nullptr;
 
   waitForInputs();
-  float query[VALUES], querySum = 0;
-  loadTurned(a.query + head * size, table, size, place.chunk, query);
-  if (Cached<KIND>::CODED)
-#pragma unroll
-    for (int i = 0; i < VALUES; ++i) querySum += query[i];
   Seen<KIND> seen;
-  if (isOwn) attendOwn(args, table, kvHead, plane + last, place, query, querySum, seen);
-  // As often for all lanes of a warp.
-  for (int left = end - begin - warp * together; left > 0; left -= ROWS * spacing) {
-    float scores[ROWS];
-    scoreRows<KIND>(keys, query, querySum, lanes, a.scale, scores);
-    const int next = first + ROWS * spacing;
-    loadRows<KIND>(a, keyRows, keyParams, place, next, spacing, end, keys);
-    mixRows(seen, scores, values, first, spacing, end);
-    loadRows<KIND>(a, valueRows, valueParams, place, next, spacing, end, values);
-    first = next;
+  const float* const query[1] = {a.query + head * size};
+  if (isOlder) {
+    float turned[1][VALUES];
+    loadTurned(query, table, size, place.chunk, turned);
+    clearBeyond(size - place.chunk * VALUES, turned[0]);
+    const float querySum = sumOf<KIND>(turned[0]);
+    // As often for all lanes of a warp.
+    for (int left = end - begin - warp * together; left > 0; left -= ROWS * spacing) {
+      float scores[ROWS];
+      scoreRows<KIND>(keys, turned[0], querySum, lanes, a.scale, scores);
+      const int next = first + ROWS * spacing;
+      loadRows<KIND>(a, keyChunks, keyParams, next, spacing, loaded, keys);
+      mixRows(seen, scores, values, first, spacing, end);
+      loadRows<KIND>(a, valueChunks, valueParams, next, spacing, loaded, values);
+      first = next;
+    }
+  } else if (part == parts - 1) {
+    attendOwn(args, query[0], table, kvHead, plane + last, place, seen);
   }
   joinLanes(seen, lanes);
   if (lane < chunks)
@@ -291,6 +332,7 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   float* const out = a.out + head * size;
   float* const to = parts == 1 ? out : a.partMix + static_cast<u64>(head * parts + part) * size;
   const float* const ofWarps = reinterpret_cast<const float*>(mixes);
+#pragma unroll 1
   for (int d = threadIdx.x; d < size; d += ATTENTION_THREADS) {
     float sum = 0;
 #pragma unroll
@@ -302,5 +344,5 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
 
 KERNEL_OF(attention_one_f32, AttentionOneArgs, ATTENTION_THREADS, 2) { attendOne<CACHE_F32>(args); }
 KERNEL_OF(attention_one_f16, AttentionOneArgs, ATTENTION_THREADS, 2) { attendOne<CACHE_F16>(args); }
-KERNEL(attention_one_int8, AttentionOneArgs, ATTENTION_THREADS) { attendOne<CACHE_INT8>(args); }
+KERNEL_OF(attention_one_int8, AttentionOneArgs, ATTENTION_THREADS, 2) { attendOne<CACHE_INT8>(args); }
 KERNEL(attention_one_int4, AttentionOneArgs, ATTENTION_THREADS) { attendOne<CACHE_INT4>(args); }

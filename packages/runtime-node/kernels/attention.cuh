@@ -6,11 +6,11 @@ enum CacheKind { CACHE_F32, CACHE_F16, CACHE_INT8, CACHE_INT4 };
 
 #define CACHE_GROUP 32
 
-/** Two values of a head, half of it apart, by the angle whose cos and sin are given. */
+/** Two values of a head, half of it apart, by the angle whose cos and sin are given; rounded alike in every kernel. */
 DEVICE void turnPair(float& low, float& high, float2 turn) {
   const float a = low, b = high;
-  low = a * turn.x - b * turn.y;
-  high = b * turn.x + a * turn.y;
+  low = __fsub_rn(__fmul_rn(a, turn.x), __fmul_rn(b, turn.y));
+  high = __fadd_rn(__fmul_rn(b, turn.x), __fmul_rn(a, turn.y));
 }
 
 /** Within the range of f16; infinite values become NaN and so stay visible. */
@@ -66,7 +66,11 @@ struct AttentionArgs {
 #define MOST_HEAD 512
 
 /** What sums of weights relative to one maximum are multiplied by to be relative to a higher one; equal ones may be infinite. */
-DEVICE float shrinking(float highest, float next) { return highest == next ? 1.0f : expf(highest - next); }
+DEVICE float shrinking(float highest, float next) {
+  // Before it is chosen: a branch would keep what is independent from going on.
+  const float factor = expf(highest - next);
+  return highest == next ? 1.0f : factor;
+}
 
 /**
  * The block of a row and head (`pair`) that is done last puts their parts together, in their order. Each has written its sums to
