@@ -1,10 +1,6 @@
 // Rotary embedding, writing the KV cache, and attention over it. The cache is [layer][sequence][kv head][position] rows of whole 16
 // bytes, and for int8 and int4 beside it an offset and a step in f16 for every 32 dimensions (docs/numerics.md "KV cache").
-#include "common.cuh"
-
-enum CacheKind { CACHE_F32, CACHE_F16, CACHE_INT8, CACHE_INT4 };
-
-#define CACHE_GROUP 32
+#include "attention.cuh"
 
 struct TableArgs {
   const double* frequencies;
@@ -22,12 +18,7 @@ KERNEL(rope_table, TableArgs, 256) {
   args.table[at] = make_float2(static_cast<float>(cos(angle)), static_cast<float>(sin(angle)));
 }
 
-DEVICE void turnHead(float* head, const float2* table, int half, int i) {
-  const float2 turn = table[i];
-  const float a = head[i], b = head[i + half];
-  head[i] = a * turn.x - b * turn.y;
-  head[i + half] = b * turn.x + a * turn.y;
-}
+DEVICE void turnHead(float* head, const float2* table, int half, int i) { turnPair(head[i], head[i + half], table[i]); }
 
 struct RopeArgs {
   float* x;
@@ -73,9 +64,6 @@ struct CacheArgs {
   int ropeKey;
   int kind;
 };
-
-/** Within the range of f16; infinite values become NaN and so stay visible. */
-DEVICE float limitToHalf(float x) { return fminf(fmaxf(x, -65504.0f), 65504.0f) + (x - x); }
 
 /** A warp writes up to 32 dimensions of a row of the cache. */
 DEVICE void storeGroup(int kind, int headSize, const float* head, u8* row, u32* params, int group) {
@@ -148,89 +136,7 @@ DEVICE void cacheRow(const CacheArgs& args) {
 KERNEL(rope_cache, CacheArgs, 128) { cacheRow<false>(args); }
 KERNEL(rope_cache_several, CacheArgs, 128) { cacheRow<true>(args); }
 
-struct AttentionArgs {
-  float* query;
-  float* out;
-  u8* keys;
-  u8* values;
-  u32* keyParams;
-  u32* valueParams;
-  /** [row][head][part] of sums not yet divided, their maxima and weights; null with one part. */
-  float* partMix;
-  float2* partStats;
-  /** [row][head] parts that are done; all 0 between launches. */
-  u32* done;
-  const RunState* state;
-  /** Of a run of one row that also writes the cache: the row's key and value; else null. */
-  float* key;
-  const float* value;
-  /** Null where query and key are not to be turned. */
-  const float2* table;
-  /** [kv head] blocks that have read the key; all 0 between launches. */
-  u32* keyDone;
-  int headSize;
-  int sharing;
-  int capacity;
-  int rowBytes;
-  int groups;
-  int strideQuery;
-  int strideOut;
-  /** 0: none. */
-  int window;
-  float scale;
-};
-
-#define ATTENTION_THREADS 256
 #define BLOCK_POSITIONS 128
-#define MOST_HEAD 512
-
-template <CacheKind KIND>
-struct Cached {
-  /** Values in 16 bytes. */
-  static constexpr int VALUES = KIND == CACHE_F32 ? 4 : KIND == CACHE_F16 ? 8 : KIND == CACHE_INT8 ? 16 : 32;
-  static constexpr bool CODED = KIND == CACHE_INT8 || KIND == CACHE_INT4;
-};
-
-/** Values or codes of 16 bytes, as f32. */
-template <CacheKind KIND>
-DEVICE void decodeCached(const uint4& v, float (&out)[Cached<KIND>::VALUES]) {
-  const u32 words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < Cached<KIND>::VALUES; ++i) {
-    if (KIND == CACHE_F32) out[i] = __int_as_float(words[i & 3]);
-    else if (KIND == CACHE_F16) out[i] = halfToFloat(static_cast<u16>(words[i / 2 & 3] >> 16 * (i & 1)));
-    else if (KIND == CACHE_INT8) out[i] = static_cast<float>(words[i / 4 & 3] >> 8 * (i & 3) & 255u);
-    else out[i] = static_cast<float>(words[i / 8 & 3] >> 4 * (i & 7) & 15u);
-  }
-}
-
-/**
- * What rope_cache does, by the blocks of attention in a run of one row: turns the query in shared memory; in the blocks whose
- * part has the row's own position also the key, and writes key and value to the cache. Blocks of heads that share a key write the
- * same bytes. The last of them to read the key stores it turned, as the plan says.
- */
-template <CacheKind KIND>
-DEVICE void joinRow(const AttentionArgs& a, int kvHead, int position, bool holds, float* query, float* key, u32* before) {
-  const int size = a.headSize, half = size / 2, thread = threadIdx.x;
-  const float2* const table = a.table ? a.table + static_cast<u64>(position) * half : nullptr;
-  if (table)
-    for (int i = thread; i < half; i += ATTENTION_THREADS) turnHead(query, table, half, i);
-  if (!holds) return;
-  float* const given = a.key + kvHead * size;
-  for (int d = thread; d < size; d += ATTENTION_THREADS) key[d] = given[d];
-  __syncthreads();
-  if (table)
-    for (int i = thread; i < half; i += ATTENTION_THREADS) turnHead(key, table, half, i);
-  if (thread == 0) before[0] = atomicAdd(a.keyDone + kvHead, 1u);
-  __syncthreads();
-  const u64 at = static_cast<u64>(kvHead) * a.capacity + position;
-  storeRow(KIND, size, key, a.value + kvHead * size, a.keys + at * a.rowBytes, a.values + at * a.rowBytes,
-           a.keyParams + at * a.groups, a.valueParams + at * a.groups);
-  if (before[0] != static_cast<u32>(a.sharing - 1)) return;
-  if (thread == 0) a.keyDone[kvHead] = 0;
-  if (table)
-    for (int d = thread; d < size; d += ATTENTION_THREADS) given[d] = key[d];
-}
 
 /** A block has one row, one head and one part of the positions; eight lanes share a position's key. */
 template <CacheKind KIND, bool SEVERAL>
@@ -239,7 +145,7 @@ DEVICE void attend(const AttentionArgs& a) {
   constexpr int VALUES = Cached<KIND>::VALUES;
   constexpr bool CODED = Cached<KIND>::CODED;
   // More would spill registers.
-  constexpr int AT_ONCE = SEVERAL || KIND == CACHE_F32 ? 1 : KIND == CACHE_F16 ? 4 : 2;
+  constexpr int AT_ONCE = SEVERAL || KIND == CACHE_F32 ? 1 : 2;
   SHARED(float, query, MOST_HEAD);
   /** Of a coded cache: sums of the query over the values of 16 bytes. */
   SHARED(float, querySums, MOST_HEAD / 16);
@@ -254,13 +160,9 @@ DEVICE void attend(const AttentionArgs& a) {
   const int total = last + 1 - from, perPart = ((total + parts - 1) / parts + BLOCK_POSITIONS - 1) / BLOCK_POSITIONS * BLOCK_POSITIONS;
   const int begin = from + part * perPart, end = min(begin + perPart, last + 1);
   const int chunks = (size + VALUES - 1) / VALUES, padded = chunks * VALUES;
-  float* const own = a.query + static_cast<u64>(row) * a.strideQuery + head * size;
+  const float* const own = a.query + static_cast<u64>(row) * a.strideQuery + head * size;
   for (int d = thread; d < padded; d += ATTENTION_THREADS) query[d] = d < size ? own[d] : 0.0f;
   __syncthreads();
-  if (!SEVERAL && a.key) {
-    joinRow<KIND>(a, head / a.sharing, last, begin < end && end > last, query, mixes, before);
-    __syncthreads();
-  }
   if (CODED) {
     for (int c = thread; c < chunks; c += ATTENTION_THREADS) {
       float sum = 0;
@@ -311,7 +213,7 @@ DEVICE void attend(const AttentionArgs& a) {
     }
     const float next = fmaxf(highest, maxBlock(most, shared));
     // Before the first block nothing is held, and a NaN shows in the weights.
-    const float factor = highest == next ? 1.0f : expf(highest - next);
+    const float factor = shrinking(highest, next);
     highest = next;
     float sum = 0;
     for (int p = thread; p < count; p += ATTENTION_THREADS) sum += weights[p] = expf(weights[p] - highest);
@@ -348,37 +250,7 @@ DEVICE void attend(const AttentionArgs& a) {
     for (int s = 0; s < spread; ++s) sum += mixes[(s * chunks + d / VALUES) * VALUES + d % VALUES];
     to[d] = parts == 1 ? __fdiv_rn(sum, weight) : sum;
   }
-  if (parts == 1) {
-    if (!SEVERAL && a.key && a.table)
-      for (int d = thread; d < size; d += ATTENTION_THREADS) own[d] = query[d];
-    return;
-  }
-  // The block that is done last puts the parts together, in their order.
-  if (thread == 0) a.partStats[pair * parts + part] = make_float2(highest, weight);
-  __threadfence();
-  __syncthreads();
-  if (thread == 0) before[0] = atomicAdd(a.done + pair, 1u);
-  __syncthreads();
-  if (before[0] != static_cast<u32>(parts - 1)) return;
-  __threadfence();
-  if (thread == 0) a.done[pair] = 0;
-  // All have read the query.
-  if (!SEVERAL && a.key && a.table)
-    for (int d = thread; d < size; d += ATTENTION_THREADS) own[d] = query[d];
-  highest = -INFINITE;
-  for (int s = 0; s < parts; ++s) highest = fmaxf(highest, __ldcg(a.partStats + pair * parts + s).x);
-  for (int d = thread; d < size; d += ATTENTION_THREADS) {
-    float sum = 0, all = 0;
-    for (int s = 0; s < parts; ++s) {
-      const float2 stats = __ldcg(a.partStats + pair * parts + s);
-      // Parts that have no positions.
-      if (stats.y == 0) continue;
-      const float factor = stats.x == highest ? 1.0f : expf(stats.x - highest);
-      sum = fmaf(__ldcg(a.partMix + (pair * parts + s) * size + d), factor, sum);
-      all = fmaf(stats.y, factor, all);
-    }
-    out[d] = __fdiv_rn(sum, all);
-  }
+  if (parts > 1) joinParts(a, pair, part, parts, highest, weight, before, out);
 }
 
 KERNEL(attention_f32, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F32, false>(args); }

@@ -7,4 +7,5 @@
 #include "dense.cu"
 #include "search.cu"
 #include "attention-many.cu"
+#include "attention-one.cu"
 #include "pack.cu"

@@ -115,6 +115,8 @@ template <int LATEST>
 DEVICE void waitForCopies() {}
 DEVICE uint4 loadStream(const uint4* p) { return aligned(p); }
 DEVICE int forgotten(int value) { return value; }
+DEVICE uint4 loadWhere(bool is, const uint4* p) { return is ? aligned(p) : uint4{0, 0, 0, 0}; }
+DEVICE u32 loadWhere(bool is, const u32* p) { return is ? aligned(p) : 0; }
 DEVICE u32 atomicAdd(u32* p, u32 v) { return emulator::atomicAdd(p, v); }
 DEVICE void __threadfence() { emulator::watchFence(); }
 DEVICE void waitForInputs() { emulator::awaitInputs(); }

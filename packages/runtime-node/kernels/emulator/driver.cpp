@@ -232,6 +232,8 @@ CUresult cuGraphExecDestroy(void* executable) {
   return SUCCESS;
 }
 CUresult cuGraphLaunch(void* executable, void*) {
+  // Only launches within a graph may overlap: it begins when all before it has ended.
+  emulator::watchOrder();
   for (const Node& node : *static_cast<Graph*>(executable))
     if (const CUresult result = submit(node)) return result;
   return SUCCESS;

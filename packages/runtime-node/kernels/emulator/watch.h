@@ -10,7 +10,7 @@ namespace emulator {
 void watchAllocation(const void* memory, size_t bytes);
 void forgetAllocation(const void* memory, size_t bytes);
 
-/** Everything before has ended: the host has waited, or a copy is in order behind it. */
+/** Everything before has ended: the host has waited, or a copy or a graph is in order behind it. */
 void watchOrder();
 void watchShared(const void* memory, size_t bytes);
 void watchLaunch(const void* arguments, size_t bytes);

@@ -1,5 +1,5 @@
 // Launches of kernels/attention.cu: rotary embedding with the cache's new rows, then attention over the cache; of many rows that of
-// kernels/attention-many.cu.
+// kernels/attention-many.cu; and of kernels/attention-one.cu, which is all of that for a run of one row.
 import type { Operation } from '@duobit/core';
 import { float } from './device.ts';
 import { type AttentionScratch, f32Of, type Setting, type Step, type StepRun } from './setting.ts';
@@ -7,15 +7,15 @@ import { type AttentionScratch, f32Of, type Setting, type Step, type StepRun } f
 type Attention = Extract<Operation, { op: 'attention' }>;
 type Rope = Extract<Operation, { op: 'rope' }>;
 
-/** Positions that are worth a block of their own. */
-const PART = 128;
+/** Positions that are worth a block of their own; of one row, what it takes to join parts is more than a few hundred positions do. */
+const [PART, PART_ONE] = [128, 512];
 const [CACHE_THREADS, THREADS] = [128, 256];
 /** Of kernels/attention-many.cu: threads, and queries and positions of a tile, with the floats that pad a row in shared memory. */
 const MANY = { threads: 128, queries: 64, positions: 64, padding: 4, leastRows: 16, mostHead: 128 } as const;
 
-/** Parts into which the positions of each row and head go; with enough rows and heads, one. */
-function countParts(pairs: number, positions: number, multiprocessors: number): number {
-  return Math.max(1, Math.min(Math.ceil(positions / PART), Math.floor((4 * multiprocessors) / pairs)));
+/** Parts of no less than `part` into which the positions of each row and head go; with enough rows and heads, one. */
+function countParts(part: number, pairs: number, positions: number, multiprocessors: number): number {
+  return Math.max(1, Math.min(Math.ceil(positions / part), Math.floor((4 * multiprocessors) / pairs)));
 }
 
 /** Room for `countParts`: pairs times parts is at most four times the multiprocessors where there is more than one part. */
@@ -28,7 +28,7 @@ export function planAttention({
   const heads = plan.operations.flatMap((operation) =>
     operation.op === 'attention' ? [operation.heads] : [],
   );
-  if (heads.length === 0) return { mix: 0, stats: 0, done: 0, keyDone: 0 };
+  if (heads.length === 0) return { mix: 0, stats: 0, done: 0 };
   const parts = 4 * device.facts.multiprocessors;
   const most = (of: (layout: (typeof heads)[number]) => number) => Math.max(...heads.map(of));
   return {
@@ -38,7 +38,6 @@ export function planAttention({
       4 * options.maxRows * most(({ headCount }) => headCount),
       'parts of attention',
     ),
-    keyDone: arena.allocateZeroed(4 * most(({ kvHeadCount }) => kvHeadCount), 'parts of attention'),
   };
 }
 
@@ -86,8 +85,13 @@ export function ropeStep(setting: Setting, { target, headCount, headSize }: Rope
     );
 }
 
-/** @param turns whether query and key are turned by it */
-export function attentionStep(setting: Setting, operation: Attention, turns: boolean): Step[] {
+/** How attention turns its query and key itself: `left` turned in their slots, where something may look at them after it. */
+export type Turning = 'not' | 'in passing' | 'left';
+
+/** Whether a kernel for one row has this head: a warp has a position's bytes, and halves of a head are of whole quads. */
+const fitsOne = (headSize: number, rowBytes: number): boolean => headSize % 8 === 0 && rowBytes <= 32 * 16;
+
+export function attentionStep(setting: Setting, operation: Attention, turning: Turning): Step[] {
   const { device, cache, table, attention, options } = setting;
   const [query, key, value, out] = [
     f32Of(setting, operation.query),
@@ -99,6 +103,8 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
   const sharing = headCount / kvHeadCount;
   const { capacity } = options;
   const window = operation.window ?? 0;
+  const turns = turning !== 'not';
+  const fits = fitsOne(headSize, cache.rowBytes);
   const store: Step = (run) =>
     device.launch(
       `rope_cache${suffixOf(run)}`,
@@ -156,13 +162,12 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
   };
   const attend: Step = (run) => {
     const { rows, positions } = run;
-    // One row's blocks turn and write for themselves.
-    const joins = rows === 1 ? [key.address, value.address, turns ? table : 0] : [0, 0, 0];
+    const one = rows === 1 && fits;
     const seen = window > 0 ? Math.min(window, positions) : positions;
-    const parts = countParts(headCount * rows, seen, device.facts.multiprocessors);
+    const parts = countParts(one ? PART_ONE : PART, headCount * rows, seen, device.facts.multiprocessors);
     const scratch = parts > 1 ? [attention.mix, attention.stats, attention.done] : [0, 0, 0];
     device.launch(
-      `attention${suffixOf(run)}_${cache.precision}`,
+      `attention${one ? '_one' : suffixOf(run)}_${cache.precision}`,
       [headCount, rows, parts],
       THREADS,
       [
@@ -171,8 +176,6 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
         ...cacheOf(setting, operation.layer, run),
         ...scratch,
         stateOf(setting, run),
-        ...joins,
-        attention.keyDone,
       ],
       [
         headSize,
@@ -185,13 +188,18 @@ export function attentionStep(setting: Setting, operation: Attention, turns: boo
         window,
         float(1 / Math.sqrt(headSize)),
       ],
+      0,
+      one ? { pointers: [key.address, value.address, turns ? table : 0], numbers: [] } : undefined,
     );
   };
   return [
     (run) => {
-      if (run.rows > 1) store(run);
+      const one = run.rows === 1 && fits;
+      if (!one) store(run);
       if (goesInTiles(run, headCount, headSize, device.facts.multiprocessors)) attendInTiles(run);
       else attend(run);
+      // What the cache holds is written again, and is the same.
+      if (one && turning === 'left') store(run);
     },
   ];
 }

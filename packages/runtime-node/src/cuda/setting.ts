@@ -11,7 +11,6 @@ export interface AttentionScratch {
   readonly mix: number;
   readonly stats: number;
   readonly done: number;
-  readonly keyDone: number;
 }
 
 export interface StepRun {

@@ -75,9 +75,13 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
       case 'rope':
       case 'attention': {
         const { attention, length } = takeAttention(operations, i);
-        if (attention) steps.push(...attentionStep(setting, attention, length > 1));
-        else if (operation.op === 'rope') steps.push(ropeStep(setting, operation));
         i += length;
+        if (attention) {
+          const left = [attention.query, attention.key].some((slot) => isSeen(operations, i, slot));
+          steps.push(
+            ...attentionStep(setting, attention, length === 1 ? 'not' : left ? 'left' : 'in passing'),
+          );
+        } else if (operation.op === 'rope') steps.push(ropeStep(setting, operation));
         break;
       }
       default:
@@ -216,11 +220,18 @@ function takeAttention(
     const { heads, query, key } = third;
     const fits = (rope: typeof first, target: string, count: number) =>
       rope.target === target && rope.headSize === heads.headSize && rope.headCount === count;
-    const distinct = query !== key && third.value !== key && third.value !== query;
+    const distinct = new Set([query, key, third.value, third.out]).size === 4;
     if (distinct && fits(first, query, heads.headCount) && fits(second, key, heads.kvHeadCount))
       return { attention: third, length: 3 };
   }
   return { attention: null, length: 1 };
+}
+
+/** Whether anything, or whoever reads slots after a run, can see what a slot holds before the operation at `at`. */
+function isSeen(operations: readonly Operation[], at: number, slot: string): boolean {
+  const next = operations.slice(at).find((operation) => Object.values(operation).includes(slot));
+  const overwrites = next?.op === 'w11MatMul' || next?.op === 'denseMatMul';
+  return !overwrites || next.input === slot;
 }
 
 /** Operations that are a launch of their own. */
