@@ -9,7 +9,7 @@ import { openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { conformanceCases, createRandom, makeTinyModel } from '@duobit/testkit';
 import { createCudaBackend, cudaSupport } from '../src/cuda/backend.ts';
-import { climbLadder, Device, measureBandwidth, profileProgram } from '../src/cuda/bench.ts';
+import { climbLadder, Device, measureBandwidth, measureCopy, profileProgram } from '../src/cuda/bench.ts';
 import { decodeGreedy } from '../src/cuda/greedy.ts';
 import { MANY_CASES, manyEqualFew } from '../src/cuda/testing/many-rows.ts';
 import { callOff, killOne, loadAndDispose, startCold, writeFirstToken, writeForever } from './endurance.mjs';
@@ -218,18 +218,13 @@ const PARTS = {
     const shapes = [];
     for (const [rows, columns] of LADDER) {
       if (performance.now() > deadline) break;
-      const rungs = climbLadder(
-        device,
-        rows,
-        columns,
-        [1, 2, 4, 8],
-        ['mma', 'onemma', 'onemixed', 'onedp4a', 'onebits', 'dp4a', 'popc'],
-        WORKING_SET,
-      );
+      const rungs = climbLadder(device, rows, columns, [1, 2, 4, 8], ['mma', 'one'], WORKING_SET);
       const prefill = process.env.ONE_ROW
         ? []
         : climbLadder(device, rows, columns, [64, 512], ['mma'], WORKING_SET);
-      shapes.push({ rows, columns, rungs: [...rungs, ...prefill] });
+      const copySeconds = measureCopy(device, rungs[0].bytes, WORKING_SET);
+      note(`${rows}x${columns} a copy of as many bytes: ${(copySeconds * 1e6).toFixed(2)} us`);
+      shapes.push({ rows, columns, copySeconds, rungs: [...rungs, ...prefill] });
       for (const rung of [...rungs, ...prefill])
         note(
           `${rows}x${columns} ${rung.kernel} tokens ${rung.tokens}: ${(rung.seconds * 1e6).toFixed(2)} us, ${(rung.bytesPerSecond / 1e9).toFixed(0)} GB/s = ${((100 * rung.bytesPerSecond) / floor.copyBytesPerSecond).toFixed(0)} % of copy, ${((2 * rows * columns * rung.tokens) / rung.seconds / 1e12).toFixed(1)} TOPS${rung.difference === null ? '' : `, difference ${rung.difference.toExponential(1)}`}`,
@@ -409,12 +404,12 @@ const PARTS = {
       if (name.startsWith('ladder')) {
         const percent = (b) => `${((100 * b) / facts.floor.copyBytesPerSecond).toFixed(0)}%`;
         console.log(
-          `floor    copy ${(facts.floor.copyBytesPerSecond / 1e9).toFixed(0)} GB/s, read ${(facts.floor.readBytesPerSecond / 1e9).toFixed(0)} GB/s, launch ${(facts.floor.launchSeconds * 1e6).toFixed(2)} us`,
+          `floor    copy ${(facts.floor.copyBytesPerSecond / 1e9).toFixed(0)} GB/s, read ${(facts.floor.readBytesPerSecond / 1e9).toFixed(0)} GB/s, launch ${(facts.floor.launchSeconds * 1e6).toFixed(2)} us, int8 ${(facts.floor.mmaProductsPerSecond * 2e-12).toFixed(0)} TOPS, bits ${(facts.floor.bitProductsPerSecond * 2e-12).toFixed(0)} TOPS`,
         );
-        for (const { rows, columns, rungs } of facts.shapes)
+        for (const { rows, columns, copySeconds, rungs } of facts.shapes)
           for (const tokens of [...new Set(rungs.map((rung) => rung.tokens))])
             console.log(
-              `matvec   ${rows}x${columns} x${tokens}: ${rungs
+              `matvec   ${rows}x${columns} x${tokens}: ${tokens === 1 ? `copy ${(copySeconds * 1e6).toFixed(1)}us  ` : ''}${rungs
                 .filter((r) => r.tokens === tokens)
                 .map(
                   (r) =>

@@ -46,21 +46,16 @@ run 25 info || {
 has conformance && run 60 conformance f32
 has conformance && run 15 many
 has greedy && run 25 greedy
-# One row as bit planes, which becomes the default where it is right and faster.
-has conformance && LABEL=bits DUOBIT_CUDA_ONE=bits run 25 conformance f32
-has greedy && LABEL=bits DUOBIT_CUDA_ONE=bits run 25 greedy
 has endurance && run 30 endurance
 has ladder && run 40 ladder
 if has speed; then
   run 15 speed smollm2
   run 25 speed 8B
   [ -z "$MODEL" ] || run 20 speed "$MODEL"
-  LABEL=bits DUOBIT_CUDA_ONE=bits run 12 speed smollm2
-  LABEL=bits DUOBIT_CUDA_ONE=bits run 15 speed 8B
   LABEL=no-overlap DUOBIT_CUDA_OVERLAP=0 ONE_ROW=1 run 10 ladder
   LABEL=no-overlap DUOBIT_CUDA_OVERLAP=0 run 12 speed smollm2
   LABEL=no-fusing DUOBIT_CUDA_FUSE=0 run 12 speed smollm2
-  LABEL=fuse-more DUOBIT_CUDA_FUSE=110000 run 20 speed 8B
+  LABEL=fuse-less DUOBIT_CUDA_FUSE=49152 run 20 speed 8B
   run 15 speed 1B
   run 15 speed 3B
 fi

@@ -12,9 +12,9 @@ struct AttentionOneArgs {
   const float2* table;
 };
 
-#define ONE_WARPS (ATTENTION_THREADS / 32)
+#define ATTENTION_WARPS (ATTENTION_THREADS / 32)
 /** Warps that go over older positions; the last has the row's own, whose key and value are still to be made. */
-#define OLDER_WARPS (ONE_WARPS - 1)
+#define OLDER_WARPS (ATTENTION_WARPS - 1)
 
 /** 16 bytes of a position's key or value, and for codes their offset and step. */
 struct CachedChunk {
@@ -268,8 +268,8 @@ template <CacheKind KIND>
 DEVICE void attendOne(const AttentionOneArgs& args) {
   constexpr int VALUES = Cached<KIND>::VALUES, ROWS = AtOnce<KIND>::ROWS;
   constexpr int MOST = 32 * VALUES < MOST_HEAD ? 32 * VALUES : MOST_HEAD;
-  SHARED(float4, mixes, ONE_WARPS * MOST / 4);
-  SHARED(float2, stats, ONE_WARPS);
+  SHARED(float4, mixes, ATTENTION_WARPS * MOST / 4);
+  SHARED(float2, stats, ATTENTION_WARPS);
   SHARED(u32, before, 1);
   const AttentionArgs& a = args.attention;
   const int head = blockIdx.x, part = blockIdx.z, parts = gridDim.z, kvHead = head / a.sharing;
@@ -293,13 +293,14 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   loadRows<KIND>(a, valueChunks, valueParams, first, spacing, loaded, values);
   const float2* const table = args.table ? args.table + static_cast<u64>(last) * (size / 2) : nullptr;
 
-  waitForInputs();
+  awaitInputs();
   Seen<KIND> seen;
   const float* const query[1] = {a.query + head * size};
   if (isOlder) {
     float turned[1][VALUES];
     loadTurned(query, table, size, place.chunk, turned);
     clearBeyond(size - place.chunk * VALUES, turned[0]);
+    beginNext();
     const float querySum = sumOf<KIND>(turned[0]);
     // As often for all lanes of a warp.
     for (int left = end - begin - warp * together; left > 0; left -= ROWS * spacing) {
@@ -321,11 +322,11 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
       mixes[((warp * chunks + lane) * VALUES + i) / 4] = make_float4(seen.mix[i], seen.mix[i + 1], seen.mix[i + 2], seen.mix[i + 3]);
   if (lane == 0) stats[warp] = make_float2(seen.highest, seen.weight);
   __syncthreads();
-  float most = -INFINITE, weight = 0, factors[ONE_WARPS];
+  float most = -INFINITE, weight = 0, factors[ATTENTION_WARPS];
 #pragma unroll
-  for (int w = 0; w < ONE_WARPS; ++w) most = fmaxf(most, stats[w].x);
+  for (int w = 0; w < ATTENTION_WARPS; ++w) most = fmaxf(most, stats[w].x);
 #pragma unroll
-  for (int w = 0; w < ONE_WARPS; ++w) {
+  for (int w = 0; w < ATTENTION_WARPS; ++w) {
     factors[w] = shrinking(stats[w].x, most);
     weight = fmaf(stats[w].y, factors[w], weight);
   }
@@ -336,7 +337,7 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   for (int d = threadIdx.x; d < size; d += ATTENTION_THREADS) {
     float sum = 0;
 #pragma unroll
-    for (int w = 0; w < ONE_WARPS; ++w) sum = fmaf(ofWarps[w * chunks * VALUES + d], factors[w], sum);
+    for (int w = 0; w < ATTENTION_WARPS; ++w) sum = fmaf(ofWarps[w * chunks * VALUES + d], factors[w], sum);
     to[d] = parts == 1 ? __fdiv_rn(sum, weight) : sum;
   }
   if (parts > 1) joinParts(a, head, part, parts, most, weight, before, out);

@@ -253,11 +253,11 @@ DEVICE void attend(const AttentionArgs& a) {
   if (parts > 1) joinParts(a, pair, part, parts, highest, weight, before, out);
 }
 
-KERNEL(attention_f32, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F32, false>(args); }
-KERNEL(attention_f16, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F16, false>(args); }
-KERNEL(attention_int8, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT8, false>(args); }
-KERNEL(attention_int4, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT4, false>(args); }
-KERNEL(attention_several_f32, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F32, true>(args); }
-KERNEL(attention_several_f16, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_F16, true>(args); }
-KERNEL(attention_several_int8, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT8, true>(args); }
-KERNEL(attention_several_int4, AttentionArgs, ATTENTION_THREADS) { attend<CACHE_INT4, true>(args); }
+KERNEL_OF(attention_f32, AttentionArgs, ATTENTION_THREADS, 2) { attend<CACHE_F32, false>(args); }
+KERNEL_OF(attention_f16, AttentionArgs, ATTENTION_THREADS, 2) { attend<CACHE_F16, false>(args); }
+KERNEL_OF(attention_int8, AttentionArgs, ATTENTION_THREADS, 2) { attend<CACHE_INT8, false>(args); }
+KERNEL_OF(attention_int4, AttentionArgs, ATTENTION_THREADS, 2) { attend<CACHE_INT4, false>(args); }
+KERNEL_OF(attention_several_f32, AttentionArgs, ATTENTION_THREADS, 2) { attend<CACHE_F32, true>(args); }
+KERNEL_OF(attention_several_f16, AttentionArgs, ATTENTION_THREADS, 2) { attend<CACHE_F16, true>(args); }
+KERNEL_OF(attention_several_int8, AttentionArgs, ATTENTION_THREADS, 2) { attend<CACHE_INT8, true>(args); }
+KERNEL_OF(attention_several_int4, AttentionArgs, ATTENTION_THREADS, 2) { attend<CACHE_INT4, true>(args); }

@@ -15,10 +15,14 @@ typedef unsigned long long u64;
 #define DEVICE static __device__ __forceinline__
 #define DEVICE_MEMBER __device__ __forceinline__
 /** A kernel takes one struct by value: pointers first, then 32-bit numbers, so that the host can write it down. */
-#define KERNEL(name, Args, threads) \
-  extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
+#define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads) name(const Args args)
 /** The same, with registers for so many blocks on a multiprocessor. */
 #define KERNEL_OF(name, Args, threads, blocks) \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const Args args)
+/** Both, with arguments that may be indexed without a copy of them in local memory. */
+#define KERNEL_INDEXED(name, Args, threads) \
+  extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
+#define KERNEL_INDEXED_OF(name, Args, threads, blocks) \
   extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args args)
 #define SHARED(type, name, size) __shared__ type name[size]
 /** Memory whose size the launch gives; 16-byte aligned. */
@@ -90,22 +94,26 @@ DEVICE void waitForCopies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(LATEST) : "memory");
 }
 
+/** Whether launches overlap: Hopper and later. */
+#define HAS_OVERLAP (__CUDA_ARCH__ >= 900)
+
 /**
  * Kernels may start before the one before them has ended: whatever that writes or still reads is left alone until here. The
- * next one may start as soon as all blocks of this have begun.
+ * next one may start as soon as all blocks of this have come to `beginNext`, or have ended.
  */
-DEVICE void waitForInputs() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
+DEVICE void awaitInputs() {
+#if HAS_OVERLAP
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
-
-/** Fetches `bytes`, a multiple of 16, into L2 without waiting; nothing before Hopper. */
-DEVICE void prefetchBytes(const void* p, u32 bytes) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(bytes));
+DEVICE void beginNext() {
+#if HAS_OVERLAP
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
+}
+DEVICE void waitForInputs() {
+  beginNext();
+  awaitInputs();
 }
 
 /** Weights are read once: they need not stay in L1. */

@@ -2,6 +2,8 @@
 // columns, so that a lane of a warp loads whole words and each is, with a mask and at most one shift, an operand of an
 // int8 tensor core: bits j, 8 + j, 16 + j and 24 + j of a weight word are four bytes when masked in place. They
 // then count 2^(j & 3), so codes are stored times 2^(3 - (j & 3)): every product is 8 times what it should be, exactly.
+// Words as they are, are operands of a tensor core of single bits. Word t has every fourth column, from t on, so that a warp that
+// has a unit of activations, a lane four neighbours, makes words of codes by votes.
 //
 //   weights  [tile of 16 rows][unit][lane = 4 g + t] sign, bitmap of row g; sign, bitmap of row g + 8  (16 bytes a lane)
 //   levels   [tile][group][row of the tile] alpha0, alpha1 and, with offsets, mu0, mu1  (f16)
@@ -17,30 +19,33 @@
 /** Which columns are neighbours: groups of 128 or 256 take a unit as it is, smaller ones must not share a product. */
 enum Layout { LAYOUT_UNIT = 0, LAYOUT_HALF = 1, LAYOUT_QUARTER = 2 };
 
-/** The column within a unit of byte b of word (t, j). */
-DEVICE int columnOf(int layout, int t, int j, int b) {
-  if (layout == LAYOUT_UNIT) return 32 * t + 8 * b + j;
-  if (layout == LAYOUT_HALF) return 64 * (j >> 2) + 16 * t + 4 * b + (j & 3);
-  return 32 * (j >> 1) + 8 * t + 2 * b + (j & 1);
+/** Which four neighbouring columns of a unit have bit i = 8 b + j of its words. */
+DEVICE int quadOf(int layout, int i) {
+  const int j = i & 7, b = i >> 3;
+  if (layout == LAYOUT_UNIT) return i;
+  if (layout == LAYOUT_HALF) return (j >> 2) * 16 + b * 4 + (j & 3);
+  return (j >> 1) * 8 + b * 2 + (j & 1);
 }
+
+/** The column within a unit of byte b of word (t, j). */
+DEVICE int columnOf(int layout, int t, int j, int b) { return 4 * quadOf(layout, 8 * b + j) + t; }
 
 /** Where the word (t, j) of codes lies in a unit: lanes t side by side, so that a warp's loads are of whole sectors. */
 DEVICE int wordOf(int t, int j) { return (j >> 2) * 16 + t * 4 + (j & 3); }
 
 /** The reverse of columnOf. */
 DEVICE void placeOf(int layout, int column, int& t, int& j, int& byte) {
+  const int quad = column >> 2;
+  t = column & 3;
   if (layout == LAYOUT_UNIT) {
-    t = column >> 5;
-    byte = column >> 3 & 3;
-    j = column & 7;
+    byte = quad >> 3;
+    j = quad & 7;
   } else if (layout == LAYOUT_HALF) {
-    t = column >> 4 & 3;
-    byte = column >> 2 & 3;
-    j = (column >> 6) * 4 + (column & 3);
+    byte = quad >> 2 & 3;
+    j = (quad >> 4) * 4 + (quad & 3);
   } else {
-    t = column >> 3 & 3;
-    byte = column >> 1 & 3;
-    j = (column >> 5) * 2 + (column & 1);
+    byte = quad >> 1 & 3;
+    j = (quad >> 3) * 2 + (quad & 1);
   }
 }
 

@@ -12,16 +12,28 @@ struct PackBitsArgs {
   int layout;
 };
 
+/** Every fourth bit, the lowest among them, side by side. */
+DEVICE u32 everyFourth(u32 x) {
+  x &= 0x11111111u;
+  x = (x | x >> 3) & 0x03030303u;
+  x = (x | x >> 6) & 0x000f000fu;
+  return (x | x >> 12) & 0xffu;
+}
+
 /** Word t of a unit of a row, in the order of the layout; bits that are no weights are 0. */
 DEVICE u32 gatherWord(const u32* plane, const PackBitsArgs& a, int row, int unit, int t) {
   if (row >= a.rows) return 0;
   const u64 words = (a.width + 31) / 32;
   const u32* const from = plane + row * words;
-  if (a.layout == LAYOUT_UNIT) {
-    const int first = unit * UNIT + 32 * t, left = a.width - first;
-    return left <= 0 ? 0 : left >= 32 ? from[first >> 5] : from[first >> 5] & ((1u << left) - 1);
-  }
   u32 word = 0;
+  if (a.layout == LAYOUT_UNIT) {
+    for (int i = 0; i < 4; ++i) {
+      const int first = unit * UNIT + 32 * i, left = a.width - first;
+      const u32 held = left <= 0 ? 0 : left >= 32 ? from[first >> 5] : from[first >> 5] & ((1u << left) - 1);
+      word |= everyFourth(held >> t) << 8 * i;
+    }
+    return word;
+  }
   for (int j = 0; j < 8; ++j)
     for (int b = 0; b < 4; ++b) {
       const int k = unit * UNIT + columnOf(a.layout, t, j, b);

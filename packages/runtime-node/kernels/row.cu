@@ -5,15 +5,13 @@
 KERNEL(row_chain, RowArgs, 512) {
   SHARED_BYTES(memory);
   SHARED(RowShared, shared, 1);
-  NormWeight weight;
-  loadNormWeight(weight, args);
-  waitForInputs();
+  awaitInputs();
   const int row = blockIdx.x, part = blockIdx.y;
   // Planes first: they are written as vectors.
   u32* const planes = reinterpret_cast<u32*>(memory);
   float* const v = args.scratch ? args.scratch + static_cast<u64>(row) * args.strideScratch
                                 : reinterpret_cast<float*>(planes + (args.codes ? (args.width + UNIT - 1) / UNIT : 0) * UNIT_PLANES);
-  const Extremes extremes = makeRow(args, row, v, *shared, weight, part == 0);
+  const Extremes extremes = makeRow(args, row, v, nullptr, *shared, part == 0);
   if (!args.codes) return;
   const float2 range = rangeOf(extremes, args, *shared);
   const UnitRange units = unitsOfPart(args.width, part, gridDim.y);

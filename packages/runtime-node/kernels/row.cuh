@@ -37,6 +37,7 @@ struct RowArgs {
   float clipLow;
   float clipHigh;
   int layout;
+  float inverseWidth;
 };
 
 /** x with the sign of the Rudin-Shapiro sequence at k. */
@@ -114,15 +115,14 @@ DEVICE void crossPass(float* v, int offset, int length, int shift, float scale, 
 
 /**
  * The orthonormal Walsh-Hadamard transform in the format's order of stages; `length` is a power of two. As few passes of at most
- * four stages as there can be, and these as even as can be.
+ * three stages as there can be, and these as even as can be.
  */
 DEVICE void transform(float* v, int offset, int length, float scale, bool looks, Extremes& seen) {
   int shift = 0, left = 31 - __clz(length);
 #pragma unroll 1
   do {
-    const int passes = (left + 3) / 4, bits = passes == 0 ? 0 : (left + passes - 1) / passes;
-    if (bits == 4) crossPass<4>(v, offset, length, shift, scale, looks, seen);
-    else if (bits == 3) crossPass<3>(v, offset, length, shift, scale, looks, seen);
+    const int passes = (left + 2) / 3, bits = passes == 0 ? 0 : (left + passes - 1) / passes;
+    if (bits == 3) crossPass<3>(v, offset, length, shift, scale, looks, seen);
     else if (bits == 2) crossPass<2>(v, offset, length, shift, scale, looks, seen);
     else if (bits == 1) crossPass<1>(v, offset, length, shift, scale, looks, seen);
     else crossPass<0>(v, offset, length, shift, scale, looks, seen);
@@ -167,6 +167,13 @@ DEVICE void include(Extremes& e, const float4& v, int k, int width) {
   if (k + 3 < width) include(e, v.w);
 }
 
+/** fl(x / 15), for x that is not negative: one more rounding of what a product with the inverse lacks is exact but for tiny x. */
+DEVICE float fifteenth(float x) {
+  if (!(x > 1e-30f)) return __fdiv_rn(x, 15.0f);
+  const float inverse = 1.0f / 15.0f, quotient = __fmul_rn(x, inverse);
+  return fmaf(fmaf(-15.0f, quotient, x), inverse, quotient);
+}
+
 /** Offset and step of a row, docs/numerics.md "Activations"; every step one f32 operation. The row is there for all after it. */
 DEVICE float2 rangeOf(const Extremes& e, const RowArgs& a, RowShared& shared) {
   const int lane = laneOf(), warps = blockDim.x >> 5;
@@ -182,14 +189,8 @@ DEVICE float2 rangeOf(const Extremes& e, const RowArgs& a, RowShared& shared) {
   const float lo = __fmul_rn(a.clipLow, low), range = __fsub_rn(__fmul_rn(a.clipHigh, high), lo);
   // So it is where a value is infinite or no number.
   if (!(fabsf(range) < INFINITE)) return make_float2(NOT_A_NUMBER, NOT_A_NUMBER);
-  return make_float2(lo, range > 0 ? __fdiv_rn(range, 15.0f) : 0.0f);
+  return make_float2(lo, range > 0 ? fifteenth(range) : 0.0f);
 }
-
-/**
- * A product with an inverse that is this near a whole number rounds as the quotient does: both are within 2^-22 of it, relatively,
- * and those above 16 are clamped either way.
- */
-#define SURE 0.4999f
 
 /** Words of a unit's four bit planes of codes: [t][plane], bit 8 b + j of word t for byte b of the word (t, j) of codes. */
 #define UNIT_PLANES 16
@@ -204,27 +205,90 @@ DEVICE UnitRange unitsOfPart(int width, int part, int parts) {
   return {min(part * each, units), min((part + 1) * each, units)};
 }
 
-/** Bit planes of a row's codes, of a row in shared or device memory. A warp votes on 32 columns, a lane each. */
-DEVICE void quantizeRow(const float* v, float2 range, const RowArgs& a, UnitRange units, u32* planes) {
-  const float lo = range.x, step = range.y;
-  const int lane = laneOf(), warps = blockDim.x >> 5;
-  // A quotient is only divided for where the product with the inverse lies near the middle of two codes, or the inverse is poor.
-  const float inverse = step > 1e-30f && step < 1e30f ? __fdiv_rn(1.0f, step) : NOT_A_NUMBER;
-  for (int chunk = 4 * units.first + warpOf(); chunk < 4 * units.end; chunk += warps) {
-    const int k = (chunk >> 2) * UNIT + columnOf(a.layout, chunk & 3, lane & 7, lane >> 3);
-    u32 code = 0;
-    if (k < a.width && step > 0) {
-      const float above = __fsub_rn(v[placeIn(k)], lo);
-      float quotient = __fmul_rn(above, inverse);
-      if (!(fabsf(quotient - rintf(quotient)) < SURE)) quotient = __fdiv_rn(above, step);
-      code = static_cast<u32>(fminf(fmaxf(rintf(quotient), 0.0f), 15.0f));
+/**
+ * A product with an inverse that is this near a whole number rounds as the quotient does: both are within 2^-21 of it, relatively,
+ * and those above 15 are clamped either way.
+ */
+#define SURE 0.4999f
+
+/** Added to a number below 2^22 and taken away again it leaves that, rounded to even. */
+#define ROUNDING 12582912.0f
+
+/** A code as f32, of a quotient that is clamped; no number gives 0. */
+DEVICE float roundedCode(float quotient) {
+  return __fsub_rn(__fadd_rn(fminf(fmaxf(quotient, 0.0f), 15.0f), ROUNDING), ROUNDING);
+}
+
+/**
+ * Codes of a quad, four bits each, the first lowest; those of columns past the last are 0. `exactly`: the step has no good inverse.
+ * All lanes of a warp, so that they divide together or not.
+ */
+DEVICE u32 codesOf(const float4& quad, int left, float2 range, float inverse, bool exactly) {
+  const float above[4] = {__fsub_rn(quad.x, range.x), __fsub_rn(quad.y, range.x), __fsub_rn(quad.z, range.x),
+                          __fsub_rn(quad.w, range.x)};
+  float codes[4];
+  bool sure = !exactly;
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {
+    const float quotient = fminf(fmaxf(__fmul_rn(above[e], inverse), 0.0f), 15.0f);
+    codes[e] = roundedCode(quotient);
+    sure &= fabsf(quotient - codes[e]) < SURE;
+  }
+  if (__ballot_sync(FULL, !sure) != 0)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) codes[e] = range.y > 0 ? roundedCode(__fdiv_rn(above[e], range.y)) : 0.0f;
+#pragma unroll
+  for (int e = 0; e < 4; ++e)
+    if (e >= left) codes[e] = 0;
+  const float all = fmaf(4096.0f, codes[3], fmaf(256.0f, codes[2], fmaf(16.0f, codes[1], codes[0])));
+  return static_cast<u32>(__float_as_int(all + 8388608.0f)) & 0xffffu;
+}
+
+/** Bit l of lane i becomes bit i of lane l. */
+DEVICE u32 transposeBits(u32 x) {
+#pragma unroll
+  for (int apart = 16; apart > 0; apart >>= 1) {
+    const u32 low = FULL / ((1u << apart) + 1u), other = __shfl_xor_sync(FULL, x, apart);
+    const bool isHigh = laneOf() & apart;
+    x = isHigh ? (x & ~low) | (other >> apart & low) : (x & low) | (other & low) << apart;
+  }
+  return x;
+}
+
+/** Where a thread's first quad of a row is, and how far the next: a warp has a unit, a lane the columns of one bit. */
+DEVICE int firstQuad(const RowArgs& a) { return warpOf() * UNIT + 4 * quadOf(a.layout, laneOf()); }
+DEVICE int quadsApart() { return (blockDim.x >> 5) * UNIT; }
+
+/** Values k to k + 3, k a multiple of 4: `placeIn` gives them four places side by side. */
+DEVICE float4& quadAt(float* v, int k) { return *reinterpret_cast<float4*>(v + (placeIn(k) & ~3)); }
+
+/** A quad in the order of `placeIn`, or out of it. */
+DEVICE float4 reordered(const float4& r, int k) {
+  const int order = placeIn(k) & 3;
+  const float4 s = order & 1 ? make_float4(r.y, r.x, r.w, r.z) : r;
+  return order & 2 ? make_float4(s.z, s.w, s.x, s.y) : s;
+}
+
+/** Bit planes of a row's codes: a warp has two units at a time, a lane 16 bits of each. */
+DEVICE void quantizeRow(float* v, float2 range, const RowArgs& a, UnitRange units, u32* planes) {
+  const bool exactly = !(range.y > 1e-30f && range.y < 1e30f);
+  const float inverse = exactly ? 0.0f : __fdividef(1.0f, range.y);
+  const int warps = blockDim.x >> 5, lane = laneOf();
+  int k = firstQuad(a) + units.first * UNIT;
+#pragma unroll 1
+  for (int unit = units.first + warpOf(); unit < units.end; unit += 2 * warps) {
+    u32 codes = 0;
+#pragma unroll
+    for (int i = 0; i < 2; ++i, k += quadsApart()) {
+      if (unit + i * warps >= units.end) continue;
+      float4 quad = make_float4(0, 0, 0, 0);
+      if (k < a.width) quad = quadAt(v, k);
+      if (a.span > 0) quad = reordered(quad, k);
+      codes |= codesOf(quad, a.width - k, range, inverse, exactly) << 16 * i;
     }
-    uint4 words;
-    words.x = __ballot_sync(FULL, (code & 1u) != 0);
-    words.y = __ballot_sync(FULL, (code & 2u) != 0);
-    words.z = __ballot_sync(FULL, (code & 4u) != 0);
-    words.w = __ballot_sync(FULL, (code & 8u) != 0);
-    if (lane == 0) reinterpret_cast<uint4*>(planes)[chunk] = words;
+    const u32 words = transposeBits(codes);
+    const int mine = unit + (lane >> 4) * warps;
+    if (mine < units.end) planes[mine * UNIT_PLANES + (lane & 15)] = words;
   }
 }
 
@@ -262,37 +326,18 @@ DEVICE void writeCodes(const u32* planes, float2 range, const RowArgs& a, int ro
   }
 }
 
-/** Quads of a row that a thread holds in registers. */
-#define ROW_QUADS 2
-
-/** A norm's weight, as far as a thread holds it before the row is there. */
-struct NormWeight {
-  float4 quads[ROW_QUADS];
-};
-
-DEVICE void loadNormWeight(NormWeight& w, const RowArgs& a) {
+/** The weight of a norm on its way to shared memory, to the threads that need it, before the row is there. */
+DEVICE void copyNormWeight(float* weight, const RowArgs& a) {
   if (a.mode != ROW_NORM) return;
-#pragma unroll
-  for (int i = 0; i < ROW_QUADS; ++i) {
-    const int k = 4 * (threadIdx.x + i * blockDim.x);
-    if (k < a.width) w.quads[i] = loadQuad(a.y, k, a.width);
-  }
+#pragma unroll 1
+  for (int k = firstQuad(a); k < a.width; k += quadsApart()) copyAsync16(weight + k, a.y + k);
+  commitCopies();
 }
 
-/** Of quads in the places of `placeIn`, with the signs that begin a rotation. */
-DEVICE void putQuad(float* v, int k, const float4& r, bool signs) {
-  const int at = placeIn(k);
-  v[at] = signs ? signed_(r.x, k) : r.x;
-  v[at ^ 1] = signs ? signed_(r.y, k + 1) : r.y;
-  v[at ^ 2] = signs ? signed_(r.z, k + 2) : r.z;
-  v[at ^ 3] = signs ? signed_(r.w, k + 3) : r.w;
+/** Zeros in the place of values past the end. */
+DEVICE float4 clearedQuad(const float4& r, int k, int width) {
+  return make_float4(r.x, k + 1 < width ? r.y : 0.0f, k + 2 < width ? r.z : 0.0f, k + 3 < width ? r.w : 0.0f);
 }
-DEVICE float4 takeQuad(const float* v, int k) {
-  const int at = placeIn(k);
-  return make_float4(v[at], v[at ^ 1], v[at ^ 2], v[at ^ 3]);
-}
-
-DEVICE float squareOf(const float4& r) { return r.x * r.x + r.y * r.y + r.z * r.z + r.w * r.w; }
 
 /** Of a norm: one over the root of the mean square; a block of whole quads of warps. */
 DEVICE float normScale(float squares, const RowArgs& a, RowShared& shared) {
@@ -306,67 +351,55 @@ DEVICE float normScale(float squares, const RowArgs& a, RowShared& shared) {
     const float4 four = *reinterpret_cast<const float4*>(shared.squares + w);
     sum += (four.x + four.y) + (four.z + four.w);
   }
-  return __fdiv_rn(1.0f, __fsqrt_rn(sum / a.width + a.epsilon));
+  return rsqrtf(sum * a.inverseWidth + a.epsilon);
 }
 
 /**
- * Norm or gate and rotation of a row into v, which is shared memory or a row that only this block has, of a multiple of
- * ROW_ALIGN floats; value k lies at placeIn(k). Threads have every quad that is theirs; v is there for others after a barrier.
+ * Norm or gate and rotation of a row into v, which has a multiple of ROW_ALIGN floats: the values of a thread at their `quadAt`, for
+ * itself alone, or a rotated row with value k at placeIn(k), for all. v is shared memory, or a row that only this block has
+ * (`args.scratch`). `other`, in shared memory, is what `copyNormWeight` has brought, or has room for what is gated; null: both
+ * are read where they are.
  */
-DEVICE Extremes makeRow(const RowArgs& a, int row, float* v, RowShared& shared, const NormWeight& weight, bool writes) {
-  const int width = a.width, step = 4 * blockDim.x, begin = 4 * threadIdx.x;
+DEVICE Extremes makeRow(const RowArgs& a, int row, float* v, float* other, RowShared& shared, bool writes) {
+  const int width = a.width, apart = quadsApart(), begin = firstQuad(a);
   const bool turns = a.span > 0;
   const float* const x = a.x + static_cast<u64>(row) * a.strideX;
+  const float* const y = a.mode == ROW_GATE ? a.y + static_cast<u64>(row) * a.strideY : a.y;
   float* const out = a.out && writes ? a.out + static_cast<u64>(row) * a.strideOut : nullptr;
-  Extremes extremes;
-  const auto put = [&](int k, const float4& r) {
-    include(extremes, r, k, width);
-    putQuad(v, k, r, turns);
-    // What lies past the end of a row is never read, so whole quads may be written.
-    if (out) *reinterpret_cast<float4*>(out + k) = r;
-  };
-  float4 p[ROW_QUADS];
+#pragma unroll 1
+  for (int k = begin; k < width; k += apart) {
+    if (a.scratch) quadAt(v, k) = *reinterpret_cast<const float4*>(x + k);
+    else copyAsync16(&quadAt(v, k), x + k);
+    if (other && a.mode == ROW_GATE) copyAsync16(other + k, y + k);
+  }
+  commitCopies();
+  waitForCopies<0>();
+  // What the next kernel fetches first must not be in this one's way.
+  beginNext();
+  float scale = 1;
   if (a.mode == ROW_NORM) {
     float squares = 0;
-#pragma unroll
-    for (int i = 0; i < ROW_QUADS; ++i)
-      if (begin + i * step < width) p[i] = loadQuad(x, begin + i * step, width);
-#pragma unroll
-    for (int i = 0; i < ROW_QUADS; ++i)
-      if (begin + i * step < width) squares += squareOf(p[i]);
-    // What registers have no room for.
-    for (int k = begin + ROW_QUADS * step; k < width; k += step) {
-      const float4 r = loadQuad(x, k, width);
-      squares += squareOf(r);
-      putQuad(v, k, r, false);
+#pragma unroll 1
+    for (int k = begin; k < width; k += apart) {
+      const float4 r = clearedQuad(quadAt(v, k), k, width);
+      squares += r.x * r.x + r.y * r.y + r.z * r.z + r.w * r.w;
     }
-    const float scale = normScale(squares, a, shared);
-    const auto norm = [&](const float4& r, const float4& w) {
-      return make_float4(r.x * scale * w.x, r.y * scale * w.y, r.z * scale * w.z, r.w * scale * w.w);
-    };
-#pragma unroll
-    for (int i = 0; i < ROW_QUADS; ++i)
-      if (begin + i * step < width) put(begin + i * step, norm(p[i], weight.quads[i]));
-    for (int k = begin + ROW_QUADS * step; k < width; k += step) put(k, norm(takeQuad(v, k), loadQuad(a.y, k, width)));
-  } else {
-    const float* const y = a.mode == ROW_GATE ? a.y + static_cast<u64>(row) * a.strideY : nullptr;
-    for (int base = begin; base < width; base += ROW_QUADS * step) {
-      float4 q[ROW_QUADS];
-#pragma unroll
-      for (int i = 0; i < ROW_QUADS; ++i) {
-        const int k = base + i * step;
-        if (k >= width) break;
-        p[i] = loadQuad(x, k, width);
-        if (y) q[i] = loadQuad(y, k, width);
-      }
-#pragma unroll
-      for (int i = 0; i < ROW_QUADS; ++i) {
-        const int k = base + i * step;
-        if (k >= width) break;
-        const float4 r = p[i];
-        put(k, y ? make_float4(gated(r.x, q[i].x), gated(r.y, q[i].y), gated(r.z, q[i].z), gated(r.w, q[i].w)) : r);
-      }
+    scale = normScale(squares, a, shared);
+  }
+  Extremes extremes;
+#pragma unroll 1
+  for (int k = begin; k < width; k += apart) {
+    float4 r = quadAt(v, k);
+    if (a.mode != ROW_COPY) {
+      const float4 z = *reinterpret_cast<const float4*>(other ? other + k : y + k);
+      if (a.mode == ROW_NORM) r = make_float4(r.x * scale * z.x, r.y * scale * z.y, r.z * scale * z.z, r.w * scale * z.w);
+      else r = make_float4(gated(r.x, z.x), gated(r.y, z.y), gated(r.z, z.z), gated(r.w, z.w));
+      // What lies past the end of a row is never read, so whole quads may be written.
+      if (out) *reinterpret_cast<float4*>(out + k) = r;
     }
+    include(extremes, r, k, width);
+    if (turns) r = reordered(make_float4(signed_(r.x, k), signed_(r.y, k + 1), signed_(r.z, k + 2), signed_(r.w, k + 3)), k);
+    if (turns || a.mode != ROW_COPY) quadAt(v, k) = r;
   }
   if (!turns) return extremes;
   __syncthreads();

@@ -81,14 +81,35 @@ struct ArgmaxArgs {
   int* token;
   int* list;
   RunState* state;
+  /** Of each block; and how many are done, 0 between launches. */
+  u64* bests;
+  u32* done;
   int width;
+  /** Logits that a block looks at, a multiple of 4. */
+  int part;
 };
 
 /** Greedy decoding on the device: the best logit (the first of equals), and the run's position one further. */
 KERNEL(argmax_step, ArgmaxArgs, 1024) {
   waitForInputs();
-  const u64 best = bestOfBlock(args.logits, args.width);
-  if (threadIdx.x != 0) return;
+  SHARED(u32, before, 1);
+  const int start = blockIdx.x * args.part;
+  const u64 own = bestOfBlock(args.logits + start, min(args.part, args.width - start));
+  if (threadIdx.x == 0) {
+    // Places count from the part's first; they are turned.
+    args.bests[blockIdx.x] = own == 0 ? 0 : own - start;
+    __threadfence();
+    before[0] = atomicAdd(args.done, 1u);
+  }
+  __syncthreads();
+  if (before[0] != gridDim.x - 1 || threadIdx.x != 0) return;
+  __threadfence();
+  *args.done = 0;
+  u64 best = 0;
+  for (int i = 0; i < static_cast<int>(gridDim.x); ++i) {
+    const u64 other = __ldcg(args.bests + i);
+    if (other > best) best = other;
+  }
   const int place = static_cast<int>(~static_cast<u32>(best));
   *args.token = place;
   args.list[args.state->position] = place;

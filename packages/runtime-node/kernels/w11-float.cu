@@ -20,7 +20,7 @@ DEVICE void multiplyLanes(const W11Args& a) {
   for (int unit = warp; unit < units; unit += LANE_WARPS) {
     const uint4 w = loadStream(bits + static_cast<u64>(unit) * 32);
     const u32 s[2] = {w.x, w.z}, m[2] = {w.y, w.w};
-#pragma unroll
+#pragma unroll 1
     for (int h = 0; h < IN_UNIT; ++h) {
       Levels<OFFSETS> levels[2];
 #pragma unroll
@@ -35,7 +35,7 @@ DEVICE void multiplyLanes(const W11Args& a) {
         for (int r = 0; r < 2; ++r) unpackLevels<OFFSETS>(levels[r], alpha[r], mu[r]);
 #pragma unroll 1
         for (int j = h * WORDS; j < (h + 1) * WORDS; ++j)
-#pragma unroll
+#pragma unroll(G == 32 ? 1 : 4)
           for (int b = 0; b < 4; ++b) {
             const int k = unit * UNIT + columnOf(Shape::LAYOUT, t, j, b);
             if (k >= a.width) continue;
@@ -73,8 +73,8 @@ DEVICE void multiplyLanes(const W11Args& a) {
 }
 
 #define FLOAT_KERNELS(G)                                                                            \
-  KERNEL(w11_float4_g##G, W11Args, 256) { multiplyLanes<G, false, 4>(args); }           \
-  KERNEL(w11_float4_g##G##o, W11Args, 256) { multiplyLanes<G, true, 4>(args); }
+  KERNEL_INDEXED_OF(w11_float4_g##G, W11Args, 256, 1) { multiplyLanes<G, false, 4>(args); }           \
+  KERNEL_INDEXED_OF(w11_float4_g##G##o, W11Args, 256, 1) { multiplyLanes<G, true, 4>(args); }
 
 FLOAT_KERNELS(32)
 FLOAT_KERNELS(64)

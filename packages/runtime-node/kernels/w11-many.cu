@@ -270,11 +270,11 @@ DEVICE void multiplyMany(const W11Args& a) {
 
 // Names say how many rows of codes a block takes, the group size, and o for offsets.
 #define MANY_KERNELS(G, suffix, OFFSETS)                                                                     \
-  KERNEL_OF(w11_many32_g##G##suffix, W11Args, MANY_THREADS, 2) { multiplyMany<G, OFFSETS, 4>(args); }
+  KERNEL_INDEXED_OF(w11_many32_g##G##suffix, W11Args, MANY_THREADS, 2) { multiplyMany<G, OFFSETS, 4>(args); }
 
 #define MANY_KERNELS64(G, suffix, OFFSETS)                                                                   \
   MANY_KERNELS(G, suffix, OFFSETS)                                                                           \
-  KERNEL_OF(w11_many64_g##G##suffix, W11Args, MANY_THREADS, 2) { multiplyMany<G, OFFSETS, 8>(args); }
+  KERNEL_INDEXED_OF(w11_many64_g##G##suffix, W11Args, MANY_THREADS, 2) { multiplyMany<G, OFFSETS, 8>(args); }
 
 MANY_KERNELS64(32, , false)
 MANY_KERNELS64(32, o, true)

@@ -143,10 +143,10 @@ DEVICE void multiplySplit(const W11Args& a) {
 
 // Names say how many rows of codes a block takes, the group size, and o for offsets.
 #define MMA_KERNELS(G)                                                                                 \
-  KERNEL(w11_mma8_g##G, W11Args, 256) { multiplySplit<G, false, 1, G >= 128 ? 4 : 2>(args); }           \
-  KERNEL(w11_mma8_g##G##o, W11Args, 256) { multiplySplit<G, true, 1, G >= 128 ? 4 : 2>(args); }         \
-  KERNEL(w11_mma16_g##G, W11Args, 256) { multiplySplit<G, false, 2, G >= 128 ? 2 : 1>(args); }          \
-  KERNEL(w11_mma16_g##G##o, W11Args, 256) { multiplySplit<G, true, 2, G >= 128 ? 2 : 1>(args); }
+  KERNEL_INDEXED(w11_mma8_g##G, W11Args, 256) { multiplySplit<G, false, 1, G >= 128 ? 4 : 2>(args); }           \
+  KERNEL_INDEXED(w11_mma8_g##G##o, W11Args, 256) { multiplySplit<G, true, 1, G >= 128 ? 4 : 2>(args); }         \
+  KERNEL_INDEXED(w11_mma16_g##G, W11Args, 256) { multiplySplit<G, false, 2, G >= 128 ? 2 : 1>(args); }          \
+  KERNEL_INDEXED(w11_mma16_g##G##o, W11Args, 256) { multiplySplit<G, true, 2, G >= 128 ? 2 : 1>(args); }
 
 MMA_KERNELS(32)
 MMA_KERNELS(64)

@@ -18,8 +18,6 @@ struct W11Args {
   const float* params;
   /** Of a gate and what it gates, two weights and one row: gate / (1 + exp(-gate)) * up goes here besides; or null. */
   float* gated;
-  /** What the launch after this one multiplies, to be fetched meanwhile; or null. */
-  const char* next;
   /** Output columns of each weight, and the first tile behind its own. */
   int rows[MOST_WEIGHTS];
   int tileEnd[MOST_WEIGHTS];
@@ -28,8 +26,8 @@ struct W11Args {
   int tokens;
   int width;
   int strideX;
-  /** A multiple of 16. */
-  int nextBytes;
+  /** Of one row: 2^shift warps share a tile's columns. */
+  int shift;
 };
 
 /** One weight out of the arguments. */

@@ -38,6 +38,8 @@ struct float2 {
   });                                                                                                           \
   static void name##_body(const Args& args)
 #define KERNEL_OF(name, Args, threads, blocks) KERNEL(name, Args, threads)
+#define KERNEL_INDEXED(name, Args, threads) KERNEL(name, Args, threads)
+#define KERNEL_INDEXED_OF(name, Args, threads, blocks) KERNEL(name, Args, threads)
 #define SHARED(type, name, size)                                   \
   static emulator::SharedArray<type, (size)> name##_memory; \
   type* const name = name##_memory.values
@@ -68,6 +70,7 @@ DEVICE float __fdiv_rn(float a, float b) { return a / b; }
 /** As on the device: 0 where the divisor's reciprocal would be subnormal. */
 DEVICE float __fdividef(float a, float b) { return std::fabs(b) > 8.5e37f ? 0.0f : a / b; }
 DEVICE float __fsqrt_rn(float a) { return std::sqrt(a); }
+DEVICE float rsqrtf(float a) { return 1.0f / std::sqrt(a); }
 DEVICE int __clz(int x) { return x == 0 ? 32 : __builtin_clz(x); }
 DEVICE int __popc(u32 x) { return __builtin_popcount(x); }
 DEVICE int min(int a, int b) { return a < b ? a : b; }
@@ -119,10 +122,10 @@ DEVICE uint4 loadWhere(bool is, const uint4* p) { return is ? aligned(p) : uint4
 DEVICE u32 loadWhere(bool is, const u32* p) { return is ? aligned(p) : 0; }
 DEVICE u32 atomicAdd(u32* p, u32 v) { return emulator::atomicAdd(p, v); }
 DEVICE void __threadfence() { emulator::watchFence(); }
+#define HAS_OVERLAP 1
+DEVICE void awaitInputs() { emulator::awaitInputs(); }
+DEVICE void beginNext() {}
 DEVICE void waitForInputs() { emulator::awaitInputs(); }
-DEVICE void prefetchBytes(const void* p, u32 bytes) {
-  if (reinterpret_cast<uintptr_t>(p) % 16 != 0 || bytes % 16 != 0) emulator::fault("misaligned prefetch");
-}
 #define __syncthreads() emulator::syncBlock(__LINE__)
 #define __syncwarp() emulator::syncWarp(__LINE__)
 #define __shfl_xor_sync(lanes, value, mask) shuffle(lanes, value, mask, __LINE__)

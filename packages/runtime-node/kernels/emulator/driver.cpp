@@ -19,6 +19,12 @@ namespace {
 
 enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
 
+/** Bytes that a block may ask for: Hopper's, or what DUOBIT_EMULATOR_SHARED says, for tests of devices that have less. */
+int sharedMemory() {
+  const char* const said = std::getenv("DUOBIT_EMULATOR_SHARED");
+  return said ? std::atoi(said) : 227 << 10;
+}
+
 /** The device has this much; DUOBIT_EMULATOR_MEMORY says otherwise, for tests of running out. */
 size_t memoryTotal() {
   const char* const said = std::getenv("DUOBIT_EMULATOR_MEMORY");
@@ -120,7 +126,7 @@ CUresult cuDeviceGetAttribute(int* value, int attribute, int) {
     case 16: *value = 4; break;        // multiprocessors
     case 75: *value = 9; break;        // compute capability
     case 76: *value = 0; break;
-    case 97: *value = 99 << 10; break; // shared memory a block may ask for
+    case 97: *value = sharedMemory(); break; // that a block may ask for
     default: *value = 0;
   }
   return SUCCESS;
@@ -257,10 +263,6 @@ CUresult cuModuleGetFunction(void** function, void*, const char* name) {
 }
 CUresult cuFuncSetAttribute(void* function, int attribute, int value) {
   if (attribute == 8) mostDynamic[function] = static_cast<unsigned>(value);
-  return SUCCESS;
-}
-CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void*, int, size_t) {
-  *blocks = 2;
   return SUCCESS;
 }
 CUresult cuFuncGetAttribute(int* value, int, void*) {

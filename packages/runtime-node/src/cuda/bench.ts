@@ -2,7 +2,7 @@
 // program one by one. Times are the device's own, of recorded launches in a row, over more memory than its cache holds.
 import { roundUp } from './arena.ts';
 import { Device, float } from './device.ts';
-import { chooseW11, type W11Form, w11Arguments } from './products.ts';
+import { chooseW11, oneShift, type W11Form, w11Arguments } from './products.ts';
 import type { CudaProgram } from './program.ts';
 import { PLANE_BYTES } from './slots.ts';
 import { ROW_ALIGN, TILE_ROWS, UNIT, type W11Weight } from './weights.ts';
@@ -71,12 +71,38 @@ export function measureBandwidth(device: Device, length = 1 << 30): Bandwidth {
   }
 }
 
+/**
+ * Seconds of a launch that reads and writes so many bytes together and does nothing else, in a row with others over more memory than
+ * the cache holds: what a product that reads as many could take at the least.
+ */
+export function measureCopy(device: Device, bytes: number, workingSet = WORKING_SET): number {
+  const half = roundUp(Math.ceil(bytes / 2), 16);
+  const stride = roundUp(half, 256);
+  const copies = Math.max(2, Math.ceil(workingSet / 2 / stride));
+  const from = device.allocate(stride * copies);
+  const to = device.allocate(stride * copies);
+  try {
+    device.fill(from, 0x3f812345, stride * copies);
+    const blocks = Math.min(16 * device.facts.multiprocessors, Math.ceil(half / 16 / 256));
+    const seconds = measure(device, () => {
+      for (let i = 0; i < copies; i++)
+        device.launch('copy_bytes', [blocks, 1, 1], 256, [from + i * stride, to + i * stride, half / 16], []);
+    });
+    return seconds / 1000 / copies;
+  } finally {
+    device.synchronize();
+    device.free(from);
+    device.free(to);
+  }
+}
+
 export interface LadderRung {
   readonly form: W11Form;
   readonly tokens: number;
   readonly kernel: string;
   readonly seconds: number;
   /** Of weights, levels and row sums alone. */
+  readonly bytes: number;
   readonly bytesPerSecond: number;
   /** Largest difference from the first form, as a fraction of the largest result; null of the first. */
   readonly difference: number | null;
@@ -162,7 +188,7 @@ export function climbLadder(
       [most, 1, 1],
       512,
       [x, 0, 0, 0, codes, sums, params, planes, take(4 * scratchStride * most)],
-      [0, columns, columns, 0, 0, 0, scratchStride, 0, float(0), float(0), float(1), float(1), 0],
+      [0, columns, columns, 0, 0, 0, scratchStride, 0, float(0), float(0), float(1), float(1), 0, float(0)],
       units * PLANE_BYTES,
     );
     const stride = tiles * TILE_ROWS;
@@ -171,17 +197,13 @@ export function climbLadder(
       let first: Float32Array | null = null;
       for (const form of forms) {
         if (tokens > 1 && form === 'one') continue;
-        const { name, grid, threads, sharedBytes } = chooseW11(
-          device,
-          form,
-          weights[0]!,
-          tiles,
-          tokens,
-        );
+        const { name, grid, threads, sharedBytes } = chooseW11(device, form, weights[0]!, tiles, tokens);
         const input = { values: form === 'one' ? planes : codes, sums, params, stride: 0 };
         const launch = (weight: W11Weight) => {
           const operand = { weight, out, strideOut: stride, sum: 0, strideSum: 0 };
-          const { pointers, numbers } = w11Arguments([operand], input, tokens, columns);
+          const { pointers, numbers } = w11Arguments([operand], input, tokens, columns, {
+            shift: form === 'one' ? oneShift(tiles, grid[0]) : 0,
+          });
           device.launch(name, grid, threads, pointers, numbers, sharedBytes);
         };
         device.fill(out, 0xffffffff, 4 * stride * tokens);
@@ -200,6 +222,7 @@ export function climbLadder(
           tokens,
           kernel: name,
           seconds,
+          bytes: bitBytes + levelBytes + sumBytes,
           bytesPerSecond: (bitBytes + levelBytes + sumBytes) / seconds,
           difference,
         });

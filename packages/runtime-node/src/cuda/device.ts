@@ -56,13 +56,14 @@ export class Device {
   readonly sharedMemory: number;
   /** Which image of the kernels was loaded. */
   readonly image: string;
+  /** Whether the kernels are those for Hopper and later. */
+  readonly isHopper: boolean;
   /** Whether a kernel may begin while the one before it ends; kernels for Hopper and later wait where they must. */
   readonly overlaps: boolean;
   readonly #ordinal: number;
   readonly #stream: number;
   readonly #module: number;
   readonly #functions = new Map<string, number>();
-  readonly #resident = new Map<string, number>();
   readonly #events: number[] = [];
   #staging: HostBlock;
   #half = 0;
@@ -100,8 +101,9 @@ export class Device {
     try {
       const { image, module } = this.#load(capability);
       this.image = image;
+      this.isHopper = /_(9|1\d)\d\./.test(image);
       this.overlaps =
-        /_(9|1\d)\d\./.test(image) &&
+        this.isHopper &&
         driver.callForInt('cuDriverGetVersion') >= OVERLAP_VERSION &&
         process.env.DUOBIT_CUDA_OVERLAP !== '0';
       this.#module = module;
@@ -149,23 +151,6 @@ export class Device {
       this.#functions.set(name, found);
       if (DYNAMIC.some((start) => name.startsWith(start)))
         this.driver.call('cuFuncSetAttribute', found, DYNAMIC_SHARED_MEMORY, this.sharedMemory);
-    }
-    return found;
-  }
-
-  /** How many blocks of a kernel the device holds at once. */
-  residentBlocks(name: string, threads: number, sharedBytes: number): number {
-    const key = `${name} ${threads} ${sharedBytes}`;
-    let found = this.#resident.get(key);
-    if (found === undefined) {
-      const each = this.driver.callForInt(
-        'cuOccupancyMaxActiveBlocksPerMultiprocessor',
-        this.functionOf(name),
-        threads,
-        sharedBytes,
-      );
-      found = Math.max(1, each) * this.facts.multiprocessors;
-      this.#resident.set(key, found);
     }
     return found;
   }

@@ -38,7 +38,6 @@ const FUNCTIONS = {
   cuModuleUnload: ['uint64_t'],
   cuModuleGetFunction: ['uint64_t', 'uint64_t', 'str'],
   cuFuncSetAttribute: ['uint64_t', 'int', 'int'],
-  cuOccupancyMaxActiveBlocksPerMultiprocessor: ['uint64_t', 'uint64_t', 'int', 'uint64_t'],
   cuLaunchKernel: [
     'uint64_t',
     'uint32_t',

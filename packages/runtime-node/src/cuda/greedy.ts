@@ -1,9 +1,12 @@
 // Greedy decoding that stays on the device: the best token goes straight into the next step, and nothing is waited for
 // until all are there. What a sampler with other settings needs is logits, and those go by way of `read`.
 import { DuobitError } from '@duobit/format';
+import { roundUp } from './arena.ts';
 import type { CudaProgram } from './program.ts';
 
-const THREADS = 1024;
+const THREADS = 256;
+/** Logits that are worth a block of their own. */
+const PART = 4096;
 
 /**
  * Runs `count` steps from a token at a position, each on the best token (the first of equals) of the one before.
@@ -28,11 +31,16 @@ export async function decodeGreedy(
   const logits = slots.get(heads[0]!.out)!;
   if (input.kind !== 'tokens' || logits.kind !== 'f32')
     throw new DuobitError('INTERNAL', 'slots of other kinds');
-  const list = arena.scratch(4 * options.capacity, 'tokens');
+  const blocks = Math.ceil(logits.width / PART);
+  // Tokens, the best of each block, and how many blocks are done.
+  const list = arena.scratch(4 * roundUp(options.capacity, 2) + 8 * blocks + 4, 'tokens');
+  const bests = list + 4 * roundUp(options.capacity, 2);
+  const done = bests + 8 * blocks;
   const graphs = new Map<number, number>();
   try {
     device.uploadBytes(input.address, new Uint8Array(Int32Array.of(token).buffer));
     device.uploadBytes(state, new Uint8Array(Int32Array.of(position, 1).buffer));
+    device.fill(done, 0, 4);
     for (let at = position; at < position + count; at++) {
       const positions = 2 ** Math.ceil(Math.log2(at + 1));
       let graph = graphs.get(positions);
@@ -42,10 +50,10 @@ export async function decodeGreedy(
             step({ rows: 1, wanted: [{ first: 0, count: 1 }], positions, sequence: 0 });
           device.launch(
             'argmax_step',
-            [1, 1, 1],
+            [blocks, 1, 1],
             THREADS,
-            [logits.address, input.address, list, state],
-            [logits.width],
+            [logits.address, input.address, list, state, bests, done],
+            [logits.width, PART],
           );
         });
         graphs.set(positions, graph);

@@ -7,7 +7,7 @@ import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
 import { readFuseLimit } from './row-settings.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
 import { PLANE_BYTES } from './slots.ts';
-import { type DenseWeight, type DeviceWeight, layoutOf, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
+import { type DenseWeight, layoutOf, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
 
 export interface W11Target {
   readonly weight: W11Weight;
@@ -38,17 +38,24 @@ export type W11Form = 'mma' | 'one' | 'float';
 const MOST_WEIGHTS = 4;
 
 /** Of kernels/w11-one.cu. */
-const ONE_THREADS = 512;
-const STEPS_AHEAD = 3;
+const [ONE_WARPS, ONE_THREADS] = [16, 512];
 
-/** Shared memory of kernels/w11-one.cu: steps of weights under way, one row's bit planes, padded to whole steps. */
-function oneBytes({ groupSize, offsets }: Pick<W11Weight, 'groupSize' | 'offsets'>, columns: number): number {
-  const [units, pairs] = [groupSize >= 128 ? 2 : 1, groupSize === 32 ? 2 : 1];
-  const stepBytes = units * 16 + pairs * 2 * (offsets ? 8 : 4);
-  return STEPS_AHEAD * ONE_THREADS * stepBytes + roundUp(Math.ceil(columns / UNIT), 2) * PLANE_BYTES;
+/** Shared memory of kernels/w11-one.cu: units of weights under way, and one row's bit planes. */
+function oneBytes(
+  device: Device,
+  { groupSize, offsets }: Pick<W11Weight, 'groupSize' | 'offsets'>,
+  columns: number,
+): number {
+  const groups = Math.max(1, UNIT / groupSize);
+  const ahead = (groupSize === 32 ? 2 : 4) * (device.isHopper ? 2 : 1);
+  return ahead * ONE_THREADS * (16 + groups * (offsets ? 8 : 4)) + Math.ceil(columns / UNIT) * PLANE_BYTES;
 }
-/** Most that a launch fetches of what the next one multiplies: part of the L2 of the GPUs that do so. */
-const MOST_AHEAD = 16 << 20;
+
+/** How many warps share a tile, as a power of two: with fewer tiles a block, more; at least two. */
+export function oneShift(items: number, blocks: number): number {
+  const most = Math.ceil(items / blocks);
+  return Math.max(1, Math.log2(ONE_WARPS) - Math.ceil(Math.log2(most)));
+}
 
 /** Tiles that a block of kernels/w11-many.cu takes, a warp each. */
 const MANY_TILES = 8;
@@ -81,8 +88,7 @@ export function chooseW11(
   });
   if (form === 'float') return split('float', 4);
   if (form === 'one') {
-    const sharedBytes = oneBytes(weight, columns);
-    return { name: `w11_one${suffix}`, grid: oneGrid(device, tiles), threads: ONE_THREADS, sharedBytes };
+    return launchOne(device, `w11_one${suffix}`, tiles, oneBytes(device, weight, columns));
   }
   if (rows <= 8) return split('mma', 8);
   if (rows <= 16) return split('mma', 16);
@@ -95,9 +101,22 @@ export function chooseW11(
   return split('mma', 16);
 }
 
-/** A block a multiprocessor, which goes from item to item; there is room for another, which is the next launch's. */
-function oneGrid({ facts }: Device, items: number): Grid {
-  return [Math.min(items, facts.multiprocessors), 1, 1];
+/** Two blocks that each ask for so much shared memory are not on one multiprocessor. */
+const ALONE_BYTES = 112 << 10;
+
+/**
+ * A launch of kernels/w11-one.cu: no more than a block a multiprocessor, which goes from item to item. Where there are as many, none
+ * may share one: the device would put two where others have room, and they would end late.
+ */
+function launchOne(device: Device, name: string, items: number, bytes: number): W11Launch {
+  const { multiprocessors } = device.facts;
+  const alone = items >= multiprocessors && ALONE_BYTES <= device.sharedMemory;
+  return {
+    name,
+    grid: [Math.min(items, multiprocessors), 1, 1],
+    threads: ONE_THREADS,
+    sharedBytes: alone ? Math.max(bytes, ALONE_BYTES) : bytes,
+  };
 }
 
 /** `W11Args` of kernels/w11.cuh. */
@@ -106,7 +125,7 @@ export function w11Arguments(
   input: W11Input,
   rows: number,
   width: number,
-  { gated = 0, next = NOTHING }: { readonly gated?: number; readonly next?: Region } = {},
+  { gated = 0, shift = 0 }: { readonly gated?: number; readonly shift?: number } = {},
 ): { pointers: number[]; numbers: Argument[] } {
   const pad = (values: number[], rest = 0) => [
     ...values,
@@ -126,7 +145,6 @@ export function w11Arguments(
       input.sums,
       input.params,
       gated,
-      next.address,
     ],
     numbers: [
       ...pad(operands.map(({ weight }) => weight.rows)),
@@ -136,39 +154,9 @@ export function w11Arguments(
       rows,
       width,
       input.stride,
-      next.length,
+      shift,
     ],
   };
-}
-
-/** A piece of device memory, of a multiple of 16 bytes. */
-export interface Region {
-  readonly address: number;
-  readonly length: number;
-}
-
-export const NOTHING: Region = { address: 0, length: 0 };
-
-/** What the launch after one multiplies; known when all have been compiled. */
-export type Ahead = () => Region;
-
-/** Pieces of the arena that are no further apart are fetched as one. */
-const NEAR = 1 << 16;
-
-/** The memory of weights, as far as they were packed one after the other and it is worth fetching early. */
-export function regionOf(weights: readonly DeviceWeight[]): Region {
-  let [address, end] = [0, 0];
-  for (const weight of weights) {
-    const [first, last] =
-      weight.kind === 'w11'
-        ? [weight.bits, weight.rowSums]
-        : weight.kind === 'dense'
-          ? [weight.data, weight.data + weight.rows * weight.rowBytes]
-          : [0, 0];
-    if (end === 0) [address, end] = [first, last];
-    else if (first >= end && first - end < NEAR) end = last;
-  }
-  return { address, length: Math.min(MOST_AHEAD, end - address) & ~15 };
 }
 
 function locate(setting: Setting, targets: readonly W11Target[]): W11Operand[] {
@@ -185,16 +173,22 @@ function locate(setting: Setting, targets: readonly W11Target[]): W11Operand[] {
   });
 }
 
+export interface RowFusion {
+  /** The slot that gets the first product as a gate of the second. */
+  readonly gated: string | null;
+  /** Whether a slot's values are read behind the products. */
+  readonly seen: (slot: string) => boolean;
+}
+
 /**
  * A chain of row operations and the products that read its codes, for runs of one row; null where a block cannot hold the
- * row, or a result is written that other blocks still read. `gated`: the slot that gets the first product as a gate of the second.
+ * row, or a result is written that other blocks still read. What only the products read is not written.
  */
 export function fuseRow(
   setting: Setting,
   links: ChainLinks,
   targets: readonly W11Target[],
-  gated: string | null,
-  next: Ahead,
+  { gated, seen }: RowFusion,
 ): Step | null {
   const { device } = setting;
   const buffers = codesOf(setting, links);
@@ -203,24 +197,28 @@ export function fuseRow(
   if (!head) read.push(rotation?.input ?? codes?.input);
   const written = [head?.out, rotation?.out, gated, ...targets.flatMap(({ out, sum }) => [out, sum])];
   if (buffers.length !== 1 || written.some((name) => name && read.includes(name))) return null;
-  const row = rowArguments(setting, links, buffers[0]);
+  const row = rowArguments(setting, links, buffers[0], { seen });
   const rowBytes = roundUp(row.width, ROW_ALIGN) * 4;
-  const bytes = oneBytes(targets[0]!.weight, row.width) + rowBytes;
-  if (bytes > device.sharedMemory || rowBytes > readFuseLimit(process.env.DUOBIT_CUDA_FUSE)) return null;
+  // The row, and the weight of a norm or what is gated.
+  const bytes = oneBytes(device, targets[0]!.weight, row.width) + (head ? 2 : 1) * rowBytes;
+  const most = readFuseLimit(process.env.DUOBIT_CUDA_FUSE);
+  if (bytes > device.sharedMemory || rowBytes > most) return null;
   const { groupSize, offsets } = targets[0]!.weight;
-  const name = `w11_row_g${groupSize}${offsets ? 'o' : ''}`;
   const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
-  const input = { values: 0, sums: 0, params: 0, stride: 0 };
-  const operands = locate(setting, targets);
-  const gatedAt = gated === null ? 0 : f32Of(setting, gated).address;
-  const grid = oneGrid(device, gated === null ? tiles : tiles / 2);
-  return () => {
-    const { pointers, numbers } = w11Arguments(operands, input, 1, row.width, { gated: gatedAt, next: next() });
-    device.launch(name, grid, ONE_THREADS, pointers, numbers, bytes, row);
-  };
+  const items = gated === null ? tiles : tiles / 2;
+  const launch = launchOne(device, `w11_row_g${groupSize}${offsets ? 'o' : ''}`, items, bytes);
+  const { name, grid, threads, sharedBytes } = launch;
+  const { pointers, numbers } = w11Arguments(
+    locate(setting, targets),
+    { values: 0, sums: 0, params: 0, stride: 0 },
+    1,
+    row.width,
+    { gated: gated === null ? 0 : f32Of(setting, gated).address, shift: oneShift(items, grid[0]) },
+  );
+  return () => device.launch(name, grid, threads, pointers, numbers, sharedBytes, row);
 }
 
-export function w11Step(setting: Setting, targets: readonly W11Target[], inputName: string, next: Ahead): Step {
+export function w11Step(setting: Setting, targets: readonly W11Target[], inputName: string): Step {
   const { device, slots } = setting;
   const slot = slots.get(inputName)!;
   const { weight } = targets[0]!;
@@ -228,7 +226,9 @@ export function w11Step(setting: Setting, targets: readonly W11Target[], inputNa
   const tiles = operands.reduce((total, operand) => total + operand.weight.tiles, 0);
   const launch = (form: W11Form, input: W11Input, rows: number) => {
     const { name, grid, threads, sharedBytes } = chooseW11(device, form, weight, tiles, rows);
-    const { pointers, numbers } = w11Arguments(operands, input, rows, weight.columns, { next: next() });
+    const { pointers, numbers } = w11Arguments(operands, input, rows, weight.columns, {
+      shift: form === 'one' ? oneShift(tiles, grid[0]) : 0,
+    });
     device.launch(name, grid, threads, pointers, numbers, sharedBytes);
   };
   if (slot.kind !== 'a4') {
@@ -239,7 +239,7 @@ export function w11Step(setting: Setting, targets: readonly W11Target[], inputNa
   const buffers = slot.buffers.find((buffer) => buffer.layout === layout);
   if (!buffers) throw new DuobitError('INTERNAL', `slot "${inputName}" has no codes of layout ${layout}`);
   const { codes, planes, sums, params } = buffers;
-  const fits = oneBytes(weight, weight.columns) <= device.sharedMemory;
+  const fits = oneBytes(device, weight, weight.columns) <= device.sharedMemory;
   return ({ rows }) => {
     const one = rows === 1 && fits;
     launch(one ? 'one' : 'mma', { values: one ? planes : codes, sums, params, stride: 0 }, rows);

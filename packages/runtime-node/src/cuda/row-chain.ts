@@ -43,11 +43,18 @@ export function codesOf({ slots }: Setting, { codes }: ChainLinks): readonly Cod
   return slot?.kind === 'a4' ? slot.buffers : [];
 }
 
+export interface RowOptions {
+  /** Where a row lies that is too wide for shared memory. */
+  readonly scratch?: number;
+  /** Whether a slot's values are read behind the launch; what nobody reads is not written. */
+  readonly seen?: (slot: string) => boolean;
+}
+
 export function rowArguments(
   setting: Setting,
   links: ChainLinks,
   buffers: CodeBuffers | undefined,
-  scratch = 0,
+  { scratch = 0, seen = () => true }: RowOptions = {},
 ): RowArguments {
   const { weights } = setting;
   const { head, rotation, codes } = links;
@@ -56,8 +63,9 @@ export function rowArguments(
   if (source === null) throw new DuobitError('INTERNAL', 'a chain of no operations');
   const x = f32Of(setting, source);
   const { width } = x;
-  const out = head ? f32Of(setting, head.out) : null;
-  const rotated = rotation ? f32Of(setting, rotation.out) : null;
+  const out = head && seen(head.out) ? f32Of(setting, head.out) : null;
+  const rotated = rotation && seen(rotation.out) ? f32Of(setting, rotation.out) : null;
+  const to = codes && seen(codes.out) ? buffers : undefined;
   const mode = head?.op === 'rmsNorm' ? MODE.norm : head ? MODE.gate : MODE.copy;
   let [y, strideY] = [0, 0];
   if (head?.op === 'rmsNorm') y = (weights.get(head.weight) as VectorWeight).address;
@@ -74,10 +82,10 @@ export function rowArguments(
       y,
       out?.address ?? 0,
       rotated?.address ?? 0,
-      buffers?.codes ?? 0,
-      buffers?.sums ?? 0,
-      buffers?.params ?? 0,
-      buffers?.planes ?? 0,
+      to?.codes ?? 0,
+      to?.sums ?? 0,
+      to?.params ?? 0,
+      to?.planes ?? 0,
       scratch,
     ],
     numbers: [
@@ -94,6 +102,7 @@ export function rowArguments(
       float(clipLow),
       float(clipHigh),
       buffers?.layout ?? 0,
+      float(1 / width),
     ],
   };
 }
@@ -106,7 +115,7 @@ function launchChain(setting: Setting, links: ChainLinks, buffers: CodeBuffers |
   const fits = bytes <= device.sharedMemory;
   const rows = roundUp(width, ROW_ALIGN) * 4 * options.maxRows;
   const scratch = fits ? 0 : arena.allocate(rows, 'rows wider than shared memory');
-  const { pointers, numbers } = rowArguments(setting, links, buffers, scratch);
+  const { pointers, numbers } = rowArguments(setting, links, buffers, { scratch });
   // As many threads as there are quads, in whole quads of warps; with more, each would have too few registers for four stages of rotation.
   const threads = Math.min(512, roundUp(Math.ceil(width / 4), 128));
   // With few rows, as many blocks as give each warp a unit of codes; not where one would overwrite what others read.

@@ -6,7 +6,7 @@ import { DuobitError } from '@duobit/format';
 import type { Arena } from './arena.ts';
 import { attentionStep, planAttention, ropeStep } from './attention.ts';
 import type { Device } from './device.ts';
-import { type Ahead, denseStep, fuseRow, NOTHING, type Region, regionOf, type W11Target, w11Step } from './products.ts';
+import { denseStep, fuseRow, type W11Target, w11Step } from './products.ts';
 import { type ChainLinks, chainSteps } from './row-chain.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
 import type { DeviceSlot } from './slots.ts';
@@ -21,14 +21,6 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
   const setting: Setting = { ...given, attention: planAttention(given) };
   const { operations } = setting.plan;
   const steps: Step[] = [];
-  /** What each launch of products reads of weights, in their order. */
-  const regions: Region[] = [];
-  const addRegion = (products: readonly SummedProduct[]): Ahead => {
-    const count = regions.push(
-      regionOf(products.flatMap(({ operation }) => setting.weights.get(operation.weight) ?? [])),
-    );
-    return () => regions[count] ?? NOTHING;
-  };
   /** The slot of a gate's result that the products before have written in a run of one row. */
   let gatedBefore: string | null = null;
   for (let i = 0; i < operations.length; ) {
@@ -51,11 +43,11 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
           : { products: [], length: 0 };
         const chain = chainSteps(setting, links);
         const rowChain = !isMade ? chain : rest.rotation || rest.codes ? chainSteps(setting, rest) : [];
-        const next = follows ? addRegion(products) : () => NOTHING;
-        const product = follows ? [productStep(setting, products, next)] : [];
+        const product = follows ? [productStep(setting, products)] : [];
         const targets = w11Targets(setting, products);
         const gated = takeGate(targets, operations[i + length]);
-        const one = follows ? fuseRow(setting, isMade ? rest : links, targets, gated, next) : null;
+        const seen = (slot: string) => isSeen(operations, i + length, slot);
+        const one = follows ? fuseRow(setting, isMade ? rest : links, targets, { gated, seen }) : null;
         if (one) gatedBefore = gated;
         const [many, single] = [[...chain, ...product], one ? [one] : [...rowChain, ...product]];
         steps.push((run) => {
@@ -68,7 +60,7 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
       case 'denseMatMul':
       case 'logits': {
         const { products, length } = takeProducts(setting, operations, i);
-        steps.push(productStep(setting, products, addRegion(products)));
+        steps.push(productStep(setting, products));
         i += length;
         break;
       }
@@ -177,11 +169,11 @@ function joins({ weights }: Setting, first: Product, next: Product): boolean {
   );
 }
 
-function productStep(setting: Setting, products: readonly SummedProduct[], next: Ahead): Step {
+function productStep(setting: Setting, products: readonly SummedProduct[]): Step {
   const { operation, sum } = products[0]!;
   const weight = setting.weights.get(operation.weight);
   return weight?.kind === 'w11'
-    ? w11Step(setting, w11Targets(setting, products), operation.input, next)
+    ? w11Step(setting, w11Targets(setting, products), operation.input)
     : denseStep(setting, operation, weight as DenseWeight, sum);
 }
 
@@ -227,11 +219,21 @@ function takeAttention(
   return { attention: null, length: 1 };
 }
 
+/** Operations whose result takes the place of what its slot held. */
+const OVERWRITES: readonly string[] = [
+  'w11MatMul',
+  'denseMatMul',
+  'rmsNorm',
+  'siluMul',
+  'rotateInput',
+  'quantizeActivations',
+];
+
 /** Whether anything, or whoever reads slots after a run, can see what a slot holds before the operation at `at`. */
 function isSeen(operations: readonly Operation[], at: number, slot: string): boolean {
   const next = operations.slice(at).find((operation) => Object.values(operation).includes(slot));
-  const overwrites = next?.op === 'w11MatMul' || next?.op === 'denseMatMul';
-  return !overwrites || next.input === slot;
+  const { out, ...read } = (next ?? {}) as { out?: string };
+  return !next || !OVERWRITES.includes(next.op) || out !== slot || Object.values(read).includes(slot);
 }
 
 /** Operations that are a launch of their own. */
