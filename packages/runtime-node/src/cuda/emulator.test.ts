@@ -44,7 +44,7 @@ function launch(
 const CHOSEN: readonly [kv: KvPrecision, names: RegExp][] = [
   [
     'f32',
-    /largest logits|texts written at the same time|whole model, W\(1\+1\)A4 on rotated|rotateInput.*1000/,
+    /largest logits|texts written at the same time|whole model, W\(1\+1\)A4 on rotated|rotateInput.*1000|integer sums.*K (172|576)/,
   ],
   ['f16', /attention over long contexts/],
   ['int4', /several sequences: rotary/],
