@@ -1,5 +1,6 @@
-// Attention of many rows (kernels/attention-many.cu) on the emulator: what is not a number shows in the rows that see it, and in no
-// others, though they share a tile with it. The suite does not ask for that of backends that multiply by a weight of 0.
+// Attention on the emulator. Of many rows (kernels/attention-many.cu): what is not a number shows in the rows that see it, and in no
+// others, though they share a tile with it; the suite does not ask for that of backends that multiply by a weight of 0. Of one row
+// (kernels/attention-one.cu): positions in several parts, which the suite's contexts are too short for.
 import { type ExecutionPlan, KV_PRECISIONS } from '@duobit/core';
 import { createRandom, drawActivations } from '@duobit/testkit';
 import { describe, expect, it } from 'vitest';
@@ -69,3 +70,46 @@ describe.skipIf(reason !== null)(`attention of many rows${reason === null ? '' :
     600_000,
   );
 });
+
+describe.skipIf(reason !== null)(
+  `attention of one row in parts${reason === null ? '' : `: ${reason}`}`,
+  () => {
+    it.each(KV_PRECISIONS.flatMap((kv) => ([null, 530] as const).map((window) => ({ kv, window }))))(
+      'is what two rows at once give: cache of $kv, window $window',
+      async ({ kv, window }) => {
+        const draw = createRandom(49);
+        const inputs = Object.entries(WIDTHS).map(
+          ([name, width]) => [name, width, drawActivations(draw, 542 * width)] as const,
+        );
+        const backend = await createCudaBackend({ kv, library });
+        const attend = async (rowsOfRuns: readonly number[]): Promise<number[]> => {
+          const program = await backend.prepare(
+            planOf(window),
+            async () => {
+              throw new Error('there are no weights');
+            },
+            { capacity: 600, maxRows: 540 },
+          );
+          const results: number[] = [];
+          let position = 0;
+          for (const rows of rowsOfRuns) {
+            for (const [name, width, values] of inputs)
+              await program.write(name, values.slice(position * width, (position + rows) * width));
+            await program.run({ sequence: 0, position, rows, logits: 'none' });
+            if (position > 0) results.push(...(await program.read('y')));
+            position += rows;
+          }
+          await program.dispose();
+          return results;
+        };
+        const [parts, together] = [await attend([540, 1, 1]), await attend([540, 2])];
+        await backend.dispose();
+        // Weighted means of values of about 1, of 542 f32 sums in two orders.
+        const most = Math.max(...parts.map((value, i) => Math.abs(value - together[i]!)));
+        expect(parts.length).toBe(2 * WIDTHS.q);
+        expect(most).toBeLessThan(542 * 2 ** -24);
+      },
+      600_000,
+    );
+  },
+);
