@@ -45,7 +45,14 @@ export async function loadAndDispose(loads, deadline) {
   }
   const after = device.memory().free;
   device.dispose();
-  return { loads: done - 1, ofDriver: first - before, before, frees, after, lost: before - after };
+  return {
+    loads: Math.max(0, done - 1),
+    ofDriver: first - before,
+    before,
+    frees,
+    after,
+    lost: before - after,
+  };
 }
 
 /** Texts called off after some tokens, several at a time; now and then one is written whole, and must be what it was at first. */

@@ -48,8 +48,3 @@ DEVICE void placeOf(int layout, int column, int& t, int& j, int& byte) {
     j = (quad >> 3) * 2 + (quad & 1);
   }
 }
-
-/** Which of a unit's sums word j belongs to. */
-DEVICE int partOf(int layout, int j) {
-  return layout == LAYOUT_UNIT ? 0 : layout == LAYOUT_HALF ? j >> 2 : j >> 1;
-}

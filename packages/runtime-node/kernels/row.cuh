@@ -339,7 +339,9 @@ DEVICE float4 clearedQuad(const float4& r, int k, int width) {
   return make_float4(r.x, k + 1 < width ? r.y : 0.0f, k + 2 < width ? r.z : 0.0f, k + 3 < width ? r.w : 0.0f);
 }
 
-/** Of a norm: one over the root of the mean square; a block of whole quads of warps. */
+/**
+ * Of a norm: one over the root of the mean square, within 2 units in the last place of what the sum gives; a block of whole quads of warps.
+ */
 DEVICE float normScale(float squares, const RowArgs& a, RowShared& shared) {
   squares = sumWarp(squares);
   if (laneOf() == 0) shared.squares[warpOf()] = squares;

@@ -5,6 +5,18 @@ import { f32, runOf } from './operation-plans.ts';
 import { createRandom, drawActivations, drawInteger } from './random-values.ts';
 import { checkPlanOnBackend } from './trace.ts';
 
+/** A run of so many rows from a position on, with queries, keys and values drawn for it. */
+const drawRun =
+  (draw: () => number, { headCount, kvHeadCount, headSize }: ExecutionPlan['heads']) =>
+  ([position, rows]: readonly number[]) => ({
+    request: runOf(rows!, 'none', position!),
+    inputs: {
+      q: drawActivations(draw, rows! * headCount * headSize),
+      k: drawActivations(draw, rows! * kvHeadCount * headSize),
+      v: drawActivations(draw, rows! * kvHeadCount * headSize),
+    },
+  });
+
 export function attentionCases(): ConformanceCase[] {
   const layouts = [
     { headCount: 1, kvHeadCount: 1, headSize: 2 },
@@ -75,14 +87,7 @@ export function attentionCases(): ConformanceCase[] {
               [6, 1],
               [3, 4],
               [7, 9],
-            ].map(([position, rows]) => ({
-              request: runOf(rows!, 'none', position!),
-              inputs: {
-                q: drawActivations(draw, rows! * queryWidth),
-                k: drawActivations(draw, rows! * kvWidth),
-                v: drawActivations(draw, rows! * kvWidth),
-              },
-            }));
+            ].map(drawRun(draw, heads));
             await checkPlanOnBackend(backend, plan, new Map(), runs, 16);
           }
       },
@@ -108,14 +113,7 @@ export function attentionCases(): ConformanceCase[] {
             [127, 2],
             [129, 140],
             [269, 1],
-          ].map(([position, rows]) => ({
-            request: runOf(rows!, 'none', position!),
-            inputs: {
-              q: drawActivations(draw, rows! * heads.headCount * headSize),
-              k: drawActivations(draw, rows! * kvHeadCount * headSize),
-              v: drawActivations(draw, rows! * kvHeadCount * headSize),
-            },
-          }));
+          ].map(drawRun(draw, heads));
           await checkPlanOnBackend(backend, plan, new Map(), runs, 270);
         }
       },
@@ -136,14 +134,7 @@ export function attentionCases(): ConformanceCase[] {
             [37, 40],
             [77, 1],
             [51, 99],
-          ].map(([position, rows]) => ({
-            request: runOf(rows!, 'none', position!),
-            inputs: {
-              q: drawActivations(draw, rows! * heads.headCount * headSize),
-              k: drawActivations(draw, rows! * kvHeadCount * headSize),
-              v: drawActivations(draw, rows! * kvHeadCount * headSize),
-            },
-          }));
+          ].map(drawRun(draw, heads));
           await checkPlanOnBackend(backend, attentionPlan(heads, window), new Map(), runs, 150);
         }
       },

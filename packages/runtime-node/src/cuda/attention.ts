@@ -132,6 +132,9 @@ export function attentionStep(setting: Setting, operation: Attention, turning: T
         cache.kind,
       ],
     );
+  /** Numbers that the arguments of all kernels of attention begin with; `scale` ends them. */
+  const shape = [headSize, sharing, capacity, cache.rowBytes, cache.groups, query.stride, out.stride, window];
+  const scale = float(1 / Math.sqrt(headSize));
   const attendInTiles: Step = (run) => {
     const tiles = Math.ceil(run.rows / MANY.queries);
     const padded = headSize <= 64 ? 64 : MANY.mostHead;
@@ -145,18 +148,7 @@ export function attentionStep(setting: Setting, operation: Attention, turning: T
       [headCount, tiles, 1],
       MANY.threads,
       [query.address, out.address, ...cacheOf(setting, operation.layer, run), stateOf(setting, run)],
-      [
-        headSize,
-        sharing,
-        capacity,
-        cache.rowBytes,
-        cache.groups,
-        query.stride,
-        out.stride,
-        window,
-        allAtOnce ? Math.ceil(tiles / 2) : tiles,
-        float(1 / Math.sqrt(headSize)),
-      ],
+      [...shape, allAtOnce ? Math.ceil(tiles / 2) : tiles, scale],
       4 * floats,
     );
   };
@@ -177,17 +169,7 @@ export function attentionStep(setting: Setting, operation: Attention, turning: T
         ...scratch,
         stateOf(setting, run),
       ],
-      [
-        headSize,
-        sharing,
-        capacity,
-        cache.rowBytes,
-        cache.groups,
-        query.stride,
-        out.stride,
-        window,
-        float(1 / Math.sqrt(headSize)),
-      ],
+      [...shape, scale],
       0,
       one ? { pointers: [key.address, value.address, turns ? table : 0], numbers: [] } : undefined,
     );

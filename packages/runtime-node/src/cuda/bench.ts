@@ -2,7 +2,7 @@
 // program one by one. Times are the device's own, of recorded launches in a row, over more memory than its cache holds.
 import { roundUp } from './arena.ts';
 import { Device, float } from './device.ts';
-import { chooseW11, oneShift, type W11Form, w11Arguments } from './products.ts';
+import { chooseW11, type W11Form, w11Arguments } from './products.ts';
 import type { CudaProgram } from './program.ts';
 import { PLANE_BYTES } from './slots.ts';
 import { ROW_ALIGN, TILE_ROWS, UNIT, type W11Weight } from './weights.ts';
@@ -197,13 +197,12 @@ export function climbLadder(
       let first: Float32Array | null = null;
       for (const form of forms) {
         if (tokens > 1 && form === 'one') continue;
-        const { name, grid, threads, sharedBytes } = chooseW11(device, form, weights[0]!, tiles, tokens);
+        const launched = chooseW11(device, form, weights[0]!, tiles, tokens);
+        const { name, grid, threads, sharedBytes, shift } = launched;
         const input = { values: form === 'one' ? planes : codes, sums, params, stride: 0 };
         const launch = (weight: W11Weight) => {
           const operand = { weight, out, strideOut: stride, sum: 0, strideSum: 0 };
-          const { pointers, numbers } = w11Arguments([operand], input, tokens, columns, {
-            shift: form === 'one' ? oneShift(tiles, grid[0]) : 0,
-          });
+          const { pointers, numbers } = w11Arguments([operand], input, tokens, columns, { shift });
           device.launch(name, grid, threads, pointers, numbers, sharedBytes);
         };
         device.fill(out, 0xffffffff, 4 * stride * tokens);

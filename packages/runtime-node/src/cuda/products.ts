@@ -52,7 +52,7 @@ function oneBytes(
 }
 
 /** How many warps share a tile, as a power of two: with fewer tiles a block, more; at least two. */
-export function oneShift(items: number, blocks: number): number {
+function oneShift(items: number, blocks: number): number {
   const most = Math.ceil(items / blocks);
   return Math.max(1, Math.log2(ONE_WARPS) - Math.ceil(Math.log2(most)));
 }
@@ -68,6 +68,8 @@ export interface W11Launch {
   readonly grid: Grid;
   readonly threads: number;
   readonly sharedBytes: number;
+  /** Of kernels/w11-one.cu: 2^shift warps share a tile. */
+  readonly shift?: number;
 }
 
 /** The kernel for so many rows, its grid, threads and shared memory. */
@@ -87,9 +89,7 @@ export function chooseW11(
     sharedBytes: 0,
   });
   if (form === 'float') return split('float', 4);
-  if (form === 'one') {
-    return launchOne(device, `w11_one${suffix}`, tiles, oneBytes(device, weight, columns));
-  }
+  if (form === 'one') return launchOne(device, `w11_one${suffix}`, tiles, oneBytes(device, weight, columns));
   if (rows <= 8) return split('mma', 8);
   if (rows <= 16) return split('mma', 16);
   // Blocks that each take eight tiles and many rows must be enough for the device.
@@ -111,11 +111,13 @@ const ALONE_BYTES = 112 << 10;
 function launchOne(device: Device, name: string, items: number, bytes: number): W11Launch {
   const { multiprocessors } = device.facts;
   const alone = items >= multiprocessors && ALONE_BYTES <= device.sharedMemory;
+  const blocks = Math.min(items, multiprocessors);
   return {
     name,
-    grid: [Math.min(items, multiprocessors), 1, 1],
+    grid: [blocks, 1, 1],
     threads: ONE_THREADS,
     sharedBytes: alone ? Math.max(bytes, ALONE_BYTES) : bytes,
+    shift: oneShift(items, blocks),
   };
 }
 
@@ -125,7 +127,7 @@ export function w11Arguments(
   input: W11Input,
   rows: number,
   width: number,
-  { gated = 0, shift = 0 }: { readonly gated?: number; readonly shift?: number } = {},
+  { gated = 0, shift = 0 }: { readonly gated?: number; readonly shift?: number | undefined } = {},
 ): { pointers: number[]; numbers: Argument[] } {
   const pad = (values: number[], rest = 0) => [
     ...values,
@@ -206,14 +208,18 @@ export function fuseRow(
   const { groupSize, offsets } = targets[0]!.weight;
   const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
   const items = gated === null ? tiles : tiles / 2;
-  const launch = launchOne(device, `w11_row_g${groupSize}${offsets ? 'o' : ''}`, items, bytes);
-  const { name, grid, threads, sharedBytes } = launch;
+  const { name, grid, threads, sharedBytes, shift } = launchOne(
+    device,
+    `w11_row_g${groupSize}${offsets ? 'o' : ''}`,
+    items,
+    bytes,
+  );
   const { pointers, numbers } = w11Arguments(
     locate(setting, targets),
     { values: 0, sums: 0, params: 0, stride: 0 },
     1,
     row.width,
-    { gated: gated === null ? 0 : f32Of(setting, gated).address, shift: oneShift(items, grid[0]) },
+    { gated: gated === null ? 0 : f32Of(setting, gated).address, shift },
   );
   return () => device.launch(name, grid, threads, pointers, numbers, sharedBytes, row);
 }
@@ -225,10 +231,8 @@ export function w11Step(setting: Setting, targets: readonly W11Target[], inputNa
   const operands = locate(setting, targets);
   const tiles = operands.reduce((total, operand) => total + operand.weight.tiles, 0);
   const launch = (form: W11Form, input: W11Input, rows: number) => {
-    const { name, grid, threads, sharedBytes } = chooseW11(device, form, weight, tiles, rows);
-    const { pointers, numbers } = w11Arguments(operands, input, rows, weight.columns, {
-      shift: form === 'one' ? oneShift(tiles, grid[0]) : 0,
-    });
+    const { name, grid, threads, sharedBytes, shift } = chooseW11(device, form, weight, tiles, rows);
+    const { pointers, numbers } = w11Arguments(operands, input, rows, weight.columns, { shift });
     device.launch(name, grid, threads, pointers, numbers, sharedBytes);
   };
   if (slot.kind !== 'a4') {

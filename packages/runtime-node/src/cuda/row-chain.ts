@@ -116,7 +116,7 @@ function launchChain(setting: Setting, links: ChainLinks, buffers: CodeBuffers |
   const rows = roundUp(width, ROW_ALIGN) * 4 * options.maxRows;
   const scratch = fits ? 0 : arena.allocate(rows, 'rows wider than shared memory');
   const { pointers, numbers } = rowArguments(setting, links, buffers, { scratch });
-  // As many threads as there are quads, in whole quads of warps; with more, each would have too few registers for four stages of rotation.
+  // As many threads as there are quads, in whole quads of warps; with more, each would have too few registers for a pass of a rotation.
   const threads = Math.min(512, roundUp(Math.ceil(width / 4), 128));
   // With few rows, as many blocks as give each warp a unit of codes; not where one would overwrite what others read.
   const [x, y, out, rotated] = pointers;
