@@ -56,21 +56,21 @@ static Napi::Value disposeProgram(const Napi::CallbackInfo& info) {
 
 static Napi::Value addVector(const Napi::CallbackInfo& info) {
   Program& program = programOf(info);
-  return Napi::Number::New(info.Env(), program.addWeight(packVector(program.arena(), bytesAt(info, 1), static_cast<DenseKind>(integerAt(info, 2)),
+  return Napi::Number::New(info.Env(), program.addWeight(packVector(program.packer(), bytesAt(info, 1), static_cast<DenseKind>(integerAt(info, 2)),
                                                                     integerAt(info, 3))));
 }
 
 static Napi::Value addDense(const Napi::CallbackInfo& info) {
   Program& program = programOf(info);
   return Napi::Number::New(info.Env(),
-                           program.addWeight(packDense(program.arena(), program.kernels(), bytesAt(info, 1),
+                           program.addWeight(packDense(program.packer(), bytesAt(info, 1),
                                                        static_cast<DenseKind>(integerAt(info, 2)), integerAt(info, 3),
                                                        integerAt(info, 4))));
 }
 
 static Napi::Value addInteger(const Napi::CallbackInfo& info) {
   Program& program = programOf(info);
-  return Napi::Number::New(info.Env(), program.addWeight(packInteger(program.arena(), program.kernels(), bytesAt(info, 1), bytesAt(info, 2),
+  return Napi::Number::New(info.Env(), program.addWeight(packInteger(program.packer(), bytesAt(info, 1), bytesAt(info, 2),
                                                                      info[3].As<Napi::Boolean>().Value(),
                                                                      integerAt(info, 4), integerAt(info, 5),
                                                                      integerAt(info, 6))));
@@ -78,7 +78,7 @@ static Napi::Value addInteger(const Napi::CallbackInfo& info) {
 
 static Napi::Value addW11(const Napi::CallbackInfo& info) {
   Program& program = programOf(info);
-  return Napi::Number::New(info.Env(), program.addWeight(packW11(program.arena(), program.kernels(), bytesAt(info, 1), bytesAt(info, 2),
+  return Napi::Number::New(info.Env(), program.addWeight(packW11(program.packer(), bytesAt(info, 1), bytesAt(info, 2),
                                                                  bytesAt(info, 3), bytesAt(info, 4),
                                                                  integerAt(info, 5), integerAt(info, 6),
                                                                  integerAt(info, 7))));

@@ -11,6 +11,7 @@
 #include "memory.h"
 #include "pool.h"
 #include "rotation.h"
+#include "team.h"
 #include "weights.h"
 
 namespace duobit {
@@ -51,12 +52,12 @@ struct RunPart {
 class Program {
  public:
   Program(std::shared_ptr<Pool> pool, const Kernels& kernels)
-      : pool_(std::move(pool)), kernels_(kernels), dealer_(pool_->threads()) {}
+      : pool_(std::move(pool)), kernels_(kernels), dealer_(pool_->threads()), team_(pool_) {}
   ~Program() { pool_->settle(); }
   const Kernels& kernels() const { return kernels_; }
   int addWeight(const Weight& weight);
-  /** Where weights are to be packed. */
-  Arena& arena() { return arena_; }
+  /** Packs weights for this program. */
+  Packer packer() { return {arena_, kernels_, team_}; }
   size_t weightBytes() const { return arena_.used(); }
   /** Everything a run needs is allocated here. @param columns of all TakeColumns. @throws std::bad_alloc */
   void build(const std::vector<SlotSpec>&, const std::vector<Operation>&, std::vector<double> frequencies, Geometry,
@@ -178,6 +179,8 @@ class Program {
   std::shared_ptr<Pool> pool_;
   const Kernels& kernels_;
   Dealer dealer_;
+  /** Packs weights. */
+  Team team_;
   Arena arena_;
   std::vector<Weight> weights_;
   std::vector<Slot> slots_;

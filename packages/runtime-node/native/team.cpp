@@ -20,11 +20,11 @@ float* Team::shared(size_t floats) {
 }
 
 void Team::deal(int count) {
-  if (count == 1 || pool_.threads() == 1) {
+  if (count == 1 || pool_->threads() == 1) {
     for (int unit = 0; unit < count; ++unit) job_(context_, first_ + unit, 0);
     return;
   }
-  pool_.run([](void* team, const RunTicket& ticket) { static_cast<Team*>(team)->work(ticket); }, this, {count, 0, 0});
+  pool_->run([](void* team, const RunTicket& ticket) { static_cast<Team*>(team)->work(ticket); }, this, {count, 0, 0});
 }
 
 void Team::work(const RunTicket& ticket) {

@@ -1,6 +1,8 @@
 // Threads that share out the units of one piece of work after another, and the memory that each of them works in.
 #pragma once
+#include <memory>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "dealer.h"
@@ -11,8 +13,12 @@ namespace duobit {
 class Team {
  public:
   /** @throws std::system_error when a thread cannot be started. */
-  explicit Team(int threads) : dealer_(threads), scratch_(threads), pool_(threads) {}
-  int threads() const { return pool_.threads(); }
+  explicit Team(int threads) : Team(std::make_shared<Pool>(threads)) {}
+  /** Of threads that do other work besides, one at a time. */
+  explicit Team(std::shared_ptr<Pool> pool) : dealer_(pool->threads()), scratch_(pool->threads()), pool_(std::move(pool)) {}
+  /** A helper that comes late still asks the dealer. */
+  ~Team() { pool_->settle(); }
+  int threads() const { return pool_->threads(); }
 
   /** Gives every thread this many floats at least. What was in them is lost. @throws std::bad_alloc */
   void reserve(size_t floats);
@@ -43,8 +49,7 @@ class Team {
   void (*job_)(void*, int, int) = nullptr;
   void* context_ = nullptr;
   int first_ = 0;
-  /** Last, so that it ends first: a helper that comes late still asks the dealer. */
-  Pool pool_;
+  std::shared_ptr<Pool> pool_;
 };
 
 }  // namespace duobit

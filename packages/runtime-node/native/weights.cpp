@@ -1,11 +1,22 @@
-// Packs weights from the planes of a container into the layouts of kernels.h.
+// Packs weights from the planes of a container into the layouts of kernels.h: every tile by one thread, which writes whole words.
 #include "weights.h"
+
+#include <algorithm>
+#include <array>
 
 #include "half.h"
 
 namespace duobit {
 
 static int divideUp(int a, int b) { return (a + b - 1) / b; }
+
+static uint32_t readWord(const uint8_t* bytes) {
+  uint32_t word;
+  std::memcpy(&word, bytes, 4);
+  return word;
+}
+
+static void writeWord(uint8_t* bytes, uint32_t word) { std::memcpy(bytes, &word, 4); }
 
 static uint16_t readShort(const uint8_t* plane, size_t index) {
   return static_cast<uint16_t>(plane[2 * index] | plane[2 * index + 1] << 8);
@@ -29,24 +40,26 @@ static Weight describe(WeightKind kind, int rows, int columns) {
   return result;
 }
 
-Weight packVector(Arena& arena, const uint8_t* plane, DenseKind kind, int columns) {
+Weight packVector(const Packer& to, const uint8_t* plane, DenseKind kind, int columns) {
   Weight result = describe(WeightKind::Vector, 1, columns);
-  float* to = reinterpret_cast<float*>(arena.allocate(sizeof(float) * columns));
-  for (int k = 0; k < columns; ++k) to[k] = readValue(plane, kind, k);
-  result.vector = to;
+  float* const values = reinterpret_cast<float*>(to.arena.allocate(sizeof(float) * columns));
+  for (int k = 0; k < columns; ++k) values[k] = readValue(plane, kind, k);
+  result.vector = values;
   return result;
 }
 
-Weight packDense(Arena& arena, const Kernels& kernels, const uint8_t* plane, DenseKind kind, int rows, int columns) {
-  const int width = 2 * kernels.vectorWidth, panels = divideUp(rows, width);
+Weight packDense(const Packer& to, const uint8_t* plane, DenseKind kind, int rows, int columns) {
+  const int width = 2 * to.kernels.vectorWidth, panels = divideUp(rows, width);
   Weight result = describe(WeightKind::Dense, rows, columns);
-  float* to = reinterpret_cast<float*>(arena.allocate(sizeof(float) * static_cast<size_t>(panels) * width * columns));
-  for (int row = 0; row < rows; ++row) {
-    float* target = to + static_cast<size_t>(row / width) * width * columns + row % width;
-    const size_t from = static_cast<size_t>(row) * columns;
-    for (int k = 0; k < columns; ++k) target[static_cast<size_t>(k) * width] = readValue(plane, kind, from + k);
-  }
-  result.dense = {rows, columns, panels, to};
+  const size_t panelValues = static_cast<size_t>(width) * columns;
+  float* const data = reinterpret_cast<float*>(to.arena.allocate(sizeof(float) * panels * panelValues));
+  to.team.each(panels, [&](int panel, int) {
+    const int first = panel * width, count = std::min(width, rows - first);
+    float* target = data + panel * panelValues;
+    for (int k = 0; k < columns; ++k, target += width)
+      for (int r = 0; r < count; ++r) target[r] = readValue(plane, kind, static_cast<size_t>(first + r) * columns + k);
+  });
+  result.dense = {rows, columns, panels, data};
   return result;
 }
 
@@ -65,58 +78,194 @@ static size_t chunkByte(int vectorWidth, int chunk, bool nibbles, int row, int k
   return static_cast<size_t>(k / 8) * vectorWidth * 4 + row * 4 + (chunk == 4 ? within % 4 : within % 2 * 2 + within / 4);
 }
 
-Weight packInteger(Arena& arena, const Kernels& kernels, const uint8_t* codes, const uint8_t* scales, bool nibbles,
-                   int rows, int columns, int groupSize) {
-  const int width = kernels.vectorWidth, chunk = kernels.chunkColumns;
+/** Eight columns of 4-bit codes in two's complement, low nibble first, as code + 8 in the order of chunkByte. */
+static uint32_t packNibbles(uint32_t word, int chunk) {
+  word ^= 0x88888888;
+  // Columns 0, 2, 4, 6 in bytes, and 1, 3, 5, 7.
+  const uint32_t even = word & 0x0f0f0f0f, odd = word >> 4 & 0x0f0f0f0f;
+  if (chunk == 4) {
+    // 0 to 3 in bytes, and 4 to 7.
+    const uint32_t low = (even & 255) | (odd & 255) << 8 | (even & 0xff00) << 8 | (odd & 0xff00) << 16;
+    const uint32_t high = (even >> 16 & 255) | (odd >> 16 & 255) << 8 | even >> 24 << 16 | odd >> 24 << 24;
+    return low | high << 4;
+  }
+  const auto join = [](uint32_t nibbles) {
+    const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ff;
+    return (pairs | pairs >> 8) & 0xffff;
+  };
+  return join(even) | join(odd) << 16;
+}
+
+/** Sum of four bytes, below 256. */
+static int sumBytes(uint32_t bytes) { return static_cast<int>(bytes * 0x01010101 >> 24); }
+
+/** Writes `count` columns of int8 codes of a row of a tile; gives their sum. */
+static int writeBytes(uint8_t* chunks, const uint8_t* from, int count, int width, int chunk, int row) {
+  int sum = 0;
+  for (int k = 0; k < count; ++k) sum += static_cast<int8_t>(from[k]);
+  const size_t step = static_cast<size_t>(width) * chunk;
+  uint8_t* to = chunks + row * chunk;
+  int k = 0;
+  if (chunk == 4)
+    for (; k + 4 <= count; k += 4, to += step) writeWord(to, readWord(from + k));
+  else
+    for (; k + 2 <= count; k += 2, to += step) std::memcpy(to, from + k, 2);
+  std::memcpy(to, from + k, count - k);
+  return sum;
+}
+
+/** The same of int4 codes, for the sum of code + 8. */
+static int writeNibbles(uint8_t* chunks, const uint8_t* from, int count, int width, int chunk, int row) {
+  int sum = 0;
+  uint8_t* to = chunks + row * 4;
+  for (int k = 0; k < count; k += 8, to += 4 * width) {
+    uint32_t word = readWord(from + k / 2);
+    // What is past the last column becomes code + 8 = 0.
+    if (count - k < 8) {
+      const uint32_t kept = (uint32_t{1} << 4 * (count - k)) - 1;
+      word = (word & kept) | (0x88888888 & ~kept);
+    }
+    const uint32_t packed = packNibbles(word, chunk);
+    sum += sumBytes(packed & 0x0f0f0f0f) + sumBytes(packed >> 4 & 0x0f0f0f0f);
+    writeWord(to, packed);
+  }
+  return sum;
+}
+
+Weight packInteger(const Packer& to, const uint8_t* codes, const uint8_t* scales, bool nibbles, int rows, int columns,
+                   int groupSize) {
+  const int width = to.kernels.vectorWidth, chunk = to.kernels.chunkColumns;
   const int tiles = divideUp(rows, width), groups = divideUp(columns, groupSize);
   const size_t header = 4 * width;
-  size_t tileBytes = 0;
-  for (int g = 0; g < groups; ++g)
-    tileBytes += header + static_cast<size_t>(storedColumns(columns, groupSize, g)) * width / (nibbles ? 2 : 1);
+  const auto groupBytes = [&](int g) {
+    return header + static_cast<size_t>(storedColumns(columns, groupSize, g)) * width / (nibbles ? 2 : 1);
+  };
+  const size_t tileBytes = (groups - 1) * groupBytes(0) + groupBytes(groups - 1);
   Weight result = describe(WeightKind::Integer, rows, columns);
-  uint8_t* const data = arena.allocate(tiles * tileBytes);
+  uint8_t* const data = to.arena.allocate(tiles * tileBytes);
   // Rows of planes are padded to 4 bytes (docs/format.md).
   const size_t rowBytes = 4 * static_cast<size_t>(divideUp(columns, nibbles ? 8 : 4));
-  for (int row = 0; row < rows; ++row) {
-    uint8_t* to = data + row / width * tileBytes;
-    const uint8_t* from = codes + row * rowBytes;
+  to.team.each(tiles, [&](int tile, int) {
+    const int first = tile * width, count = std::min(width, rows - first);
+    uint8_t* target = data + tile * tileBytes;
     for (int g = 0; g < groups; ++g) {
-      const uint16_t scale = readShort(scales, static_cast<size_t>(row) * groups + g);
-      std::memcpy(to + 2 * (row % width), &scale, 2);
-      uint8_t* chunks = to + header;
-      const int begin = g * groupSize, rest = columns - begin, count = rest < groupSize ? rest : groupSize;
-      int sum = 0;
-      for (int k = 0; k < count; ++k) {
-        int shift;
-        const size_t at = chunkByte(width, chunk, nibbles, row % width, k, shift);
-        if (nibbles) {
-          // Two's complement to code + 8.
-          const int code = (from[(begin + k) / 2] >> ((begin + k) % 2 * 4) & 15) ^ 8;
-          chunks[at] = static_cast<uint8_t>(chunks[at] | code << shift);
-          sum += code;
-        } else {
-          chunks[at] = from[begin + k];
-          sum += static_cast<int8_t>(from[begin + k]);
-        }
+      const int begin = g * groupSize, width1 = std::min(groupSize, columns - begin);
+      for (int r = 0; r < count; ++r) {
+        const size_t row = first + r;
+        std::memcpy(target + 2 * r, scales + 2 * (row * groups + g), 2);
+        const uint8_t* const from = codes + row * rowBytes + begin / (nibbles ? 2 : 1);
+        const int sum = (nibbles ? writeNibbles : writeBytes)(target + header, from, width1, width, chunk, r);
+        const int16_t stored = static_cast<int16_t>(sum);
+        std::memcpy(target + 2 * width + 2 * r, &stored, 2);
       }
-      const int16_t stored = static_cast<int16_t>(sum);
-      std::memcpy(to + 2 * width + 2 * (row % width), &stored, 2);
-      to = chunks + static_cast<size_t>(storedColumns(columns, groupSize, g)) * width / (nibbles ? 2 : 1);
+      target += groupBytes(g);
     }
-  }
+  });
   result.integer = {rows, columns, tiles, groups, groupSize, nibbles, tileBytes, data};
   return result;
 }
 
-static int countBits(int byte) {
-  int count = 0;
-  for (; byte; byte &= byte - 1) ++count;
-  return count;
+/** Bits set in each byte. */
+static uint64_t countBits(uint64_t bytes) {
+  bytes -= bytes >> 1 & 0x5555555555555555;
+  bytes = (bytes & 0x3333333333333333) + (bytes >> 2 & 0x3333333333333333);
+  return (bytes + (bytes >> 4)) & 0x0f0f0f0f0f0f0f0f;
 }
 
-Weight packW11(Arena& arena, const Kernels& kernels, const uint8_t* sign, const uint8_t* bitmap, const uint8_t* alpha,
-               const uint8_t* mu, int rows, int columns, int groupSize) {
-  const int height = 4 * kernels.vectorWidth, tiles = divideUp(rows, height), groups = divideUp(columns, groupSize);
+/** Eight rows of eight bytes, row i in words[i], become eight columns. */
+static void transposeBytes(uint64_t (&words)[8]) {
+  const auto swap = [&](int a, int b, int shift, uint64_t mask) {
+    const uint64_t differing = (words[a] >> shift ^ words[b]) & mask;
+    words[a] ^= differing << shift;
+    words[b] ^= differing;
+  };
+  for (int i = 0; i < 4; ++i) swap(i, i + 4, 32, 0x00000000ffffffff);
+  for (int i : {0, 1, 4, 5}) swap(i, i + 2, 16, 0x0000ffff0000ffff);
+  for (int i : {0, 2, 4, 6}) swap(i, i + 1, 8, 0x00ff00ff00ff00ff);
+}
+
+/** The most rows in a tile of W(1+1), and blocks of 64 columns in a group. */
+constexpr int MOST_HEIGHT = 64, MOST_BLOCKS = 4;
+
+namespace {
+
+/** How many bits of a group of columns are set in each row of a tile: signs, bitmap, both. */
+struct BitCounts {
+  /** By block of 64 columns, in the order of the vectors' bytes. */
+  uint8_t blocks[3][MOST_BLOCKS][MOST_HEIGHT];
+  int at(int which, int byte, int columns) const {
+    int sum = 0;
+    for (int b = 0; 64 * b < columns; ++b) sum += blocks[which][b][byte];
+    return sum;
+  }
+};
+
+/** Brings the bits of a tile into its order. */
+class BitTile {
+ public:
+  BitTile(const uint8_t* sign, const uint8_t* bitmap, int rows, int columns, int height, int (*byteOfRow)(int))
+      : planes_{sign, bitmap}, rowBytes_(4 * static_cast<size_t>(divideUp(columns, 32))), rows_(rows), columns_(columns), height_(height) {
+    for (int r = 0; r < height; ++r) rowOfByte_[byteOfRow(r)] = r;
+  }
+
+  /** Writes the vectors of columns begin <= k < end of the rows from `first` on. */
+  void write(uint8_t* to, int first, int begin, int end, BitCounts& counts) const {
+    for (int b = 0, k = begin; k < end; ++b, k += 64, to += 16 * height_)
+      for (int lane = 0; lane < height_; lane += 8) {
+        const auto sums = writeBlock(to + lane, first, lane, k, std::min(64, end - k));
+        for (int which = 0; which < 3; ++which) std::memcpy(&counts.blocks[which][b][lane], &sums[which], 8);
+      }
+  }
+
+ private:
+  /** Eight bytes of every vector of up to 64 columns; gives the counts of their rows. */
+  std::array<uint64_t, 3> writeBlock(uint8_t* to, int first, int lane, int k, int columns) const {
+    constexpr uint64_t LOW = 0x0f0f0f0f0f0f0f0f;
+    uint64_t s[8], m[8];
+    for (int i = 0; i < 8; ++i) {
+      const int row = first + rowOfByte_[lane + i];
+      s[i] = row < rows_ ? read(planes_[0], row, k, columns) : 0;
+      m[i] = row < rows_ ? read(planes_[1], row, k, columns) : 0;
+    }
+    transposeBytes(s);
+    transposeBytes(m);
+    std::array<uint64_t, 3> sums{};
+    for (int i = 0; i < 8; ++i) {
+      sums[0] += countBits(s[i]);
+      sums[1] += countBits(m[i]);
+      sums[2] += countBits(s[i] & m[i]);
+    }
+    for (int i = 0; 8 * i < columns; ++i, to += 2 * height_) {
+      const uint64_t low = (s[i] & LOW) | (m[i] & LOW) << 4, high = (s[i] >> 4 & LOW) | (m[i] & ~LOW);
+      std::memcpy(to, &low, 8);
+      std::memcpy(to + height_, &high, 8);
+    }
+    return sums;
+  }
+
+  /** Bits past the last column are not weights, and read as 0. */
+  uint64_t read(const uint8_t* plane, int row, int k, int columns) const {
+    const uint8_t* const from = plane + row * rowBytes_ + k / 8;
+    uint64_t word = 0;
+    if (columns == 64) {
+      std::memcpy(&word, from, 8);
+      return word;
+    }
+    std::memcpy(&word, from, columns > 32 ? 8 : 4);
+    return word & ((uint64_t{1} << columns) - 1);
+  }
+
+  const uint8_t* const planes_[2];
+  const size_t rowBytes_;
+  const int rows_, columns_, height_;
+  int rowOfByte_[MOST_HEIGHT];
+};
+
+}  // namespace
+
+Weight packW11(const Packer& to, const uint8_t* sign, const uint8_t* bitmap, const uint8_t* alpha, const uint8_t* mu,
+               int rows, int columns, int groupSize) {
+  const int height = 4 * to.kernels.vectorWidth, tiles = divideUp(rows, height), groups = divideUp(columns, groupSize);
   const int planes = mu ? 4 : 2, units = groupSize / 16;
   const int lastUnits = divideUp(columns - (groups - 1) * groupSize, 16);
   const size_t levelBytes = static_cast<size_t>(planes) * height * 2, unitBytes = 4 * static_cast<size_t>(height);
@@ -124,49 +273,37 @@ Weight packW11(Arena& arena, const Kernels& kernels, const uint8_t* sign, const 
   const size_t tileBytes =
       sumBytes + groups * levelBytes + (static_cast<size_t>(groups - 1) * units + lastUnits) * unitBytes;
   Weight result = describe(WeightKind::W11, rows, columns);
-  uint8_t* const data = arena.allocate(tiles * tileBytes);
-  const size_t rowBytes = 4 * static_cast<size_t>(divideUp(columns, 32));
-  // Bits past the last column are not weights.
-  const int lastByte = divideUp(columns, 8) - 1, lastMask = columns % 8 == 0 ? 255 : (1 << columns % 8) - 1;
-  for (int row = 0; row < rows; ++row) {
-    const int r = row % height, lane = kernels.byteOfRow(r);
-    uint8_t* const tile = data + row / height * tileBytes;
-    uint8_t* to = tile + sumBytes;
-    double total = 0;
-    for (int g = 0; g < groups; ++g) {
-      const size_t pair = (static_cast<size_t>(row) * groups + g) * 2;
-      for (int m = 0; m < 2; ++m) {
-        const uint16_t a = readShort(alpha, pair + m);
-        std::memcpy(to + 2 * ((mu ? 2 * m + 1 : m) * height + r), &a, 2);
+  uint8_t* const data = to.arena.allocate(tiles * tileBytes);
+  const BitTile bits(sign, bitmap, rows, columns, height, to.kernels.byteOfRow);
+  to.team.each(tiles, [&](int index, int) {
+    uint8_t* const tile = data + index * tileBytes;
+    const int first = index * height, count = std::min(height, rows - first);
+    /** Of each row's decoded weights. */
+    double sums[MOST_HEIGHT] = {};
+    uint8_t* levels = tile + sumBytes;
+    for (int g = 0; g < groups; ++g, levels += levelBytes + units * unitBytes) {
+      const int begin = g * groupSize, end = std::min(begin + groupSize, columns);
+      BitCounts counts;
+      bits.write(levels + levelBytes, first, begin, end, counts);
+      for (int r = 0; r < count; ++r) {
+        const size_t pair = (static_cast<size_t>(first + r) * groups + g) * 2;
+        const int byte = to.kernels.byteOfRow(r), set = counts.at(0, byte, end - begin), marked = counts.at(1, byte, end - begin),
+                  both = counts.at(2, byte, end - begin), others = end - begin - marked;
+        const auto keep = [&](const uint8_t* plane, int m, int at, int factor) {
+          const uint16_t level = readShort(plane, pair + m);
+          std::memcpy(levels + 2 * (at * height + r), &level, 2);
+          sums[r] += static_cast<double>(halfToFloat(level)) * factor;
+        };
+        keep(alpha, 0, mu ? 1 : 0, 2 * (set - both) - others);
+        keep(alpha, 1, mu ? 3 : 1, 2 * both - marked);
         if (mu) {
-          const uint16_t middle = readShort(mu, pair + m);
-          std::memcpy(to + 2 * (2 * m * height + r), &middle, 2);
+          keep(mu, 0, 0, others);
+          keep(mu, 1, 2, marked);
         }
       }
-      to += levelBytes;
-      const int first = g * groupSize / 8, rest = lastByte + 1 - first;
-      const int count = rest < groupSize / 8 ? rest : groupSize / 8;
-      int signs = 0, bits = 0, both = 0;
-      for (int i = 0; i < count; ++i) {
-        const int mask = first + i == lastByte ? lastMask : 255;
-        const int s = sign[row * rowBytes + first + i] & mask, m = bitmap[row * rowBytes + first + i] & mask;
-        to[static_cast<size_t>(2 * i) * height + lane] = static_cast<uint8_t>((s & 15) | (m & 15) << 4);
-        to[static_cast<size_t>(2 * i + 1) * height + lane] = static_cast<uint8_t>(s >> 4 | (m & 0xf0));
-        signs += countBits(s);
-        bits += countBits(m);
-        both += countBits(s & m);
-      }
-      to += (g + 1 == groups ? lastUnits : units) * unitBytes;
-      const int left = columns - g * groupSize, others = (left < groupSize ? left : groupSize) - bits;
-      total += static_cast<double>(halfToFloat(readShort(alpha, pair))) * (2 * (signs - both) - others);
-      total += static_cast<double>(halfToFloat(readShort(alpha, pair + 1))) * (2 * both - bits);
-      if (mu) {
-        total += static_cast<double>(halfToFloat(readShort(mu, pair))) * others;
-        total += static_cast<double>(halfToFloat(readShort(mu, pair + 1))) * bits;
-      }
     }
-    reinterpret_cast<float*>(tile)[r] = static_cast<float>(total);
-  }
+    for (int r = 0; r < count; ++r) reinterpret_cast<float*>(tile)[r] = static_cast<float>(sums[r]);
+  });
   result.w11 = {rows, columns, tiles, groups, groupSize, units, lastUnits, mu != nullptr, tileBytes, data};
   return result;
 }

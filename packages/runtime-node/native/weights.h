@@ -4,6 +4,7 @@
 
 #include "kernels.h"
 #include "memory.h"
+#include "team.h"
 
 namespace duobit {
 
@@ -20,14 +21,21 @@ struct Weight {
   W11Matrix w11{};
 };
 
+/** Where weights go, for which kernels, and who packs them. */
+struct Packer {
+  Arena& arena;
+  const Kernels& kernels;
+  Team& team;
+};
+
 /** Planes need no alignment. All throw std::bad_alloc. */
-Weight packVector(Arena&, const uint8_t* plane, DenseKind, int columns);
-Weight packDense(Arena&, const Kernels&, const uint8_t* plane, DenseKind, int rows, int columns);
-Weight packInteger(Arena&, const Kernels&, const uint8_t* codes, const uint8_t* scales, bool nibbles, int rows,
-                   int columns, int groupSize);
+Weight packVector(const Packer&, const uint8_t* plane, DenseKind, int columns);
+Weight packDense(const Packer&, const uint8_t* plane, DenseKind, int rows, int columns);
+Weight packInteger(const Packer&, const uint8_t* codes, const uint8_t* scales, bool nibbles, int rows, int columns,
+                   int groupSize);
 /** `mu` is null for weights without offsets. */
-Weight packW11(Arena&, const Kernels&, const uint8_t* sign, const uint8_t* bitmap, const uint8_t* alpha,
-               const uint8_t* mu, int rows, int columns, int groupSize);
+Weight packW11(const Packer&, const uint8_t* sign, const uint8_t* bitmap, const uint8_t* alpha, const uint8_t* mu,
+               int rows, int columns, int groupSize);
 
 /** One row as f32, exact. */
 void decodeRow(const Kernels&, const Weight&, int row, float* out);

@@ -34,13 +34,13 @@ Weight makeW11(Program& program, int rows, int columns) {
   const int group = 128;
   const auto bits = drawBytes(static_cast<size_t>(rows) * 4 * ((columns + 31) / 32));
   const auto levels = makeLevels(static_cast<size_t>(rows) * 2 * ((columns + group - 1) / group));
-  return packW11(program.arena(), program.kernels(), bits.data(), bits.data(), levels.data(), levels.data(), rows, columns, group);
+  return packW11(program.packer(), bits.data(), bits.data(), levels.data(), levels.data(), rows, columns, group);
 }
 Weight makeInt8(Program& program, int rows, int columns) {
   const int group = 64;
   const auto codes = drawBytes(static_cast<size_t>(rows) * columns);
   const auto scales = makeLevels(static_cast<size_t>(rows) * columns / group);
-  return packInteger(program.arena(), program.kernels(), codes.data(), scales.data(), false, rows, columns, group);
+  return packInteger(program.packer(), codes.data(), scales.data(), false, rows, columns, group);
 }
 
 struct Case {

@@ -42,17 +42,17 @@ Weight drawW11(Program& program, int rows, int columns) {
   const int group = 32 << drawInt(0, 3);
   const size_t stride = 4 * up(columns, 32), levels = rows * up(columns, group) * 2;
   const auto sign = drawBytes(rows * stride), bitmap = drawBytes(rows * stride), alpha = drawHalves(levels), mu = drawHalves(levels);
-  return packW11(program.arena(), program.kernels(), sign.data(), bitmap.data(), alpha.data(), drawInt(0, 1) ? mu.data() : nullptr, rows, columns, group);
+  return packW11(program.packer(), sign.data(), bitmap.data(), alpha.data(), drawInt(0, 1) ? mu.data() : nullptr, rows, columns, group);
 }
 Weight drawInteger(Program& program, int rows, int columns) {
   const bool nibbles = drawInt(0, 1) != 0;
   const int group = 32 << drawInt(0, 3);
   const auto codes = drawBytes(rows * 4 * up(columns, nibbles ? 8 : 4)), scales = drawHalves(rows * up(columns, group));
-  return packInteger(program.arena(), program.kernels(), codes.data(), scales.data(), nibbles, rows, columns, group);
+  return packInteger(program.packer(), codes.data(), scales.data(), nibbles, rows, columns, group);
 }
 Weight drawVector(Program& program, int columns) {
   const auto values = drawHalves(columns);
-  return packVector(program.arena(), values.data(), DenseKind::F16, columns);
+  return packVector(program.packer(), values.data(), DenseKind::F16, columns);
 }
 
 /** Two blocks of the same weights with embedding and head; the logits of a prompt, of single steps, and of runs of three sequences. */
@@ -74,7 +74,7 @@ std::vector<float> runModel(const Kernels& kernels, int threads, uint64_t seed) 
   // Of the outer columns, which are taken out.
   const int wt = program.addWeight(drawInteger(program, hidden, 2));
   const auto dense = drawHalves(static_cast<size_t>(hidden) * inner);
-  const int wd = program.addWeight(packDense(program.arena(), kernels, dense.data(), DenseKind::F16, hidden, inner));
+  const int wd = program.addWeight(packDense(program.packer(), dense.data(), DenseKind::F16, hidden, inner));
   enum { TOKENS, RESIDUAL, NORMED, CODES, Q, K, V, ATTENDED, ATTENDED_CODES, GATE, UP, ACTIVATED, BRANCH, LOGITS, STATS, CROSS, ACTIVATED_CODES, DECODED, TURNED, ATTENDED_TURNED, ACTIVATED_TURNED, KEPT, TAKEN, PART };
   const auto f32 = [](int width) { return SlotSpec{SlotKind::F32, width}; };
   const std::vector<SlotSpec> slots = {
@@ -160,7 +160,7 @@ bool checkExact(const Kernels& kernels) {
   std::vector<uint8_t> alpha(2 * levels);
   for (size_t i = 0; i < levels; ++i) alpha[2 * i + 1] = 0x3c;
   Program program(std::make_shared<Pool>(2), kernels);
-  const int w = program.addWeight(packW11(program.arena(), kernels, sign.data(), bitmap.data(), alpha.data(), nullptr, rows, columns, group));
+  const int w = program.addWeight(packW11(program.packer(), sign.data(), bitmap.data(), alpha.data(), nullptr, rows, columns, group));
   program.build({{SlotKind::F32, columns}, {SlotKind::A4, columns}, {SlotKind::F32, rows}},
                 {{Op::Quantize, {0, 1, -1, -1}, -1, {1, 1}}, {Op::W11MatMul, {1, 2, -1, -1}, w, {}}}, {},
                 {0, 1, 2, 1, count, CacheKind::F32});
@@ -203,7 +203,7 @@ bool checkInteger(const Kernels& kernels) {
   for (size_t i = 0; i < x.size(); ++i)
     x[i] = static_cast<float>(i % columns % group == 0 ? (draw() % 2 ? 32767 : -32767) : drawInt(-32767, 32767));
   Program program(std::make_shared<Pool>(2), kernels);
-  const int w = program.addWeight(packInteger(program.arena(), kernels, codes.data(), scales.data(), nibbles, rows, columns, group));
+  const int w = program.addWeight(packInteger(program.packer(), codes.data(), scales.data(), nibbles, rows, columns, group));
   program.build({{SlotKind::F32, columns}, {SlotKind::F32, rows}}, {{Op::DenseMatMul, {0, 1, -1, -1}, w, {}}}, {},
                 {0, 1, 2, 1, count, CacheKind::F32});
   program.writeFloats(0, x.data(), x.size());
