@@ -1,5 +1,5 @@
 // The contract that every backend fulfils, and the whole of it: prepare a plan once, then write, run and read.
-import type { TensorData } from '@duobit/format';
+import type { Allocate, TensorData } from '@duobit/format';
 import type { ExecutionPlan } from './plan.ts';
 
 /** Options of `Backend.prepare`. */
@@ -12,8 +12,11 @@ export interface PrepareOptions {
   readonly sequences?: number | undefined;
 }
 
-/** Gives each weight when `prepare` asks for it, one at a time, so that no two copies of a model are in memory. */
-export type WeightReader = (name: string) => Promise<TensorData>;
+/**
+ * Gives each weight when `prepare` asks for it, one at a time, so that no two copies of a model are in memory. Planes may lie in
+ * memory of `allocate`, which is the backend's.
+ */
+export type WeightReader = (name: string, allocate?: Allocate) => Promise<TensorData>;
 
 /** Rows of one sequence in a run. */
 export interface RunPart {

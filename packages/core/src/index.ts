@@ -95,6 +95,7 @@ export {
 export { outliersOf, readOutlierColumns, splitOutliers, splitTensor, tensorOf } from './outliers.ts';
 export type { ExecutionPlan, HeadLayout, Operation, Slot } from './plan.ts';
 export { createRandom } from './random.ts';
+export { readWeights } from './read-weights.ts';
 export { ropeFrequencies } from './rope.ts';
 export { type SamplerOptions, sampleToken } from './sampler.ts';
 export {

@@ -157,13 +157,13 @@ export async function createModel(
   const loaded = new Set<string>();
   const program = await backend.prepare(
     plan,
-    splitOutliers(async (name) => {
+    splitOutliers(async (name, allocate) => {
       if (signal?.aborted)
         throw new DuobitError('ABORTED', `loading was stopped after ${loaded.size} of ${total} tensors`, {
           source: source.name,
           remedy: 'Load the model again',
         });
-      const data = await source.readTensor(name);
+      const data = await source.readTensor(name, allocate);
       if (!loaded.has(name)) onLoad?.(loaded.add(name).size, total);
       return data;
     }),

@@ -54,16 +54,24 @@ function readIndex(plane: Uint8Array): number[] {
 export function splitOutliers(read: WeightReader): WeightReader {
   /** Outlier columns of tensors whose bit planes have been given, until they are asked for. */
   const held = new Map<string, TensorData>();
-  return async (name) => {
+  return async (name, allocate) => {
     const kept = held.get(name);
     held.delete(name);
     if (kept) return kept;
-    const data = await read(tensorOf(name));
+    const data = await read(tensorOf(name), allocate);
     const parts = splitTensor(data);
     if (!parts) return data;
     if (name !== data.info.name) return parts.outliers;
-    held.set(parts.outliers.info.name, parts.outliers);
+    held.set(parts.outliers.info.name, allocate ? copyPlanes(parts.outliers) : parts.outliers);
     return parts.bits;
+  };
+}
+
+/** Into memory of their own: they are asked for when what they lie in has been used again. */
+function copyPlanes({ info, planes }: TensorData): TensorData {
+  return {
+    info,
+    planes: Object.fromEntries(Object.entries(planes).map(([role, bytes]) => [role, bytes.slice()])),
   };
 }
 

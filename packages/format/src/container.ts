@@ -3,7 +3,15 @@ import { compareTensorNames } from './architecture.ts';
 import { DuobitError } from './errors.ts';
 import { FileSet, type OpenOptions } from './file-set.ts';
 import { readManifest } from './header-read.ts';
-import type { AssetRole, Manifest, ModelSource, PlaneRole, TensorData, TensorInfo } from './manifest.ts';
+import type {
+  Allocate,
+  AssetRole,
+  Manifest,
+  ModelSource,
+  PlaneRole,
+  TensorData,
+  TensorInfo,
+} from './manifest.ts';
 import { requireRange } from './memory-source.ts';
 import { REMEDY_UPDATE, throwProblems } from './problems.ts';
 import { type ChunkSource, SegmentReader } from './segment-reader.ts';
@@ -82,7 +90,7 @@ class OpenContainer implements Container {
    * @throws DuobitError `TENSOR_UNKNOWN`, `ENCODING_UNKNOWN`, `CHUNK_HASH`, `DATA_FILE_MISSING`, `DATA_FILE_LENGTH`,
    *   or what the source throws
    */
-  async readTensor(name: string): Promise<TensorData> {
+  async readTensor(name: string, allocate?: Allocate): Promise<TensorData> {
     const info = this.tensorInfo(name);
     if (info.encoding.kind === 'unknown') {
       throw new DuobitError('ENCODING_UNKNOWN', `encoding ${info.encoding.id} is not known to this release`, {
@@ -91,10 +99,8 @@ class OpenContainer implements Container {
         remedy: REMEDY_UPDATE,
       });
     }
-    const planes: Partial<Record<PlaneRole, Uint8Array<ArrayBuffer>>> = {};
-    for (const plane of info.planes) {
-      planes[plane.role as PlaneRole] = await this.#reader.read(plane.segment, plane.offset, plane.length);
-    }
+    const bytes = await this.#reader.readRanges(info.planes, allocate);
+    const planes = Object.fromEntries(info.planes.map(({ role }, i) => [role, bytes[i]!]));
     return { info, planes };
   }
 

@@ -67,6 +67,7 @@ export { describeHubStatus } from './hub-status.ts';
 export { type AssetSpec, type ContainerSpec, type Layout, planLayout, type TensorSpec } from './layout.ts';
 export type {
   ActivationQuantizer,
+  Allocate,
   Architecture,
   Asset,
   AssetRole,

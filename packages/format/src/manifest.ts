@@ -226,7 +226,10 @@ export interface Manifest {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** The bytes of one tensor's planes. Each array owns its buffer. */
+/** Gives memory of any content, which begins at a multiple of 8 bytes; calls follow each other. */
+export type Allocate = (length: number) => Uint8Array<ArrayBuffer>;
+
+/** The bytes of one tensor's planes. Each array owns its buffer, unless the reader brought memory of its own. */
 export interface TensorData {
   readonly info: Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
   readonly planes: Readonly<Partial<Record<PlaneRole, Uint8Array<ArrayBuffer>>>>;
@@ -244,8 +247,13 @@ export interface ModelSource {
   readonly tensorNames: readonly string[];
   /** @throws DuobitError for a name that does not exist */
   tensorInfo(name: string): Pick<TensorInfo, 'name' | 'shape' | 'encoding' | 'activation' | 'inputRotation'>;
-  /** All planes of a tensor, checked against their hashes. @throws DuobitError for a name that does not exist, or damaged bytes */
-  readTensor(name: string): Promise<TensorData>;
+  /**
+   * All planes of a tensor, checked against their hashes.
+   * @param allocate memory for the planes, where the caller has some: new memory costs more than to read into it. A source may
+   *   do without
+   * @throws DuobitError for a name that does not exist, or damaged bytes
+   */
+  readTensor(name: string, allocate?: Allocate): Promise<TensorData>;
   /** Bytes of one plane, where a source can do without the tensor's others. */
   readPlane?(name: string, role: PlaneRole): Promise<Uint8Array<ArrayBuffer>>;
   /** Bytes of an asset or null when the model has none of that role. */

@@ -1,7 +1,10 @@
-// Ranges of a segment of several chunks, read in any order and at once: always the file's bytes, and never unverified.
-import { expect, it } from 'vitest';
+// Ranges of a segment of several chunks, read in any order and at once: always the file's bytes, and never unverified, whether
+// this thread hashes them or others do.
+import { Worker } from 'node:worker_threads';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { FileSet } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
+import { getReadingHasher } from './hash-threads.ts';
 import type { Segment } from './manifest.ts';
 import { createMemorySource } from './memory-source.ts';
 import { SegmentReader } from './segment-reader.ts';
@@ -50,48 +53,83 @@ const RANGES = [
 const same = (read: Uint8Array, offset: number) =>
   Buffer.compare(read, data.subarray(offset, offset + read.length)) === 0;
 
-it('gives the bytes of each range, one after another', async () => {
-  for (const ranges of [RANGES, [...RANGES].reverse()]) {
-    const reader = await makeReader();
-    for (const [offset, length] of ranges) {
-      const read = await reader.read(0, offset, length);
-      expect([read.length, same(read, offset)]).toEqual([length, true]);
-      // It owns its buffer: no byte of a neighbour is behind it.
-      expect(read.buffer.byteLength).toBe(length);
+describe.each(['this thread hashes', 'other threads hash'])('where %s, a reader', (which) => {
+  beforeAll(async () => {
+    if (which === 'this thread hashes') return expect(getReadingHasher(0)).toBeNull();
+    const hasher = getReadingHasher(2 ** 30)!;
+    const sent = vi.spyOn(Worker.prototype, 'postMessage');
+    // Until a thread is up, this one hashes.
+    while (sent.mock.calls.length === 0) {
+      await hasher.lend(8, (memory, hash) => hash(memory));
+      await new Promise(setImmediate);
     }
-  }
-});
+    sent.mockRestore();
+  });
 
-it('gives the bytes of all ranges at once', async () => {
-  const reader = await makeReader();
-  const reads = await Promise.all(RANGES.map(([offset, length]) => reader.read(0, offset, length)));
-  for (const [i, [offset, length]] of RANGES.entries())
-    expect([length, reads[i]!.length, same(reads[i]!, offset)]).toEqual([length, length, true]);
-});
+  it('gives the bytes of each range, one after another', async () => {
+    for (const ranges of [RANGES, [...RANGES].reverse()]) {
+      const reader = await makeReader();
+      for (const [offset, length] of ranges) {
+        const read = await reader.read(0, offset, length);
+        expect([read.length, same(read, offset)]).toEqual([length, true]);
+        // It owns its buffer: no byte of a neighbour is behind it.
+        expect(read.buffer.byteLength).toBe(length);
+      }
+    }
+  });
 
-it('gives a chunk read before while its buffer takes the next', async () => {
-  const reader = await makeReader();
-  await reader.read(0, 0, 10);
-  const next = reader.read(0, CHUNK, 10);
-  await new Promise((resolve) => setTimeout(resolve, 1));
-  expect(same(await reader.read(0, 0, 10), 0)).toBe(true);
-  expect(same(await next, CHUNK)).toBe(true);
-  expect(same(await reader.read(0, CHUNK + 10, 10), CHUNK + 10)).toBe(true);
-});
+  it('gives the bytes of all ranges at once', async () => {
+    const reader = await makeReader();
+    const reads = await Promise.all(RANGES.map(([offset, length]) => reader.read(0, offset, length)));
+    for (const [i, [offset, length]] of RANGES.entries())
+      expect([length, reads[i]!.length, same(reads[i]!, offset)]).toEqual([length, length, true]);
+  });
 
-it('refuses a damaged chunk each time, alone and inside a longer range, and gives the others', async () => {
-  const damaged = data.slice();
-  damaged[CHUNK + 7]! ^= 1;
-  const reader = await makeReader(damaged);
-  for (const [offset, length] of [
-    [CHUNK, CHUNK],
-    [CHUNK + 100, 1],
-    [0, LENGTH],
-    [CHUNK, CHUNK],
-  ] as const)
-    await expect(reader.read(0, offset, length)).rejects.toMatchObject({ code: 'CHUNK_HASH' });
-  expect(same(await reader.read(0, 0, CHUNK), 0)).toBe(true);
-  expect(same(await reader.read(0, 2 * CHUNK, 1000), 2 * CHUNK)).toBe(true);
+  it('gives a chunk read before while its buffer takes the next', async () => {
+    const reader = await makeReader();
+    await reader.read(0, 0, 10);
+    const next = reader.read(0, CHUNK, 10);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(same(await reader.read(0, 0, 10), 0)).toBe(true);
+    expect(same(await next, CHUNK)).toBe(true);
+    expect(same(await reader.read(0, CHUNK + 10, 10), CHUNK + 10)).toBe(true);
+  });
+
+  it('refuses a damaged chunk each time, alone and inside a longer range, and gives the others', async () => {
+    const damaged = data.slice();
+    damaged[CHUNK + 7]! ^= 1;
+    const reader = await makeReader(damaged);
+    for (const [offset, length] of [
+      [CHUNK, CHUNK],
+      [CHUNK + 100, 1],
+      [0, LENGTH],
+      [CHUNK, CHUNK],
+    ] as const)
+      await expect(reader.read(0, offset, length)).rejects.toMatchObject({ code: 'CHUNK_HASH' });
+    expect(same(await reader.read(0, 0, CHUNK), 0)).toBe(true);
+    expect(same(await reader.read(0, 2 * CHUNK, 1000), 2 * CHUNK)).toBe(true);
+  });
+
+  it('reads several ranges into memory that it is given, and has done with it when it fails', async () => {
+    const places = RANGES.map(([offset, length]) => ({ segment: 0, offset, length }));
+    const memory = new Uint8Array(places.reduce((sum, { length }) => sum + length, 0));
+    let used = 0;
+    const allocate = (length: number) => memory.subarray(used, (used += length));
+    const reads = await (await makeReader()).readRanges(places, allocate);
+    for (const [i, { offset }] of places.entries()) expect([i, same(reads[i]!, offset)]).toEqual([i, true]);
+    expect([used, reads.every(({ buffer }) => buffer === memory.buffer)]).toEqual([memory.length, true]);
+
+    const damaged = data.slice();
+    damaged[3]! ^= 1;
+    const target = new Uint8Array(LENGTH);
+    const whole = [{ segment: 0, offset: 0, length: LENGTH }];
+    await expect((await makeReader(damaged)).readRanges(whole, () => target)).rejects.toMatchObject({
+      code: 'CHUNK_HASH',
+    });
+    target.fill(9);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(target.every((byte) => byte === 9)).toBe(true);
+  });
 });
 
 it('takes chunks from elsewhere where it is told to, whole, and keeps none but the last', async () => {

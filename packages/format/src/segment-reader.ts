@@ -2,18 +2,51 @@
 import { DuobitError } from './errors.ts';
 import type { FileSet } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
-import type { Segment } from './manifest.ts';
+import { getReadingHasher, type ReadingHasher } from './hash-threads.ts';
+import type { Allocate, Segment } from './manifest.ts';
 import { REMEDY_DAMAGED } from './problems.ts';
 import { sha256, toHex } from './sha256.ts';
 import { readInto } from './source.ts';
 
 const CHUNK = LIMITS.chunkBytes;
+/** Chunks of fewer bytes are hashed where they are. */
+const WORTH_SENDING = 2 ** 18;
 
 interface Reading {
   readonly buffer: Uint8Array<ArrayBuffer>;
   done: Promise<void>;
   /** More than one waits for it. */
   shared: boolean;
+}
+
+/** Bytes of a segment. */
+export interface Range {
+  readonly segment: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** The part of a range that lies in one chunk, from byte `within` of it on. */
+interface Part {
+  readonly segment: number;
+  readonly chunk: number;
+  readonly within: number;
+  readonly target: Uint8Array<ArrayBuffer>;
+}
+
+/** One list, however many take from it. */
+function* listParts(
+  ranges: readonly Range[],
+  targets: readonly Uint8Array<ArrayBuffer>[],
+): Generator<Part, undefined> {
+  for (const [i, { segment, offset, length }] of ranges.entries())
+    for (let done = 0; done < length; ) {
+      const chunk = Math.floor((offset + done) / CHUNK);
+      const within = offset + done - chunk * CHUNK;
+      const size = Math.min(CHUNK - within, length - done);
+      yield { segment, chunk, within, target: targets[i]!.subarray(done, done + size) };
+      done += size;
+    }
 }
 
 /** Gives chunks whose hashes it has checked. */
@@ -46,28 +79,49 @@ export class SegmentReader {
     this.#verified = segments.map((segment) => new Uint8Array(segment.chunkHashes.length));
   }
 
-  /**
-   * Reads a range that lies inside the segment, which validation of the header made sure of.
-   * @throws DuobitError `CHUNK_HASH`, `DATA_FILE_MISSING`, `DATA_FILE_LENGTH`, or what the source throws
-   */
+  /** Reads one range, as `readRanges` does. */
   async read(segment: number, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
-    const result = new Uint8Array(length);
-    for (let done = 0; done < length; ) {
-      const chunk = Math.floor((offset + done) / CHUNK);
-      const within = offset + done - chunk * CHUNK;
-      const size = Math.min(CHUNK - within, length - done);
-      await this.#readPart(segment, chunk, within, result.subarray(done, done + size));
-      done += size;
-    }
-    return result;
+    const [bytes] = await this.readRanges([{ segment, offset, length }]);
+    return bytes!;
   }
 
-  /** Fills `target` from inside one chunk. A whole chunk goes there at once, so that no second copy is in memory. */
+  /**
+   * Reads ranges that lie inside their segments, which validation of the header made sure of. Of much data several chunks are
+   * under way at once, and other threads hash them.
+   * @param allocate gives the memory of each in turn; what is in it when reading fails is of no use
+   * @throws DuobitError `CHUNK_HASH`, `DATA_FILE_MISSING`, `DATA_FILE_LENGTH`, or what the source throws
+   */
+  async readRanges(
+    ranges: readonly Range[],
+    allocate: Allocate = (length) => new Uint8Array(length),
+  ): Promise<Uint8Array<ArrayBuffer>[]> {
+    const results = ranges.map(({ length }) => allocate(length));
+    const total = ranges.reduce((sum, { length }) => sum + length, 0);
+    const hasher = this.#chunks ? null : getReadingHasher(total);
+    const parts = listParts(ranges, results);
+    let failed = false;
+    const readParts = async (): Promise<void> => {
+      try {
+        for (const part of parts) {
+          if (failed) return;
+          await this.#readPart(part, hasher);
+        }
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    };
+    const lanes = Array.from({ length: hasher?.lanes ?? 1 }, readParts);
+    // The memory is the caller's again only when nothing is read into it any more.
+    await Promise.allSettled(lanes);
+    await Promise.all(lanes);
+    return results;
+  }
+
+  /** A whole chunk goes to its target at once, so that no second copy of it is kept. */
   async #readPart(
-    index: number,
-    chunk: number,
-    within: number,
-    target: Uint8Array<ArrayBuffer>,
+    { segment: index, chunk, within, target }: Part,
+    hasher: ReadingHasher | null,
   ): Promise<void> {
     const cache = this.#cache;
     if (cache?.segment === index && cache.chunk === chunk) {
@@ -80,7 +134,7 @@ export class SegmentReader {
       return readInto(source, segment.offset + chunk * CHUNK + within, target);
     }
     const length = Math.min(CHUNK, segment.length - chunk * CHUNK);
-    if (target.length === length) return this.#readChunk(index, chunk, target);
+    if (target.length === length) return this.#readChunk(index, chunk, target, hasher);
     const key = `${index}:${chunk}`;
     const underWay = this.#reading.get(key);
     if (underWay) {
@@ -92,7 +146,7 @@ export class SegmentReader {
     const reading: Reading = { buffer: this.#takeBuffer(length), done: Promise.resolve(), shared: false };
     this.#reading.set(key, reading);
     try {
-      reading.done = this.#readChunk(index, chunk, reading.buffer.subarray(0, length));
+      reading.done = this.#readChunk(index, chunk, reading.buffer.subarray(0, length), hasher);
       await reading.done;
       target.set(reading.buffer.subarray(within, within + target.length));
       this.#cache = { segment: index, chunk, buffer: reading.buffer, shared: reading.shared };
@@ -110,12 +164,26 @@ export class SegmentReader {
   }
 
   /** Fills `bytes` with a whole chunk and checks it. */
-  async #readChunk(index: number, chunk: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  async #readChunk(
+    index: number,
+    chunk: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    hasher: ReadingHasher | null,
+  ): Promise<void> {
     if (this.#chunks) return this.#chunks.readChunk(index, chunk, bytes);
     const segment = this.#segments[index]!;
     const source = await this.#files.get(segment.file);
-    await readInto(source, segment.offset + chunk * CHUNK, bytes);
-    await checkChunk(source.name, segment, chunk, bytes);
+    const offset = segment.offset + chunk * CHUNK;
+    if (hasher && bytes.length >= WORTH_SENDING)
+      await hasher.lend(bytes.length, async (memory, hash) => {
+        await readInto(source, offset, memory);
+        checkHash(source.name, segment, chunk, memory.length, await hash(memory));
+        bytes.set(memory);
+      });
+    else {
+      await readInto(source, offset, bytes);
+      await checkChunk(source.name, segment, chunk, bytes);
+    }
     this.#verified[index]![chunk] = 1;
   }
 }
@@ -127,7 +195,17 @@ export async function checkChunk(
   chunk: number,
   bytes: Uint8Array,
 ): Promise<void> {
-  const hash = toHex(await sha256(bytes));
+  checkHash(source, segment, chunk, bytes.length, await sha256(bytes));
+}
+
+function checkHash(
+  source: string,
+  segment: Segment,
+  chunk: number,
+  length: number,
+  digest: Uint8Array,
+): void {
+  const hash = toHex(digest);
   if (hash === segment.chunkHashes[chunk]) return;
   const start = segment.offset + chunk * CHUNK;
   throw new DuobitError(
@@ -135,7 +213,7 @@ export async function checkChunk(
     `the chunk's SHA-256 is ${hash}, but the header says ${segment.chunkHashes[chunk]}`,
     {
       source,
-      where: `segment ${segment.name}, chunk ${chunk}, file bytes ${start} to ${start + bytes.length - 1}`,
+      where: `segment ${segment.name}, chunk ${chunk}, file bytes ${start} to ${start + length - 1}`,
       remedy: REMEDY_DAMAGED,
     },
   );

@@ -3,7 +3,7 @@ import { checkCanonicalHeader, checkCanonicalOrder } from './canonical.ts';
 import { type DataChunk, readChunks } from './chunk-reader.ts';
 import { FileSet, type OpenOptions } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
-import { getHasher, type Hasher } from './hash-worker.ts';
+import { getHasher, type Hasher } from './hash-threads.ts';
 import { type HeaderRead, readHeader } from './header-read.ts';
 import type { Manifest } from './manifest.ts';
 import { listRegions, type Region } from './places.ts';

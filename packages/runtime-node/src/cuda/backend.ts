@@ -8,6 +8,7 @@ import {
   type KvPrecision,
   listPlanWeights,
   type PrepareOptions,
+  readWeights,
   type WeightReader,
 } from '@duobit/core';
 import { DuobitError, type TensorData } from '@duobit/format';
@@ -111,8 +112,7 @@ async function prepareProgram(
   try {
     const facts = new Map<string, TensorData['info']>();
     const weights = new Map<string, DeviceWeight>();
-    for (const name of listPlanWeights(plan)) {
-      const data = await read(name);
+    for await (const [name, data] of readWeights(listPlanWeights(plan), read)) {
       facts.set(name, data.info);
       const weight = guard(() => addWeight(device, arena, data));
       if (weight !== null) weights.set(name, weight);

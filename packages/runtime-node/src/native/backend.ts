@@ -18,6 +18,7 @@ import {
   type PrepareOptions,
   type Program,
   type RunRequest,
+  readWeights,
   type WeightReader,
 } from '@duobit/core';
 import { DuobitError, type TensorData } from '@duobit/format';
@@ -176,8 +177,7 @@ async function prepareProgram(
   try {
     const facts = new Map<string, TensorData['info']>();
     const ids = new Map<string, number>();
-    for (const name of listPlanWeights(plan)) {
-      const data = await weights(name);
+    for await (const [name, data] of readWeights(listPlanWeights(plan), weights)) {
       facts.set(name, data.info);
       const id = inMemory(`tensor ${name}`, () => addWeight(addon, handle, data));
       if (id !== null) ids.set(name, id);

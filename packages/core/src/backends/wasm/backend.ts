@@ -4,6 +4,7 @@ import { DuobitError, type TensorData } from '@duobit/format';
 import type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from '../../backend.ts';
 import { listPlanWeights } from '../../build-plan.ts';
 import type { ExecutionPlan } from '../../plan.ts';
+import { readWeights } from '../../read-weights.ts';
 import { checkPlan, checkPrepareOptions, checkRun, checkSlot, checkWrite } from '../checks.ts';
 import { listSymmetricSums, mirrorUpper } from '../gram.ts';
 import { type CompiledPlan, compilePlan, type MatrixWeight } from './compile.ts';
@@ -81,8 +82,7 @@ async function prepareProgram(
   const w11 = new Map<string, W11Weight>();
   const facts = new Map<string, TensorData['info']>();
   const before = heap.used;
-  for (const name of listPlanWeights(plan)) {
-    const data = await weights(name);
+  for await (const [name, data] of readWeights(listPlanWeights(plan), weights)) {
     const { encoding, shape } = data.info;
     facts.set(name, data.info);
     // What no kernel can hold is left out here and refused, by name, by checkPlan below.

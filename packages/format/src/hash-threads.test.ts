@@ -1,4 +1,4 @@
-// Hashes are right whoever makes them: the other thread, or this one before that is up, while it works, and once it is dead.
+// Hashes are right whoever makes them: other threads, or this one before those are up, while they work, and once they are dead.
 import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import * as threads from 'node:worker_threads';
@@ -23,25 +23,31 @@ class FakeWorker extends EventEmitter {
 }
 
 /** A fresh module whose threads are made by `Worker`. */
-async function load(Worker: unknown) {
+async function load(Worker: unknown, processors = 1) {
   vi.resetModules();
   const builtin = process.getBuiltinModule;
-  vi.spyOn(process, 'getBuiltinModule').mockImplementation(((id: string) =>
-    id === 'node:worker_threads' ? { Worker } : builtin(id)) as typeof builtin);
-  return import('./hash-worker.ts');
+  const replaced: Record<string, unknown> = {
+    'node:worker_threads': { Worker },
+    'node:os': { availableParallelism: () => processors },
+  };
+  vi.spyOn(process, 'getBuiltinModule').mockImplementation(
+    ((id: string) => replaced[id] ?? builtin(id)) as typeof builtin,
+  );
+  return import('./hash-threads.ts');
 }
 
-async function loadFake() {
+async function loadFake(processors?: number) {
   const workers: FakeWorker[] = [];
-  const { getHasher } = await load(
+  const loaded = await load(
     class extends FakeWorker {
       constructor() {
         super();
         workers.push(this);
       }
     },
+    processors,
   );
-  return { getHasher, workers };
+  return { ...loaded, workers };
 }
 
 afterEach(() => {
@@ -76,16 +82,17 @@ describe('hashing on another thread', () => {
     expect(await hasher.hash(memory[0]!)).toEqual(digest(memory[0]!));
   });
 
-  it('is for much data, one user at a time, and keeps the process only while it is waited for', async () => {
+  it('is for much data, one piece at a time, and keeps the process only while it is waited for', async () => {
     const { getHasher, workers } = await loadFake();
     getHasher(1000).release();
     getHasher(60 * 2 ** 20).release();
     expect(workers).toEqual([]);
     const hasher = getHasher(60 * 2 ** 20);
     const [worker] = workers;
-    expect(getHasher(MUCH).allocate(1).buffer).toBeInstanceOf(ArrayBuffer);
+    expect(getHasher(1000).allocate(1).buffer).toBeInstanceOf(ArrayBuffer);
     const bytes = hasher.allocate(100);
     expect(bytes.buffer).toBeInstanceOf(SharedArrayBuffer);
+    expect(getHasher(MUCH).allocate(100).buffer).not.toBe(bytes.buffer);
 
     expect(await hasher.hash(bytes)).toEqual(digest(bytes));
     worker!.emit('message', 'up');
@@ -119,5 +126,68 @@ describe('hashing on another thread', () => {
       expect(bytes.buffer).toBeInstanceOf(ArrayBuffer);
       expect(await getHasher(MUCH).hash(bytes)).toEqual(digest(bytes));
     }
+  });
+});
+
+describe('hashing for those that read', () => {
+  it('is done here for little, and where no thread can be started', async () => {
+    const { getReadingHasher, workers } = await loadFake();
+    expect([getReadingHasher(95 * 2 ** 20), workers.length]).toEqual([null, 0]);
+    expect(getReadingHasher(2 ** 20)).not.toBeNull();
+    const none = await load(
+      class {
+        constructor() {
+          throw new Error('not permitted');
+        }
+      },
+    );
+    expect(none.getReadingHasher(MUCH)).toBeNull();
+  });
+
+  it('goes to the thread with the least work, at most four of them, and lends memory to so many at once', async () => {
+    const { getReadingHasher, workers } = await loadFake(16);
+    const { lanes, lend } = getReadingHasher(MUCH)!;
+    expect([workers.length, lanes]).toEqual([4, 8]);
+    const bytes = new Uint8Array(new SharedArrayBuffer(10));
+    expect(await lend(10, (_, hash) => hash(bytes))).toEqual(digest(bytes));
+    for (const worker of workers.slice(1)) worker.emit('message', 'up');
+
+    const memory = new Set<ArrayBufferLike>();
+    let begun = 0;
+    const all = Array.from({ length: 12 }, (_, i) =>
+      lend(10, (lent, hash) => {
+        begun += 1;
+        memory.add(lent.buffer);
+        return hash(lent.fill(i));
+      }),
+    );
+    await new Promise(setImmediate);
+    expect([begun, memory.size, ...workers.map(({ requests }) => requests.length)]).toEqual([
+      8, 8, 0, 3, 3, 2,
+    ]);
+    for (let done = 0; done < 12; ) {
+      for (const worker of workers)
+        for (const request of worker.requests.splice(0)) {
+          worker.emit('message', digest(request));
+          done += 1;
+        }
+      await new Promise(setImmediate);
+    }
+    const expected = Array.from({ length: 12 }, (_, i) => digest(new Uint8Array(10).fill(i)));
+    expect(await Promise.all(all)).toEqual(expected);
+    expect([begun, memory.size]).toEqual([12, 8]);
+    expect(workers.every(({ isReferenced }) => !isReferenced)).toBe(true);
+  });
+
+  it('gives memory back when its use fails, and goes on when a thread has died', async () => {
+    const { getReadingHasher, workers } = await loadFake(2);
+    const { lanes, lend } = getReadingHasher(MUCH)!;
+    for (let i = 0; i < 2 * lanes; i++)
+      await expect(lend(10, () => Promise.reject(new Error(`no ${i}`)))).rejects.toThrow(`no ${i}`);
+    for (const worker of workers) worker.emit('message', 'up');
+    const hashed = lend(10, (lent, hash) => hash(lent.fill(7)));
+    for (const worker of workers) worker.emit('exit', 1);
+    expect(await hashed).toEqual(digest(new Uint8Array(10).fill(7)));
+    expect(await lend(10, (lent, hash) => hash(lent.fill(8)))).toEqual(digest(new Uint8Array(10).fill(8)));
   });
 });
