@@ -2,7 +2,10 @@
 // names the header hash, kept in a file of its own. docs/format.md, "Content digest and signature", has the exact form.
 import { createHash, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { DuobitError, type Manifest } from '@duobit/format';
-import { decodeProtectedHeader, errors, FlattenedSign, flattenedVerify } from 'jose';
+import type { ProtectedHeaderParameters } from 'jose';
+
+/** Only when it is needed: most commands sign nothing, and it is read for a while. */
+const loadJose = () => import('jose');
 
 /** RFC 9864 names the curve; the older `EdDSA` of RFC 8037 means the same with a key of this kind. */
 const ALGORITHM = 'Ed25519';
@@ -73,6 +76,7 @@ export function keyId(key: KeyObject): string {
 
 /** The signature file's text. */
 export async function signStatement(statement: Statement, key: KeyObject): Promise<string> {
+  const { FlattenedSign } = await loadJose();
   const jws = await new FlattenedSign(encodeStatement(statement))
     .setProtectedHeader({ alg: ALGORITHM, kid: keyId(key), typ: TYPE })
     .sign(key);
@@ -87,7 +91,8 @@ export async function signStatement(statement: Statement, key: KeyObject): Promi
  */
 export async function openSignature(text: string, key: KeyObject, source: string): Promise<Statement> {
   const jws = parseJws(text, source);
-  checkHeader(jws, key, source);
+  await checkHeader(jws, key, source);
+  const { errors, flattenedVerify } = await loadJose();
   let payload: Uint8Array;
   try {
     ({ payload } = await flattenedVerify(jws, key, { algorithms: ACCEPTED }));
@@ -104,9 +109,12 @@ export async function openSignature(text: string, key: KeyObject, source: string
  * What a signature file says and whose key it names, believed of nobody: whether it is good needs the key.
  * @throws DuobitError `SIGNATURE_INVALID`
  */
-export function readSignature(text: string, source: string): { statement: Statement; keyId: string } {
+export async function readSignature(
+  text: string,
+  source: string,
+): Promise<{ statement: Statement; keyId: string }> {
   const jws = parseJws(text, source);
-  const { kid } = readHeader(jws, source);
+  const { kid } = await readHeader(jws, source);
   return { statement: parseStatement(Buffer.from(jws.payload, 'base64url'), source), keyId: String(kid) };
 }
 
@@ -146,7 +154,8 @@ function parseJws(text: string, source: string): Jws {
   return { payload, protected: header, signature };
 }
 
-function readHeader(jws: Jws, source: string): ReturnType<typeof decodeProtectedHeader> {
+async function readHeader(jws: Jws, source: string): Promise<ProtectedHeaderParameters> {
+  const { decodeProtectedHeader } = await loadJose();
   try {
     return decodeProtectedHeader(jws);
   } catch (cause) {
@@ -154,8 +163,8 @@ function readHeader(jws: Jws, source: string): ReturnType<typeof decodeProtected
   }
 }
 
-function checkHeader(jws: Jws, key: KeyObject, source: string): void {
-  const header = readHeader(jws, source);
+async function checkHeader(jws: Jws, key: KeyObject, source: string): Promise<void> {
+  const header = await readHeader(jws, source);
   if (typeof header.alg !== 'string' || !ACCEPTED.includes(header.alg)) {
     const message = `the algorithm is ${JSON.stringify(header.alg)?.slice(0, 40)}; only ${ACCEPTED.join(' and ')} are accepted`;
     throw new DuobitError('SIGNATURE_ALGORITHM', message, {

@@ -360,8 +360,12 @@ const PARTS = {
   async cold(shape = '8B') {
     const facts = await startCold(process.argv[1], shape, join(OUT, `cold-${shape}.duo`));
     record('cold', facts);
+    const steps = ['begun', 'opened', 'backend', 'loaded'].map(
+      (step) => `${step} ${facts[`${step}After`].toFixed(2)}`,
+    );
+    const rate = (seconds) => `${(facts.bytes / seconds / 1e9).toFixed(2)} GB/s`;
     note(
-      `${shape}: first token after ${facts.firstTokenAfter.toFixed(2)} s, ${(facts.bytes / facts.firstTokenAfter / 1e9).toFixed(2)} GB/s, written at ${(facts.bytes / facts.writeSeconds / 1e9).toFixed(2)} GB/s`,
+      `${shape}: first token after ${facts.firstTokenAfter.toFixed(2)} s (${steps.join(', ')}), ${rate(facts.firstTokenAfter)}; written at ${rate(facts.writeSeconds)}, then read at ${rate(facts.readSeconds)}`,
     );
   },
 

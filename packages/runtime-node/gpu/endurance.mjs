@@ -1,7 +1,7 @@
 // What a day of use does to a GPU, in a minute: models loaded and disposed of, texts called off in the middle, a process killed; and
 // how long a fresh process takes to its first token.
 import { spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { closeSync, openSync, readSync, rmSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createModel } from '@duobit/core';
 import { openContainer } from '@duobit/format';
@@ -135,20 +135,37 @@ export async function startCold(script, shape, path) {
     const status = await new Promise((resolve) => child.once('exit', resolve));
     const seconds = (performance.now() - begun) / 1000;
     if (status !== 0) throw new Error(`the process that starts cold ended with ${status}`);
-    return { shape, writeSeconds, seconds, ...JSON.parse(said.trim().split('\n').at(-1)) };
+    const readSeconds = readAll(path);
+    return { shape, writeSeconds, readSeconds, seconds, ...JSON.parse(said.trim().split('\n').at(-1)) };
   } finally {
     rmSync(path, { force: true });
   }
 }
 
-/** The fresh process. */
+/** Seconds to read a file and do nothing with it, into the same memory again and again. */
+function readAll(path) {
+  const memory = new Uint8Array(4 << 20);
+  const file = openSync(path);
+  const begun = performance.now();
+  while (readSync(file, memory) > 0);
+  closeSync(file);
+  return (performance.now() - begun) / 1000;
+}
+
+/** The fresh process: seconds from its start to each step. */
 export async function writeFirstToken(path) {
+  const after = () => performance.now() / 1000;
+  const begunAfter = after();
   const source = await createFileSource(path);
+  const container = await openContainer(source);
+  const openedAfter = after();
   const backend = await createCudaBackend();
-  const model = await createModel(await openContainer(source), backend, OPTIONS);
-  const loadedAfter = performance.now() / 1000;
+  const backendAfter = after();
+  const model = await createModel(container, backend, OPTIONS);
+  const loadedAfter = after();
   await write(model, [1, 2, 3], 1);
-  const facts = { bytes: source.size, loadedAfter, firstTokenAfter: performance.now() / 1000 };
+  const firstTokenAfter = after();
+  const facts = { bytes: source.size, begunAfter, openedAfter, backendAfter, loadedAfter, firstTokenAfter };
   await model.dispose();
   await backend.dispose();
   return facts;

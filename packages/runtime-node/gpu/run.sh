@@ -59,9 +59,9 @@ if has speed; then
   run 15 speed 1B
   run 15 speed 3B
 fi
-has cold && run 40 cold 8B
 # As it is where nobody has set anything.
 unset CUDA_MODULE_LOADING
+has cold && run 40 cold 8B
 has conformance && for kv in f16 int8 int4; do run 25 conformance $kv; done
 PATH=$PATH:/usr/local/cuda/bin:$(ls -d /usr/local/cuda*/bin /opt/nvidia/*/ /usr/local/cuda*/compute-sanitizer 2>/dev/null | tr '\n' ':')
 has sanitize && { command -v compute-sanitizer || echo '--- no compute-sanitizer'; }

@@ -19,7 +19,6 @@ import {
   textFile,
   writeFolder,
 } from '../publish/folder.ts';
-import { Hub } from '../publish/hub.ts';
 import { localPath, type PublishedFile, type PublishedModel, withPublishedModel } from '../publish/model.ts';
 import { type EvaluationRecord, readRecord } from '../record.ts';
 import { formatBytes, formatCount, formatPairs, formatTable } from '../text.ts';
@@ -182,6 +181,8 @@ interface Publisher {
 async function createHubPublisher(context: Context, repo: string, options: Options): Promise<Publisher> {
   const { io } = context;
   const env = options.endpoint === undefined ? io.env : { ...io.env, HF_ENDPOINT: options.endpoint };
+  // Loaded only to publish: the hub's library is read for a while.
+  const { Hub } = await import('../publish/hub.ts');
   const hub = new Hub(context, await openNetwork(env), {
     repo,
     revision: options.revision,

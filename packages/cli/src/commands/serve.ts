@@ -1,6 +1,6 @@
 // `duobit serve`: a model behind OpenAI's HTTP API, until a signal ends it.
 import { createGrammars } from '@duobit/grammar';
-import { createServer, LOG_LEVELS, type LogLevel } from '@duobit/server';
+import type { LogLevel } from '@duobit/server';
 import { type Command, Option } from 'commander';
 import { type Context, emit, note } from '../context.ts';
 import { readText } from '../files.ts';
@@ -18,6 +18,9 @@ import {
 import { chooseSequences } from '../sequences.ts';
 import { openSession, type Session } from '../session.ts';
 import { plural } from '../text.ts';
+
+/** Those of `@duobit/server`, which is loaded only to serve: it is read for a while. */
+const LOG_LEVELS = Object.keys({ debug: 0, info: 0, warn: 0, error: 0 } satisfies Record<LogLevel, 0>);
 
 interface Options extends BackendOptions {
   readonly host: string;
@@ -126,6 +129,7 @@ async function runServe(context: Context, path: string, options: Options): Promi
 async function serve(context: Context, { model }: Session, options: Options, name: string): Promise<void> {
   const { host, port, queue, json } = options;
   const apiKey = options.apiKey ?? context.io.env.DUOBIT_API_KEY;
+  const { createServer } = await import('@duobit/server');
   const server = createServer(model, {
     name,
     apiKey,

@@ -78,7 +78,7 @@ async function requireNoOther(path: string): Promise<void> {
   if (!facts?.isFile() || facts.size === 0) return;
   try {
     if (facts.size <= MOST_SIGNATURE_BYTES) {
-      readSignature(await readText(path, '--output'), path);
+      await readSignature(await readText(path, '--output'), path);
       return;
     }
   } catch {

@@ -180,7 +180,7 @@ async function findSignature(
   headerSha256: string,
 ): Promise<{ file: PublishedFile; keyId: string } | null> {
   if (!(await stat(path).catch(() => null))) return null;
-  const { statement, keyId } = readSignature(await readText(path, 'signature'), path);
+  const { statement, keyId } = await readSignature(await readText(path, 'signature'), path);
   if (statement.headerSha256 !== headerSha256) {
     const message = `the signature is of the header ${statement.headerSha256}, but ${headerSha256} is published`;
     throw new DuobitError('SIGNATURE_MISMATCH', message, {
