@@ -44,8 +44,9 @@ export async function benchMatvec(options: MatvecOptions): Promise<MatvecReport>
   const { rows, columns, groupSize, seconds = 1 } = options;
   checkOptions(rows, columns, groupSize, seconds);
   const heap = new Heap();
+  const kernels = await instantiateKernels(await compileKernels({ shared: false }), heap.memory);
   const before = heap.used;
-  const weight = loadW11(heap, makeRandomTensor(rows, columns, groupSize));
+  const weight = loadW11(heap, kernels, makeRandomTensor(rows, columns, groupSize));
   const weightBytes = heap.used - before;
   const input = heap.allocate(padTo(columns, 16) * 4, 'input');
   const tables = heap.allocate(padTo(columns, 16) * 4, 'tables');
@@ -54,7 +55,6 @@ export async function benchMatvec(options: MatvecOptions): Promise<MatvecReport>
   const sumStride = codeSumStride(columns);
   const sums = heap.allocate(sumStride, 'sums of codes');
   const scratch = heap.allocate(W11_SCRATCH, 'scratch');
-  const kernels = await instantiateKernels(await compileKernels({ shared: false }), heap.memory);
   const random = createNoise();
   heap.floats(input, columns).forEach((_, k, values) => {
     values[k] = (random() & 0xffff) / 0x8000 - 1;
