@@ -1,6 +1,13 @@
 // How fast the W(1+1)A4 lookup kernel multiplies one row of activations on this machine: the figure that `duobit bench`
 // prints beside whole-model speeds.
-import { bitRowStride, DuobitError, encodedPlaneLengths, GROUP_SIZES, groupCount } from '@duobit/format';
+import {
+  bitRowStride,
+  DuobitError,
+  encodedPlaneLengths,
+  GROUP_SIZES,
+  groupCount,
+  type TensorData,
+} from '@duobit/format';
 import { Heap } from './heap.ts';
 import { compileKernels, instantiateKernels } from './kernels.ts';
 import { codeSumStride, W11_SCRATCH } from './slots.ts';
@@ -140,7 +147,7 @@ function timeSlice(run: () => void, least: number): { calls: number; millisecond
 }
 
 /** Random bits; levels +-0.0625 and +-0.125. The speed does not depend on the values. */
-function makeRandomTensor(rows: number, columns: number, groupSize: number): Parameters<typeof loadW11>[1] {
+function makeRandomTensor(rows: number, columns: number, groupSize: number): TensorData {
   const encoding = { kind: 'w11', groupSize, offsets: true } as const;
   const shape = [rows, columns];
   const lengths = encodedPlaneLengths(encoding, shape);
