@@ -10,10 +10,13 @@ export type Kernels = WebAssembly.Exports & {
   packTile(
     sign: number,
     bitmap: number,
+    alpha: number,
+    mu: number,
     columns: number,
     groupSize: number,
+    sums: number,
     to: number,
-    counts: number,
+    rowSums: number,
   ): void;
   quantizeActivations(
     input: number,

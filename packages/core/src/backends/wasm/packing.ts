@@ -2,9 +2,6 @@
 // time of loading a model. A row of a plane is whole words; what its last word holds past the last column is no weight and
 // becomes zero.
 
-/** Rows of a tile of W(1+1) weights. */
-export const TILE_ROWS = 16;
-
 /** The bits of a row's last word that belong to its `bits` bits. */
 function maskLastWord(bits: number): number {
   return bits % 32 === 0 ? -1 : (1 << (bits % 32)) - 1;
@@ -82,22 +79,16 @@ function packChunk(a: number, b: number, c: number, d: number, target: Int32Arra
   target[to + 3] = (odd01 >>> 16) | (odd23 & 0xffff0000);
 }
 
-/**
- * Copies the bits of up to 16 rows, from `first` on, to `tile`. Rows past the last are zero there, and so are bits past the
- * last column.
- */
-export function readTile(
-  plane: Uint8Array,
-  first: number,
-  rows: number,
-  columns: number,
-  tile: Int32Array,
-): void {
+/** Fills `target` with the plane's bytes from `at` on, and with zeros past its end. */
+export function copyBytes(plane: Uint8Array, at: number, target: Uint8Array): void {
+  const from = plane.subarray(at, at + target.length);
+  target.set(from);
+  target.fill(0, from.length);
+}
+
+/** Clears the bits past the last column, in rows of whole words. */
+export function clearPadding(bits: Int32Array, columns: number): void {
   const words = Math.ceil(columns / 32);
-  const from = plane.subarray(first * words * 4, Math.min(rows, first + TILE_ROWS) * words * 4);
-  const bytes = new Uint8Array(tile.buffer, tile.byteOffset, tile.byteLength);
-  bytes.set(from);
-  bytes.fill(0, from.length);
   const mask = maskLastWord(columns);
-  if (mask !== -1) for (let last = words - 1; last < tile.length; last += words) tile[last]! &= mask;
+  if (mask !== -1) for (let last = words - 1; last < bits.length; last += words) bits[last]! &= mask;
 }

@@ -156,6 +156,20 @@ describe('W(1+1)', () => {
       );
   });
 
+  it('sums to what infinite and NaN levels make of a row', async () => {
+    const size = { rows: 16, columns: 64, seed: 1, shift: 0 };
+    const data = makeTensor({ kind: 'w11', groupSize: 64, offsets: true }, size);
+    const mu = new DataView(data.planes.mu!.buffer);
+    [0x7c00, 0xfc00, 0x7e00, 0x0001, 0x83ff].forEach((bits, row) => {
+      mu.setUint16(row * 4, bits, true);
+    });
+    const heap = newHeap();
+    const { rowSums } = loadW11(heap, await instantiateKernels(module, heap.memory), data);
+    const sums = [...heap.floats(rowSums, 5)];
+    expect(sums.slice(0, 3)).toEqual([Infinity, -Infinity, Number.NaN]);
+    expect(sums.slice(3).every(Number.isFinite)).toBe(true);
+  });
+
   it('sees memory that was added since its kernels were instantiated, shared memory too', async () => {
     for (const shared of [false, true]) {
       const heap = new Heap({ shared });

@@ -12,7 +12,7 @@ import {
 } from '@duobit/format';
 import type { Heap } from './heap.ts';
 import type { Kernels } from './kernels.ts';
-import { interleaveRow, packBytes, packNibbles, readTile, TILE_ROWS } from './packing.ts';
+import { clearPadding, copyBytes, interleaveRow, packBytes, packNibbles } from './packing.ts';
 
 /** f32. A matrix is laid out as assembly/dense.ts describes it; a vector is plain, padded to 16 bytes. */
 export interface DenseWeight {
@@ -49,8 +49,9 @@ export interface W11Weight {
 
 const LEVEL_BYTES = 128;
 const UNIT_BYTES = 64;
-/** Of a group's counts of bits, assembly/pack.ts. */
-const COUNT_BYTES = 96;
+/** Rows of a tile, and what its sums take while it is packed: assembly/pack.ts. */
+const TILE_ROWS = 16;
+const SUM_BYTES = 128;
 
 export function padTo(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
@@ -173,48 +174,28 @@ export function loadW11(heap: Heap, kernels: Kernels, data: TensorData): W11Weig
   const pointer = heap.allocate(tiles * tileBytes, name);
   const rowSums = heap.allocate(tiles * 64, name);
 
-  // The bits of a tile, and of every group of it the counts of bits: all past what was allocated, and zero again at last.
+  // A tile is packed from copies of its rows, which any plane's alignment and any number of rows give alike. They lie past
+  // what was allocated, where all is zero again at last.
   const bitBytes = TILE_ROWS * bitRowStride(columns);
-  const scratchBytes = 2 * bitBytes + groups * COUNT_BYTES;
-  const scratch = heap.borrow(scratchBytes, name);
-  const sign = heap.integers(scratch, bitBytes / 4);
-  const bitmap = heap.integers(scratch + bitBytes, bitBytes / 4);
-  const counts = heap.words(scratch + 2 * bitBytes, (groups * COUNT_BYTES) / 2);
-
-  const alpha = readPlane(Uint16Array, plane('alpha'));
-  const mu = offsets ? readPlane(Uint16Array, plane('mu')) : null;
-  const table = f16Table();
-  const levels = heap.words(pointer, (tiles * tileBytes) / 2);
-  const sums = heap.floats(rowSums, tiles * TILE_ROWS);
-  for (let first = 0; first < rows; first += TILE_ROWS) {
-    const tile = pointer + (first / TILE_ROWS) * tileBytes;
-    readTile(plane('sign'), first, rows, columns, sign);
-    readTile(plane('bitmap'), first, rows, columns, bitmap);
-    kernels.packTile(scratch, scratch + bitBytes, columns, groupSize, tile, scratch + 2 * bitBytes);
-    for (let row = first; row < Math.min(rows, first + TILE_ROWS); row++) {
-      let level = (tile - pointer) / 2 + row - first;
-      let count = row - first;
-      let sum = 0;
-      for (let g = 0; g < groups; g++) {
-        const pair = (row * groups + g) * 2;
-        const mu0 = mu ? mu[pair]! : 0;
-        const mu1 = mu ? mu[pair + 1]! : 0;
-        levels[level] = mu0;
-        levels[level + 16] = alpha[pair]!;
-        levels[level + 32] = mu1;
-        levels[level + 48] = alpha[pair + 1]!;
-        const signs = counts[count]!;
-        const bits = counts[count + 16]!;
-        const both = counts[count + 32]!;
-        const others = Math.min(groupSize, columns - g * groupSize) - bits;
-        sum += table[mu0]! * others + table[alpha[pair]!]! * (2 * (signs - both) - others);
-        sum += table[mu1]! * bits + table[alpha[pair + 1]!]! * (2 * both - bits);
-        level += (LEVEL_BYTES + unitsPerGroup * UNIT_BYTES) / 2;
-        count += COUNT_BYTES / 2;
-      }
-      sums[row] = sum;
-    }
+  const levelBytes = TILE_ROWS * groups * 4;
+  const sign = heap.borrow(2 * (bitBytes + levelBytes) + SUM_BYTES, name);
+  const bitmap = sign + bitBytes;
+  const alpha = bitmap + bitBytes;
+  const mu = alpha + levelBytes;
+  const sums = mu + levelBytes;
+  const copies = [
+    { from: plane('sign'), to: heap.bytes(sign, bitBytes) },
+    { from: plane('bitmap'), to: heap.bytes(bitmap, bitBytes) },
+    { from: plane('alpha'), to: heap.bytes(alpha, levelBytes) },
+    ...(offsets ? [{ from: plane('mu'), to: heap.bytes(mu, levelBytes) }] : []),
+  ];
+  const bits = heap.integers(sign, (2 * bitBytes) / 4);
+  for (let tile = 0; tile < tiles; tile++) {
+    for (const { from, to } of copies) copyBytes(from, tile * to.length, to);
+    clearPadding(bits, columns);
+    const target = pointer + tile * tileBytes;
+    kernels.packTile(sign, bitmap, alpha, mu, columns, groupSize, sums, target, rowSums + tile * 64);
   }
-  heap.bytes(scratch, scratchBytes).fill(0);
+  heap.bytes(sign, sums + SUM_BYTES - sign).fill(0);
   return { kind: 'w11', rows, columns, tiles, groups, unitsPerGroup, lastUnits, pointer, rowSums };
 }
