@@ -14,7 +14,7 @@ export type Kernels = WebAssembly.Exports & {
     mu: number,
     columns: number,
     groupSize: number,
-    sums: number,
+    scratch: number,
     to: number,
     rowSums: number,
   ): void;

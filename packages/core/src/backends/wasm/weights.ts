@@ -49,9 +49,9 @@ export interface W11Weight {
 
 const LEVEL_BYTES = 128;
 const UNIT_BYTES = 64;
-/** Rows of a tile, and what its sums take while it is packed: assembly/pack.ts. */
 const TILE_ROWS = 16;
-const SUM_BYTES = 128;
+/** Bytes of scratch while a tile is packed: the constant of this name in assembly/pack.ts. */
+const PACK_SCRATCH = 256;
 
 export function padTo(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
@@ -178,11 +178,11 @@ export function loadW11(heap: Heap, kernels: Kernels, data: TensorData): W11Weig
   // what was allocated, where all is zero again at last.
   const bitBytes = TILE_ROWS * bitRowStride(columns);
   const levelBytes = TILE_ROWS * groups * 4;
-  const sign = heap.borrow(2 * (bitBytes + levelBytes) + SUM_BYTES, name);
+  const sign = heap.borrow(2 * (bitBytes + levelBytes) + PACK_SCRATCH, name);
   const bitmap = sign + bitBytes;
   const alpha = bitmap + bitBytes;
   const mu = alpha + levelBytes;
-  const sums = mu + levelBytes;
+  const scratch = mu + levelBytes;
   const copies = [
     { from: plane('sign'), to: heap.bytes(sign, bitBytes) },
     { from: plane('bitmap'), to: heap.bytes(bitmap, bitBytes) },
@@ -194,8 +194,8 @@ export function loadW11(heap: Heap, kernels: Kernels, data: TensorData): W11Weig
     for (const { from, to } of copies) copyBytes(from, tile * to.length, to);
     clearPadding(bits, columns);
     const target = pointer + tile * tileBytes;
-    kernels.packTile(sign, bitmap, alpha, mu, columns, groupSize, sums, target, rowSums + tile * 64);
+    kernels.packTile(sign, bitmap, alpha, mu, columns, groupSize, scratch, target, rowSums + tile * 64);
   }
-  heap.bytes(sign, sums + SUM_BYTES - sign).fill(0);
+  heap.bytes(sign, scratch + PACK_SCRATCH - sign).fill(0);
   return { kind: 'w11', rows, columns, tiles, groups, unitsPerGroup, lastUnits, pointer, rowSums };
 }
