@@ -78,6 +78,7 @@ async function prepareProgram(
   checkPrepareOptions(options, Number.POSITIVE_INFINITY);
   const { module, helpers, shared } = engine;
   const heap = new Heap({ shared });
+  const kernels = await instantiateKernels(module, heap.memory, createWait(heap.memory));
   const matrices = new Map<string, MatrixWeight>();
   const w11 = new Map<string, W11Weight>();
   const facts = new Map<string, TensorData['info']>();
@@ -91,7 +92,7 @@ async function prepareProgram(
       matrices.set(name, loadInteger(heap, data, encoding.kind));
     else {
       const coded = encoding.kind === 'w11' && isUsed(plan, name, 'a4');
-      if (coded) w11.set(name, loadW11(heap, data));
+      if (coded) w11.set(name, loadW11(heap, kernels, data));
       if (encoding.kind !== 'w11' || isUsed(plan, name, 'f32'))
         matrices.set(name, shape.length === 1 ? loadVector(heap, data) : loadDense(heap, data));
     }
@@ -99,8 +100,6 @@ async function prepareProgram(
   const weightBytes = heap.used - before;
   checkPlan(plan, (name) => facts.get(name)!);
   const compiled = compilePlan(plan, { matrices, w11 }, heap, { ...options, threads: 1 + helpers.size });
-  // Last, as an instance may not yet know of memory that was added after it.
-  const kernels = await instantiateKernels(module, heap.memory, createWait(heap.memory));
   const served = { module, memory: heap.memory };
   return new WasmProgram(plan, options, { heap, compiled, kernels, helpers, served }, weightBytes);
 }

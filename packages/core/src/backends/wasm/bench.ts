@@ -1,6 +1,13 @@
 // How fast the W(1+1)A4 lookup kernel multiplies one row of activations on this machine: the figure that `duobit bench`
 // prints beside whole-model speeds.
-import { bitRowStride, DuobitError, encodedPlaneLengths, GROUP_SIZES, groupCount } from '@duobit/format';
+import {
+  bitRowStride,
+  DuobitError,
+  encodedPlaneLengths,
+  GROUP_SIZES,
+  groupCount,
+  type TensorData,
+} from '@duobit/format';
 import { Heap } from './heap.ts';
 import { compileKernels, instantiateKernels } from './kernels.ts';
 import { codeSumStride, W11_SCRATCH } from './slots.ts';
@@ -44,8 +51,9 @@ export async function benchMatvec(options: MatvecOptions): Promise<MatvecReport>
   const { rows, columns, groupSize, seconds = 1 } = options;
   checkOptions(rows, columns, groupSize, seconds);
   const heap = new Heap();
+  const kernels = await instantiateKernels(await compileKernels({ shared: false }), heap.memory);
   const before = heap.used;
-  const weight = loadW11(heap, makeRandomTensor(rows, columns, groupSize));
+  const weight = loadW11(heap, kernels, makeRandomTensor(rows, columns, groupSize));
   const weightBytes = heap.used - before;
   const input = heap.allocate(padTo(columns, 16) * 4, 'input');
   const tables = heap.allocate(padTo(columns, 16) * 4, 'tables');
@@ -54,7 +62,6 @@ export async function benchMatvec(options: MatvecOptions): Promise<MatvecReport>
   const sumStride = codeSumStride(columns);
   const sums = heap.allocate(sumStride, 'sums of codes');
   const scratch = heap.allocate(W11_SCRATCH, 'scratch');
-  const kernels = await instantiateKernels(await compileKernels({ shared: false }), heap.memory);
   const random = createNoise();
   heap.floats(input, columns).forEach((_, k, values) => {
     values[k] = (random() & 0xffff) / 0x8000 - 1;
@@ -140,7 +147,7 @@ function timeSlice(run: () => void, least: number): { calls: number; millisecond
 }
 
 /** Random bits; levels +-0.0625 and +-0.125. The speed does not depend on the values. */
-function makeRandomTensor(rows: number, columns: number, groupSize: number): Parameters<typeof loadW11>[1] {
+function makeRandomTensor(rows: number, columns: number, groupSize: number): TensorData {
   const encoding = { kind: 'w11', groupSize, offsets: true } as const;
   const shape = [rows, columns];
   const lengths = encodedPlaneLengths(encoding, shape);

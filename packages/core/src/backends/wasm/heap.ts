@@ -33,6 +33,16 @@ export class Heap {
    * @throws DuobitError `BACKEND_OUT_OF_MEMORY` past 4 GiB, or when the system gives no more
    */
   allocate(bytes: number, purpose: string): number {
+    const pointer = this.borrow(bytes, purpose);
+    this.#top = pointer + Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+    return pointer;
+  }
+
+  /**
+   * Zeroed bytes that stay free: the next allocation gets them too, and wants them zeroed.
+   * @throws as `allocate`
+   */
+  borrow(bytes: number, purpose: string): number {
     const pointer = this.#top;
     const end = pointer + Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
     const pages = Math.ceil((end + GUARD) / PAGE);
@@ -47,7 +57,6 @@ export class Heap {
         throw outOfMemory(`the system did not give ${sizes}`, purpose, cause);
       }
     }
-    this.#top = end;
     return pointer;
   }
 

@@ -6,6 +6,18 @@ import { KERNELS_BASE64, RELAXED_KERNELS_BASE64 } from './generated/kernels.ts';
 export type Kernels = WebAssembly.Exports & {
   /** assembly/program.ts: 0 when a thread was lost. */
   run(rows: number, parts: number, wanted: number): number;
+  /** assembly/pack.ts */
+  packTile(
+    sign: number,
+    bitmap: number,
+    alpha: number,
+    mu: number,
+    columns: number,
+    groupSize: number,
+    scratch: number,
+    to: number,
+    rowSums: number,
+  ): void;
   quantizeActivations(
     input: number,
     inputStride: number,

@@ -1,17 +1,18 @@
 // Brings weights into linear memory in the layouts that the kernels read. Each tensor is packed as it arrives, so that no
 // second copy of the model exists.
 import {
+  bitRowStride,
   DuobitError,
   decodeTensor,
   encodedPlaneLengths,
   f16ToF32,
   groupCount,
-  int4RowStride,
-  int8RowStride,
   type PlaneRole,
   type TensorData,
 } from '@duobit/format';
 import type { Heap } from './heap.ts';
+import type { Kernels } from './kernels.ts';
+import { clearPadding, copyBytes, interleaveRow, packBytes, packNibbles } from './packing.ts';
 
 /** f32. A matrix is laid out as assembly/dense.ts describes it; a vector is plain, padded to 16 bytes. */
 export interface DenseWeight {
@@ -48,6 +49,9 @@ export interface W11Weight {
 
 const LEVEL_BYTES = 128;
 const UNIT_BYTES = 64;
+const TILE_ROWS = 16;
+/** Bytes of scratch while a tile is packed: the constant of this name in assembly/pack.ts. */
+const PACK_SCRATCH = 256;
 
 export function padTo(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
@@ -70,16 +74,14 @@ function requirePlanes(data: TensorData): (role: PlaneRole) => Uint8Array<ArrayB
   return (role) => data.planes[role]!;
 }
 
-/** The plane's 16-bit words; a view where alignment allows. */
-function readWords(plane: Uint8Array<ArrayBuffer>): Uint16Array {
-  const aligned = plane.byteOffset % 2 === 0 ? plane : plane.slice();
-  return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
-}
-
-/** The plane's f32 values; a view where alignment allows. */
-function readFloats(plane: Uint8Array<ArrayBuffer>): Float32Array {
-  const aligned = plane.byteOffset % 4 === 0 ? plane : plane.slice();
-  return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+/** The plane's values; a view where alignment allows. */
+function readPlane<T>(
+  type: { readonly BYTES_PER_ELEMENT: number; new (buffer: ArrayBuffer, offset: number, length: number): T },
+  plane: Uint8Array<ArrayBuffer>,
+): T {
+  const size = type.BYTES_PER_ELEMENT;
+  const aligned = plane.byteOffset % size === 0 ? plane : plane.slice();
+  return new type(aligned.buffer, aligned.byteOffset, aligned.byteLength / size);
 }
 
 let f16Values: Float32Array | undefined;
@@ -108,33 +110,24 @@ export function loadDense(heap: Heap, data: TensorData): DenseWeight {
   const width = padTo(columns, 4);
   const count = padTo(rows, 4) * width;
   const pointer = heap.allocate(count * 4, data.info.name);
+  const target = heap.integers(pointer, count);
   const { kind } = data.info.encoding;
-  if (kind === 'f16') {
-    const table = f16Table();
-    const words = readWords(plane('dense'));
-    interleave(heap.floats(pointer, count), rows, columns, (i) => table[words[i]!]!);
-  } else if (kind === 'bf16') {
-    const words = readWords(plane('dense'));
-    interleave(heap.integers(pointer, count), rows, columns, (i) => words[i]! << 16);
+  if (kind === 'f16' || kind === 'bf16') {
+    const values = readPlane(Uint16Array, plane('dense'));
+    const table = new Int32Array(f16Table().buffer);
+    const row = new Int32Array(columns);
+    for (let n = 0; n < rows; n++) {
+      const from = n * columns;
+      if (kind === 'f16') for (let k = 0; k < columns; k++) row[k] = table[values[from + k]!]!;
+      else for (let k = 0; k < columns; k++) row[k] = values[from + k]! << 16;
+      interleaveRow(row, 0, columns, target, n, width);
+    }
   } else {
-    const values = kind === 'f32' ? readFloats(plane('dense')) : decodeTensor(data);
-    interleave(heap.floats(pointer, count), rows, columns, (i) => values[i]!);
+    const values =
+      kind === 'f32' ? readPlane(Int32Array, plane('dense')) : new Int32Array(decodeTensor(data).buffer);
+    for (let n = 0; n < rows; n++) interleaveRow(values, n * columns, columns, target, n, width);
   }
   return { kind: 'dense', rows, columns, pointer };
-}
-
-/** Row-major values to [row / 4][chunk][4 rows][4 columns]. */
-function interleave(
-  target: Float32Array | Int32Array,
-  rows: number,
-  columns: number,
-  value: (index: number) => number,
-): void {
-  const width = padTo(columns, 4);
-  for (let row = 0; row < rows; row++) {
-    const to = (row - (row & 3)) * width + (row & 3) * 4;
-    for (let k = 0; k < columns; k++) target[to + (k >> 2) * 16 + (k & 3)] = value(row * columns + k);
-  }
 }
 
 /** Packs grouped int8 or int4. */
@@ -149,12 +142,16 @@ export function loadInteger(heap: Heap, data: TensorData, kind: 'int8' | 'int4')
   const pointer = heap.allocate(paddedRows * stride, name);
   const scales = heap.allocate(paddedRows * groups * 4, name);
 
-  const codes = plane('codes');
-  if (kind === 'int8') packBytes(codes, heap.bytes(pointer, paddedRows * stride), rows, columns);
-  else packNibbles(codes, heap.words(pointer, (paddedRows * stride) / 2), rows, columns);
+  const pack = kind === 'int8' ? packBytes : packNibbles;
+  pack(
+    readPlane(Int32Array, plane('codes')),
+    heap.integers(pointer, (paddedRows * stride) / 4),
+    rows,
+    columns,
+  );
 
   const table = f16Table();
-  const words = readWords(plane('scale'));
+  const words = readPlane(Uint16Array, plane('scale'));
   const target = heap.floats(scales, paddedRows * groups);
   for (let row = 0; row < rows; row++)
     for (let g = 0; g < groups; g++)
@@ -162,34 +159,8 @@ export function loadInteger(heap: Heap, data: TensorData, kind: 'int8' | 'int4')
   return { kind, rows, columns, groupSize, pointer, scales };
 }
 
-/** Rows of bytes to [row / 4][chunk][4 rows][16 columns]. */
-function packBytes(codes: Uint8Array, target: Uint8Array, rows: number, columns: number): void {
-  const from = int8RowStride(columns);
-  const stride = padTo(columns, 16);
-  for (let row = 0; row < rows; row++) {
-    const to = (row - (row & 3)) * stride + (row & 3) * 16;
-    for (let k = 0; k < columns; k++) target[to + (k >> 4) * 64 + (k & 15)] = codes[row * from + k]!;
-  }
-}
-
-/**
- * Two's complement nibbles, low first, to code + 8 in chunks [row / 4][chunk][4 rows]: column 32 c + 8 i + j is
- * nibble i of word j of chunk c.
- */
-function packNibbles(codes: Uint8Array, target: Uint16Array, rows: number, columns: number): void {
-  const from = int4RowStride(columns);
-  const words = padTo(columns, 32) / 4;
-  for (let row = 0; row < rows; row++) {
-    const to = (row - (row & 3)) * words + (row & 3) * 8;
-    for (let k = 0; k < columns; k++) {
-      const nibble = (codes[row * from + (k >> 1)]! >> ((k & 1) << 2)) & 15;
-      target[to + (k >> 5) * 32 + (k & 7)]! |= (nibble ^ 8) << (((k >> 3) & 3) << 2);
-    }
-  }
-}
-
 /** Packs W(1+1) for the lookup kernel. */
-export function loadW11(heap: Heap, data: TensorData): W11Weight {
+export function loadW11(heap: Heap, kernels: Kernels, data: TensorData): W11Weight {
   const { rows, columns } = matrixShape(data.info);
   const { encoding, name } = data.info;
   const groupSize = 'groupSize' in encoding ? encoding.groupSize : 0;
@@ -198,69 +169,33 @@ export function loadW11(heap: Heap, data: TensorData): W11Weight {
   const groups = groupCount(columns, groupSize);
   const unitsPerGroup = groupSize / 16;
   const lastUnits = Math.ceil((columns - (groups - 1) * groupSize) / 16);
-  const tiles = Math.ceil(rows / 16);
+  const tiles = Math.ceil(rows / TILE_ROWS);
   const tileBytes = groups * LEVEL_BYTES + ((groups - 1) * unitsPerGroup + lastUnits) * UNIT_BYTES;
   const pointer = heap.allocate(tiles * tileBytes, name);
   const rowSums = heap.allocate(tiles * 64, name);
 
-  const sign = plane('sign');
-  const bitmap = plane('bitmap');
-  const alpha = readWords(plane('alpha'));
-  const mu = offsets ? readWords(plane('mu')) : null;
-  const table = f16Table();
-  const target = heap.bytes(pointer, tiles * tileBytes);
-  const levels = heap.words(pointer, (tiles * tileBytes) / 2);
-  const sums = heap.floats(rowSums, tiles * 16);
-  const rowBytes = sign.length / rows;
-  // Bits past the last column are not weights; they take part in no count.
-  const lastMask = columns % 8 === 0 ? 255 : (1 << (columns % 8)) - 1;
-  const lastByte = Math.ceil(columns / 8) - 1;
-
-  for (let row = 0; row < rows; row++) {
-    const r = row % 16;
-    const lane = r < 8 ? 2 * r : 2 * r - 15;
-    let at = ((row - r) / 16) * tileBytes;
-    let sum = 0;
-    for (let g = 0; g < groups; g++) {
-      const level = at / 2 + r;
-      const pair = (row * groups + g) * 2;
-      const mu0 = mu ? mu[pair]! : 0;
-      const mu1 = mu ? mu[pair + 1]! : 0;
-      levels[level] = mu0;
-      levels[level + 16] = alpha[pair]!;
-      levels[level + 32] = mu1;
-      levels[level + 48] = alpha[pair + 1]!;
-      at += LEVEL_BYTES;
-
-      const first = (g * groupSize) / 8;
-      const end = Math.min(lastByte + 1, first + groupSize / 8);
-      let signs = 0;
-      let bits = 0;
-      let both = 0;
-      for (let i = first; i < end; i++) {
-        const mask = i === lastByte ? lastMask : 255;
-        const s = sign[row * rowBytes + i]! & mask;
-        const m = bitmap[row * rowBytes + i]! & mask;
-        const to = at + (i - first) * 32 + lane;
-        target[to] = (s & 15) | ((m & 15) << 4);
-        target[to + 16] = (s >> 4) | (m & 0xf0);
-        signs += POPULATION[s]!;
-        bits += POPULATION[m]!;
-        both += POPULATION[s & m]!;
-      }
-      at += (g + 1 === groups ? lastUnits : unitsPerGroup) * UNIT_BYTES;
-      const others = Math.min(groupSize, columns - g * groupSize) - bits;
-      sum += table[mu0]! * others + table[alpha[pair]!]! * (2 * (signs - both) - others);
-      sum += table[mu1]! * bits + table[alpha[pair + 1]!]! * (2 * both - bits);
-    }
-    sums[row] = sum;
+  // A tile is packed from copies of its rows, which any plane's alignment and any number of rows give alike. They lie past
+  // what was allocated, where all is zero again at last.
+  const bitBytes = TILE_ROWS * bitRowStride(columns);
+  const levelBytes = TILE_ROWS * groups * 4;
+  const sign = heap.borrow(2 * (bitBytes + levelBytes) + PACK_SCRATCH, name);
+  const bitmap = sign + bitBytes;
+  const alpha = bitmap + bitBytes;
+  const mu = alpha + levelBytes;
+  const scratch = mu + levelBytes;
+  const copies = [
+    { from: plane('sign'), to: heap.bytes(sign, bitBytes) },
+    { from: plane('bitmap'), to: heap.bytes(bitmap, bitBytes) },
+    { from: plane('alpha'), to: heap.bytes(alpha, levelBytes) },
+    ...(offsets ? [{ from: plane('mu'), to: heap.bytes(mu, levelBytes) }] : []),
+  ];
+  const bits = heap.integers(sign, (2 * bitBytes) / 4);
+  for (let tile = 0; tile < tiles; tile++) {
+    for (const { from, to } of copies) copyBytes(from, tile * to.length, to);
+    clearPadding(bits, columns);
+    const target = pointer + tile * tileBytes;
+    kernels.packTile(sign, bitmap, alpha, mu, columns, groupSize, scratch, target, rowSums + tile * 64);
   }
+  heap.bytes(sign, scratch + PACK_SCRATCH - sign).fill(0);
   return { kind: 'w11', rows, columns, tiles, groups, unitsPerGroup, lastUnits, pointer, rowSums };
 }
-
-/** Bits set in each byte value. */
-const POPULATION = Uint8Array.from({ length: 256 }, (_, byte) => {
-  let count = 0;
-  for (let rest = byte; rest > 0; rest &= rest - 1) count++;
-  return count;
-});
