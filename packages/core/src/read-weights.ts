@@ -1,6 +1,6 @@
 // Reads the weights of a plan for a backend that copies what it is given: the next one while the backend works on this one, and
 // into the same memory again and again, as new memory costs more than to read into it.
-import type { Allocate, TensorData } from '@duobit/format';
+import { type Allocate, createReadingBuffer, type TensorData } from '@duobit/format';
 import type { WeightReader } from './backend.ts';
 
 /** Larger tensors, embeddings as a rule, have memory of their own. */
@@ -15,7 +15,7 @@ class PlaneMemory {
   /** What was allocated before may be overwritten from now on. */
   reset(): void {
     if (this.#used > this.#memory.byteLength && this.#used <= MOST_KEPT)
-      this.#memory = new ArrayBuffer(this.#used);
+      this.#memory = createReadingBuffer(this.#used);
     this.#used = 0;
   }
 

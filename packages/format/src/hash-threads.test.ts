@@ -11,6 +11,7 @@ const digest = (bytes: Uint8Array) => new Uint8Array(createHash('sha256').update
 class FakeWorker extends EventEmitter {
   readonly requests: Uint8Array[] = [];
   isReferenced = true;
+  isTerminated = false;
   postMessage(bytes: Uint8Array) {
     this.requests.push(bytes);
   }
@@ -19,6 +20,10 @@ class FakeWorker extends EventEmitter {
   }
   unref() {
     this.isReferenced = false;
+  }
+  async terminate() {
+    this.isTerminated = true;
+    this.emit('exit', 1);
   }
 }
 
@@ -145,17 +150,18 @@ describe('hashing for those that read', () => {
   });
 
   it('goes to the thread with the least work, at most four of them, and lends memory to so many at once', async () => {
-    const { getReadingHasher, workers } = await loadFake(16);
-    const { lanes, lend } = getReadingHasher(MUCH)!;
+    const { createReadingBuffer, getReadingHasher, workers } = await loadFake(16);
+    const { hash, lanes, lend } = getReadingHasher(MUCH)!;
     expect([workers.length, lanes]).toEqual([4, 8]);
-    const bytes = new Uint8Array(new SharedArrayBuffer(10));
-    expect(await lend(10, (_, hash) => hash(bytes))).toEqual(digest(bytes));
+    const bytes = new Uint8Array(createReadingBuffer(10));
+    expect(bytes.buffer).toBeInstanceOf(SharedArrayBuffer);
+    expect(await hash(bytes)).toEqual(digest(bytes));
     for (const worker of workers.slice(1)) worker.emit('message', 'up');
 
     const memory = new Set<ArrayBufferLike>();
     let begun = 0;
     const all = Array.from({ length: 12 }, (_, i) =>
-      lend(10, (lent, hash) => {
+      lend(10, (lent) => {
         begun += 1;
         memory.add(lent.buffer);
         return hash(lent.fill(i));
@@ -181,13 +187,43 @@ describe('hashing for those that read', () => {
 
   it('gives memory back when its use fails, and goes on when a thread has died', async () => {
     const { getReadingHasher, workers } = await loadFake(2);
-    const { lanes, lend } = getReadingHasher(MUCH)!;
+    const { hash, lanes, lend } = getReadingHasher(MUCH)!;
     for (let i = 0; i < 2 * lanes; i++)
       await expect(lend(10, () => Promise.reject(new Error(`no ${i}`)))).rejects.toThrow(`no ${i}`);
     for (const worker of workers) worker.emit('message', 'up');
-    const hashed = lend(10, (lent, hash) => hash(lent.fill(7)));
+    const hashed = lend(10, (lent) => hash(lent.fill(7)));
     for (const worker of workers) worker.emit('exit', 1);
     expect(await hashed).toEqual(digest(new Uint8Array(10).fill(7)));
-    expect(await lend(10, (lent, hash) => hash(lent.fill(8)))).toEqual(digest(new Uint8Array(10).fill(8)));
+    expect(await lend(10, (lent) => hash(lent.fill(8)))).toEqual(digest(new Uint8Array(10).fill(8)));
+  });
+
+  it('ends when nothing has been asked for some time, but not before, and begins again for much', async () => {
+    vi.useFakeTimers();
+    try {
+      const { createReadingBuffer, getReadingHasher, workers } = await loadFake(2);
+      const first = getReadingHasher(MUCH)!;
+      const memory = new Uint8Array(createReadingBuffer(10));
+      for (const worker of workers) worker.emit('message', 'up');
+      const hashed = first.hash(memory);
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(getReadingHasher(1)).toBe(first);
+      workers[0]!.emit('message', digest(memory));
+      expect(await hashed).toEqual(digest(memory));
+      await vi.advanceTimersByTimeAsync(1500);
+      expect(getReadingHasher(1)).toBe(first);
+      await vi.advanceTimersByTimeAsync(1500);
+      expect(workers.map(({ isTerminated }) => isTerminated)).toEqual([false, false]);
+      await vi.advanceTimersByTimeAsync(1500);
+      expect([getReadingHasher(1), ...workers.map(({ isTerminated }) => isTerminated)]).toEqual([
+        null,
+        true,
+        true,
+      ]);
+      expect(createReadingBuffer(10)).toBeInstanceOf(ArrayBuffer);
+      expect(await first.hash(memory)).toEqual(digest(memory));
+      expect([getReadingHasher(MUCH) === first, workers.length]).toEqual([false, 4]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

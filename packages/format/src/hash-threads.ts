@@ -10,6 +10,8 @@ const MIN_BYTES = 8 * 2 ** 20;
 const MOST_THREADS = 4;
 /** Chunks under way for each thread: one is read while another is hashed. */
 const LANES = 2;
+/** Milliseconds without work after which threads end. */
+const IDLE_TIME = 2000;
 
 /** A thread's code, as text: bundlers then leave it as it is. It answers in the order of the requests. */
 const CODE = `
@@ -51,6 +53,7 @@ class HashThread {
   }
 
   hash(bytes: Uint8Array): Promise<Uint8Array> {
+    endWhenIdle();
     return new Promise((resolve) => {
       this.#waiting.push({ bytes, resolve });
       // The thread keeps the process alive only while somebody waits for it.
@@ -70,14 +73,33 @@ class HashThread {
     this.isUp = false;
     for (const { bytes, resolve } of this.#waiting.splice(0)) resolve(sha256(bytes));
   }
+
+  end(): void {
+    this.isUp = false;
+    void this.#worker.terminate();
+  }
 }
 
-/** Of the process, for its life; null where none can be started. */
+/** Of the process; null where none can be started. */
 let threads: readonly HashThread[] | null | undefined;
-/** Of all requests so far. */
+/** Of all requests since threads ended last. */
 let totalBytes = 0;
-/** Shared memory that nobody uses. Kept, as the other threads would forget what they saw of it only long after it was let go here. */
-const idleMemory: Uint8Array[] = [];
+/** Shared memory that nobody uses. Kept, as the other threads would forget what they saw of it only when they end. */
+let idleMemory: Uint8Array[] = [];
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+/** Called with every use: after some time without one the threads end, and what memory nobody has goes. */
+function endWhenIdle(): void {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    if (threads?.some(({ waiting }) => waiting > 0)) return endWhenIdle();
+    for (const thread of threads ?? []) thread.end();
+    threads = readingHasher = undefined;
+    idleMemory = [];
+    totalBytes = 0;
+  }, IDLE_TIME);
+  timer.unref();
+}
 
 function startThreads(): readonly HashThread[] | null {
   const workers = globalThis.process?.getBuiltinModule?.('node:worker_threads');
@@ -96,6 +118,7 @@ function getThreads(total: number): readonly HashThread[] | null {
   totalBytes += total;
   if (totalBytes < START_BYTES) return null;
   if (threads === undefined) threads = startThreads();
+  endWhenIdle();
   return threads;
 }
 
@@ -104,6 +127,8 @@ function takeMemory(length: number): Uint8Array {
   const [kept] = index < 0 ? [] : idleMemory.splice(index, 1);
   return kept ?? new Uint8Array(new SharedArrayBuffer(length));
 }
+
+const giveMemory = (memory: Uint8Array): void => void idleMemory.push(memory);
 
 /** For one that looks at all bytes besides: this thread takes its share of the hashing, too. */
 export interface Hasher {
@@ -129,19 +154,23 @@ export function getHasher(total: number): Hasher {
       return memory.subarray(0, length);
     },
     hash: (bytes) => (thread.isUp && thread.waiting === 0 ? thread.hash(bytes) : sha256(bytes)),
-    release: () => void idleMemory.push(...taken.splice(0)),
+    release() {
+      for (const memory of taken.splice(0)) giveMemory(memory);
+    },
   };
 }
 
 /** For those that only read: the other threads do all hashing. */
 export interface ReadingHasher {
-  /** Chunks that are under way at most. */
+  /** Chunks that are worth having under way at once, and the most that memory is lent for. */
   readonly lanes: number;
-  /** Lends memory that all threads see, of any content, and what hashes it, until `use` is done; waits while all is lent. */
-  lend<T>(
-    length: number,
-    use: (memory: Uint8Array, hash: (bytes: Uint8Array) => Promise<Uint8Array>) => Promise<T>,
-  ): Promise<T>;
+  /** 32 bytes, of memory that all threads see; it must stay as it is until then. */
+  hash(bytes: Uint8Array): Promise<Uint8Array>;
+  /** Memory that all threads see, of any content, to be given back. */
+  take(length: number): Uint8Array;
+  give(memory: Uint8Array): void;
+  /** Lends such memory until `use` is done; waits while much is lent. */
+  lend<T>(length: number, use: (memory: Uint8Array) => Promise<T>): Promise<T>;
 }
 
 let readingHasher: ReadingHasher | undefined;
@@ -154,26 +183,39 @@ export function getReadingHasher(total: number): ReadingHasher | null {
   return readingHasher;
 }
 
+/**
+ * Memory to read much into: shared with the threads, if there are any, so that they hash where it is. As far as types go it is
+ * an ordinary buffer, as no reader of weights asks what it is.
+ */
+export function createReadingBuffer(length: number): ArrayBuffer {
+  return threads ? (new SharedArrayBuffer(length) as unknown as ArrayBuffer) : new ArrayBuffer(length);
+}
+
+export const isShared = ({ buffer }: Uint8Array): boolean =>
+  typeof SharedArrayBuffer !== 'undefined' && buffer instanceof SharedArrayBuffer;
+
 function createReadingHasher(all: readonly HashThread[]): ReadingHasher {
   const lanes = LANES * all.length;
   let lent = 0;
   const waiting: (() => void)[] = [];
-  const hash = (bytes: Uint8Array): Promise<Uint8Array> => {
-    const up = all.filter(({ isUp }) => isUp);
-    if (up.length === 0) return sha256(bytes);
-    return up.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least)).hash(bytes);
-  };
   return {
     lanes,
+    take: takeMemory,
+    give: giveMemory,
+    hash(bytes) {
+      const up = all.filter(({ isUp }) => isUp);
+      if (up.length === 0) return sha256(bytes);
+      return up.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least)).hash(bytes);
+    },
     async lend(length, use) {
       // Whoever ends wakes one that waits, whose turn it then is.
       if (lent === lanes) await new Promise<void>((resolve) => waiting.push(resolve));
       else lent += 1;
       const memory = takeMemory(length);
       try {
-        return await use(memory.subarray(0, length), hash);
+        return await use(memory.subarray(0, length));
       } finally {
-        idleMemory.push(memory);
+        giveMemory(memory);
         const next = waiting.shift();
         if (next) next();
         else lent -= 1;

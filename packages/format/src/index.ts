@@ -51,6 +51,7 @@ export { DuobitError, type ErrorFacts } from './errors.ts';
 export type { OpenDataFile, OpenOptions } from './file-set.ts';
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from './float16.ts';
 export { LIMITS } from './generated/limits.ts';
+export { createReadingBuffer } from './hash-threads.ts';
 export { type Identity, readIdentity } from './header-read.ts';
 export type { Fetch } from './http-request.ts';
 export { createHttpSource, type HttpRead, type HttpSourceOptions } from './http-source.ts';

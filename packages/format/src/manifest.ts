@@ -226,7 +226,7 @@ export interface Manifest {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Gives memory of any content, which begins at a multiple of 8 bytes; calls follow each other. */
+/** Gives memory of any content, which begins at a multiple of 8 bytes and may be shared with other threads; calls follow each other. */
 export type Allocate = (length: number) => Uint8Array<ArrayBuffer>;
 
 /** The bytes of one tensor's planes. Each array owns its buffer, unless the reader brought memory of its own. */

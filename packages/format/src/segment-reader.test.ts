@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { FileSet } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
-import { getReadingHasher } from './hash-threads.ts';
+import { createReadingBuffer, getReadingHasher } from './hash-threads.ts';
 import type { Segment } from './manifest.ts';
 import { createMemorySource } from './memory-source.ts';
 import { SegmentReader } from './segment-reader.ts';
@@ -60,7 +60,7 @@ describe.each(['this thread hashes', 'other threads hash'])('where %s, a reader'
     const sent = vi.spyOn(Worker.prototype, 'postMessage');
     // Until a thread is up, this one hashes.
     while (sent.mock.calls.length === 0) {
-      await hasher.lend(8, (memory, hash) => hash(memory));
+      await hasher.lend(8, hasher.hash);
       await new Promise(setImmediate);
     }
     sent.mockRestore();
@@ -112,12 +112,17 @@ describe.each(['this thread hashes', 'other threads hash'])('where %s, a reader'
 
   it('reads several ranges into memory that it is given, and has done with it when it fails', async () => {
     const places = RANGES.map(([offset, length]) => ({ segment: 0, offset, length }));
-    const memory = new Uint8Array(places.reduce((sum, { length }) => sum + length, 0));
-    let used = 0;
-    const allocate = (length: number) => memory.subarray(used, (used += length));
-    const reads = await (await makeReader()).readRanges(places, allocate);
-    for (const [i, { offset }] of places.entries()) expect([i, same(reads[i]!, offset)]).toEqual([i, true]);
-    expect([used, reads.every(({ buffer }) => buffer === memory.buffer)]).toEqual([memory.length, true]);
+    const total = places.reduce((sum, { length }) => sum + length, 0);
+    for (const buffer of [new ArrayBuffer(total), createReadingBuffer(total)]) {
+      let used = 0;
+      const allocate = (length: number) => {
+        used += length;
+        return new Uint8Array(buffer, used - length, length);
+      };
+      const reads = await (await makeReader()).readRanges(places, allocate);
+      for (const [i, { offset }] of places.entries()) expect([i, same(reads[i]!, offset)]).toEqual([i, true]);
+      expect([used, reads.every((read) => read.buffer === buffer)]).toEqual([total, true]);
+    }
 
     const damaged = data.slice();
     damaged[3]! ^= 1;

@@ -2,7 +2,7 @@
 import { DuobitError } from './errors.ts';
 import type { FileSet } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
-import { getReadingHasher, type ReadingHasher } from './hash-threads.ts';
+import { getReadingHasher, isShared, type ReadingHasher } from './hash-threads.ts';
 import type { Allocate, Segment } from './manifest.ts';
 import { REMEDY_DAMAGED } from './problems.ts';
 import { sha256, toHex } from './sha256.ts';
@@ -12,11 +12,36 @@ const CHUNK = LIMITS.chunkBytes;
 /** Chunks of fewer bytes are hashed where they are. */
 const WORTH_SENDING = 2 ** 18;
 
-interface Reading {
-  readonly buffer: Uint8Array<ArrayBuffer>;
-  done: Promise<void>;
-  /** More than one waits for it. */
-  shared: boolean;
+/** A chunk of which parts are wanted: under way, or the last one read. Its memory goes back when nobody copies from it any more. */
+class HeldChunk {
+  readonly bytes: Uint8Array;
+  done: Promise<void> = Promise.resolve();
+  readonly #giveBack: (memory: Uint8Array) => void;
+  readonly #memory: Uint8Array;
+  /** The reader itself at first. */
+  #users = 1;
+
+  constructor(memory: Uint8Array, length: number, giveBack: (memory: Uint8Array) => void) {
+    this.bytes = memory.subarray(0, length);
+    this.#memory = memory;
+    this.#giveBack = giveBack;
+  }
+
+  /** Once it is read. */
+  async copy(within: number, target: Uint8Array): Promise<void> {
+    this.#users += 1;
+    try {
+      await this.done;
+      target.set(this.bytes.subarray(within, within + target.length));
+    } finally {
+      this.release();
+    }
+  }
+
+  release(): void {
+    this.#users -= 1;
+    if (this.#users === 0) this.#giveBack(this.#memory);
+  }
 }
 
 /** Bytes of a segment. */
@@ -66,10 +91,11 @@ export class SegmentReader {
   readonly #segments: readonly Segment[];
   /** For each segment one byte a chunk: 1 once its hash was right. */
   readonly #verified: Uint8Array[];
-  /** First reads that are under way, by segment and chunk: who wants a part of the same chunk meanwhile waits for them. */
-  readonly #reading = new Map<string, Reading>();
-  /** The chunk read last, as tensors read in order share it at their borders. Its buffer takes the next one. */
-  #cache: { segment: number; chunk: number; buffer: Uint8Array<ArrayBuffer>; shared: boolean } | null = null;
+  /** By segment and chunk: first reads of parts that are under way, and the latest, as tensors read in order share chunks at their borders. */
+  readonly #held = new Map<string, HeldChunk>();
+  #latest: string | null = null;
+  /** Memory of the held chunk before, for the next one. */
+  #spare: Uint8Array = new Uint8Array(0);
 
   /** @param chunks where whole chunks come from, if not from the files */
   constructor(files: FileSet, segments: readonly Segment[], chunks: ChunkSource | null = null) {
@@ -123,11 +149,9 @@ export class SegmentReader {
     { segment: index, chunk, within, target }: Part,
     hasher: ReadingHasher | null,
   ): Promise<void> {
-    const cache = this.#cache;
-    if (cache?.segment === index && cache.chunk === chunk) {
-      target.set(cache.buffer.subarray(within, within + target.length));
-      return;
-    }
+    const key = `${index}:${chunk}`;
+    const held = this.#held.get(key);
+    if (held) return held.copy(within, target);
     const segment = this.#segments[index]!;
     if (this.#verified[index]![chunk]) {
       const source = await this.#files.get(segment.file);
@@ -135,55 +159,56 @@ export class SegmentReader {
     }
     const length = Math.min(CHUNK, segment.length - chunk * CHUNK);
     if (target.length === length) return this.#readChunk(index, chunk, target, hasher);
-    const key = `${index}:${chunk}`;
-    const underWay = this.#reading.get(key);
-    if (underWay) {
-      underWay.shared = true;
-      await underWay.done;
-      target.set(underWay.buffer.subarray(within, within + target.length));
-      return;
-    }
-    const reading: Reading = { buffer: this.#takeBuffer(length), done: Promise.resolve(), shared: false };
-    this.#reading.set(key, reading);
+    const first = this.#hold(length, hasher);
+    this.#held.set(key, first);
     try {
-      reading.done = this.#readChunk(index, chunk, reading.buffer.subarray(0, length), hasher);
-      await reading.done;
-      target.set(reading.buffer.subarray(within, within + target.length));
-      this.#cache = { segment: index, chunk, buffer: reading.buffer, shared: reading.shared };
-    } finally {
-      this.#reading.delete(key);
+      first.done = this.#readChunk(index, chunk, first.bytes, hasher);
+      await first.copy(within, target);
+    } catch (error) {
+      this.#let(key);
+      throw error;
     }
+    if (this.#latest !== null) this.#let(this.#latest);
+    this.#latest = key;
   }
 
-  /** Takes the buffer of the cached chunk, which is then cached no more; a new one when it is too small or in use. */
-  #takeBuffer(length: number): Uint8Array<ArrayBuffer> {
-    const cache = this.#cache;
-    this.#cache = null;
-    // Others may still copy from a shared one.
-    return cache && !cache.shared && cache.buffer.length >= length ? cache.buffer : new Uint8Array(length);
+  #hold(length: number, hasher: ReadingHasher | null): HeldChunk {
+    if (hasher) return new HeldChunk(hasher.take(CHUNK), length, hasher.give);
+    const memory = this.#spare.length >= length ? this.#spare : new Uint8Array(length);
+    this.#spare = new Uint8Array(0);
+    return new HeldChunk(memory, length, (free) => {
+      this.#spare = free;
+    });
+  }
+
+  #let(key: string): void {
+    this.#held.get(key)!.release();
+    this.#held.delete(key);
   }
 
   /** Fills `bytes` with a whole chunk and checks it. */
   async #readChunk(
     index: number,
     chunk: number,
-    bytes: Uint8Array<ArrayBuffer>,
+    bytes: Uint8Array,
     hasher: ReadingHasher | null,
   ): Promise<void> {
-    if (this.#chunks) return this.#chunks.readChunk(index, chunk, bytes);
+    // Chunks from elsewhere come into memory that nobody shares.
+    if (this.#chunks) return this.#chunks.readChunk(index, chunk, bytes as Uint8Array<ArrayBuffer>);
     const segment = this.#segments[index]!;
     const source = await this.#files.get(segment.file);
     const offset = segment.offset + chunk * CHUNK;
-    if (hasher && bytes.length >= WORTH_SENDING)
-      await hasher.lend(bytes.length, async (memory, hash) => {
-        await readInto(source, offset, memory);
-        checkHash(source.name, segment, chunk, memory.length, await hash(memory));
+    const readAndCheck = async (memory: Uint8Array): Promise<void> => {
+      await readInto(source, offset, memory);
+      const digest = hasher && isShared(memory) ? hasher.hash(memory) : sha256(memory);
+      checkHash(source.name, segment, chunk, memory.length, await digest);
+    };
+    if (hasher && bytes.length >= WORTH_SENDING && !isShared(bytes))
+      await hasher.lend(bytes.length, async (memory) => {
+        await readAndCheck(memory);
         bytes.set(memory);
       });
-    else {
-      await readInto(source, offset, bytes);
-      await checkChunk(source.name, segment, chunk, bytes);
-    }
+    else await readAndCheck(bytes);
     this.#verified[index]![chunk] = 1;
   }
 }
