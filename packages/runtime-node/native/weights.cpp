@@ -97,7 +97,7 @@ static uint32_t packNibbles(uint32_t word, int chunk) {
 }
 
 /** Sum of four bytes, below 256. */
-static int sumBytes(uint32_t bytes) { return static_cast<int>(bytes * 0x01010101 >> 24); }
+static int addBytes(uint32_t bytes) { return static_cast<int>(bytes * 0x01010101 >> 24); }
 
 /** Writes `count` columns of int8 codes of a row of a tile; gives their sum. */
 static int writeBytes(uint8_t* chunks, const uint8_t* from, int count, int width, int chunk, int row) {
@@ -126,7 +126,7 @@ static int writeNibbles(uint8_t* chunks, const uint8_t* from, int count, int wid
       word = (word & kept) | (0x88888888 & ~kept);
     }
     const uint32_t packed = packNibbles(word, chunk);
-    sum += sumBytes(packed & 0x0f0f0f0f) + sumBytes(packed >> 4 & 0x0f0f0f0f);
+    sum += addBytes(packed & 0x0f0f0f0f) + addBytes(packed >> 4 & 0x0f0f0f0f);
     writeWord(to, packed);
   }
   return sum;
@@ -149,12 +149,12 @@ Weight packInteger(const Packer& to, const uint8_t* codes, const uint8_t* scales
     const int first = tile * width, count = std::min(width, rows - first);
     uint8_t* target = data + tile * tileBytes;
     for (int g = 0; g < groups; ++g) {
-      const int begin = g * groupSize, width1 = std::min(groupSize, columns - begin);
+      const int begin = g * groupSize, end = std::min(begin + groupSize, columns);
       for (int r = 0; r < count; ++r) {
         const size_t row = first + r;
         std::memcpy(target + 2 * r, scales + 2 * (row * groups + g), 2);
         const uint8_t* const from = codes + row * rowBytes + begin / (nibbles ? 2 : 1);
-        const int sum = (nibbles ? writeNibbles : writeBytes)(target + header, from, width1, width, chunk, r);
+        const int sum = (nibbles ? writeNibbles : writeBytes)(target + header, from, end - begin, width, chunk, r);
         const int16_t stored = static_cast<int16_t>(sum);
         std::memcpy(target + 2 * width + 2 * r, &stored, 2);
       }
@@ -204,7 +204,7 @@ struct BitCounts {
 class BitTile {
  public:
   BitTile(const uint8_t* sign, const uint8_t* bitmap, int rows, int columns, int height, int (*byteOfRow)(int))
-      : planes_{sign, bitmap}, rowBytes_(4 * static_cast<size_t>(divideUp(columns, 32))), rows_(rows), columns_(columns), height_(height) {
+      : planes_{sign, bitmap}, rowBytes_(4 * static_cast<size_t>(divideUp(columns, 32))), rows_(rows), height_(height) {
     for (int r = 0; r < height; ++r) rowOfByte_[byteOfRow(r)] = r;
   }
 
@@ -257,7 +257,7 @@ class BitTile {
 
   const uint8_t* const planes_[2];
   const size_t rowBytes_;
-  const int rows_, columns_, height_;
+  const int rows_, height_;
   int rowOfByte_[MOST_HEIGHT];
 };
 
@@ -287,8 +287,8 @@ Weight packW11(const Packer& to, const uint8_t* sign, const uint8_t* bitmap, con
       bits.write(levels + levelBytes, first, begin, end, counts);
       for (int r = 0; r < count; ++r) {
         const size_t pair = (static_cast<size_t>(first + r) * groups + g) * 2;
-        const int byte = to.kernels.byteOfRow(r), set = counts.at(0, byte, end - begin), marked = counts.at(1, byte, end - begin),
-                  both = counts.at(2, byte, end - begin), others = end - begin - marked;
+        const int byte = to.kernels.byteOfRow(r), all = end - begin;
+        const int set = counts.at(0, byte, all), marked = counts.at(1, byte, all), both = counts.at(2, byte, all), others = all - marked;
         const auto keep = [&](const uint8_t* plane, int m, int at, int factor) {
           const uint16_t level = readShort(plane, pair + m);
           std::memcpy(levels + 2 * (at * height + r), &level, 2);
