@@ -80,8 +80,8 @@ class HashThread {
   }
 }
 
-/** Of the process; null where none can be started. */
-let threads: readonly HashThread[] | null | undefined;
+/** Of the process. */
+let threads: HashThread[] = [];
 /** Of all requests since threads ended last. */
 let totalBytes = 0;
 /** Shared memory that nobody uses. Kept, as the other threads would forget what they saw of it only when they end. */
@@ -92,34 +92,28 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 function endWhenIdle(): void {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    if (threads?.some(({ waiting }) => waiting > 0)) return endWhenIdle();
-    for (const thread of threads ?? []) thread.end();
-    threads = readingHasher = undefined;
+    if (threads.some(({ waiting }) => waiting > 0)) return endWhenIdle();
+    for (const thread of threads) thread.end();
+    threads = [];
+    readingHasher = undefined;
     idleMemory = [];
     totalBytes = 0;
   }, IDLE_TIME);
   timer.unref();
 }
 
-function startThreads(): readonly HashThread[] | null {
-  const workers = globalThis.process?.getBuiltinModule?.('node:worker_threads');
-  const system = globalThis.process?.getBuiltinModule?.('node:os');
-  if (!workers || !system) return null;
-  const count = Math.min(MOST_THREADS, system.availableParallelism());
-  try {
-    return Array.from({ length: count }, () => new HashThread(workers));
-  } catch {
-    return null;
-  }
-}
-
-/** For `total` bytes more; null while that is not worth it. */
-function getThreads(total: number): readonly HashThread[] | null {
+/** At least one and at most `count`, for `total` bytes more; null while that is not worth it, and where none can be started. */
+function getThreads(total: number, count: number): readonly HashThread[] | null {
   totalBytes += total;
-  if (totalBytes < START_BYTES) return null;
-  if (threads === undefined) threads = startThreads();
+  const workers = globalThis.process?.getBuiltinModule?.('node:worker_threads');
+  if (!workers || totalBytes < START_BYTES) return null;
+  try {
+    while (threads.length < count) threads.push(new HashThread(workers));
+  } catch {
+    // With those that there are.
+  }
   endWhenIdle();
-  return threads;
+  return threads.length > 0 ? threads : null;
 }
 
 function takeMemory(length: number): Uint8Array {
@@ -144,8 +138,8 @@ const HERE: Hasher = { allocate: (length) => new Uint8Array(length), hash: sha25
 
 /** For about `total` bytes in all; to be released. */
 export function getHasher(total: number): Hasher {
-  const thread = getThreads(total)?.[0];
-  if (!thread || total < MIN_BYTES) return HERE;
+  const thread = total < MIN_BYTES ? undefined : getThreads(total, 1)?.[0];
+  if (!thread) return HERE;
   const taken: Uint8Array[] = [];
   return {
     allocate(length) {
@@ -177,7 +171,8 @@ let readingHasher: ReadingHasher | undefined;
 
 /** For `total` bytes more; null where the caller had better hash them itself. The same for all. */
 export function getReadingHasher(total: number): ReadingHasher | null {
-  const all = getThreads(total);
+  const system = globalThis.process?.getBuiltinModule?.('node:os');
+  const all = getThreads(total, Math.min(MOST_THREADS, system?.availableParallelism() ?? 0));
   if (!all) return null;
   readingHasher ??= createReadingHasher(all);
   return readingHasher;
@@ -188,7 +183,8 @@ export function getReadingHasher(total: number): ReadingHasher | null {
  * an ordinary buffer, as no reader of weights asks what it is.
  */
 export function createReadingBuffer(length: number): ArrayBuffer {
-  return threads ? (new SharedArrayBuffer(length) as unknown as ArrayBuffer) : new ArrayBuffer(length);
+  if (threads.length === 0) return new ArrayBuffer(length);
+  return new SharedArrayBuffer(length) as unknown as ArrayBuffer;
 }
 
 export const isShared = ({ buffer }: Uint8Array): boolean =>
