@@ -15,10 +15,14 @@ export async function makeFolder(folder: string): Promise<string | undefined> {
     if (await isFolder(folder)) return undefined;
     const parent = dirname(folder);
     const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    if (!isMissing || parent === folder || (await isFolder(parent))) throw error;
+    if (!isMissing || parent === folder) throw error;
+    // Another process may have made the parent meanwhile: once more, and no more than that.
     const first = await makeFolder(parent);
-    const made = await makeFolder(folder);
-    return first ?? made;
+    const made = await mkdir(folder).catch(async (again: unknown) => {
+      if (!(await isFolder(folder))) throw again;
+      return null;
+    });
+    return first ?? (made === null ? undefined : folder);
   }
 }
 
