@@ -1,7 +1,7 @@
 // Ranges of a segment of several chunks, read in any order and at once: always the file's bytes, and never unverified, whether
 // this thread hashes them or others do.
 import { Worker } from 'node:worker_threads';
-import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FileSet } from './file-set.ts';
 import { LIMITS } from './generated/limits.ts';
 import { createReadingBuffer, getReadingHasher } from './hash-threads.ts';
@@ -55,7 +55,12 @@ const same = (read: Uint8Array, offset: number) =>
 
 describe.each(['this thread hashes', 'other threads hash'])('where %s, a reader', (which) => {
   beforeAll(async () => {
-    if (which === 'this thread hashes') return expect(getReadingHasher(0)).toBeNull();
+    if (which === 'this thread hashes') {
+      const builtin = process.getBuiltinModule;
+      vi.spyOn(process, 'getBuiltinModule').mockImplementation(((id: string) =>
+        id === 'node:worker_threads' ? undefined : builtin(id)) as typeof builtin);
+      return expect(getReadingHasher(2 ** 30)).toBeNull();
+    }
     const hasher = getReadingHasher(2 ** 30)!;
     const sent = vi.spyOn(Worker.prototype, 'postMessage');
     // Until a thread is up, this one hashes.
@@ -65,6 +70,7 @@ describe.each(['this thread hashes', 'other threads hash'])('where %s, a reader'
     }
     sent.mockRestore();
   });
+  afterAll(() => vi.restoreAllMocks());
 
   it('gives the bytes of each range, one after another', async () => {
     for (const ranges of [RANGES, [...RANGES].reverse()]) {
@@ -108,6 +114,27 @@ describe.each(['this thread hashes', 'other threads hash'])('where %s, a reader'
       await expect(reader.read(0, offset, length)).rejects.toMatchObject({ code: 'CHUNK_HASH' });
     expect(same(await reader.read(0, 0, CHUNK), 0)).toBe(true);
     expect(same(await reader.read(0, 2 * CHUNK, 1000), 2 * CHUNK)).toBe(true);
+  });
+
+  it('begins no chunk any more when one has failed', async () => {
+    const [count, lanes] = [12, getReadingHasher(0)?.lanes ?? 1];
+    const length = count * CHUNK;
+    const asked: number[] = [];
+    const source: ByteSource = {
+      ...createMemorySource(new Uint8Array(1), 'zeros.duo'),
+      size: length,
+      async readInto(offset, target) {
+        asked.push(offset / CHUNK);
+        await new Promise((resolve) => setTimeout(resolve, offset === 0 ? 1 : 10));
+        if (offset === 0) throw new Error('the disk is gone');
+        target.fill(0);
+      },
+    };
+    const hash = toHex(await sha256(new Uint8Array(CHUNK)));
+    const segment = { name: 'data', file: 0, offset: 0, length, chunkHashes: Array(count).fill(hash) };
+    const reader = new SegmentReader(new FileSet(source, [], {}), [segment]);
+    await expect(reader.read(0, 0, length)).rejects.toThrow('the disk is gone');
+    expect(asked).toEqual(Array.from({ length: lanes }, (_, chunk) => chunk));
   });
 
   it('reads several ranges into memory that it is given, and has done with it when it fails', async () => {

@@ -77,10 +77,11 @@ function* listParts(
 /** Gives chunks whose hashes it has checked. */
 export interface ChunkSource {
   /**
-   * Fills `target` with a whole chunk. Called again for the same one when a part of it is wanted later.
+   * Fills `target`, which may lie in shared memory, with a whole chunk. Called again for the same one when a part of it is
+   * wanted later.
    * @throws DuobitError `CHUNK_HASH`, or what reading throws
    */
-  readChunk(segment: number, chunk: number, target: Uint8Array<ArrayBuffer>): Promise<void>;
+  readChunk(segment: number, chunk: number, target: Uint8Array): Promise<void>;
   /** Called after the files were closed. */
   close(): Promise<void>;
 }
@@ -125,17 +126,9 @@ export class SegmentReader {
     const total = ranges.reduce((sum, { length }) => sum + length, 0);
     const hasher = this.#chunks ? null : getReadingHasher(total);
     const parts = listParts(ranges, results);
-    let failed = false;
+    // A failure leaves the loop, which ends the list for all that take from it.
     const readParts = async (): Promise<void> => {
-      try {
-        for (const part of parts) {
-          if (failed) return;
-          await this.#readPart(part, hasher);
-        }
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
+      for (const part of parts) await this.#readPart(part, hasher);
     };
     const lanes = Array.from({ length: hasher?.lanes ?? 1 }, readParts);
     // The memory is the caller's again only when nothing is read into it any more.
@@ -193,8 +186,7 @@ export class SegmentReader {
     bytes: Uint8Array,
     hasher: ReadingHasher | null,
   ): Promise<void> {
-    // Chunks from elsewhere come into memory that nobody shares.
-    if (this.#chunks) return this.#chunks.readChunk(index, chunk, bytes as Uint8Array<ArrayBuffer>);
+    if (this.#chunks) return this.#chunks.readChunk(index, chunk, bytes);
     const segment = this.#segments[index]!;
     const source = await this.#files.get(segment.file);
     const offset = segment.offset + chunk * CHUNK;
