@@ -53,37 +53,6 @@ DEVICE void clearBeyond(int held, float (&values)[VALUES]) {
     if (i >= held) values[i] = 0;
 }
 
-/** The same chunk of some heads, turned where there is a table. Nothing is used before all is on its way. */
-template <int HEADS, int VALUES>
-DEVICE void loadTurned(const float* const (&heads)[HEADS], const float2* table, int size, int chunk, float (&out)[HEADS][VALUES]) {
-#pragma unroll
-  for (int h = 0; h < HEADS; ++h) loadChunk(heads[h], size, chunk, out[h]);
-  if (!table) return;
-  float4 others[HEADS][VALUES / 4], turns[VALUES / 2];
-#pragma unroll
-  for (int i = 0; i < VALUES; i += 4) {
-    const int d = min(chunk * VALUES + i, size - 4), low = d < size / 2 ? d : d - size / 2;
-    const float4* const from = reinterpret_cast<const float4*>(table + low);
-    turns[i / 2] = from[0];
-    turns[i / 2 + 1] = from[1];
-#pragma unroll
-    for (int h = 0; h < HEADS; ++h)
-      others[h][i / 4] = *reinterpret_cast<const float4*>(heads[h] + (d == low ? d + size / 2 : low));
-  }
-#pragma unroll
-  for (int h = 0; h < HEADS; ++h)
-#pragma unroll
-    for (int i = 0; i < VALUES; ++i) {
-      const int d = chunk * VALUES + i;
-      const float4 quad = others[h][i / 4], two = turns[i / 2];
-      const float other = (i & 3) == 0 ? quad.x : (i & 3) == 1 ? quad.y : (i & 3) == 2 ? quad.z : quad.w;
-      const bool isHigh = d >= size / 2;
-      float low = isHigh ? other : out[h][i], high = isHigh ? out[h][i] : other;
-      turnPair(low, high, (i & 1) == 0 ? make_float2(two.x, two.y) : make_float2(two.z, two.w));
-      out[h][i] = isHigh ? high : low;
-    }
-}
-
 template <CacheKind KIND>
 DEVICE float sumOf(const float (&query)[Cached<KIND>::VALUES]) {
   float sum = 0;
@@ -230,21 +199,60 @@ DEVICE void joinLanes(Seen<KIND>& seen, int lanes) {
   }
 }
 
-/** The row's own position: its key and value are made, used as the cache holds them, and written there. */
-template <CacheKind KIND>
-DEVICE void attendOwn(const AttentionOneArgs& args, const float* query, const float2* table, int kvHead, u64 at,
-                      LanePlace place, Seen<KIND>& seen) {
-  constexpr int VALUES = Cached<KIND>::VALUES;
+/** Part of a head, a quad of each half of it, for one thread; and the angles by which it is to be turned. */
+struct HeadPart {
+  const float* from;
+  float* to;
+  int half;
+  float4 turns[2];
+};
+
+/** A thread's part of the block's query, or of the key and value that it has in common with others; what is known before the row is. */
+DEVICE HeadPart headPart(const AttentionOneArgs& args, int head, int position, float (*heads)[MOST_HEAD]) {
   const AttentionArgs& a = args.attention;
+  const int which = threadIdx.x >> 6, k = 4 * (threadIdx.x & 63), size = a.headSize, half = size / 2;
+  HeadPart part;
+  part.from = k >= half || which > 2 ? nullptr
+              : which == 0           ? a.query + head * size + k
+                                     : (which == 1 ? args.key : args.value) + head / a.sharing * size + k;
+  part.to = heads[min(which, 2)] + k;
+  part.half = half;
+  // By nothing.
+  part.turns[0] = part.turns[1] = make_float4(1, 0, 1, 0);
+  if (part.from && which < 2 && args.table) {
+    const float4* const turns = reinterpret_cast<const float4*>(args.table + static_cast<u64>(position) * half + k);
+    part.turns[0] = __ldg(turns);
+    part.turns[1] = __ldg(turns + 1);
+  }
+  return part;
+}
+
+DEVICE void takePart(const HeadPart& part, bool turns) {
+  if (!part.from) return;
+  float4 low = __ldcg(reinterpret_cast<const float4*>(part.from)), high = __ldcg(reinterpret_cast<const float4*>(part.from + part.half));
+  if (turns) {
+    turnPair(low.x, high.x, make_float2(part.turns[0].x, part.turns[0].y));
+    turnPair(low.y, high.y, make_float2(part.turns[0].z, part.turns[0].w));
+    turnPair(low.z, high.z, make_float2(part.turns[1].x, part.turns[1].y));
+    turnPair(low.w, high.w, make_float2(part.turns[1].z, part.turns[1].w));
+  }
+  *reinterpret_cast<float4*>(part.to) = low;
+  *reinterpret_cast<float4*>(part.to + part.half) = high;
+}
+
+/** The row's own position: its key and value, used as the cache holds them, and written there. `heads`: query, key, value. */
+template <CacheKind KIND>
+DEVICE void attendOwn(const AttentionArgs& a, const float (*heads)[MOST_HEAD], u64 at, LanePlace place, Seen<KIND>& seen) {
+  constexpr int VALUES = Cached<KIND>::VALUES;
   const int size = a.headSize, held = size - place.chunk * VALUES;
-  const float* const heads[2] = {query, args.key + kvHead * size};
-  float turned[2][VALUES], value[VALUES], scores[1];
-  loadChunk(args.value + kvHead * size, size, place.chunk, value);
-  loadTurned(heads, table, size, place.chunk, turned);
-  clearBeyond(held, turned[0]);
-  clearBeyond(held, turned[1]);
+  float query[VALUES], key[VALUES], value[VALUES], scores[1];
+  loadChunk(heads[0], size, place.chunk, query);
+  loadChunk(heads[1], size, place.chunk, key);
+  loadChunk(heads[2], size, place.chunk, value);
+  clearBeyond(held, query);
+  clearBeyond(held, key);
   clearBeyond(held, value);
-  const CachedChunk keys[1] = {encodeChunk<KIND>(turned[1], held, place.lanes)};
+  const CachedChunk keys[1] = {encodeChunk<KIND>(key, held, place.lanes)};
   const CachedChunk values[1] = {encodeChunk<KIND>(value, held, place.lanes)};
   // Blocks of heads that share a key write the same bytes.
   if (place.holds && laneOf() < place.lanes) {
@@ -255,7 +263,7 @@ DEVICE void attendOwn(const AttentionOneArgs& args, const float* query, const fl
       a.valueParams[at * a.groups + place.chunk * VALUES / CACHE_GROUP] = values[0].params;
     }
   }
-  scoreRows<KIND>(keys, turned[0], sumOf<KIND>(turned[0]), place.lanes, a.scale, scores);
+  scoreRows<KIND>(keys, query, sumOf<KIND>(query), place.lanes, a.scale, scores);
   mixRows(seen, scores, values, laneOf(), 0, place.lanes);
 }
 
@@ -271,6 +279,8 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   SHARED(float4, mixes, ATTENTION_WARPS * MOST / 4);
   SHARED(float2, stats, ATTENTION_WARPS);
   SHARED(u32, before, 1);
+  SHARED(float4, headQuads, 3 * MOST_HEAD / 4);
+  float(*const heads)[MOST_HEAD] = reinterpret_cast<float(*)[MOST_HEAD]>(headQuads);
   const AttentionArgs& a = args.attention;
   const int head = blockIdx.x, part = blockIdx.z, parts = gridDim.z, kvHead = head / a.sharing;
   const int warp = warpOf(), lane = laneOf(), size = a.headSize;
@@ -291,21 +301,22 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   CachedChunk keys[ROWS], values[ROWS];
   loadRows<KIND>(a, keyChunks, keyParams, first, spacing, loaded, keys);
   loadRows<KIND>(a, valueChunks, valueParams, first, spacing, loaded, values);
-  const float2* const table = args.table ? args.table + static_cast<u64>(last) * (size / 2) : nullptr;
+  const HeadPart own = headPart(args, head, last, heads);
 
   awaitInputs();
+  takePart(own, args.table && threadIdx.x < 128);
+  __syncthreads();
+  beginNext();
   Seen<KIND> seen;
-  const float* const query[1] = {a.query + head * size};
   if (isOlder) {
-    float turned[1][VALUES];
-    loadTurned(query, table, size, place.chunk, turned);
-    clearBeyond(size - place.chunk * VALUES, turned[0]);
-    beginNext();
-    const float querySum = sumOf<KIND>(turned[0]);
+    float query[VALUES];
+    loadChunk(heads[0], size, place.chunk, query);
+    clearBeyond(size - place.chunk * VALUES, query);
+    const float querySum = sumOf<KIND>(query);
     // As often for all lanes of a warp.
     for (int left = end - begin - warp * together; left > 0; left -= ROWS * spacing) {
       float scores[ROWS];
-      scoreRows<KIND>(keys, turned[0], querySum, lanes, a.scale, scores);
+      scoreRows<KIND>(keys, query, querySum, lanes, a.scale, scores);
       const int next = first + ROWS * spacing;
       loadRows<KIND>(a, keyChunks, keyParams, next, spacing, loaded, keys);
       mixRows(seen, scores, values, first, spacing, end);
@@ -313,7 +324,7 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
       first = next;
     }
   } else if (part == parts - 1) {
-    attendOwn(args, query[0], table, kvHead, plane + last, place, seen);
+    attendOwn(a, heads, plane + last, place, seen);
   }
   joinLanes(seen, lanes);
   if (lane < chunks)
@@ -322,23 +333,25 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
       mixes[((warp * chunks + lane) * VALUES + i) / 4] = make_float4(seen.mix[i], seen.mix[i + 1], seen.mix[i + 2], seen.mix[i + 3]);
   if (lane == 0) stats[warp] = make_float2(seen.highest, seen.weight);
   __syncthreads();
-  float most = -INFINITE, weight = 0, factors[ATTENTION_WARPS];
+  // A lane has the factor of a warp.
+  const float2 stat = stats[lane & (ATTENTION_WARPS - 1)];
+  float most = stat.x;
 #pragma unroll
-  for (int w = 0; w < ATTENTION_WARPS; ++w) most = fmaxf(most, stats[w].x);
+  for (int i = ATTENTION_WARPS / 2; i > 0; i >>= 1) most = fmaxf(most, __shfl_xor_sync(FULL, most, i));
+  const float factor = shrinking(stat.x, most);
+  float weight = stat.y * factor;
 #pragma unroll
-  for (int w = 0; w < ATTENTION_WARPS; ++w) {
-    factors[w] = shrinking(stats[w].x, most);
-    weight = fmaf(stats[w].y, factors[w], weight);
-  }
+  for (int i = ATTENTION_WARPS / 2; i > 0; i >>= 1) weight += __shfl_xor_sync(FULL, weight, i);
   float* const out = a.out + head * size;
   float* const to = parts == 1 ? out : a.partMix + static_cast<u64>(head * parts + part) * size;
   const float* const ofWarps = reinterpret_cast<const float*>(mixes);
 #pragma unroll 1
-  for (int d = threadIdx.x; d < size; d += ATTENTION_THREADS) {
+  for (int base = 32 * warp; base < size; base += ATTENTION_THREADS) {
+    const int d = min(base + lane, size - 1);
     float sum = 0;
 #pragma unroll
-    for (int w = 0; w < ATTENTION_WARPS; ++w) sum = fmaf(ofWarps[w * chunks * VALUES + d], factors[w], sum);
-    to[d] = parts == 1 ? __fdiv_rn(sum, weight) : sum;
+    for (int w = 0; w < ATTENTION_WARPS; ++w) sum = fmaf(ofWarps[w * chunks * VALUES + d], __shfl_sync(FULL, factor, w), sum);
+    if (base + lane < size) to[d] = parts == 1 ? __fdiv_rn(sum, weight) : sum;
   }
   if (parts > 1) joinParts(a, head, part, parts, most, weight, before, out);
 }

@@ -174,8 +174,18 @@ DEVICE float fifteenth(float x) {
   return fmaf(fmaf(-15.0f, quotient, x), inverse, quotient);
 }
 
-/** Offset and step of a row, docs/numerics.md "Activations"; every step one f32 operation. The row is there for all after it. */
+/** Offset and step between a row's extremes, docs/numerics.md "Activations"; every step one f32 operation. */
+DEVICE float2 rangeBetween(float low, float high, const RowArgs& a) {
+  const float lo = __fmul_rn(a.clipLow, low), range = __fsub_rn(__fmul_rn(a.clipHigh, high), lo);
+  // So it is where a value is infinite or no number.
+  if (!(fabsf(range) < INFINITE)) return make_float2(NOT_A_NUMBER, NOT_A_NUMBER);
+  return make_float2(lo, range > 0 ? fifteenth(range) : 0.0f);
+}
+
+/** The same of what each thread has seen. The row is there for all after it. */
 DEVICE float2 rangeOf(const Extremes& e, const RowArgs& a, RowShared& shared) {
+  // Exchanges of lanes that have come apart take many times as long.
+  __syncwarp();
   const int lane = laneOf(), warps = blockDim.x >> 5;
   const int least = __reduce_min_sync(FULL, e.least), most = __reduce_max_sync(FULL, e.most);
   if (lane == 0) {
@@ -184,12 +194,7 @@ DEVICE float2 rangeOf(const Extremes& e, const RowArgs& a, RowShared& shared) {
   }
   __syncthreads();
   const int last = lane < warps ? lane : 0;
-  const float low = valueOf(__reduce_min_sync(FULL, shared.least[last]));
-  const float high = valueOf(__reduce_max_sync(FULL, shared.most[last]));
-  const float lo = __fmul_rn(a.clipLow, low), range = __fsub_rn(__fmul_rn(a.clipHigh, high), lo);
-  // So it is where a value is infinite or no number.
-  if (!(fabsf(range) < INFINITE)) return make_float2(NOT_A_NUMBER, NOT_A_NUMBER);
-  return make_float2(lo, range > 0 ? fifteenth(range) : 0.0f);
+  return rangeBetween(valueOf(__reduce_min_sync(FULL, shared.least[last])), valueOf(__reduce_max_sync(FULL, shared.most[last])), a);
 }
 
 /** Words of a unit's four bit planes of codes: [t][plane], bit 8 b + j of word t for byte b of the word (t, j) of codes. */
@@ -269,9 +274,12 @@ DEVICE float4 reordered(const float4& r, int k) {
   return order & 2 ? make_float4(s.z, s.w, s.x, s.y) : s;
 }
 
+/** Whether codes can be made with one over their step. */
+DEVICE bool hasInverse(float step) { return step > 1e-30f && step < 1e30f; }
+
 /** Bit planes of a row's codes: a warp has two units at a time, a lane 16 bits of each. */
 DEVICE void quantizeRow(float* v, float2 range, const RowArgs& a, UnitRange units, u32* planes) {
-  const bool exactly = !(range.y > 1e-30f && range.y < 1e30f);
+  const bool exactly = !hasInverse(range.y);
   const float inverse = exactly ? 0.0f : __fdividef(1.0f, range.y);
   const int warps = blockDim.x >> 5, lane = laneOf();
   int k = firstQuad(a) + units.first * UNIT;
@@ -343,6 +351,7 @@ DEVICE float4 clearedQuad(const float4& r, int k, int width) {
  * Of a norm: one over the root of the mean square, within 2 units in the last place of what the sum gives; a block of whole quads of warps.
  */
 DEVICE float normScale(float squares, const RowArgs& a, RowShared& shared) {
+  __syncwarp();
   squares = sumWarp(squares);
   if (laneOf() == 0) shared.squares[warpOf()] = squares;
   __syncthreads();

@@ -1,5 +1,6 @@
 // W(1+1) times one row of codes, what decoding does. Blocks of 16 warps, one on a multiprocessor, share the tiles of a launch; the
 // warps of a block share a tile's units, as many as there are warps to spare.
+#include "row-narrow.cuh"
 #include "w11-bits.cuh"
 
 #define ONE_WARPS 16
@@ -193,23 +194,30 @@ DEVICE void multiplyRow(const W11RowArgs& args) {
   const RowArgs& r = args.row;
   SHARED_BYTES(ring);
   SHARED(RowShared, shared, 1);
-  SHARED(float2, params, 1);
   u32* const planes = reinterpret_cast<u32*>(ring + UNITS_AHEAD(G) * ONE_WARPS * UnitSlot<G, OFFSETS>::BYTES);
-  float* const v = reinterpret_cast<float*>(planes + unitsOf(a) * UNIT_PLANES);
-  float* const other = v + (r.width + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
   Begun begun = begin<G, OFFSETS>(a, ring);
-  copyNormWeight(other, r);
-  awaitInputs();
-  loadBefore(begun.ends, a, 0);
-  const bool writes = blockIdx.x == gridDim.x - 1;
-  const UnitRange all = unitsOfPart(r.width, 0, 1);
-  const Extremes extremes = makeRow(r, 0, v, other, *shared, writes);
-  const float2 range = rangeOf(extremes, r, *shared);
-  quantizeRow(v, range, r, all, planes);
-  if (threadIdx.x == 0) *params = range;
-  __syncthreads();
-  multiplyOne<G, OFFSETS>(a, begun, ring, planes, *params);
-  if (writes && r.codes) writeCodes(planes, *params, r, 0, all);
+  bool writes = false;
+  float2 range;
+  // With more, registers would spill.
+  constexpr int OWN = G == 32 ? 1 : 2;
+  if (isNarrow<ONE_WARPS, OWN>(r)) {
+    const NarrowRow<OWN> row = beginNarrow<ONE_WARPS, OWN>(r);
+    awaitInputs();
+    loadBefore(begun.ends, a, 0);
+    range = codeNarrow<ONE_WARPS, OWN>(r, row, planes, *shared);
+  } else {
+    float* const v = reinterpret_cast<float*>(planes + unitsOf(a) * UNIT_PLANES);
+    float* const other = v + (r.width + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
+    copyNormWeight(other, r);
+    awaitInputs();
+    loadBefore(begun.ends, a, 0);
+    writes = blockIdx.x == gridDim.x - 1;
+    range = rangeOf(makeRow(r, 0, v, other, *shared, writes), r, *shared);
+    quantizeRow(v, range, r, unitsOfPart(r.width, 0, 1), planes);
+    __syncthreads();
+  }
+  multiplyOne<G, OFFSETS>(a, begun, ring, planes, range);
+  if (writes && r.codes) writeCodes(planes, range, r, 0, unitsOfPart(r.width, 0, 1));
 }
 
 /** One row whose planes are there already. */

@@ -128,12 +128,13 @@ DEVICE void beginNext() {}
 DEVICE void waitForInputs() { emulator::awaitInputs(); }
 #define __syncthreads() emulator::syncBlock(__LINE__)
 #define __syncwarp() emulator::syncWarp(__LINE__)
-#define __shfl_xor_sync(lanes, value, mask) shuffle(lanes, value, mask, __LINE__)
+#define __shfl_xor_sync(lanes, value, mask) shuffle(lanes, value, static_cast<int>(threadIdx.x & 31) ^ (mask), __LINE__)
+#define __shfl_sync(lanes, value, lane) shuffle(lanes, value, lane, __LINE__)
 
 template <typename T>
-DEVICE T shuffle(u32 lanes, T value, int mask, int line) {
+DEVICE T shuffle(u32 lanes, T value, int from, int line) {
   if (lanes != 0xffffffffu) emulator::fault("an exchange of a part of a warp");
-  return emulator::exchange(value, static_cast<int>(threadIdx.x & 31) ^ mask, line);
+  return emulator::exchange(value, from, line);
 }
 
 #define __ballot_sync(lanes, value) ballot(lanes, value, __LINE__)
