@@ -12,9 +12,6 @@ struct AttentionOneArgs {
   const float2* table;
 };
 
-#define ATTENTION_WARPS (ATTENTION_THREADS / 32)
-/** Warps that go over older positions; the last has the row's own, whose key and value are still to be made. */
-#define OLDER_WARPS (ATTENTION_WARPS - 1)
 
 /** 16 bytes of a position's key or value, and for codes their offset and step. */
 struct CachedChunk {
@@ -22,10 +19,11 @@ struct CachedChunk {
   u32 params;
 };
 
-/** Positions of a lane whose keys and values are in registers at once: more would spill. */
+/** Warps of a block, and positions of a lane whose keys and values are in registers at once: more would spill. */
 template <CacheKind KIND>
 struct AtOnce {
-  static constexpr int ROWS = KIND == CACHE_INT8 || KIND == CACHE_INT4 ? 2 : 8;
+  static constexpr int WARPS = KIND == CACHE_INT4 ? 8 : 16;
+  static constexpr int ROWS = KIND == CACHE_INT8 || KIND == CACHE_INT4 ? 2 : 4;
 };
 
 /** Where a lane's 16 bytes of a position are. Lanes that share a position are a power of two; some may have no bytes. */
@@ -274,10 +272,11 @@ DEVICE void attendOwn(const AttentionArgs& a, const float (*heads)[MOST_HEAD], u
  */
 template <CacheKind KIND>
 DEVICE void attendOne(const AttentionOneArgs& args) {
-  constexpr int VALUES = Cached<KIND>::VALUES, ROWS = AtOnce<KIND>::ROWS;
+  // The last warp has the row's own position, whose key and value are still to be made; the others go over older ones.
+  constexpr int VALUES = Cached<KIND>::VALUES, ROWS = AtOnce<KIND>::ROWS, WARPS = AtOnce<KIND>::WARPS, OLDER = WARPS - 1;
   constexpr int MOST = 32 * VALUES < MOST_HEAD ? 32 * VALUES : MOST_HEAD;
-  SHARED(float4, mixes, ATTENTION_WARPS * MOST / 4);
-  SHARED(float2, stats, ATTENTION_WARPS);
+  SHARED(float4, mixes, WARPS * MOST / 4);
+  SHARED(float2, stats, WARPS);
   SHARED(u32, before, 1);
   SHARED(float4, headQuads, 3 * MOST_HEAD / 4);
   float(*const heads)[MOST_HEAD] = reinterpret_cast<float(*)[MOST_HEAD]>(headQuads);
@@ -288,9 +287,9 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   const LanePlace place = {lanes, lane & (lanes - 1), (lane & (lanes - 1)) < chunks};
   const int last = __ldcg(&a.state->position), from = a.window > 0 ? max(0, last - a.window + 1) : 0;
   const int perPart = (last - from + parts - 1) / parts, begin = from + part * perPart;
-  const bool isOlder = warp < OLDER_WARPS;
+  const bool isOlder = warp < OLDER;
   const int end = isOlder ? min(begin + perPart, last) : 0;
-  const int spacing = OLDER_WARPS * together;
+  const int spacing = OLDER * together;
   const u64 plane = static_cast<u64>(kvHead) * a.capacity;
   const u64 chunkAt = plane * a.rowBytes + place.chunk * 16, groupAt = plane * a.groups + place.chunk * VALUES / CACHE_GROUP;
   const u8 *const keyChunks = a.keys + chunkAt, *const valueChunks = a.values + chunkAt;
@@ -334,29 +333,32 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   if (lane == 0) stats[warp] = make_float2(seen.highest, seen.weight);
   __syncthreads();
   // A lane has the factor of a warp.
-  const float2 stat = stats[lane & (ATTENTION_WARPS - 1)];
+  const float2 stat = stats[lane & (WARPS - 1)];
   float most = stat.x;
 #pragma unroll
-  for (int i = ATTENTION_WARPS / 2; i > 0; i >>= 1) most = fmaxf(most, __shfl_xor_sync(FULL, most, i));
+  for (int i = WARPS / 2; i > 0; i >>= 1) most = fmaxf(most, __shfl_xor_sync(FULL, most, i));
   const float factor = shrinking(stat.x, most);
   float weight = stat.y * factor;
 #pragma unroll
-  for (int i = ATTENTION_WARPS / 2; i > 0; i >>= 1) weight += __shfl_xor_sync(FULL, weight, i);
+  for (int i = WARPS / 2; i > 0; i >>= 1) weight += __shfl_xor_sync(FULL, weight, i);
   float* const out = a.out + head * size;
   float* const to = parts == 1 ? out : a.partMix + static_cast<u64>(head * parts + part) * size;
   const float* const ofWarps = reinterpret_cast<const float*>(mixes);
 #pragma unroll 1
-  for (int base = 32 * warp; base < size; base += ATTENTION_THREADS) {
+  for (int base = 32 * warp; base < size; base += 32 * WARPS) {
     const int d = min(base + lane, size - 1);
     float sum = 0;
 #pragma unroll
-    for (int w = 0; w < ATTENTION_WARPS; ++w) sum = fmaf(ofWarps[w * chunks * VALUES + d], __shfl_sync(FULL, factor, w), sum);
+    for (int w = 0; w < WARPS; ++w) sum = fmaf(ofWarps[w * chunks * VALUES + d], __shfl_sync(FULL, factor, w), sum);
     if (base + lane < size) to[d] = parts == 1 ? __fdiv_rn(sum, weight) : sum;
   }
   if (parts > 1) joinParts(a, head, part, parts, most, weight, before, out);
 }
 
-KERNEL_OF(attention_one_f32, AttentionOneArgs, ATTENTION_THREADS, 2) { attendOne<CACHE_F32>(args); }
-KERNEL_OF(attention_one_f16, AttentionOneArgs, ATTENTION_THREADS, 2) { attendOne<CACHE_F16>(args); }
-KERNEL_OF(attention_one_int8, AttentionOneArgs, ATTENTION_THREADS, 2) { attendOne<CACHE_INT8>(args); }
-KERNEL(attention_one_int4, AttentionOneArgs, ATTENTION_THREADS) { attendOne<CACHE_INT4>(args); }
+#define ONE_ROW_KERNEL(name, KIND) \
+  KERNEL_OF(attention_one_##name, AttentionOneArgs, 32 * AtOnce<KIND>::WARPS, 1) { attendOne<KIND>(args); }
+
+ONE_ROW_KERNEL(f32, CACHE_F32)
+ONE_ROW_KERNEL(f16, CACHE_F16)
+ONE_ROW_KERNEL(int8, CACHE_INT8)
+ONE_ROW_KERNEL(int4, CACHE_INT4)

@@ -88,7 +88,7 @@ DEVICE void joinParts(const AttentionArgs& a, u64 pair, int part, int parts, flo
   if (threadIdx.x == 0) a.done[pair] = 0;
   float most = -INFINITE;
   for (int s = 0; s < parts; ++s) most = fmaxf(most, __ldcg(stats + s).x);
-  for (int d = threadIdx.x; d < a.headSize; d += ATTENTION_THREADS) {
+  for (int d = threadIdx.x; d < a.headSize; d += blockDim.x) {
     float sum = 0, all = 0;
     for (int s = 0; s < parts; ++s) {
       const float2 one = __ldcg(stats + s);

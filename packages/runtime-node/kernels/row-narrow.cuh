@@ -35,10 +35,10 @@ DEVICE bool isNarrow(const RowArgs& a) {
   return a.width <= UNITS * WARPS * UNIT && a.span == 0 && a.mode != ROW_GATE && !a.out && !a.codes;
 }
 
-/** A thread's quads of a norm's weight, which are there before the row is. */
+/** A thread's quads of a norm's weight, which are there before the row is, and of the row. */
 template <int UNITS>
 struct NarrowRow {
-  float4 weights[UNITS];
+  float4 weights[UNITS], x[UNITS];
 };
 
 /** Where the quad of a thread is in a unit. Lanes past the end have the unit's first, so that all lanes of a warp do the same. */
@@ -60,6 +60,16 @@ DEVICE NarrowRow<UNITS> beginNarrow(const RowArgs& a) {
   return row;
 }
 
+template <int WARPS, int UNITS>
+DEVICE void takeNarrow(NarrowRow<UNITS>& row, const RowArgs& a) {
+#pragma unroll
+  for (int n = 0; n < UNITS; ++n) {
+    const int unit = warpOf() + n * WARPS;
+    row.x[n] = make_float4(0, 0, 0, 0);
+    if (unit * UNIT < a.width) row.x[n] = __ldcg(reinterpret_cast<const float4*>(a.x + narrowPlace(a, unit)));
+  }
+}
+
 /**
  * Bit planes of the row; gives offset and step. Extremes are those of x times the norm's weight, times the norm's factor: that is within
  * two roundings of the extremes of what is coded.
@@ -67,19 +77,13 @@ DEVICE NarrowRow<UNITS> beginNarrow(const RowArgs& a) {
 template <int WARPS, int UNITS>
 DEVICE float2 codeNarrow(const RowArgs& a, const NarrowRow<UNITS>& row, u32* planes, RowShared& shared) {
   const bool norms = a.mode == ROW_NORM;
-  float4 x[UNITS];
-#pragma unroll
-  for (int n = 0; n < UNITS; ++n) {
-    const int unit = warpOf() + n * WARPS;
-    if (unit * UNIT < a.width) x[n] = __ldcg(reinterpret_cast<const float4*>(a.x + narrowPlace(a, unit)));
-  }
   Extremes extremes;
   float squares = 0;
 #pragma unroll
   for (int n = 0; n < UNITS; ++n) {
     const int unit = warpOf() + n * WARPS;
     if (unit * UNIT >= a.width) continue;
-    const float4 v = x[n], z = row.weights[n];
+    const float4 v = row.x[n], z = row.weights[n];
     include(extremes, make_float4(v.x * z.x, v.y * z.y, v.z * z.z, v.w * z.w), 0, 4);
     const float four = (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
     squares += unit * UNIT + 4 * quadOf(a.layout, laneOf()) < a.width ? four : 0.0f;
@@ -95,7 +99,7 @@ DEVICE float2 codeNarrow(const RowArgs& a, const NarrowRow<UNITS>& row, u32* pla
   for (int n = 0; n < UNITS; ++n) {
     const int unit = warpOf() + n * WARPS;
     if (unit * UNIT >= a.width) continue;
-    const float4 v = x[n], z = row.weights[n];
+    const float4 v = row.x[n], z = row.weights[n];
     const float4 r = make_float4(v.x * scale * z.x, v.y * scale * z.y, v.z * scale * z.z, v.w * scale * z.w);
     const int left = a.width - unit * UNIT - 4 * quadOf(a.layout, laneOf());
     const u32 words = transposeBits(codesOf(r, left, range, inverse, exactly));

@@ -73,39 +73,37 @@ DEVICE int finishedItem(const W11Args& a, int round) {
   return finishedGroup() < atOnceOf(a) ? itemOf(a, round, finishedGroup()) : -1;
 }
 
-/** What the thread that finishes a row of an item needs besides the sums. */
+/** What the thread that finishes a row of an item needs besides the sums: which row of which weight (a gate's, where it is one), or -1. */
 struct Ends {
+  int row, weight;
   float rowSums[2];
   float before;
 };
 
-DEVICE void loadRowSums(Ends& ends, const W11Args& a, int round) {
+/** All of it that is no other kernel's result. */
+DEVICE Ends beginEnds(const W11Args& a, int round) {
+  Ends ends = {-1, 0, {0, 0}, 0};
   const int item = finishedItem(a, round);
-  if (item < 0) return;
-#pragma unroll
-  for (int part = 0; part < 2; ++part) {
-    if (part == partsOf(a)) break;
-    const Chosen c = choose(a, tileOf(a, item, part));
-    const int row = c.tile * TILE_ROWS + finishedRow();
-    if (row < c.rows) ends.rowSums[part] = __ldg(c.rowSums + row);
-  }
+  if (item < 0) return ends;
+  if (!a.gated) ends.weight = (item >= a.tileEnd[0]) + (item >= a.tileEnd[1]) + (item >= a.tileEnd[2]);
+  const int row = (item - (ends.weight > 0 ? a.tileEnd[ends.weight - 1] : 0)) * TILE_ROWS + finishedRow();
+  if (row >= a.rows[ends.weight]) return ends;
+  ends.row = row;
+  ends.rowSums[0] = __ldg(a.rowSums[ends.weight] + row);
+  if (a.gated) ends.rowSums[1] = __ldg(a.rowSums[1] + row);
+  return ends;
 }
 
-DEVICE void loadBefore(Ends& ends, const W11Args& a, int round) {
-  const int item = finishedItem(a, round);
-  if (item < 0) return;
-  const Chosen c = choose(a, item);
-  const int row = c.tile * TILE_ROWS + finishedRow();
-  if (c.sum && row < c.rows) ends.before = c.sum[row];
+DEVICE void loadBefore(Ends& ends, const W11Args& a) {
+  if (ends.row >= 0 && a.sum[ends.weight]) ends.before = a.sum[ends.weight][ends.row];
 }
 
 /** Of a round: [warp][part][row of the tile]. */
 #define PARTIAL (ONE_WARPS * 2 * TILE_ROWS)
 
 /** Sums of the warps that share an item, then y = step * sum + lo * R of its rows, written and added where they belong. */
-DEVICE void finishItems(const W11Args& a, int round, const float2& params, const Ends& ends, const float* partial) {
-  const int item = finishedItem(a, round);
-  if (item < 0) return;
+DEVICE void finishItems(const W11Args& a, const float2& params, const Ends& ends, const float* partial) {
+  if (ends.row < 0) return;
   const int units = unitsOf(a), split = 1 << a.shift;
   float y[2] = {0, 0};
 #pragma unroll
@@ -116,14 +114,12 @@ DEVICE void finishItems(const W11Args& a, int round, const float2& params, const
     // Where there are fewer units than warps, from the one that has the part's first on.
 #pragma unroll 4
     for (int w = 0; w < min(split, units); ++w) sum += sums[((w + part * units) & (split - 1)) * 2 * TILE_ROWS];
-    const Chosen c = choose(a, tileOf(a, item, part));
-    const int row = c.tile * TILE_ROWS + finishedRow();
-    if (row >= c.rows) return;
     y[part] = params.y * sum + params.x * ends.rowSums[part];
-    c.out[row] = y[part];
-    if (part == 0 && c.sum) c.sum[row] = ends.before + y[0];
+    a.out[part == 0 ? ends.weight : 1][ends.row] = y[part];
   }
-  if (a.gated) a.gated[item * TILE_ROWS + finishedRow()] = gated(y[0], y[1]);
+  float* const sum = a.sum[ends.weight];
+  if (sum) sum[ends.row] = ends.before + y[0];
+  if (a.gated) a.gated[ends.row] = gated(y[0], y[1]);
 }
 
 /** What goes on before the row is there: weights are no other kernel's results. */
@@ -139,7 +135,7 @@ DEVICE Begun begin(const W11Args& a, char* ring) {
   enterPart<G, OFFSETS>(b.cursor, a);
 #pragma unroll 1
   for (int i = 0; i < UNITS_AHEAD(G); ++i) copyNext(slotOf<G, OFFSETS>(ring, i), b.cursor, a);
-  loadRowSums(b.ends, a, 0);
+  b.ends = beginEnds(a, 0);
   return b;
 }
 
@@ -172,10 +168,10 @@ DEVICE void multiplyOne(const W11Args& a, Begun& begun, char* ring, const u32* p
         if ((laneOf() & 1) == 0) sums[(warpOf() * 2 + part) * TILE_ROWS + rowOfLane()] = acc;
       }
     __syncthreads();
-    finishItems(a, round, params, begun.ends, sums);
+    finishItems(a, params, begun.ends, sums);
     if (itemOf(a, round + 1, 0) < 0) return;
-    loadRowSums(begun.ends, a, round + 1);
-    loadBefore(begun.ends, a, round + 1);
+    begun.ends = beginEnds(a, round + 1);
+    loadBefore(begun.ends, a);
   }
 }
 
@@ -201,16 +197,17 @@ DEVICE void multiplyRow(const W11RowArgs& args) {
   // With more, registers would spill.
   constexpr int OWN = G == 32 ? 1 : 2;
   if (isNarrow<ONE_WARPS, OWN>(r)) {
-    const NarrowRow<OWN> row = beginNarrow<ONE_WARPS, OWN>(r);
+    NarrowRow<OWN> row = beginNarrow<ONE_WARPS, OWN>(r);
     awaitInputs();
-    loadBefore(begun.ends, a, 0);
+    takeNarrow<ONE_WARPS, OWN>(row, r);
+    loadBefore(begun.ends, a);
     range = codeNarrow<ONE_WARPS, OWN>(r, row, planes, *shared);
   } else {
     float* const v = reinterpret_cast<float*>(planes + unitsOf(a) * UNIT_PLANES);
     float* const other = v + (r.width + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
     copyNormWeight(other, r);
     awaitInputs();
-    loadBefore(begun.ends, a, 0);
+    loadBefore(begun.ends, a);
     writes = blockIdx.x == gridDim.x - 1;
     range = rangeOf(makeRow(r, 0, v, other, *shared, writes), r, *shared);
     quantizeRow(v, range, r, unitsOfPart(r.width, 0, 1), planes);
@@ -227,7 +224,7 @@ DEVICE void multiplyPlanes(const W11Args& a) {
   SHARED(float2, params, 1);
   Begun begun = begin<G, OFFSETS>(a, ring);
   awaitInputs();
-  loadBefore(begun.ends, a, 0);
+  loadBefore(begun.ends, a);
   uint4* const planes = reinterpret_cast<uint4*>(ring + UNITS_AHEAD(G) * ONE_WARPS * UnitSlot<G, OFFSETS>::BYTES);
   for (int i = threadIdx.x; i < unitsOf(a) * (UNIT_PLANES / 4); i += ONE_THREADS)
     planes[i] = reinterpret_cast<const uint4*>(a.codes)[i];

@@ -10,6 +10,8 @@ type Rope = Extract<Operation, { op: 'rope' }>;
 /** Positions that are worth a block of their own; of one row, what it takes to join parts is more than a few hundred positions do. */
 const [PART, PART_ONE] = [128, 512];
 const [CACHE_THREADS, THREADS] = [128, 256];
+/** Of kernels/attention-one.cu. */
+const ONE_THREADS = { f32: 512, f16: 512, int8: 512, int4: 256 } as const;
 /** Of kernels/attention-many.cu: threads, and queries and positions of a tile, with the floats that pad a row in shared memory. */
 const MANY = { threads: 128, queries: 64, positions: 64, padding: 4, leastRows: 16, mostHead: 128 } as const;
 
@@ -161,7 +163,7 @@ export function attentionStep(setting: Setting, operation: Attention, turning: T
     device.launch(
       `attention${one ? '_one' : suffixOf(run)}_${cache.precision}`,
       [headCount, rows, parts],
-      THREADS,
+      one ? ONE_THREADS[cache.precision] : THREADS,
       [
         query.address,
         out.address,
