@@ -73,29 +73,33 @@ DEVICE int finishedItem(const W11Args& a, int round) {
   return finishedGroup() < atOnceOf(a) ? itemOf(a, round, finishedGroup()) : -1;
 }
 
-/** What the thread that finishes a row of an item needs besides the sums: which row of which weight (a gate's, where it is one), or -1. */
+/** What the thread that finishes a row of an item needs besides the sums. */
 struct Ends {
-  int row, weight;
+  /** The row of the weight (a gate's, where it is one), in the lower bits; or -1. */
+  int place;
   float rowSums[2];
   float before;
+
+  DEVICE_MEMBER int row() const { return place & 0xfffffff; }
+  DEVICE_MEMBER int weight() const { return place >> 28; }
 };
 
 /** All of it that is no other kernel's result. */
 DEVICE Ends beginEnds(const W11Args& a, int round) {
-  Ends ends = {-1, 0, {0, 0}, 0};
+  Ends ends = {-1, {0, 0}, 0};
   const int item = finishedItem(a, round);
   if (item < 0) return ends;
-  if (!a.gated) ends.weight = (item >= a.tileEnd[0]) + (item >= a.tileEnd[1]) + (item >= a.tileEnd[2]);
-  const int row = (item - (ends.weight > 0 ? a.tileEnd[ends.weight - 1] : 0)) * TILE_ROWS + finishedRow();
-  if (row >= a.rows[ends.weight]) return ends;
-  ends.row = row;
-  ends.rowSums[0] = __ldg(a.rowSums[ends.weight] + row);
+  const int weight = a.gated ? 0 : (item >= a.tileEnd[0]) + (item >= a.tileEnd[1]) + (item >= a.tileEnd[2]);
+  const int row = (item - (weight > 0 ? a.tileEnd[weight - 1] : 0)) * TILE_ROWS + finishedRow();
+  if (row >= a.rows[weight]) return ends;
+  ends.place = weight << 28 | row;
+  ends.rowSums[0] = __ldg(a.rowSums[weight] + row);
   if (a.gated) ends.rowSums[1] = __ldg(a.rowSums[1] + row);
   return ends;
 }
 
 DEVICE void loadBefore(Ends& ends, const W11Args& a) {
-  if (ends.row >= 0 && a.sum[ends.weight]) ends.before = a.sum[ends.weight][ends.row];
+  if (ends.place >= 0 && a.sum[ends.weight()]) ends.before = a.sum[ends.weight()][ends.row()];
 }
 
 /** Of a round: [warp][part][row of the tile]. */
@@ -103,7 +107,7 @@ DEVICE void loadBefore(Ends& ends, const W11Args& a) {
 
 /** Sums of the warps that share an item, then y = step * sum + lo * R of its rows, written and added where they belong. */
 DEVICE void finishItems(const W11Args& a, const float2& params, const Ends& ends, const float* partial) {
-  if (ends.row < 0) return;
+  if (ends.place < 0) return;
   const int units = unitsOf(a), split = 1 << a.shift;
   float y[2] = {0, 0};
 #pragma unroll
@@ -115,11 +119,11 @@ DEVICE void finishItems(const W11Args& a, const float2& params, const Ends& ends
 #pragma unroll 4
     for (int w = 0; w < min(split, units); ++w) sum += sums[((w + part * units) & (split - 1)) * 2 * TILE_ROWS];
     y[part] = params.y * sum + params.x * ends.rowSums[part];
-    a.out[part == 0 ? ends.weight : 1][ends.row] = y[part];
+    a.out[part == 0 ? ends.weight() : 1][ends.row()] = y[part];
   }
-  float* const sum = a.sum[ends.weight];
-  if (sum) sum[ends.row] = ends.before + y[0];
-  if (a.gated) a.gated[ends.row] = gated(y[0], y[1]);
+  float* const sum = a.sum[ends.weight()];
+  if (sum) sum[ends.row()] = ends.before + y[0];
+  if (a.gated) a.gated[ends.row()] = gated(y[0], y[1]);
 }
 
 /** What goes on before the row is there: weights are no other kernel's results. */
