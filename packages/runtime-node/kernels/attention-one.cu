@@ -12,7 +12,6 @@ struct AttentionOneArgs {
   const float2* table;
 };
 
-
 /** 16 bytes of a position's key or value, and for codes their offset and step. */
 struct CachedChunk {
   uint4 bytes;

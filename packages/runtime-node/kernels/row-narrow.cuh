@@ -29,10 +29,13 @@ DEVICE RowFacts joinFacts(bool sums, float squares, const Extremes& e, RowShared
           valueOf(__reduce_max_sync(FULL, shared.most[lane & (WARPS - 1)]))};
 }
 
-/** Whether a row can go this way, a warp UNITS of it: it is not gated, not rotated, and nobody asks for more of it than its planes. */
+/**
+ * Whether a row can go this way, a warp UNITS of it: it is of whole quads, not gated, not rotated, and nobody asks for more of it than
+ * its planes.
+ */
 template <int WARPS, int UNITS>
 DEVICE bool isNarrow(const RowArgs& a) {
-  return a.width <= UNITS * WARPS * UNIT && a.span == 0 && a.mode != ROW_GATE && !a.out && !a.codes;
+  return a.width <= UNITS * WARPS * UNIT && a.width % 4 == 0 && a.span == 0 && a.mode != ROW_GATE && !a.out && !a.codes;
 }
 
 /** A thread's quads of a norm's weight, which are there before the row is, and of the row. */

@@ -2,14 +2,23 @@
 // the width of accumulators, the outcome must be the integer itself, bit for bit.
 
 import type { Backend, ExecutionPlan } from '@duobit/core';
-import { packInt4, packInt8 } from '@duobit/format';
+import { type ActivationQuantizer, packInt4, packInt8 } from '@duobit/format';
 import { compareValues, exactly } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
-import { COLUMNS, codedPlan, GROUP_SIZES, matMulPlan, ROWS, runOf } from './operation-plans.ts';
+import {
+  COLUMNS,
+  codedPlan,
+  GROUP_SIZES,
+  matMulPlan,
+  ROWS,
+  runOf,
+  twiceCodedPlan,
+} from './operation-plans.ts';
 import { createRandom, drawInteger, drawIntegers, type Random } from './random-values.ts';
 import { type MadeTensor, makeDense, makeW11 } from './tensors.ts';
 
 const TOKENS = 3;
+const PLAIN: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
 
 /** Runs x through a one-matrix plan and demands the exact products. */
 async function demandExact(
@@ -47,6 +56,14 @@ function drawCodedRows(random: Random, columns: number): Float32Array {
       x[t * columns + first] = -8;
       x[t * columns + first + 1] = 7;
     }
+  return x;
+}
+
+/** Integers 1 … 16 with both ends: nothing beside the row may be taken for one of its values. */
+function drawPositiveRow(random: Random, columns: number): Float32Array {
+  const x = drawIntegers(random, columns, 1, 16);
+  x[0] = 16;
+  x[columns - 1] = 1;
   return x;
 }
 
@@ -101,14 +118,16 @@ export function exactCases(): ConformanceCase[] {
               );
               const x = drawCodedRows(random, columns);
               const label = `W(1+1), group ${groupSize}, ${offsets ? 'with' : 'without'} offsets`;
-              const plan = codedPlan(tensor, {
-                bits: 4,
-                clipLow: 1,
-                clipHigh: 1,
-                knee: null,
-                planeScales: null,
-              });
-              await demandExact(backend, `${label}, codes`, plan, tensor, x);
+              await demandExact(backend, `${label}, codes`, codedPlan(tensor, PLAIN), tensor, x);
+              const row = drawPositiveRow(random, columns);
+              const twice = twiceCodedPlan(tensor, PLAIN);
+              await demandExact(
+                backend,
+                `${label}, a row above 0 that is only multiplied`,
+                twice,
+                tensor,
+                row,
+              );
               await demandExact(backend, `${label}, f32`, matMulPlan(tensor, 'w11MatMul'), tensor, x);
             }
           for (const kind of ['f32', 'f16', 'bf16'] as const) {

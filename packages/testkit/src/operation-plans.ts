@@ -42,6 +42,15 @@ export function codedPlan(tensor: MadeTensor, quantizer: ActivationQuantizer): E
   ]);
 }
 
+/** The same twice over, so that nobody can look at the first codes. */
+export function twiceCodedPlan(tensor: MadeTensor, quantizer: ActivationQuantizer): ExecutionPlan {
+  const { slots, operations } = codedPlan(tensor, quantizer);
+  const again = operations.map((operation) =>
+    operation.op === 'w11MatMul' ? { ...operation, out: 'z' } : operation,
+  );
+  return operationPlan({ ...slots, z: f32(tensor.rows) }, [...operations, ...again]);
+}
+
 export const runOf = (rows: number, logits: 'none' | 'last' | 'all' = 'all', position = 0) => ({
   rows,
   position,
