@@ -1,8 +1,8 @@
 // `node experiments/kernels/cuda-one-row/shared-memory.mjs`: cycles of shared memory that a Walsh-Hadamard transform of a row takes,
-// as it was (three stages a pass, values in order) and as kernels/row.cuh has it (up to four stages, `placeIn`). A warp's
+// as it was (three stages a pass, values in order) and as kernels/rotate.cuh has it (up to four stages, `placeIn`). A warp's
 // access takes as many cycles as the most different words of one of the 32 banks.
 
-/** kernels/row.cuh, `placeIn`. */
+/** kernels/rotate.cuh, `placeIn`. */
 const placeIn = (k) => k ^ ((k >> 5) & 15) ^ ((k >> 2) & 24) ^ ((k >> 4) & 16);
 
 function cyclesOf(words) {
