@@ -214,7 +214,7 @@ DEVICE HeadPart headPart(const AttentionOneArgs& args, int head, int position, f
                                      : (which == 1 ? args.key : args.value) + head / a.sharing * size + k;
   part.to = heads[min(which, 2)] + k;
   part.half = half;
-  // By nothing.
+  // Not looked at where nothing is turned.
   part.turns[0] = part.turns[1] = make_float4(1, 0, 1, 0);
   if (part.from && which < 2 && args.table) {
     const float4* const turns = reinterpret_cast<const float4*>(args.table + static_cast<u64>(position) * half + k);

@@ -74,8 +74,8 @@ DEVICE void takeNarrow(NarrowRow<UNITS>& row, const RowArgs& a) {
 }
 
 /**
- * Bit planes of the row; gives offset and step. Extremes are those of x times the norm's weight, times the norm's factor: that is within
- * two roundings of the extremes of what is coded.
+ * Bit planes of the row; gives offset and step. Extremes are those of x times the norm's weight, times the norm's factor: at most four
+ * roundings from the extremes of what is coded (docs/numerics.md, "Activations").
  */
 template <int WARPS, int UNITS>
 DEVICE float2 codeNarrow(const RowArgs& a, const NarrowRow<UNITS>& row, u32* planes, RowShared& shared) {

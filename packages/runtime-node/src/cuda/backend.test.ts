@@ -57,10 +57,6 @@ describe.skipIf(reason !== null)(`on the emulator${reason === null ? '' : `: ${r
       { seed: groupSize, linear: 'w11', groupSize, offsets: groupSize % 96 !== 0, embedding: 'int8' },
     ]),
     ['rotated inputs', { seed: 3, linear: 'w11', rotated: () => true, architecture: { hiddenSize: 192 } }],
-    [
-      'rows that end within a quad',
-      { seed: 6, linear: 'w11', architecture: { hiddenSize: 70, intermediateSize: 173 } },
-    ],
     ['outlier columns', { seed: 4, linear: 'w11-outlier', rotated: (weight) => !/o_proj/.test(weight) }],
   ];
   it('refuses a DUOBIT_CUDA_FUSE that is no number', async () => {
