@@ -31,7 +31,7 @@ export {
 } from './backends/checks.ts';
 export { listSymmetricSums, mirrorUpper } from './backends/gram.ts';
 export { createReferenceBackend } from './backends/reference/backend.ts';
-export { listPlaces, listWanted, type RowRange, type RunRows } from './backends/run-rows.ts';
+export { listParts, listPlaces, listWanted, type RowRange, type RunRows } from './backends/run-rows.ts';
 export { createWasmBackend, type WasmBackendOptions } from './backends/wasm/backend.ts';
 export { benchMatvec, type MatvecOptions, type MatvecReport } from './backends/wasm/bench.ts';
 export {

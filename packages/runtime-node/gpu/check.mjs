@@ -10,7 +10,6 @@ import { createFileSource } from '@duobit/format/node';
 import { conformanceCases, createRandom, makeTinyModel } from '@duobit/testkit';
 import { createCudaBackend, cudaSupport } from '../src/cuda/backend.ts';
 import { climbLadder, Device, measureBandwidth, measureCopy, profileProgram } from '../src/cuda/bench.ts';
-import { decodeGreedy } from '../src/cuda/greedy.ts';
 import { MANY_CASES, manyEqualFew } from '../src/cuda/testing/many-rows.ts';
 import { callOff, killOne, loadAndDispose, startCold, writeFirstToken, writeForever } from './endurance.mjs';
 import { makeRandomModel, SHAPES } from './random-model.mjs';
@@ -124,7 +123,7 @@ const PARTS = {
         await parts.program.run({ rows: prompt.length, position: 0, logits: 'last' });
         const logits = await parts.program.read(SLOTS.logits);
         const first = logits.indexOf(Math.max(...logits));
-        const looped = [first, ...(await decodeGreedy(parts.program, first, prompt.length, 63))];
+        const looped = [first, ...(await parts.program.decodeGreedy(first, prompt.length, 63))];
         await parts.program.dispose();
         await cuda.dispose();
         const differ = (a, b) => a.findIndex((token, i) => token !== b[i]);
@@ -190,7 +189,7 @@ const PARTS = {
       }
       await program.readBest(SLOTS.logits, 1);
       await program.readTop(SLOTS.logits, 40, 3);
-      await decodeGreedy(program, 3, 302, 2);
+      await program.decodeGreedy(3, 302, 2);
       note(`cache of ${kv}, ${JSON.stringify(options)}: ${allFinite ? 'finite' : 'NOT FINITE'}`);
       if (!allFinite) process.exitCode = 1;
       await program.dispose();
@@ -277,29 +276,44 @@ const PARTS = {
     );
     record(`speed-${isShape ? shape : 'file'}${LABEL}`, facts);
 
-    // By way of the contract: logits are read, the best token is found here.
-    let token = 1;
-    const steps = 64;
-    let begun = performance.now();
-    for (let i = 0; i < steps + 4; i++) {
-      if (i === 4) begun = performance.now();
-      await program.write(SLOTS.tokens, Int32Array.of(token));
-      await program.run({ rows: 1, position: 16 + i, logits: 'last' });
-      const logits = await program.read(SLOTS.logits);
-      token = 0;
-      for (let n = 1; n < logits.length; n++) if (logits[n] > logits[token]) token = n;
+    // As texts are written: the best token is looked for, or some of the best; and with all logits, of which the best is found here.
+    const looks = {
+      best: async () => (await program.readBest(SLOTS.logits)).index,
+      top40: async () => (await program.readTop(SLOTS.logits, 40)).indices[0],
+      logits: async () => {
+        const logits = await program.read(SLOTS.logits);
+        let token = 0;
+        for (let n = 1; n < logits.length; n++) if (logits[n] > logits[token]) token = n;
+        return token;
+      },
+    };
+    facts.decode = {};
+    let begun = 0;
+    for (const [name, look] of Object.entries(looks)) {
+      let token = 1;
+      const [steps, before] = [120, 4];
+      for (let i = 0; i < before + steps; i++) {
+        if (i === before) begun = performance.now();
+        await program.write(SLOTS.tokens, Int32Array.of(token));
+        await program.run({ rows: 1, position: 16 + i, logits: 'last' });
+        token = await look();
+      }
+      facts.decode[name] = steps / ((performance.now() - begun) / 1000);
     }
-    facts.decodeContract = steps / ((performance.now() - begun) / 1000);
-    await decodeGreedy(program, 1, 16, 40);
+    await program.decodeGreedy(1, 16, 40);
     begun = performance.now();
-    await decodeGreedy(program, 1, 16, 240);
+    await program.decodeGreedy(1, 16, 240);
     facts.decodeDevice = 240 / ((performance.now() - begun) / 1000);
     facts.decodeBytesPerSecond =
       facts.decodeDevice *
       (program.weightBytes -
         (source.architecture.tiedHead ? 0 : vocabulary * source.architecture.hiddenSize));
     note(
-      `decode: ${facts.decodeDevice.toFixed(0)} tokens/s on the device (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), ${facts.decodeContract.toFixed(0)} by way of logits`,
+      `decode: ${facts.decodeDevice.toFixed(0)} tokens/s on the device (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), ${Object.entries(
+        facts.decode,
+      )
+        .map(([name, speed]) => `${speed.toFixed(0)} by ${name}`)
+        .join(', ')}`,
     );
     record(`speed-${isShape ? shape : 'file'}${LABEL}`, facts);
 
@@ -424,7 +438,13 @@ const PARTS = {
       }
       if (name.startsWith('speed'))
         console.log(
-          `speed    ${name.slice(6, -5)}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), by logits ${facts.decodeContract?.toFixed(0)}, ${SEQUENCES} sequences ${facts.sequences?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`,
+          `speed    ${name.slice(6, -5)}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), ${Object.entries(
+            facts.decode ?? {},
+          )
+            .map(([name, speed]) => `by ${name} ${speed.toFixed(0)}, `)
+            .join(
+              '',
+            )}${SEQUENCES} sequences ${facts.sequences?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`,
         );
     }
   },

@@ -1,5 +1,5 @@
-// Products with weights of other encodings (the head, models that are not W(1+1), outlier columns) and looking rows up. A
-// warp has four rows of weights; a lane loads 16 bytes of each, so rows are padded to that.
+// Products with weights of other encodings (the head, models that are not W(1+1), outlier columns), and what runs begin with:
+// looking rows up. A warp has four rows of weights; a lane loads 16 bytes of each, so rows are padded to that.
 #include "common.cuh"
 
 enum DenseKind { DENSE_F32, DENSE_F16, DENSE_BF16, DENSE_INT8, DENSE_INT4 };
@@ -166,9 +166,29 @@ DEVICE float valueAt(const EmbedArgs& a, u64 row, int k) {
   return __fmul_rn(halfToFloat(a.scales[row * a.groups + k / a.groupSize]), static_cast<float>(code));
 }
 
+struct RequestArgs {
+  /** Memory of the host: a token of each row, then what the run is about. */
+  const int* request;
+  int* tokens;
+  /** RunState, or RowPlace of each row. */
+  int* about;
+  int rows;
+  int words;
+};
+
+/** What decoding runs begin with, in place of copies from the host. */
+KERNEL(take_request, RequestArgs, 256) {
+  waitForInputs();
+  const volatile int* const request = args.request;
+  for (int i = threadIdx.x; i < args.rows; i += blockDim.x) args.tokens[i] = request[i];
+  for (int i = threadIdx.x; i < args.words; i += blockDim.x) args.about[i] = request[args.rows + i];
+}
+
 /** Row t of the output is the weight's row of token t: exact. */
 KERNEL(embed, EmbedArgs, 256) {
-  waitForInputs();
+  // In this order: kernels that look before they wait at what begins a run, its position, begin when that has ended.
+  awaitInputs();
+  beginNext();
   const int k = blockIdx.x * blockDim.x + threadIdx.x;
   if (k >= args.width) return;
   const u64 row = static_cast<u64>(args.tokens[blockIdx.y]);

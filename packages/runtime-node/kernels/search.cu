@@ -1,6 +1,6 @@
 // The largest logits of a row, found where they are: the best, for greedy decoding, and some of the best, which hold all that sampling
 // with top-k looks at. A candidate is a logit as a key in the order of unsigned integers, and below it the place with all bits turned,
-// so that of equal ones the first is the largest; 0 is none.
+// so that of equal ones the first is the largest; 0 is none. What is found may be memory of the host.
 #include "common.cuh"
 
 /** Zeros are equal, whatever their signs; what is not a number comes out on top, so that it is seen. */
@@ -64,56 +64,52 @@ DEVICE u64 bestOfBlock(const float* logits, int width) {
 
 struct BestArgs {
   const float* logits;
-  /** Key and turned place. */
+  /** Key and turned place of each row's best, in the order of rows; of a run that goes on by itself, at its position in a ring. */
   uint2* found;
-  int width;
-};
-
-KERNEL(search_best, BestArgs, 1024) {
-  waitForInputs();
-  const u64 best = bestOfBlock(args.logits, args.width);
-  if (threadIdx.x == 0) *args.found = pairOf(best);
-}
-
-struct ArgmaxArgs {
-  const float* logits;
-  /** The winner, also appended to the list at the run's position. */
+  /** Where a run of one row hands its best on to the next, whose position is one further; or null. */
   int* token;
-  int* list;
   RunState* state;
-  /** Of each block; and how many are done, 0 between launches. */
+  /** Of each row and block; and how many blocks of a row are done, 0 between launches. */
   u64* bests;
   u32* done;
   int width;
   /** Logits that a block looks at, a multiple of 4. */
   int part;
+  int stride;
+  /** A power of two. */
+  int ring;
 };
 
-/** Greedy decoding on the device: the best logit (the first of equals), and the run's position one further. */
-KERNEL(argmax_step, ArgmaxArgs, 1024) {
+/** The best logit of each row, the first of equals. A block has a part of a row; the last that is done puts them together. */
+KERNEL(search_best, BestArgs, 256) {
   waitForInputs();
   SHARED(u32, before, 1);
-  const int start = blockIdx.x * args.part;
-  const u64 own = bestOfBlock(args.logits + start, min(args.part, args.width - start));
+  const int row = blockIdx.y, start = blockIdx.x * args.part;
+  const u64 own = bestOfBlock(args.logits + static_cast<u64>(row) * args.stride + start, min(args.part, args.width - start));
+  u64* const bests = args.bests + static_cast<u64>(row) * gridDim.x;
   if (threadIdx.x == 0) {
     // Places count from the part's first; they are turned.
-    args.bests[blockIdx.x] = own == 0 ? 0 : own - start;
+    bests[blockIdx.x] = own == 0 ? 0 : own - start;
     __threadfence();
-    before[0] = atomicAdd(args.done, 1u);
+    before[0] = atomicAdd(args.done + row, 1u);
   }
   __syncthreads();
   if (before[0] != gridDim.x - 1 || threadIdx.x != 0) return;
   __threadfence();
-  *args.done = 0;
+  args.done[row] = 0;
   u64 best = 0;
   for (int i = 0; i < static_cast<int>(gridDim.x); ++i) {
-    const u64 other = __ldcg(args.bests + i);
+    const u64 other = __ldcg(bests + i);
     if (other > best) best = other;
   }
-  const int place = static_cast<int>(~static_cast<u32>(best));
-  *args.token = place;
-  args.list[args.state->position] = place;
-  args.state->position += 1;
+  if (!args.token) {
+    args.found[row] = pairOf(best);
+    return;
+  }
+  const int position = args.state->position;
+  args.found[position & (args.ring - 1)] = pairOf(best);
+  *args.token = static_cast<int>(~static_cast<u32>(best));
+  args.state->position = position + 1;
 }
 
 #define SEARCH_THREADS 256
@@ -184,28 +180,30 @@ struct TopArgs {
   /** Logits that a block looks at. */
   int part;
   int wanted;
+  int stride;
 };
 
-/** Every block finds those of a part. */
+/** Every block finds those of a part of a row: [row][part] lists. */
 KERNEL(search_top, TopArgs, SEARCH_THREADS) {
   waitForInputs();
   const int start = blockIdx.x * args.part;
-  const float* const logits = args.logits;
+  const float* const logits = args.logits + static_cast<u64>(blockIdx.y) * args.stride;
   selectTop([=](int i) { return candidateOf(logits[start + i], start + i); }, min(args.part, args.width - start),
-            args.wanted, args.found + static_cast<u64>(blockIdx.x) * args.wanted);
+            args.wanted, args.found + (static_cast<u64>(blockIdx.y) * gridDim.x + blockIdx.x) * args.wanted);
 }
 
 struct JoinArgs {
   const uint2* candidates;
   uint2* found;
+  /** Candidates of a row. */
   int count;
   int wanted;
 };
 
-/** One block finds those of theirs. */
+/** Of each row a block finds those of theirs. */
 KERNEL(search_join, JoinArgs, SEARCH_THREADS) {
   waitForInputs();
-  const uint2* const candidates = args.candidates;
+  const uint2* const candidates = args.candidates + static_cast<u64>(blockIdx.x) * args.count;
   selectTop([=](int i) { return static_cast<u64>(candidates[i].x) << 32 | candidates[i].y; }, args.count, args.wanted,
-            args.found);
+            args.found + static_cast<u64>(blockIdx.x) * args.wanted);
 }

@@ -4,6 +4,7 @@ import type { Backend, KvPrecision } from '@duobit/core';
 import { attentionCases } from './attention-cases.ts';
 import { columnCases } from './column-cases.ts';
 import { contractCases } from './contract-cases.ts';
+import { decodingCases } from './decoding-cases.ts';
 import { exactCases } from './exact-cases.ts';
 import { modelCases, textCases } from './model-cases.ts';
 import { operationCases } from './operation-cases.ts';
@@ -56,6 +57,7 @@ export function conformanceCases(kv: KvPrecision = 'f32', severalSequences = fal
         ...exactCases(),
         ...outlierCases(),
         ...searchCases(),
+        ...decodingCases(),
         ...textCases(),
         ...contractCases(),
         ...(severalSequences ? sequenceCases() : oneSequenceCases()),

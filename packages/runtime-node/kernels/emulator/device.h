@@ -124,8 +124,11 @@ DEVICE u32 atomicAdd(u32* p, u32 v) { return emulator::atomicAdd(p, v); }
 DEVICE void __threadfence() { emulator::watchFence(); }
 #define HAS_OVERLAP 1
 DEVICE void awaitInputs() { emulator::awaitInputs(); }
-DEVICE void beginNext() {}
-DEVICE void waitForInputs() { emulator::awaitInputs(); }
+DEVICE void beginNext() { emulator::beginNext(); }
+DEVICE void waitForInputs() {
+  beginNext();
+  awaitInputs();
+}
 #define __syncthreads() emulator::syncBlock(__LINE__)
 #define __syncwarp() emulator::syncWarp(__LINE__)
 #define __shfl_xor_sync(lanes, value, mask) shuffle(lanes, value, static_cast<int>(threadIdx.x & 31) ^ (mask), __LINE__)

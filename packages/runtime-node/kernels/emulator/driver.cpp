@@ -33,6 +33,7 @@ size_t memoryTotal() {
 
 size_t memoryUsed = 0;
 std::map<CUdeviceptr, size_t> allocations;
+std::map<void*, size_t> hostAllocations;
 CUresult sticky = SUCCESS;
 int holders = 0;
 /** Dynamic shared memory that a kernel may have, where it was set. */
@@ -176,10 +177,18 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
   return SUCCESS;
 }
 CUresult cuMemAllocHost_v2(void** pointer, size_t bytes) {
-  return posix_memalign(pointer, 512, bytes) == 0 ? SUCCESS : OUT_OF_MEMORY;
+  if (posix_memalign(pointer, 512, bytes) != 0) return OUT_OF_MEMORY;
+  // Kernels may use it too.
+  hostAllocations[*pointer] = bytes;
+  emulator::watchAllocation(*pointer, bytes);
+  return SUCCESS;
 }
 CUresult cuMemFreeHost(void* pointer) {
   if (sticky != SUCCESS) return sticky;
+  const auto it = hostAllocations.find(pointer);
+  if (it == hostAllocations.end()) return INVALID_VALUE;
+  emulator::forgetAllocation(pointer, it->second);
+  hostAllocations.erase(it);
   std::free(pointer);
   return SUCCESS;
 }

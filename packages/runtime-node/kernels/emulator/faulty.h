@@ -49,6 +49,13 @@ KERNEL(faulty_inputs, FaultyArgs, 32) {
   args.memory[threadIdx.x] = held + 1;
 }
 
+/** What a kernel between two does; 0: waits, then lets the next begin, 1: lets it begin first. */
+KERNEL(faulty_between, FaultyArgs, 32) {
+  if (args.mode == 1) beginNext();
+  awaitInputs();
+  beginNext();
+}
+
 /** 0: all lanes exchange, 1: some have ended. */
 KERNEL(faulty_lanes, FaultyArgs, 32) {
   waitForInputs();

@@ -182,8 +182,14 @@ void syncWarp(int line) {
 }
 
 uint16_t barriersPassed() { return static_cast<uint16_t>(block.generation); }
-void awaitInputs() { self->awaited = true; }
+void awaitInputs() {
+  if (!self->awaited) watchWait();
+  self->awaited = true;
+}
 bool inputsAwaited() { return self->awaited; }
+void beginNext() {
+  if (!self->awaited) watchEarlyBegin();
+}
 bool isOwn(const void* p) {
   const char* const at = static_cast<const char*>(p);
   const char* const all = reinterpret_cast<const char*>(fibers.data());

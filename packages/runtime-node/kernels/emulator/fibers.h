@@ -35,6 +35,8 @@ uint16_t barriersPassed();
 /** What kernels read from here on may be of the kernel before. */
 void awaitInputs();
 bool inputsAwaited();
+/** The kernel after this may begin. */
+void beginNext();
 /** Whether it is the running thread's stack, or what threads know of themselves. */
 bool isOwn(const void* p);
 uint32_t atomicAdd(uint32_t* p, uint32_t value);

@@ -42,6 +42,8 @@ size_t dynamicBytes = 0, argumentsBytes = 0;
 
 /** Blocks are numbered from 1: the running one, the first of the launch, the first since all before had ended. */
 uint32_t running = 0, firstOfLaunch = 1, firstUnordered = 1;
+/** Of the launch. */
+bool hasWaited = false, hasBegunEarly = false;
 
 /** What of another block is known to have happened: writes up to so many barriers, reads before so many. */
 struct Seen {
@@ -163,6 +165,9 @@ void forgetAllocation(const void* memory, size_t bytes) {
 void watchOrder() { firstUnordered = running + 1; }
 
 void watchLaunch(const void* arguments, size_t bytes) {
+  // The launch before let this one begin when it had waited: all before that have ended.
+  if (hasWaited && !hasBegunEarly && firstUnordered < firstOfLaunch) firstUnordered = firstOfLaunch;
+  hasWaited = hasBegunEarly = false;
   argumentsAt = reinterpret_cast<uintptr_t>(arguments);
   argumentsBytes = bytes;
   firstOfLaunch = running + 1;
@@ -180,6 +185,9 @@ void watchBlock(const char* shared, size_t bytes) {
   known.clear();
   fencedAt = -1;
 }
+
+void watchWait() { hasWaited = true; }
+void watchEarlyBegin() { hasBegunEarly = true; }
 
 const char* watchEnd() { return hasChanged() ? doubt.what.c_str() : nullptr; }
 

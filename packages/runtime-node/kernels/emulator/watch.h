@@ -14,6 +14,9 @@ void forgetAllocation(const void* memory, size_t bytes);
 void watchOrder();
 void watchShared(const void* memory, size_t bytes);
 void watchLaunch(const void* arguments, size_t bytes);
+/** A thread waits for the launches before; lets the next begin before it has. */
+void watchWait();
+void watchEarlyBegin();
 void watchBlock(const char* dynamicShared, size_t bytes);
 /** At a block's end: what its last write did wrong, or null. */
 const char* watchEnd();

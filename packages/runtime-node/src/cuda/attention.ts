@@ -87,7 +87,7 @@ export function ropeStep(setting: Setting, { target, headCount, headSize }: Rope
     );
 }
 
-/** How attention turns its query and key itself: `left` turned in their slots, where something may look at them after it. */
+/** How attention turns its query and key itself: `left` turned in their slots, where something may look at them after the run. */
 export type Turning = 'not' | 'in passing' | 'left';
 
 /** Whether a kernel for one row has this head: a warp has a position's bytes, and halves of a head are of whole quads. */
@@ -183,7 +183,7 @@ export function attentionStep(setting: Setting, operation: Attention, turning: T
       if (goesInTiles(run, headCount, headSize, device.facts.multiprocessors)) attendInTiles(run);
       else attend(run);
       // What the cache holds is written again, and is the same.
-      if (one && turning === 'left') store(run);
+      if (one && turning === 'left' && !run.isLean) store(run);
     },
   ];
 }

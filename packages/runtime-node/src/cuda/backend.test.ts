@@ -8,11 +8,11 @@ import {
   splitOutliers,
 } from '@duobit/core';
 import { makeTinyModel, type TinyModel, type TinyModelOptions } from '@duobit/testkit';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createBackend } from '../backends.ts';
 import { createCudaBackend, cudaSupport } from './backend.ts';
 import { Device } from './device.ts';
-import { decodeGreedy } from './greedy.ts';
+import { Driver } from './driver.ts';
 import type { CudaProgram } from './program.ts';
 import { buildEmulator } from './testing/emulator.ts';
 
@@ -87,8 +87,40 @@ describe.skipIf(reason !== null)(`on the emulator${reason === null ? '' : `: ${r
     expect(texts[1]).toEqual(texts[0]);
     await program.write(SLOTS.tokens, Int32Array.from(PROMPT));
     await program.run({ rows: PROMPT.length, position: 0, logits: 'last' });
-    const chosen = await decodeGreedy(program, texts[0]![0]!, PROMPT.length, COUNT - 1);
+    const chosen = await program.decodeGreedy(texts[0]![0]!, PROMPT.length, COUNT - 1);
     expect([...chosen]).toEqual(texts[0]!.slice(1));
+    await program.dispose();
+    await backend.dispose();
+  });
+
+  it('decodes with a few calls of the driver a token, and begins the next before it waits', async () => {
+    const { backend, program } = await prepare(
+      makeTinyModel({ seed: 128, linear: 'w11', embedding: 'int8' }),
+    );
+    const { driver } = program.parts.device;
+    const calls: string[] = [];
+    const call = vi.spyOn(driver, 'call').mockImplementation(function (this: Driver, name, ...values) {
+      calls.push(name);
+      return Driver.prototype.call.call(this, name, ...values);
+    });
+    const step = async (token: number, position: number, count: number) => {
+      calls.length = 0;
+      await program.write(SLOTS.tokens, Int32Array.of(token));
+      await program.run({ rows: 1, position, logits: 'last' });
+      const top = count === 1 ? null : await program.readTop(SLOTS.logits, count);
+      return top?.indices[0] ?? (await program.readBest(SLOTS.logits)).index;
+    };
+    // From the second on a run is recorded, and looks for what was asked for after the one before.
+    let token = 5;
+    for (let position = 0; position < 19; position++) token = await step(token, position, 4);
+    expect(calls).toEqual(['cuGraphLaunch', 'cuEventRecord', 'cuEventSynchronize']);
+    for (let position = 19; position < 23; position++) token = await step(token, position, 1);
+    const ahead = [...calls];
+    expect(ahead).toEqual(['cuGraphLaunch', 'cuEventRecord', 'cuEventSynchronize']);
+    // The last of the cache has nothing to begin.
+    for (let position = 23; position < 32; position++) token = await step(token, position, 1);
+    expect(calls).toEqual(['cuEventSynchronize']);
+    call.mockRestore();
     await program.dispose();
     await backend.dispose();
   });

@@ -108,8 +108,7 @@ export class Device {
         process.env.DUOBIT_CUDA_OVERLAP !== '0';
       this.#module = module;
       this.#stream = driver.callForPointer('cuStreamCreate', NON_BLOCKING);
-      const address = driver.callForPointer('cuMemAllocHost_v2', STAGING);
-      this.#staging = driver.viewOf(address, STAGING);
+      this.#staging = this.allocateHost(STAGING);
       for (let i = 0; i < 2; i++) this.#events.push(this.createEvent());
     } catch (error) {
       driver.call('cuDevicePrimaryCtxRelease_v2', this.#ordinal);
@@ -167,6 +166,15 @@ export class Device {
 
   free(address: number): void {
     this.driver.call('cuMemFree_v2', address);
+  }
+
+  /** Memory of the host that kernels read and write, at the same address. */
+  allocateHost(bytes: number): HostBlock {
+    return this.driver.viewOf(this.driver.callForPointer('cuMemAllocHost_v2', bytes), bytes);
+  }
+
+  freeHost({ address }: HostBlock): void {
+    this.driver.call('cuMemFreeHost', address);
   }
 
   /**
@@ -270,6 +278,10 @@ export class Device {
     this.driver.call('cuStreamSynchronize', this.#stream);
   }
 
+  waitForEvent(event: number): void {
+    this.driver.call('cuEventSynchronize', event);
+  }
+
   createEvent(): number {
     return this.driver.callForPointer('cuEventCreate', 0);
   }
@@ -331,7 +343,7 @@ export class Device {
     const { driver } = this;
     try {
       for (const event of this.#events) driver.call('cuEventDestroy_v2', event);
-      driver.call('cuMemFreeHost', this.#staging.address);
+      this.freeHost(this.#staging);
       driver.call('cuStreamDestroy_v2', this.#stream);
       driver.call('cuModuleUnload', this.#module);
     } finally {

@@ -1,5 +1,5 @@
 // A prepared plan on the GPU: writing and reading slots, running. A run of one row, or one that comes again, is recorded as a
-// graph and replayed with a single call.
+// graph and replayed with a single call; runs that decode are in decoding.ts.
 import {
   checkLogitsRow,
   checkRun,
@@ -10,20 +10,22 @@ import {
   type ExecutionPlan,
   listPlaces,
   listWanted,
-  logitOfKey,
   type PrepareOptions,
   type Program,
   type RunRequest,
+  type RunRows,
   sortTop,
   type TopLogits,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { type Arena, roundUp } from './arena.ts';
+import { Decoding, decodedSlots, MOST_DECODED } from './decoding.ts';
 import type { Device } from './device.ts';
 import { CudaError } from './driver.ts';
-import { searchBest, searchTop } from './search.ts';
-import type { Step, StepRun } from './setting.ts';
-import type { DeviceSlot } from './slots.ts';
+import { Recordings } from './recordings.ts';
+import { LogitsSearch } from './search.ts';
+import { positionsFor, type Step } from './setting.ts';
+import { addressOf, type DeviceSlot } from './slots.ts';
 import { decodeCodes } from './steps.ts';
 
 export interface ProgramParts {
@@ -41,16 +43,16 @@ export interface ProgramParts {
   readonly onDispose: () => void;
 }
 
-/** Recordings kept; the one used longest ago goes first. */
-const MOST_GRAPHS = 32;
-
 export class CudaProgram implements Program {
   readonly weightBytes: number;
   readonly #parts: ProgramParts;
   readonly #tokens: ReadonlyMap<string, { readonly values: Int32Array; readonly vocabulary: number }>;
   readonly #logitSlots: ReadonlySet<string>;
-  /** By what a recording depends on; null: seen once, not recorded yet. */
-  readonly #graphs = new Map<string, number | null>();
+  readonly #recordings: Recordings;
+  /** Null in plans without logits. */
+  readonly #search: LogitsSearch | null;
+  /** Null in plans of other things than a model's text. */
+  readonly #decoding: Decoding | null;
   #decoded: { address: number; length: number } | null = null;
   #latest: { readonly rows: number; readonly logitRows: number } | null = null;
   #disposed = false;
@@ -67,18 +69,29 @@ export class CudaProgram implements Program {
     this.#logitSlots = new Set(
       parts.plan.operations.flatMap((operation) => (operation.op === 'logits' ? [operation.out] : [])),
     );
+    const { device, arena, plan, options } = parts;
+    this.#recordings = new Recordings(device);
+    const mostRows = Math.min(options.sequences ?? 1, MOST_DECODED);
+    this.#search = this.#logitSlots.size > 0 ? new LogitsSearch(device, arena, plan, mostRows) : null;
+    const slots = decodedSlots(plan, parts.vocabularies);
+    const decodes = this.#search !== null && slots !== null;
+    this.#decoding = decodes
+      ? new Decoding(slots, { ...parts, capacity: options.capacity }, this.#recordings, this.#search)
+      : null;
   }
 
   async write(name: string, values: Float32Array | Int32Array): Promise<void> {
     this.#checkAlive();
     const { device, plan, options, slots } = this.#parts;
     checkWrite(plan, name, values, options);
-    if (values instanceof Int32Array) this.#tokens.get(name)?.values.set(values);
+    const known = values instanceof Int32Array ? this.#tokens.get(name) : undefined;
+    // They go to the device when they are run.
+    if (known) return known.values.set(values as Int32Array);
     const slot = slots.get(name)!;
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     guard(() => {
       if (slot.kind !== 'f32' || slot.stride === slot.width) {
-        device.uploadBytes(slot.kind === 'a4' ? 0 : slot.address, bytes);
+        device.uploadBytes(addressOf(slots, name), bytes);
         return;
       }
       const [row, stride] = [4 * slot.width, 4 * slot.stride];
@@ -93,48 +106,47 @@ export class CudaProgram implements Program {
     this.#checkAlive();
     const run = checkRun(request, this.#parts.options);
     this.#latest = null;
-    const { rows, logitRows, parts } = run;
+    const { rows, logitRows } = run;
     for (const { values, vocabulary } of this.#tokens.values())
       checkTokens(values.subarray(0, rows), vocabulary);
     guard(() => {
-      const { device, state, places } = this.#parts;
-      const [only] = parts.length === 1 ? parts : [];
-      const about = only
-        ? Int32Array.of(only.position, rows)
-        : Int32Array.from(listPlaces(run).flatMap(({ position, sequence }) => [position, sequence]));
-      device.uploadBytes(only ? state : places, new Uint8Array(about.buffer));
-      const longest = Math.max(...parts.map((part) => part.position + part.rows));
-      this.#perform({
-        rows,
-        wanted: listWanted(run),
-        positions: 2 ** Math.ceil(Math.log2(longest)),
-        sequence: only?.sequence ?? null,
-      });
+      const decoding = this.#decoding?.takes(run) ? this.#decoding : null;
+      if (decoding) return decoding.run(run, this.#tokens.get(decoding.tokens)!.values);
+      this.#decoding?.leave();
+      this.#perform(run, (slot) => this.#tokens.get(slot)!.values);
     });
     this.#latest = { rows, logitRows };
   }
 
   /** Launches the steps, or replays them. */
-  #perform(run: StepRun): void {
-    const { device, steps } = this.#parts;
-    const act = () => {
-      for (const step of steps) step(run);
+  #perform(run: RunRows, tokensOf: (slot: string) => Int32Array): void {
+    const { device, steps, slots, state, places } = this.#parts;
+    const { rows, parts } = run;
+    for (const name of this.#tokens.keys())
+      device.uploadBytes(addressOf(slots, name), bytesOf(tokensOf(name).subarray(0, rows)));
+    const [only] = parts.length === 1 ? parts : [];
+    const about = only
+      ? Int32Array.of(only.position, rows)
+      : Int32Array.from(listPlaces(run).flatMap(({ position, sequence }) => [position, sequence]));
+    device.uploadBytes(only ? state : places, bytesOf(about));
+    const step = {
+      rows,
+      wanted: listWanted(run),
+      positions: positionsFor(parts),
+      sequence: only?.sequence ?? null,
+      isLean: false,
     };
-    const wanted = run.wanted.map(({ first, count }) => `${first}+${count}`);
-    const key = `${run.rows} ${wanted} ${run.positions} ${run.sequence}`;
-    const known = this.#graphs.get(key);
-    this.#graphs.delete(key);
+    const wanted = step.wanted.map(({ first, count }) => `${first}+${count}`);
     // Decoding comes again for sure; a prompt's last rows may not.
-    const records = known === null || run.rows === 1;
-    const graph = known ?? (records ? device.capture(act) : null);
-    this.#graphs.set(key, graph);
-    if (graph === null) act();
-    else device.launchGraph(graph);
-    for (const [oldest, executable] of this.#graphs) {
-      if (this.#graphs.size <= MOST_GRAPHS) break;
-      this.#graphs.delete(oldest);
-      if (executable !== null) device.destroyGraph(executable);
-    }
+    this.#recordings.perform(`${rows} ${wanted} ${step.positions} ${step.sequence}`, rows === 1, () => {
+      for (const launch of steps) launch(step);
+    });
+  }
+
+  /** Runs that decode write only what they need: the latest is done again, if it is one of these, and writes all. */
+  #settle(): void {
+    const latest = this.#decoding?.leave();
+    if (latest) this.#perform(latest.run, () => latest.tokens);
   }
 
   async read(name: string): Promise<Float32Array> {
@@ -153,7 +165,10 @@ export class CudaProgram implements Program {
       });
     const rows = this.#logitSlots.has(name) ? this.#latest.logitRows : this.#latest.rows;
     if (rows === 0) return new Float32Array(0);
+    const known = this.#tokens.get(name);
+    if (known) return Float32Array.from(known.values.subarray(0, rows));
     return guard(() => {
+      if (!(this.#decoding?.holdsLogits && this.#logitSlots.has(name))) this.#settle();
       if (slot.kind === 'tokens')
         return Float32Array.from(new Int32Array(device.download(slot.address, 4 * rows).buffer));
       if (slot.kind === 'f32') return this.#readRows(slot.address, rows, slot.width, slot.stride);
@@ -166,25 +181,50 @@ export class CudaProgram implements Program {
   }
 
   async readBest(name: string, row = 0): Promise<{ index: number; value: number }> {
-    const { address, width } = this.#logitsOf(name, row);
-    const pair = guard(() => searchBest(this.#parts.device, this.#parts.arena, address, width));
-    return { index: ~pair[1]! >>> 0, value: logitOfKey(pair[0]!) };
+    const { indices, values } = this.#find(name, 1, row);
+    return { index: indices[0]!, value: values[0]! };
   }
 
   async readTop(name: string, count: number, row = 0): Promise<TopLogits> {
-    const { address, width } = this.#logitsOf(name, row);
     checkTop(this.#parts.plan, name, count);
-    return sortTop(guard(() => searchTop(this.#parts.device, this.#parts.arena, address, width, count)));
+    return this.#find(name, count, row);
   }
 
-  /** Where a row of logits of the latest run lies. */
-  #logitsOf(name: string, row: number): { readonly address: number; readonly width: number } {
+  #find(name: string, count: number, row: number): TopLogits {
     this.#checkAlive();
     checkSlot(this.#parts.plan, name);
     checkLogitsRow(name, row, this.#logitSlots.has(name) ? (this.#latest?.logitRows ?? 0) : 0);
     const slot = this.#parts.slots.get(name)!;
     if (slot.kind !== 'f32') throw new DuobitError('INTERNAL', `slot "${name}" holds no logits`);
-    return { address: slot.address + 4 * slot.stride * row, width: slot.width };
+    const pairs = guard(() => {
+      const found = this.#decoding?.find(row, count);
+      if (found) return found;
+      if (this.#decoding?.holdsLogits === false) this.#settle();
+      return this.#search!.directly({ ...slot, address: slot.address + 4 * slot.stride * row }, count);
+    });
+    const { indices, values } = sortTop(pairs);
+    return { indices: indices.slice(0, count), values: values.slice(0, count) };
+  }
+
+  /**
+   * Greedy decoding that waits for nothing until all tokens are there: what the device can do at the most.
+   * @returns the best tokens (the first of equals) of `count` steps, each run on the one before; the first on `token`, at `position`
+   * @throws DuobitError `RUN_INVALID` when the plan is not that of one model, or the cache is too short
+   */
+  async decodeGreedy(token: number, position: number, count: number): Promise<Int32Array> {
+    this.#checkAlive();
+    const decoding = this.#decoding;
+    const { capacity } = this.#parts.options;
+    if (!decoding || position + count > capacity)
+      throw new DuobitError(
+        'RUN_INVALID',
+        decoding
+          ? `${count} tokens from ${position} do not fit the cache of ${capacity}`
+          : 'the plan is not that of one model',
+        { where: 'cuda backend', remedy: decoding ? 'Decode fewer' : 'Run a whole model' },
+      );
+    this.#latest = null;
+    return guard(() => decoding.greedy(token, position, count));
   }
 
   #readRows(address: number, rows: number, width: number, stride: number): Float32Array {
@@ -214,8 +254,9 @@ export class CudaProgram implements Program {
     onDispose();
     guard(() => {
       device.synchronize();
-      for (const graph of this.#graphs.values()) if (graph !== null) device.destroyGraph(graph);
-      this.#graphs.clear();
+      this.#recordings.dispose();
+      this.#decoding?.dispose();
+      this.#search?.dispose();
       arena.dispose();
     });
   }
@@ -227,6 +268,9 @@ export class CudaProgram implements Program {
       });
   }
 }
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Int32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
 
 /** Runs a part that calls the driver; its errors there mean that the GPU is lost to this process, unless it is only full. */
 export function guard<T>(act: () => T): T {

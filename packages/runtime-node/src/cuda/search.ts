@@ -1,38 +1,104 @@
-// Searching a row of logits on the device, so that few bytes are read back (kernels/search.cu).
+// Searching rows of logits on the device, so that few bytes come back (kernels/search.cu): what is found goes straight into memory of the
+// host, and is there when the launch has ended.
+import { type ExecutionPlan, MOST_TOP } from '@duobit/core';
 import type { Arena } from './arena.ts';
 import type { Device } from './device.ts';
+import type { HostBlock } from './driver.ts';
+import type { F32Slot } from './slots.ts';
 
-const BEST_THREADS = 1024;
-const TOP_THREADS = 256;
+const THREADS = 256;
 /** Logits that a block looks at. */
-const PART = 2048;
+const [BEST_PART, TOP_PART] = [4096, 2048];
 const PAIR_BYTES = 8;
-const WHAT = 'the largest logits';
+/** Of a run that goes on by itself: as many bests are kept. A power of two. */
+export const RING = 1024;
 
-/** @returns key and turned place of the largest */
-export function searchBest(device: Device, arena: Arena, logits: number, width: number): Uint32Array {
-  const found = arena.scratch(PAIR_BYTES, WHAT);
-  device.launch('search_best', [1, 1, 1], BEST_THREADS, [logits, found], [width]);
-  return readPairs(device, found, 1);
+/** Where the best of a run of one row is put for the next run: its token, and its `RunState`. */
+export interface Next {
+  readonly token: number;
+  readonly state: number;
 }
 
-/** @returns pairs of key and turned place of the `count` largest, in no order */
-export function searchTop(
-  device: Device,
-  arena: Arena,
-  logits: number,
-  width: number,
-  count: number,
-): Uint32Array {
-  const parts = Math.ceil(width / PART);
-  const found = arena.scratch(PAIR_BYTES * count * (parts + 1), WHAT);
-  const candidates = parts === 1 ? found : found + PAIR_BYTES * count;
-  device.launch('search_top', [parts, 1, 1], TOP_THREADS, [logits, candidates], [width, PART, count]);
-  if (parts > 1)
-    device.launch('search_join', [1, 1, 1], TOP_THREADS, [candidates, found], [parts * count, count]);
-  return readPairs(device, found, count);
-}
+export class LogitsSearch {
+  readonly #device: Device;
+  readonly #arena: Arena;
+  readonly #found: HostBlock;
+  readonly #pairs: Uint32Array;
+  readonly #bests: number;
+  readonly #done: number;
+  #candidates = { address: 0, length: 0 };
 
-function readPairs(device: Device, address: number, count: number): Uint32Array {
-  return new Uint32Array(device.download(address, PAIR_BYTES * count).buffer);
+  /** @param mostRows rows that are searched at once */
+  constructor(device: Device, arena: Arena, plan: ExecutionPlan, mostRows: number) {
+    this.#device = device;
+    this.#arena = arena;
+    const widths = plan.operations.map((operation) =>
+      operation.op === 'logits' ? plan.slots[operation.out]!.width : 0,
+    );
+    const blocks = Math.ceil(Math.max(...widths) / BEST_PART);
+    this.#bests = arena.allocate(8 * mostRows * blocks, 'the largest logits');
+    this.#done = arena.allocateZeroed(4 * mostRows, 'the largest logits');
+    this.#found = device.allocateHost(PAIR_BYTES * (Math.max(RING, mostRows * MOST_TOP) + MOST_TOP));
+    const { buffer, byteOffset, byteLength } = this.#found.bytes;
+    this.#pairs = new Uint32Array(buffer, byteOffset, byteLength / 4);
+  }
+
+  /** Launches a search for the best of each row; with `next`, of one row, whose best is found at the run's position. */
+  best({ address, width, stride }: F32Slot, rows: number, next?: Next, found = this.#found.address): void {
+    this.#device.launch(
+      'search_best',
+      [Math.ceil(width / BEST_PART), rows, 1],
+      THREADS,
+      [address, found, next?.token ?? 0, next?.state ?? 0, this.#bests, this.#done],
+      [width, BEST_PART, stride, RING],
+    );
+  }
+
+  /** Launches a search for the `count` largest of each row. */
+  top({ address, width, stride }: F32Slot, rows: number, count: number, found = this.#found.address): void {
+    const parts = Math.ceil(width / TOP_PART);
+    const candidates = parts === 1 ? found : this.#candidatesFor(rows * parts * count);
+    this.#device.launch(
+      'search_top',
+      [parts, rows, 1],
+      THREADS,
+      [address, candidates],
+      [width, TOP_PART, count, stride],
+    );
+    if (parts === 1) return;
+    this.#device.launch('search_join', [rows, 1, 1], THREADS, [candidates, found], [parts * count, count]);
+  }
+
+  /** Searches one row and waits. @returns pairs of the `count` largest, in no order */
+  directly(row: F32Slot, count: number): Uint32Array {
+    // What recorded searches found is kept.
+    const place = this.#pairs.length / 2 - MOST_TOP;
+    const found = this.#found.address + PAIR_BYTES * place;
+    if (count === 1) this.best(row, 1, undefined, found);
+    else this.top(row, 1, count, found);
+    this.#device.synchronize();
+    return this.#pairs.slice(2 * place, 2 * (place + count));
+  }
+
+  /** Recordings know where it was, so that what is outgrown stays. */
+  #candidatesFor(pairs: number): number {
+    const length = PAIR_BYTES * pairs;
+    if (length > this.#candidates.length)
+      this.#candidates = { address: this.#arena.allocate(length, 'the largest logits'), length };
+    return this.#candidates.address;
+  }
+
+  /** The pair at a place of the ring, or of a row. */
+  pairAt(place: number): Uint32Array {
+    return this.#pairs.slice(2 * place, 2 * place + 2);
+  }
+
+  /** The pairs of a row of which `count` were looked for, in no order. */
+  pairsOf(row: number, count: number): Uint32Array {
+    return this.#pairs.slice(2 * row * count, 2 * (row + 1) * count);
+  }
+
+  dispose(): void {
+    this.#device.freeHost(this.#found);
+  }
 }

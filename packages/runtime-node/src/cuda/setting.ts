@@ -21,6 +21,14 @@ export interface StepRun {
   readonly positions: number;
   /** Whose rows they are; null where they are of several. */
   readonly sequence: number | null;
+  /** Whether nothing is looked at after the run but logits and the cache. */
+  readonly isLean: boolean;
+}
+
+/** `StepRun.positions` of a run of these parts. */
+export function positionsFor(parts: readonly { readonly position: number; readonly rows: number }[]): number {
+  const longest = Math.max(...parts.map(({ position, rows }) => position + rows));
+  return 2 ** Math.ceil(Math.log2(longest));
 }
 
 export type Step = (run: StepRun) => void;

@@ -1,5 +1,6 @@
 // Slots and KV cache of a program in device memory.
 import { type ExecutionPlan, KV_PRECISIONS, type KvPrecision, type PrepareOptions } from '@duobit/core';
+import { DuobitError } from '@duobit/format';
 import { type Arena, roundUp } from './arena.ts';
 import { type Layout, layoutOf, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
 
@@ -23,6 +24,13 @@ export type DeviceSlot =
 
 export type F32Slot = Extract<DeviceSlot, { kind: 'f32' }>;
 export type A4Slot = Extract<DeviceSlot, { kind: 'a4' }>;
+
+/** Where a slot begins that is one piece. */
+export function addressOf(slots: ReadonlyMap<string, DeviceSlot>, name: string): number {
+  const slot = slots.get(name);
+  if (!slot || slot.kind === 'a4') throw new DuobitError('INTERNAL', `slot "${name}" has no address`);
+  return slot.address;
+}
 
 /** A slot for every layout in which its codes are multiplied. */
 export function allocateSlots(

@@ -1,0 +1,245 @@
+// Runs that decode: of each of their sequences one row, whose logits are wanted. Their request is read from memory of the host, and what is
+// searched for in the logits goes there, so that a step is a call of the driver and a wait. Where a text takes the best token each time, the
+// next step is begun before this one is waited for, on the token that the device has found.
+import { type ExecutionPlan, listParts, type Operation, type RunRows } from '@duobit/core';
+import type { Arena } from './arena.ts';
+import type { Device } from './device.ts';
+import type { HostBlock } from './driver.ts';
+import type { Recordings } from './recordings.ts';
+import { type LogitsSearch, RING } from './search.ts';
+import { positionsFor, type Step, type StepRun } from './setting.ts';
+import { addressOf, type DeviceSlot, type F32Slot } from './slots.ts';
+
+const THREADS = 256;
+/** Rows of a run: where there are more, a moment between two steps matters less. */
+export const MOST_DECODED = 64;
+/** A token, its position and its sequence. */
+const REQUEST_WORDS = 3;
+
+interface DecodeRun {
+  readonly run: RunRows;
+  /** Of a run that was begun ahead, what it is believed to be, until it is asked for. */
+  readonly tokens: Int32Array;
+  /** How many of the largest logits it looks for in each row. */
+  readonly find: number;
+  /** Whether it goes on from the best token of the run before. */
+  readonly continues: boolean;
+  /** Behind it in the stream. */
+  readonly event: number;
+  isDone: boolean;
+  /** How many of the largest logits were asked for. */
+  asked: number;
+}
+
+/**
+ * The slots of a plan whose results depend on its tokens and the cache alone, so that a run can be done again, and whose best logit
+ * always is a token; or null.
+ * @param vocabularies of each slot of tokens, the rows of what it is looked up in
+ */
+export function decodedSlots(
+  { operations, slots }: ExecutionPlan,
+  vocabularies: ReadonlyMap<string, number>,
+): { tokens: string; logits: string } | null {
+  const first = operations[0];
+  const heads = operations.filter(({ op }) => op === 'logits') as Extract<Operation, { op: 'logits' }>[];
+  if (first?.op !== 'embed' || heads.length !== 1) return null;
+  if (slots[heads[0]!.out]!.width > vocabularies.get(first.input)!) return null;
+  if (operations.some(({ op }, i) => op === 'accumulateGram' || (op === 'embed' && i > 0))) return null;
+  const written = new Set([first.input]);
+  for (const { op, ...fields } of operations) {
+    const named = Object.entries(fields).filter(([, value]) => typeof value === 'string' && value in slots);
+    const isResult = (field: string) => op !== 'add' && ['out', 'kept', 'taken'].includes(field);
+    if (named.some(([field, slot]) => !isResult(field) && !written.has(slot))) return null;
+    for (const [, slot] of named) written.add(slot);
+  }
+  return { tokens: first.input, logits: heads[0]!.out };
+}
+
+export interface DecodingParts {
+  readonly device: Device;
+  readonly arena: Arena;
+  readonly slots: ReadonlyMap<string, DeviceSlot>;
+  readonly steps: readonly Step[];
+  readonly state: number;
+  readonly places: number;
+  readonly capacity: number;
+}
+
+export class Decoding {
+  /** Names of slots. */
+  readonly tokens: string;
+  readonly logits: string;
+  readonly #parts: DecodingParts;
+  readonly #recordings: Recordings;
+  readonly #search: LogitsSearch;
+  readonly #request: HostBlock;
+  readonly #words: Int32Array;
+  readonly #events: readonly [number, number];
+  #turn = 0;
+  /** Whether a run may still be to come that reads the request. */
+  #isRequested = false;
+  /** The run that was asked for last, if none of another kind came after it. */
+  #latest: DecodeRun | null = null;
+  /** One that was begun without being asked for. */
+  #ahead: DecodeRun | null = null;
+  /** What the next run will look for: as many as were asked for of the one before. */
+  #find = 0;
+
+  constructor(
+    { tokens, logits }: { readonly tokens: string; readonly logits: string },
+    parts: DecodingParts,
+    recordings: Recordings,
+    search: LogitsSearch,
+  ) {
+    this.tokens = tokens;
+    this.logits = logits;
+    this.#parts = parts;
+    this.#recordings = recordings;
+    this.#search = search;
+    const { device } = parts;
+    this.#request = device.allocateHost(4 * REQUEST_WORDS * MOST_DECODED);
+    const { buffer, byteOffset, byteLength } = this.#request.bytes;
+    this.#words = new Int32Array(buffer, byteOffset, byteLength / 4);
+    this.#events = [device.createEvent(), device.createEvent()];
+  }
+
+  takes({ rows, parts }: RunRows): boolean {
+    return rows === parts.length && rows <= MOST_DECODED && parts.every(({ logitRows }) => logitRows === 1);
+  }
+
+  /** @param tokens of each row */
+  run(run: RunRows, tokens: Int32Array): void {
+    const before = this.#latest;
+    if (before) this.#find = before.asked;
+    const goesOn = before !== null && this.#goesOn(before, run, tokens[0]!);
+    if (goesOn && this.#ahead) {
+      this.#latest = { ...this.#ahead, tokens: tokens.slice(0, 1) };
+      this.#ahead = null;
+      return;
+    }
+    // The run that it was for may still be to come.
+    if (this.#isRequested) this.#parts.device.synchronize();
+    const about = run.parts.flatMap(({ position, sequence }) => [position, run.rows === 1 ? 1 : sequence]);
+    this.#words.set(tokens.subarray(0, run.rows));
+    this.#words.set(about, run.rows);
+    this.#isRequested = true;
+    this.#ahead = null;
+    this.#latest = this.#begin(run, tokens.slice(0, run.rows), goesOn, false);
+  }
+
+  /** Whether a run is the one after another, on the best token that has been found there. */
+  #goesOn(before: DecodeRun, run: RunRows, token: number): boolean {
+    const [part, last] = [run.parts[0]!, before.run.parts[0]!];
+    return (
+      before.find === 1 &&
+      before.isDone &&
+      before.run.rows === 1 &&
+      run.rows === 1 &&
+      part.sequence === last.sequence &&
+      part.position === last.position + 1 &&
+      token === ~this.#search.pairAt(last.position % RING)[1]! >>> 0
+    );
+  }
+
+  #begin(run: RunRows, tokens: Int32Array, continues: boolean, isAhead: boolean): DecodeRun {
+    const { device, slots, steps, state, places } = this.#parts;
+    const { rows, parts } = run;
+    const find = isAhead ? 1 : this.#find;
+    const step: StepRun = {
+      rows,
+      wanted: [{ first: 0, count: rows }],
+      positions: positionsFor(parts),
+      sequence: rows === 1 ? parts[0]!.sequence : null,
+      isLean: true,
+    };
+    const input = addressOf(slots, this.tokens);
+    const logits = slots.get(this.logits) as F32Slot;
+    const key = `${isAhead ? 'ahead' : 'decoding'} ${rows} ${step.positions} ${step.sequence} ${find}`;
+    this.#recordings.perform(key, true, () => {
+      if (!isAhead)
+        device.launch(
+          'take_request',
+          [1, 1, 1],
+          THREADS,
+          [this.#request.address, input, rows === 1 ? state : places],
+          [rows, 2 * rows],
+        );
+      for (const launch of steps) launch(step);
+      if (find === 1) this.#search.best(logits, rows, rows === 1 ? { token: input, state } : undefined);
+      else if (find > 1) this.#search.top(logits, rows, find);
+    });
+    const event = this.#events[(this.#turn ^= 1)]!;
+    device.recordEvent(event);
+    return { run, tokens, find, continues, event, isDone: false, asked: 0 };
+  }
+
+  /**
+   * What the latest run has found in one of its rows.
+   * @returns at least `count` pairs of key and turned place, in no order; null where it did not look for so many
+   */
+  find(row: number, count: number): Uint32Array | null {
+    const latest = this.#latest;
+    if (!latest) return null;
+    latest.asked = Math.max(latest.asked, count);
+    if (latest.find < count) return null;
+    if (latest.continues && latest.find === 1 && !latest.isDone) this.#goAhead(latest);
+    this.#await(latest);
+    return latest.run.rows === 1 && latest.find === 1
+      ? this.#search.pairAt(latest.run.parts[0]!.position % RING)
+      : this.#search.pairsOf(row, latest.find);
+  }
+
+  #goAhead({ run: { parts } }: DecodeRun): void {
+    const { sequence, position } = parts[0]!;
+    if (position + 1 >= this.#parts.capacity) return;
+    const run = listParts({ sequence, position: position + 1, rows: 1, logits: 'last' });
+    this.#ahead = this.#begin(run, new Int32Array(1), true, true);
+  }
+
+  #await(run: DecodeRun): void {
+    if (run.isDone) return;
+    this.#parts.device.waitForEvent(run.event);
+    run.isDone = true;
+    this.#isRequested = false;
+  }
+
+  /** Whether the slot of logits holds those of the run that was asked for last. */
+  get holdsLogits(): boolean {
+    return this.#ahead === null;
+  }
+
+  /** Slots are about to be read or written otherwise. @returns the latest run, whose slots are not as it left them; or null */
+  leave(): { readonly run: RunRows; readonly tokens: Int32Array } | null {
+    const latest = this.#latest;
+    if (latest) this.#find = latest.asked;
+    this.#latest = this.#ahead = null;
+    return latest;
+  }
+
+  /**
+   * Runs `count` steps from a token at a position, each on the best token of the one before, and waits for none but the last.
+   * @returns the tokens chosen
+   */
+  greedy(token: number, position: number, count: number): Int32Array {
+    this.leave();
+    const { device } = this.#parts;
+    const chosen = new Int32Array(count);
+    device.synchronize();
+    this.#find = 1;
+    for (let i = 0, read = 0; i < count; i++) {
+      const run = listParts({ position: position + i, rows: 1, logits: 'last' });
+      if (i === 0) this.#words.set([token, position, 1]);
+      this.#begin(run, Int32Array.of(token), true, i > 0);
+      if (i + 1 < count && (i + 1) % RING > 0) continue;
+      device.synchronize();
+      for (; read <= i; read++) chosen[read] = ~this.#search.pairAt((position + read) % RING)[1]!;
+    }
+    return chosen;
+  }
+
+  dispose(): void {
+    const { device } = this.#parts;
+    for (const event of this.#events) device.destroyEvent(event);
+    device.freeHost(this.#request);
+  }
+}
