@@ -2,10 +2,12 @@
 // the one that comes first has the larger pair.
 import type { TopLogits } from './backend.ts';
 
-/** A logit from its key: numbers in their order from below, and on top what is not a number. */
+/** The bits of a logit, as f32, from its key: numbers in their order from below, and on top what is not a number. */
+const bitsOfKey = (key: number): number => (key >>> 31 === 1 ? key ^ 0x8000_0000 : ~key);
+
+/** A logit from its key. */
 export function logitOfKey(key: number): number {
-  const bits = key >>> 31 === 1 ? key ^ 0x8000_0000 : ~key;
-  return new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+  return new Float32Array(Uint32Array.of(bitsOfKey(key)).buffer)[0]!;
 }
 
 /**
@@ -13,10 +15,18 @@ export function logitOfKey(key: number): number {
  * @returns the best first: the larger logit, of equal ones the one that comes first
  */
 export function sortTop(pairs: Uint32Array): TopLogits {
-  const order = Array.from({ length: pairs.length / 2 }, (_, i) => 2 * i);
-  order.sort((a, b) => pairs[b]! - pairs[a]! || pairs[b + 1]! - pairs[a + 1]!);
-  return {
-    indices: Uint32Array.from(order, (at) => ~pairs[at + 1]!),
-    values: Float32Array.from(order, (at) => logitOfKey(pairs[at]!)),
-  };
+  const count = pairs.length / 2;
+  // As numbers of 64 bits, the key above: comparing pairs in a function of ours takes ten times as long.
+  const words = new Uint32Array(2 * count);
+  for (let i = 0; i < words.length; i += 2) {
+    words[i] = pairs[i + 1]!;
+    words[i + 1] = pairs[i]!;
+  }
+  new BigUint64Array(words.buffer).sort();
+  const [indices, bits] = [new Uint32Array(count), new Uint32Array(count)];
+  for (let i = 0, at = words.length; i < count; i++) {
+    bits[i] = bitsOfKey(words[--at]!);
+    indices[i] = ~words[--at]!;
+  }
+  return { indices, values: new Float32Array(bits.buffer) };
 }
