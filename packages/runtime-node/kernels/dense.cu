@@ -1,5 +1,5 @@
 // Products with weights of other encodings (the head, models that are not W(1+1), outlier columns), and what runs begin with:
-// looking rows up. A warp has four rows of weights; a lane loads 16 bytes of each, so rows are padded to that.
+// looking rows up. Some lanes of a warp share four rows of weights; a lane loads 16 bytes of each, so rows are padded to that.
 #include "common.cuh"
 
 enum DenseKind { DENSE_F32, DENSE_F16, DENSE_BF16, DENSE_INT8, DENSE_INT4 };
@@ -24,6 +24,8 @@ struct DenseArgs {
   /** Rows of x: how many, and the first. */
   int tokens;
   int firstToken;
+  /** 2^shift lanes share rows: of narrow weights fewer than a warp has, so that all have as much to load. */
+  int shift;
 };
 
 template <DenseKind KIND>
@@ -66,68 +68,99 @@ DEVICE float4 decodeQuad(const uint4& v, int quad) {
 }
 
 #define DENSE_ROWS 4
-#define DENSE_WARPS 8
+
+/** The same 16 bytes of the rows that a lane has, and their scales. */
+struct DenseChunk {
+  uint4 bytes[DENSE_ROWS];
+  float scales[DENSE_ROWS];
+};
+
+/** Rows past the last are the last again. Weights are no other kernel's results. */
+template <DenseKind KIND>
+DEVICE void loadChunk(DenseChunk& to, const DenseArgs& a, int row, int chunk) {
+  const int group = Dense<KIND>::SCALED ? chunk * Dense<KIND>::COLUMNS / a.groupSize : 0;
+#pragma unroll
+  for (int r = 0; r < DENSE_ROWS; ++r) {
+    const u64 at = min(row + r, a.rows - 1);
+    to.bytes[r] = loadStream(reinterpret_cast<const uint4*>(a.weights + at * a.rowBytes) + chunk);
+    if (Dense<KIND>::SCALED) to.scales[r] = halfToFloat(__ldg(a.scales + at * a.groups + group));
+  }
+}
+
+template <DenseKind KIND, int TOKENS>
+DEVICE void multiplyChunk(float (&acc)[DENSE_ROWS][TOKENS], const DenseChunk& weights, const DenseArgs& a, int chunk) {
+  constexpr int COLUMNS = Dense<KIND>::COLUMNS;
+  const int firstToken = blockIdx.y * TOKENS;
+  float part[DENSE_ROWS][TOKENS];
+#pragma unroll
+  for (int r = 0; r < DENSE_ROWS; ++r)
+#pragma unroll
+    for (int n = 0; n < TOKENS; ++n) part[r][n] = 0;
+#pragma unroll
+  for (int q = 0; q < COLUMNS / 4; ++q) {
+    const int k = chunk * COLUMNS + 4 * q;
+    if (k >= a.width) break;
+    float4 x[TOKENS];
+#pragma unroll
+    for (int n = 0; n < TOKENS; ++n)
+      x[n] = loadQuad(a.x + static_cast<u64>(a.firstToken + min(firstToken + n, a.tokens - 1)) * a.strideX, k, a.width);
+#pragma unroll
+    for (int r = 0; r < DENSE_ROWS; ++r) {
+      const float4 v = decodeQuad<KIND>(weights.bytes[r], q);
+#pragma unroll
+      for (int n = 0; n < TOKENS; ++n) {
+        part[r][n] = fmaf(v.x, x[n].x, part[r][n]);
+        part[r][n] = fmaf(v.y, x[n].y, part[r][n]);
+        part[r][n] = fmaf(v.z, x[n].z, part[r][n]);
+        part[r][n] = fmaf(v.w, x[n].w, part[r][n]);
+      }
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < DENSE_ROWS; ++r)
+#pragma unroll
+    for (int n = 0; n < TOKENS; ++n)
+      acc[r][n] = Dense<KIND>::SCALED ? fmaf(weights.scales[r], part[r][n], acc[r][n]) : acc[r][n] + part[r][n];
+}
 
 template <DenseKind KIND, int TOKENS>
 DEVICE void multiplyDense(const DenseArgs& a) {
-  waitForInputs();
-  constexpr int COLUMNS = Dense<KIND>::COLUMNS, QUADS = COLUMNS / 4;
-  const int lane = laneOf(), row = (blockIdx.x * DENSE_WARPS + warpOf()) * DENSE_ROWS;
-  if (row >= a.rows) return;
-  const int firstToken = blockIdx.y * TOKENS, chunks = (a.width + COLUMNS - 1) / COLUMNS;
+  beginNext();
+  // Chunks under way; with more, registers of many rows would be too few.
+  constexpr int AHEAD = TOKENS == 1 ? 3 : 1;
+  const int lanes = 1 << a.shift, place = laneOf() & (lanes - 1), warp = blockIdx.x * (blockDim.x >> 5) + warpOf();
+  const int groups = 32 >> a.shift, row = (warp * groups + (laneOf() >> a.shift)) * DENSE_ROWS;
+  const int chunks = (a.width + Dense<KIND>::COLUMNS - 1) / Dense<KIND>::COLUMNS;
+  const bool isNeeded = warp * groups * DENSE_ROWS < a.rows;
+  DenseChunk ahead[AHEAD];
+#pragma unroll
+  for (int i = 0; i < AHEAD; ++i)
+    if (isNeeded && place + i * lanes < chunks) loadChunk<KIND>(ahead[i], a, row, place + i * lanes);
+  awaitInputs();
+  if (!isNeeded) return;
   float acc[DENSE_ROWS][TOKENS];
 #pragma unroll
   for (int r = 0; r < DENSE_ROWS; ++r)
 #pragma unroll
     for (int n = 0; n < TOKENS; ++n) acc[r][n] = 0;
-  for (int chunk = lane; chunk < chunks; chunk += 32) {
-    uint4 w[DENSE_ROWS];
-    float scale[DENSE_ROWS];
+#pragma unroll 1
+  for (int first = place; first < chunks; first += AHEAD * lanes)
 #pragma unroll
-    for (int r = 0; r < DENSE_ROWS; ++r) {
-      // Rows past the last are the last again.
-      const u64 at = min(row + r, a.rows - 1);
-      w[r] = loadStream(reinterpret_cast<const uint4*>(a.weights + at * a.rowBytes) + chunk);
-      if (Dense<KIND>::SCALED) scale[r] = halfToFloat(__ldg(a.scales + at * a.groups + chunk * COLUMNS / a.groupSize));
+    for (int i = 0; i < AHEAD; ++i) {
+      const int chunk = first + i * lanes, next = chunk + AHEAD * lanes;
+      if (chunk < chunks) multiplyChunk<KIND, TOKENS>(acc, ahead[i], a, chunk);
+      if (next < chunks) loadChunk<KIND>(ahead[i], a, row, next);
     }
-    float part[DENSE_ROWS][TOKENS];
-#pragma unroll
-    for (int r = 0; r < DENSE_ROWS; ++r)
-#pragma unroll
-      for (int n = 0; n < TOKENS; ++n) part[r][n] = 0;
-#pragma unroll
-    for (int q = 0; q < QUADS; ++q) {
-      const int k = chunk * COLUMNS + 4 * q;
-      if (k >= a.width) break;
-      float4 x[TOKENS];
-#pragma unroll
-      for (int n = 0; n < TOKENS; ++n)
-        x[n] = loadQuad(a.x + static_cast<u64>(a.firstToken + min(firstToken + n, a.tokens - 1)) * a.strideX, k, a.width);
-#pragma unroll
-      for (int r = 0; r < DENSE_ROWS; ++r) {
-        const float4 v = decodeQuad<KIND>(w[r], q);
-#pragma unroll
-        for (int n = 0; n < TOKENS; ++n) {
-          part[r][n] = fmaf(v.x, x[n].x, part[r][n]);
-          part[r][n] = fmaf(v.y, x[n].y, part[r][n]);
-          part[r][n] = fmaf(v.z, x[n].z, part[r][n]);
-          part[r][n] = fmaf(v.w, x[n].w, part[r][n]);
-        }
-      }
-    }
-#pragma unroll
-    for (int r = 0; r < DENSE_ROWS; ++r)
-#pragma unroll
-      for (int n = 0; n < TOKENS; ++n)
-        acc[r][n] = Dense<KIND>::SCALED ? fmaf(scale[r], part[r][n], acc[r][n]) : acc[r][n] + part[r][n];
-  }
+  __syncwarp();
+  const int firstToken = blockIdx.y * TOKENS;
 #pragma unroll
   for (int r = 0; r < DENSE_ROWS; ++r)
 #pragma unroll
     for (int n = 0; n < TOKENS; ++n) {
-      const float y = sumWarp(acc[r][n]);
+      float y = acc[r][n];
+      for (int i = lanes >> 1; i > 0; i >>= 1) y += __shfl_xor_sync(FULL, y, i);
       const int token = firstToken + n;
-      if (lane != (r * TOKENS + n) % 32 || row + r >= a.rows || token >= a.tokens) continue;
+      if (place != ((r * TOKENS + n) & (lanes - 1)) || row + r >= a.rows || token >= a.tokens) continue;
       a.out[static_cast<u64>(token) * a.strideOut + row + r] = y;
       if (a.sum) a.sum[static_cast<u64>(token) * a.strideSum + row + r] += y;
     }

@@ -21,6 +21,32 @@ import { checkPlanOnBackend } from './trace.ts';
 
 const TOKENS = 3;
 
+/** Of a head: so many rows that kernels divide them otherwise, and few columns, of a number that fits no power of two. */
+function wideCase(): ConformanceCase {
+  return {
+    name: 'denseMatMul f32, int8, int4 of 40,000 rows',
+    run: async (backend) => {
+      const draw = createRandom(39);
+      for (const [kind, columns] of [
+        ['f32', 36],
+        ['int8', 144],
+        ['int4', 280],
+      ] as const) {
+        const tensor =
+          kind === 'f32'
+            ? makeDense('w', [40_000, columns], kind, draw)
+            : makeInteger('w', 40_000, columns, kind, 32, draw);
+        const x = drawActivations(draw, 2 * columns);
+        const runs = [2, 1].map((rows) => ({
+          request: runOf(rows),
+          inputs: { x: x.subarray(0, rows * columns) },
+        }));
+        await checkPlanOnBackend(backend, matMulPlan(tensor, 'denseMatMul'), tensorMap(tensor), runs, 2);
+      }
+    },
+  };
+}
+
 function matMulCases(): ConformanceCase[] {
   const cases: ConformanceCase[] = [];
   for (const columns of COLUMNS)
@@ -340,5 +366,5 @@ function gramCases(): ConformanceCase[] {
 }
 
 export function operationCases(): ConformanceCase[] {
-  return [...matMulCases(), ...quantizerCases(), ...rowCases(), ...gramCases()];
+  return [...matMulCases(), wideCase(), ...quantizerCases(), ...rowCases(), ...gramCases()];
 }

@@ -250,9 +250,21 @@ export function w11Step(setting: Setting, targets: readonly W11Target[], inputNa
   };
 }
 
-/** Rows of a weight that a block of kernels/dense.cu takes. */
-const DENSE_BLOCK_ROWS = 32;
-const DENSE_THREADS = 256;
+/** Of kernels/dense.cu: threads, rows that lanes share, warps that keep a multiprocessor busy. */
+const DENSE = { threads: 128, rows: 4, warps: 8 } as const;
+
+/**
+ * How many lanes, as a power of two, share rows of so many loads: all of a warp, unless fewer come with less waste and the rows are
+ * enough for all multiprocessors.
+ */
+function denseShift({ rows, rowBytes }: DenseWeight, multiprocessors: number): number {
+  const loads = rowBytes / 16;
+  const slots = (shift: number) => Math.ceil(loads / 2 ** shift) * 2 ** shift;
+  const isEnough = (shift: number) => rows / DENSE.rows / 2 ** (5 - shift) >= DENSE.warps * multiprocessors;
+  const shifts = [4, 3, 2].filter(isEnough);
+  const least = Math.min(...[5, ...shifts].map(slots));
+  return [5, ...shifts].find((shift) => slots(shift) <= 1.1 * least)!;
+}
 
 export function denseStep(
   setting: Setting,
@@ -264,12 +276,14 @@ export function denseStep(
   const [x, out] = [f32Of(setting, operation.input), f32Of(setting, operation.out)];
   const sum = sumName === null ? null : f32Of(setting, sumName);
   const isLogits = operation.op === 'logits';
+  const shift = denseShift(weight, device.facts.multiprocessors);
+  const blockRows = (DENSE.threads * DENSE.rows) / 2 ** shift;
   const multiply = (first: number, tokens: number, to: number): void => {
     const each = tokens === 1 ? 1 : 4;
     device.launch(
       `dense${each}_${weight.encoding}`,
-      [Math.ceil(weight.rows / DENSE_BLOCK_ROWS), Math.ceil(tokens / each), 1],
-      DENSE_THREADS,
+      [Math.ceil(weight.rows / blockRows), Math.ceil(tokens / each), 1],
+      DENSE.threads,
       [x.address, weight.data, weight.scales, out.address + 4 * out.stride * to, sum?.address ?? 0],
       [
         weight.rows,
@@ -282,6 +296,7 @@ export function denseStep(
         sum?.stride ?? 0,
         tokens,
         first,
+        shift,
       ],
     );
   };
