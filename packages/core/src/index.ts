@@ -29,6 +29,7 @@ export {
   checkTop,
   checkWrite,
 } from './backends/checks.ts';
+export { decodedSlots } from './backends/decoded-slots.ts';
 export { listSymmetricSums, mirrorUpper } from './backends/gram.ts';
 export { createReferenceBackend } from './backends/reference/backend.ts';
 export { listParts, listPlaces, listWanted, type RowRange, type RunRows } from './backends/run-rows.ts';

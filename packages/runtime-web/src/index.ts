@@ -3,9 +3,10 @@ export { createWebGpuBackend, type WebGpuBackend, type WebGpuBackendOptions } fr
 export type { LoadProgress } from './cache/chunk-download.ts';
 export { type CachedModel, type CacheUsage, type ModelCache, openModelCache } from './cache/model-cache.ts';
 export { type ModelLocation, type OpenModelOptions, openModel } from './cache/open-model.ts';
+export type { Counters } from './commands.ts';
 export { type DeviceOptions, nameVariant, type Variant, type WebGpuDevice } from './device.ts';
 export { type LoadOptions, loadModel } from './load-model.ts';
-export type { Counters, KernelTime, WebGpuProgram } from './program.ts';
+export type { KernelTime, WebGpuProgram } from './program.ts';
 export { createRecoveringBackend, type RecoveryOptions } from './recovery.ts';
 export { createStopwatch, type StopwatchOptions } from './stopwatch.ts';
 export { listStages, type Stage, type Stopwatch, type Subject, type TuningStore } from './tuner.ts';

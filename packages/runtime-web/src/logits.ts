@@ -43,23 +43,32 @@ export function placeSearches(plan: ExecutionPlan, from: number): { places: Sear
   return { places: [...places.values()], end };
 }
 
-export function compileSearches(context: Context, places: readonly SearchPlace[]): Map<string, Searches> {
+/** No word of the arena. */
+const NOWHERE = 0xffffffff;
+
+/** @param decoded where the best logit becomes the next token; null: nowhere */
+export function compileSearches(
+  context: Context,
+  places: readonly SearchPlace[],
+  decoded: { readonly tokens: string } | null,
+): Map<string, Searches> {
+  const next = decoded ? context.layout.places.get(decoded.tokens)!.offset : NOWHERE;
   return new Map(
     places.map((place) => [
       place.slot,
-      { best: searchWith(context, 'argmax', place), top: searchWith(context, 'top', place) },
+      { best: searchWith(context, 'argmax', place, next), top: searchWith(context, 'top', place) },
     ]),
   );
 }
 
-function searchWith(context: Context, name: 'argmax' | 'top', place: SearchPlace): Search {
+function searchWith(context: Context, name: 'argmax' | 'top', place: SearchPlace, next = NOWHERE): Search {
   const { slot, candidates, result } = place;
   const { offset, width } = context.layout.places.get(slot)!;
   const count = countParts(width);
   const steps = (['first', 'second'] as const).map((entryPoint): Step => {
     const kernel = context.builder.add(
       { name, entryPoint, bindings: 'uuww' },
-      [offset, width, PART, candidates, count, result],
+      [offset, width, PART, candidates, count, result, next],
       [context.arenas.floats, context.arenas.codes],
     );
     return {

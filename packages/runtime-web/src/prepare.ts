@@ -3,6 +3,7 @@
 import {
   checkPlan,
   checkPrepareOptions,
+  decodedSlots,
   type ExecutionPlan,
   type KvPrecision,
   listPlanWeights,
@@ -62,6 +63,8 @@ export interface Prepared {
   readonly weightBytes: number;
   /** Of slots of tokens that are looked up: the size of the vocabulary. */
   readonly vocabularies: ReadonlyMap<string, number>;
+  /** Slots of a plan that is a model's text; else null. */
+  readonly decoded: ReturnType<typeof decodedSlots>;
 }
 
 export const RUN_BYTES = 32;
@@ -167,7 +170,9 @@ async function prepareIn(
   };
   const sums = [...new Set(weights.w11.values())].map((weight) => sumStep(context, weight));
   const steps = compileSteps(context);
-  const searches = compileSearches(context, places);
+  const vocabularies = listVocabularies(plan, facts);
+  const decoded = decodedSlots(plan, vocabularies);
+  const searches = compileSearches(context, places, decoded);
   await builder.finish(pool);
   if (sums.length > 0) {
     const encoder = device.createCommandEncoder();
@@ -177,7 +182,7 @@ async function prepareIn(
     device.queue.submit([encoder.finish()]);
     await device.queue.onSubmittedWorkDone();
   }
-  return { context, pool, steps, searches, run, weightBytes, vocabularies: listVocabularies(plan, facts) };
+  return { context, pool, steps, searches, run, weightBytes, vocabularies, decoded };
 }
 
 /** @returns whether there was something to encode */

@@ -1,7 +1,7 @@
 // Runs that decode: of each of their sequences one row, whose logits are wanted. Their request is read from memory of the host, and what is
 // searched for in the logits goes there, so that a step is a call of the driver and a wait. Where a text takes the best token each time, the
 // next step is begun before this one is waited for, on the token that the device has found.
-import { type ExecutionPlan, listParts, type Operation, type RunRows } from '@duobit/core';
+import { listParts, type RunRows } from '@duobit/core';
 import type { Arena } from './arena.ts';
 import type { Device } from './device.ts';
 import type { HostBlock } from './driver.ts';
@@ -29,30 +29,6 @@ interface DecodeRun {
   isDone: boolean;
   /** How many of the largest logits were asked for. */
   asked: number;
-}
-
-/**
- * The slots of a plan whose results depend on its tokens and the cache alone, so that a run can be done again, and whose best logit
- * always is a token; or null.
- * @param vocabularies of each slot of tokens, the rows of what it is looked up in
- */
-export function decodedSlots(
-  { operations, slots }: ExecutionPlan,
-  vocabularies: ReadonlyMap<string, number>,
-): { tokens: string; logits: string } | null {
-  const first = operations[0];
-  const heads = operations.filter(({ op }) => op === 'logits') as Extract<Operation, { op: 'logits' }>[];
-  if (first?.op !== 'embed' || heads.length !== 1) return null;
-  if (slots[heads[0]!.out]!.width > vocabularies.get(first.input)!) return null;
-  if (operations.some(({ op }, i) => op === 'accumulateGram' || (op === 'embed' && i > 0))) return null;
-  const written = new Set([first.input]);
-  for (const { op, ...fields } of operations) {
-    const named = Object.entries(fields).filter(([, value]) => typeof value === 'string' && value in slots);
-    const isResult = (field: string) => op !== 'add' && ['out', 'kept', 'taken'].includes(field);
-    if (named.some(([field, slot]) => !isResult(field) && !written.has(slot))) return null;
-    for (const [, slot] of named) written.add(slot);
-  }
-  return { tokens: first.input, logits: heads[0]!.out };
 }
 
 export interface DecodingParts {

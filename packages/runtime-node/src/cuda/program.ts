@@ -7,6 +7,7 @@ import {
   checkTokens,
   checkTop,
   checkWrite,
+  decodedSlots,
   type ExecutionPlan,
   listPlaces,
   listWanted,
@@ -19,7 +20,7 @@ import {
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { type Arena, roundUp } from './arena.ts';
-import { Decoding, decodedSlots, MOST_DECODED } from './decoding.ts';
+import { Decoding, MOST_DECODED } from './decoding.ts';
 import type { Device } from './device.ts';
 import { CudaError } from './driver.ts';
 import { Recordings } from './recordings.ts';

@@ -11,6 +11,7 @@ struct Op {
   candidates: u32,
   count: u32,
   result: u32,
+  next: u32,
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
@@ -54,6 +55,9 @@ fn second(@builtin(local_invocation_index) index: u32) {
   if (index == 0u) {
     codes[op.result] = own.x;
     codes[op.result + 1u] = own.y;
+    if (op.next != 0xffffffffu) {
+      codes[op.next] = own.y;
+    }
   }
 }`,
   'attend-join': `#import common
@@ -2135,4 +2139,4 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 };
 
 /** Changes with every kernel. */
-export const SHADERS_VERSION = '6d7f48558472874e';
+export const SHADERS_VERSION = 'ac6d4f02b607e4df';

@@ -13,6 +13,8 @@ struct Op {
   candidates: u32,
   count: u32,
   result: u32,
+  // Where its place goes besides, as the token of the next run; 0xffffffff: nowhere.
+  next: u32,
 }
 @group(0) @binding(1) var<uniform> op: Op;
 @group(0) @binding(2) var<storage, read_write> floats: array<f32>;
@@ -61,5 +63,8 @@ fn second(@builtin(local_invocation_index) index: u32) {
   if (index == 0u) {
     codes[op.result] = own.x;
     codes[op.result + 1u] = own.y;
+    if (op.next != 0xffffffffu) {
+      codes[op.next] = own.y;
+    }
   }
 }
