@@ -32,6 +32,13 @@ function note(line) {
   console.log(`[${part} ${seconds()} s] ${line}`);
 }
 
+/** Tokens a second, by what was looked for in the logits. */
+function tellSpeeds(decode = {}) {
+  return Object.entries(decode)
+    .map(([look, speed]) => `by ${look} ${speed.toFixed(0)}`)
+    .join(', ');
+}
+
 /** LADDER=64x256,… for a try without a GPU. */
 const LADDER = (process.env.LADDER ?? '4096x4096,4096x14336,14336x4096,28672x8192,8192x28672')
   .split(',')
@@ -309,11 +316,7 @@ const PARTS = {
       (program.weightBytes -
         (source.architecture.tiedHead ? 0 : vocabulary * source.architecture.hiddenSize));
     note(
-      `decode: ${facts.decodeDevice.toFixed(0)} tokens/s on the device (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), ${Object.entries(
-        facts.decode,
-      )
-        .map(([name, speed]) => `${speed.toFixed(0)} by ${name}`)
-        .join(', ')}`,
+      `decode: ${facts.decodeDevice.toFixed(0)} tokens/s on the device (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), ${tellSpeeds(facts.decode)}`,
     );
     record(`speed-${isShape ? shape : 'file'}${LABEL}`, facts);
 
@@ -438,13 +441,7 @@ const PARTS = {
       }
       if (name.startsWith('speed'))
         console.log(
-          `speed    ${name.slice(6, -5)}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), ${Object.entries(
-            facts.decode ?? {},
-          )
-            .map(([name, speed]) => `by ${name} ${speed.toFixed(0)}, `)
-            .join(
-              '',
-            )}${SEQUENCES} sequences ${facts.sequences?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`,
+          `speed    ${name.slice(6, -5)}: decode ${facts.decodeDevice?.toFixed(0)} t/s (${(facts.decodeBytesPerSecond / 1e9).toFixed(0)} GB/s), ${tellSpeeds(facts.decode)}, ${SEQUENCES} sequences ${facts.sequences?.toFixed(0)}, prefill512 ${facts.prefill512?.toFixed(0)} t/s (${facts.prefillTops?.toFixed(0)} TOPS), load ${facts.loadSeconds?.toFixed(2)} s for ${(facts.weightBytes / 1e6).toFixed(0)} MB`,
         );
     }
   },

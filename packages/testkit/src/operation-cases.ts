@@ -24,11 +24,13 @@ const TOKENS = 3;
 /** Of a head: so many rows that kernels divide them otherwise, and few columns, of a number that fits no power of two. */
 function wideCase(): ConformanceCase {
   return {
-    name: 'denseMatMul f32, int8, int4 of 40,000 rows',
+    name: 'denseMatMul f32, int8, int4 of 40,000 rows, K 36 to 280',
     run: async (backend) => {
       const draw = createRandom(39);
       for (const [kind, columns] of [
         ['f32', 36],
+        ['f32', 64],
+        ['f32', 96],
         ['int8', 144],
         ['int4', 280],
       ] as const) {

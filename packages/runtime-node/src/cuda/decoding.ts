@@ -1,14 +1,13 @@
 // Runs that decode: of each of their sequences one row, whose logits are wanted. Their request is read from memory of the host, and what is
-// searched for in the logits goes there, so that a step is a call of the driver and a wait. Where a text takes the best token each time, the
+// searched for in the logits goes there, so that a step is two calls of the driver and a wait. Where a text takes the best token each time, the
 // next step is begun before this one is waited for, on the token that the device has found.
 import { listParts, type RunRows } from '@duobit/core';
-import type { Arena } from './arena.ts';
-import type { Device } from './device.ts';
 import type { HostBlock } from './driver.ts';
+import type { ProgramParts } from './program.ts';
 import type { Recordings } from './recordings.ts';
 import { type LogitsSearch, RING } from './search.ts';
-import { positionsFor, type Step, type StepRun } from './setting.ts';
-import { addressOf, type DeviceSlot, type F32Slot } from './slots.ts';
+import { positionsFor, type StepRun } from './setting.ts';
+import { addressOf, type F32Slot } from './slots.ts';
 
 const THREADS = 256;
 /** Rows of a run: where there are more, a moment between two steps matters less. */
@@ -18,7 +17,7 @@ const REQUEST_WORDS = 3;
 
 interface DecodeRun {
   readonly run: RunRows;
-  /** Of a run that was begun ahead, what it is believed to be, until it is asked for. */
+  /** Of each row; of a run that was begun ahead, not known before it is asked for. */
   readonly tokens: Int32Array;
   /** How many of the largest logits it looks for in each row. */
   readonly find: number;
@@ -31,21 +30,13 @@ interface DecodeRun {
   asked: number;
 }
 
-export interface DecodingParts {
-  readonly device: Device;
-  readonly arena: Arena;
-  readonly slots: ReadonlyMap<string, DeviceSlot>;
-  readonly steps: readonly Step[];
-  readonly state: number;
-  readonly places: number;
-  readonly capacity: number;
-}
+type Parts = Pick<ProgramParts, 'device' | 'options' | 'slots' | 'steps' | 'state' | 'places'>;
 
 export class Decoding {
   /** Names of slots. */
   readonly tokens: string;
   readonly logits: string;
-  readonly #parts: DecodingParts;
+  readonly #parts: Parts;
   readonly #recordings: Recordings;
   readonly #search: LogitsSearch;
   readonly #request: HostBlock;
@@ -63,7 +54,7 @@ export class Decoding {
 
   constructor(
     { tokens, logits }: { readonly tokens: string; readonly logits: string },
-    parts: DecodingParts,
+    parts: Parts,
     recordings: Recordings,
     search: LogitsSearch,
   ) {
@@ -167,7 +158,7 @@ export class Decoding {
 
   #goAhead({ run: { parts } }: DecodeRun): void {
     const { sequence, position } = parts[0]!;
-    if (position + 1 >= this.#parts.capacity) return;
+    if (position + 1 >= this.#parts.options.capacity) return;
     const run = listParts({ sequence, position: position + 1, rows: 1, logits: 'last' });
     this.#ahead = this.#begin(run, new Int32Array(1), true, true);
   }

@@ -75,10 +75,7 @@ export class CudaProgram implements Program {
     const mostRows = Math.min(options.sequences ?? 1, MOST_DECODED);
     this.#search = this.#logitSlots.size > 0 ? new LogitsSearch(device, arena, plan, mostRows) : null;
     const slots = decodedSlots(plan, parts.vocabularies);
-    const decodes = this.#search !== null && slots !== null;
-    this.#decoding = decodes
-      ? new Decoding(slots, { ...parts, capacity: options.capacity }, this.#recordings, this.#search)
-      : null;
+    this.#decoding = slots && this.#search && new Decoding(slots, parts, this.#recordings, this.#search);
   }
 
   async write(name: string, values: Float32Array | Int32Array): Promise<void> {
@@ -187,13 +184,12 @@ export class CudaProgram implements Program {
   }
 
   async readTop(name: string, count: number, row = 0): Promise<TopLogits> {
-    checkTop(this.#parts.plan, name, count);
     return this.#find(name, count, row);
   }
 
   #find(name: string, count: number, row: number): TopLogits {
     this.#checkAlive();
-    checkSlot(this.#parts.plan, name);
+    checkTop(this.#parts.plan, name, count);
     checkLogitsRow(name, row, this.#logitSlots.has(name) ? (this.#latest?.logitRows ?? 0) : 0);
     const slot = this.#parts.slots.get(name)!;
     if (slot.kind !== 'f32') throw new DuobitError('INTERNAL', `slot "${name}" holds no logits`);
