@@ -47,6 +47,16 @@ export interface TopLogits {
 /** Most logits of `readTop`: with their places 4 KiB. */
 export const MOST_TOP = 512;
 
+/** Weights of softmax, exp((logit - highest) / temperature), summed over parts of a row of logits. */
+export interface LogitSums {
+  /** The largest logit; what is not a number counts as the largest. If it is not finite, sums mean nothing. */
+  readonly highest: number;
+  /** Logits of a part; the last may have fewer. */
+  readonly partLength: number;
+  /** Of each part, in double precision. */
+  readonly sums: Float64Array;
+}
+
 /** A plan compiled for one device with its weights in place. Calls must not overlap. */
 export interface Program {
   /** Packed weight bytes held on the device, for accounting. */
@@ -67,6 +77,10 @@ export interface Program {
    * of `readBest`.
    */
   readTop?(slot: string, count: number, row?: number): Promise<TopLogits>;
+  /** The sums of a row (by default the first) of a slot of `logits`. Backends that have it have `readTop` and `readPart`, too. */
+  readSums?(slot: string, temperature: number, row?: number): Promise<LogitSums>;
+  /** `count` logits of a row (by default the first) of a slot of `logits`, from the one of token `first` on. */
+  readPart?(slot: string, first: number, count: number, row?: number): Promise<Float32Array>;
   /** Frees all that it holds. A second call does nothing. */
   dispose(): Promise<void>;
 }

@@ -11,6 +11,7 @@ export {
   type Backend,
   KV_PRECISIONS,
   type KvPrecision,
+  type LogitSums,
   MOST_TOP,
   type PrepareOptions,
   type Program,
@@ -21,10 +22,12 @@ export {
 } from './backend.ts';
 export {
   checkLogitsRow,
+  checkPart,
   checkPlan,
   checkPrepareOptions,
   checkRun,
   checkSlot,
+  checkTemperature,
   checkTokens,
   checkTop,
   checkWrite,
@@ -75,6 +78,7 @@ export type {
   CompletionUsage,
 } from './chat-completions/types.ts';
 export type { ChatMessage, ChatTemplateOptions, TemplateTool, TemplateToolCall } from './chat-template.ts';
+export { exponential } from './exponential.ts';
 export {
   checkGenerateOptions,
   type FinishReason,

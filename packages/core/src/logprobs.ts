@@ -1,4 +1,5 @@
 // Log-probabilities of tokens, of the distribution that a model's logits are.
+import { exponential } from './exponential.ts';
 import { acceptBest } from './sampler.ts';
 
 /** Most of the most likely tokens that are told of each place: what OpenAI's API allows. */
@@ -20,7 +21,7 @@ export function readLogprobs(
   const highest = logits[best]!;
   acceptBest({ index: best, value: highest });
   let sum = 0;
-  for (let token = 0; token < logits.length; token++) sum += Math.exp(logits[token]! - highest);
+  for (let token = 0; token < logits.length; token++) sum += exponential(logits[token]! - highest);
   const total = Math.log(sum);
   return { of: (token) => logits[token]! - highest - total, top: top.slice(0, count) };
 }

@@ -18,8 +18,8 @@ import {
   generateTokens,
 } from './generation.ts';
 import { readOutlierColumns, splitOutliers, tensorOf } from './outliers.ts';
+import type { DistantLogits } from './partial-sampler.ts';
 import type { ExecutionPlan } from './plan.ts';
-import { acceptBest } from './sampler.ts';
 import { type LogitsSearch, Scheduler, type Sequence } from './scheduler.ts';
 import { SLOTS } from './slots.ts';
 import type { GrammarVocabulary, TokenConstraint } from './token-constraint.ts';
@@ -258,9 +258,8 @@ class LoadedModel implements Model {
       sequence = await this.#scheduler.open(tokens, options.signal);
       yield* generateTokens(
         {
-          ...readSteps(this.#program, sequence),
+          ...readSteps(this.#program, sequence, this.architecture.vocabularySize),
           cached: sequence?.cached ?? 0,
-          vocabularySize: this.architecture.vocabularySize,
           contextLength: this.contextLength,
           specialTokens: this.specialTokens,
           // An answer begins a text of its own; what continues a text goes on in it.
@@ -340,27 +339,32 @@ class LoadedModel implements Model {
 }
 
 /** Steps of a text; one that was aborted before it began has no sequence. */
-function readSteps(
-  program: Program,
-  sequence: Sequence | null,
-): Pick<StepReader, 'step' | 'stepBest' | 'stepTop'> {
+function readSteps(program: Program, sequence: Sequence | null, vocabularySize: number): StepReader {
   const run = <T>(
     tokens: readonly number[],
     position: number,
     search?: LogitsSearch<T>,
   ): Promise<T | null> =>
     sequence ? sequence.run({ tokens, position, logits: 'last', search }) : Promise.resolve(null);
+  const { logits } = SLOTS;
+  const distant = (row: number): DistantLogits => ({
+    vocabularySize,
+    best: () => program.readBest!(logits, row),
+    top: (count) => program.readTop!(logits, count, row),
+    sums: (temperature) => program.readSums!(logits, temperature, row),
+    part: (first, count) => program.readPart!(logits, first, count, row),
+    all: async () =>
+      program.readPart
+        ? program.readPart(logits, 0, vocabularySize, row)
+        : (await program.read(logits)).subarray(row * vocabularySize, (row + 1) * vocabularySize),
+  });
   return {
     step: (tokens, position) => run<Float32Array>(tokens, position),
-    stepBest: program.readBest
-      ? async (tokens, position) => {
-          const best = await run(tokens, position, (row) => program.readBest!(SLOTS.logits, row));
-          return best && acceptBest(best);
-        }
-      : null,
-    stepTop: program.readTop
-      ? (count) => (tokens, position) =>
-          run(tokens, position, (row) => program.readTop!(SLOTS.logits, count, row))
-      : null,
+    search:
+      program.readBest && program.readTop
+        ? (find) => (tokens, position) => run(tokens, position, (row) => find(distant(row)))
+        : null,
+    hasSums: program.readSums !== undefined,
+    vocabularySize,
   };
 }

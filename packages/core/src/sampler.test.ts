@@ -2,7 +2,7 @@ import { DuobitError } from '@duobit/format';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createRandom } from './random.ts';
-import { countNeeded, type SamplerOptions, sampleToken, sampleTop } from './sampler.ts';
+import { type SamplerOptions, sampleToken } from './sampler.ts';
 
 const logitsOf = (...values: number[]) => Float32Array.from(values);
 const never = () => {
@@ -117,6 +117,25 @@ describe('sampleToken', () => {
     );
   });
 
+  it('keeps a share among equals and far apart, of a vocabulary of any size', () => {
+    // Of weights 1, 1, ... and e^-40 the first half, in the order of ids.
+    const logits = Float32Array.from({ length: 3000 }, (_, i) => (i % 3 === 0 ? 40 : 0));
+    const seen = new Set<number>();
+    const random = createRandom(9);
+    for (let i = 0; i < 500; i++) seen.add(sampleToken(logits, [], { temperature: 1, topP: 0.01 }, random));
+    expect([...seen].sort((a, b) => a - b)).toEqual(Array.from({ length: 10 }, (_, i) => 3 * i));
+    // The bins end 32 below the best; here all but one token lie further down, and make up most.
+    const flat = Float32Array.from({ length: 3000 }, (_, i) => (i === 7 ? 40 : i / 3000));
+    const best = frequencies(flat, { temperature: 10, topP: 0.5 }, [], 1000);
+    const weights = Array.from(flat, (value) => Math.exp((value - 40) / 10));
+    const total = weights.reduce((a, b) => a + b);
+    let reached = weights[7]!;
+    let least = 3000;
+    while (reached < 0.5 * total) reached += weights[--least]!;
+    expect(best.every((share, i) => share === 0 || i === 7 || i >= least)).toBe(true);
+    expect(best[7]! / (weights[7]! / reached)).toBeCloseTo(1, 0);
+  });
+
   it('leaves the logits as they are', () => {
     const logits = logitsOf(1, 2, 3);
     sampleToken(logits, [2], { temperature: 1, topK: 2, repetitionPenalty: 2 }, () => 0.5);
@@ -147,57 +166,5 @@ describe('sampleToken', () => {
       { seed: 0.5 },
     ];
     for (const options of invalid) expect(draw(logitsOf(1), options)).toBe('SAMPLER_OPTION');
-  });
-});
-
-describe('sampleTop', () => {
-  /** The `count` largest, the best first. */
-  const topOf = (logits: Float32Array, count: number) => {
-    const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
-    const indices = Uint32Array.from(order.slice(0, count));
-    return { indices, values: Float32Array.from(indices, (index) => logits[index]!) };
-  };
-
-  it('chooses as sampleToken does from all logits, ties and penalties included', () => {
-    fc.assert(
-      fc.property(
-        // Few values, so that many are equal.
-        fc.array(fc.oneof(fc.integer({ min: -6, max: 6 }), fc.constant(Number.NEGATIVE_INFINITY)), {
-          minLength: 12,
-          maxLength: 60,
-        }),
-        fc.uniqueArray(fc.nat(59), { maxLength: 6 }),
-        fc.record({
-          temperature: fc.constantFrom(0, 0.3, 1, 4),
-          topK: fc.integer({ min: 1, max: 5 }),
-          topP: fc.constantFrom(0.2, 0.7, 1),
-          minP: fc.constantFrom(0, 0.1, 0.9),
-          repetitionPenalty: fc.constantFrom(1, 1.1, 3),
-        }),
-        (values, history, options) => {
-          const logits = Float32Array.from([...values, 2]);
-          const count = countNeeded(options, history.length)!;
-          fc.pre(count < logits.length);
-          const top = topOf(logits, count);
-          const [all, few] = [createRandom(5), createRandom(5)];
-          for (let i = 0; i < 20; i++)
-            expect(sampleTop(top, history, options, few)).toBe(sampleToken(logits, history, options, all));
-        },
-      ),
-    );
-  });
-
-  it('needs all logits without top-k, and where a penalty lifts', () => {
-    expect(countNeeded({}, 9)).toBe(1);
-    expect(countNeeded({ temperature: 1 }, 9)).toBeNull();
-    expect(countNeeded({ temperature: 1, topK: 40 }, 9)).toBe(41);
-    expect(countNeeded({ temperature: 1, topK: 40, repetitionPenalty: 1.1 }, 9)).toBe(50);
-    expect(countNeeded({ repetitionPenalty: 1.1 }, 9)).toBe(10);
-    expect(countNeeded({ repetitionPenalty: 0.9 }, 9)).toBeNull();
-  });
-
-  it('refuses logits that are not numbers, by their place among all', () => {
-    const top = { indices: Uint32Array.of(70, 3), values: logitsOf(Number.NaN, 1) };
-    expect(() => sampleTop(top, [], { temperature: 1, topK: 1 }, never)).toThrow(/token 70 is NaN/);
   });
 });

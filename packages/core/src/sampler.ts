@@ -1,7 +1,7 @@
 // Chooses the next token from logits. The steps and their order are those of Hugging Face transformers: repetition
 // penalty, temperature, top-k, top-p, min-p, draw; each filter sees the distribution that the one before left.
 import { DuobitError } from '@duobit/format';
-import type { TopLogits } from './backend.ts';
+import { exponential } from './exponential.ts';
 
 /** How the next token is chosen. */
 export interface SamplerOptions {
@@ -77,7 +77,7 @@ export function sampleToken(
   let tokens = topK > 0 && topK < scores.length ? selectTop(scores, topK, top) : null;
   let weights = weigh(scores, tokens, scores[top]!, temperature);
   if (topP < 1) {
-    tokens = selectShare(scores, tokens, weights, topP);
+    tokens = selectShare(scores, tokens, weights, top, topP);
     weights = weigh(scores, tokens, scores[top]!, temperature);
   }
   return draw(tokens, weights, minP, random()) ?? top;
@@ -96,42 +96,6 @@ function findBest(scores: Scores): number {
   }
   if (highest === Number.NEGATIVE_INFINITY) throw invalidLogits(`none of ${scores.length} logits is finite`);
   return best;
-}
-
-/**
- * How many of the most likely tokens hold all that sampling looks at, so that `sampleTop` chooses from them as `sampleToken` does from
- * all; null where it needs all: without top-k every token counts, and a penalty below 1 can lift any.
- * @param seen how many tokens the repetition penalty applies to
- * @throws DuobitError `SAMPLER_OPTION`
- */
-export function countNeeded(options: SamplerOptions, seen: number): number | null {
-  const { temperature, topK, repetitionPenalty } = resolveSampler(options);
-  if (repetitionPenalty < 1 || (temperature > 0 && topK === 0)) return null;
-  // Each token that a penalty lowers makes room for one more.
-  const lowered = repetitionPenalty === 1 ? 0 : seen;
-  // One more than top-k keeps: with no more than those, top-k would do nothing, and the order of the draw be another.
-  return lowered + (temperature === 0 ? 1 : topK + 1);
-}
-
-/**
- * As `sampleToken` of all logits.
- * @param top as many as `countNeeded` says, and not all
- * @throws DuobitError `SAMPLER_OPTION`, `SAMPLER_LOGITS_INVALID`
- */
-export function sampleTop(
-  { indices, values }: TopLogits,
-  history: Iterable<number>,
-  options: SamplerOptions,
-  random: () => number,
-): number {
-  acceptBest({ index: indices[0]!, value: values[0]! });
-  // In the order of their ids they are a vocabulary of their own, in which ties fall as they do in the whole.
-  const order = Array.from(indices.keys()).sort((a, b) => indices[a]! - indices[b]!);
-  const ids = order.map((i) => indices[i]!);
-  const places = new Map(ids.map((id, place) => [id, place]));
-  const seen = [...history].flatMap((token) => places.get(token) ?? []);
-  const logits = Float32Array.from(order, (i) => values[i]!);
-  return ids[sampleToken(logits, seen, options, random)]!;
 }
 
 /**
@@ -166,30 +130,14 @@ function weigh(
   highest: number,
   temperature: number,
 ): Float64Array {
-  const weights = new Float64Array(tokens?.length ?? scores.length);
-  for (let i = 0; i < weights.length; i++)
-    weights[i] = Math.exp((scores[tokens ? tokens[i]! : i]! - highest) / temperature);
+  const weights = tokens ? Float64Array.from(tokens, (token) => scores[token]!) : new Float64Array(scores);
+  for (let i = 0; i < weights.length; i++) weights[i] = exponential((weights[i]! - highest) / temperature);
   return weights;
 }
 
-/** Bins that a vocabulary is counted into, and how many lie between two scores one apart. */
-const BINS = 1024;
-const BINS_PER_UNIT = 32;
-
-/**
- * The k most likely tokens, best first. Counting scores into bins below the best one leaves few to sort, whatever the size
- * of the vocabulary.
- */
+/** The k most likely tokens, best first. */
 function selectTop(scores: Scores, k: number, best: number): number[] {
-  const highest = scores[best]!;
-  const binOf = (score: number): number => Math.floor(Math.min((highest - score) * BINS_PER_UNIT, BINS - 1));
-  const counts = new Uint32Array(BINS);
-  for (let token = 0; token < scores.length; token++) counts[binOf(scores[token]!)]!++;
-  let last = 0;
-  for (let reached = counts[0]!; reached < k; reached += counts[++last]!);
-  const tokens: number[] = [];
-  for (let token = 0; token < scores.length; token++) if (binOf(scores[token]!) <= last) tokens.push(token);
-  return sortByScore(tokens, scores).slice(0, k);
+  return sortBest(scores, scores[best]!, null, k).slice(0, k);
 }
 
 /** The shortest run of most likely tokens, best first, whose share of the total weight reaches `share`; never empty. */
@@ -197,26 +145,52 @@ function selectShare(
   scores: Scores,
   tokens: readonly number[] | null,
   weights: Float64Array,
+  best: number,
   share: number,
 ): number[] {
   let total = 0;
   for (let i = 0; i < weights.length; i++) total += weights[i]!;
-  // Tokens lighter than this sum to less than (1 - share) * total, so the run ends before them: sorting the rest is
-  // enough, and there are few of them. Halved, against rounding.
-  const floor = (0.5 * (1 - share) * total) / weights.length;
-  const heavy: number[] = [];
-  for (let i = 0; i < weights.length; i++) if (weights[i]! >= floor) heavy.push(i);
-  const tokenOf = (i: number): number => (tokens ? tokens[i]! : i);
-  heavy.sort((a, b) => scores[tokenOf(b)]! - scores[tokenOf(a)]! || tokenOf(a) - tokenOf(b));
+  const target = share * total;
+  // Top-k has put them in order.
+  const order = tokens ?? sortBest(scores, scores[best]!, weights, target * (1 + SUM_ERROR * weights.length));
   let reached = 0;
   let count = 0;
-  while (count < heavy.length && (count === 0 || reached < share * total))
-    reached += weights[heavy[count++]!]!;
-  return heavy.slice(0, count).map(tokenOf);
+  for (; count < order.length && (count === 0 || reached < target); count++)
+    reached += weights[tokens ? count : order[count]!]!;
+  return order.slice(0, count);
 }
 
-function sortByScore(tokens: number[], scores: Scores): number[] {
+/** Bins that a vocabulary is counted into, and how many lie between two scores one apart. */
+const BINS = 1024;
+const BINS_PER_UNIT = 32;
+/** More than two sums of the same numbers in different order differ, for each number and relative to the sum. */
+const SUM_ERROR = 2 * Number.EPSILON;
+
+/**
+ * As many of the most likely tokens as reach an amount together, and some more, best first. Counting them into bins below the best one
+ * leaves few to sort, whatever the size of the vocabulary.
+ * @param amounts of each token; null: 1
+ */
+function sortBest(scores: Scores, highest: number, amounts: Float64Array | null, reach: number): number[] {
+  const binOf = (score: number): number => Math.floor(Math.min((highest - score) * BINS_PER_UNIT, BINS - 1));
+  const bins = new Float64Array(BINS);
+  for (let token = 0; token < scores.length; token++)
+    bins[binOf(scores[token]!)]! += amounts ? amounts[token]! : 1;
+  let last = 0;
+  for (let reached = bins[0]!; reached < reach && last < BINS - 1; reached += bins[++last]!);
+  const tokens: number[] = [];
+  for (let token = 0; token < scores.length; token++) if (binOf(scores[token]!) <= last) tokens.push(token);
   return tokens.sort((a, b) => scores[b]! - scores[a]! || a - b);
+}
+
+/**
+ * Draws from logits that all count.
+ * @param values the best first
+ * @param random in [0, 1)
+ * @returns a place among them
+ */
+export function drawFrom(values: Float32Array, temperature: number, minP: number, random: number): number {
+  return draw(null, weigh(values, null, values[0]!, temperature), minP, random) ?? 0;
 }
 
 /** Draws in proportion to the weights that are at least `least`; null when none is. */

@@ -1,8 +1,8 @@
 // One step of decoding: tokens are run, and as much is read of the logits as choosing the next token takes.
-import { MOST_TOP, type TopLogits } from './backend.ts';
 import { adjustLogits, isNeutral, type LogitAdjustments } from './logit-adjustments.ts';
+import { choosePartialSampler, type DistantLogits } from './partial-sampler.ts';
 import { createRandom } from './random.ts';
-import { countNeeded, resolveSampler, type SamplerOptions, sampleToken, sampleTop } from './sampler.ts';
+import { resolveSampler, type SamplerOptions, sampleToken } from './sampler.ts';
 
 /** Runs tokens from a position on and gives what is read of the last one's logits, or null when aborted on the way. */
 type Step<T> = (tokens: readonly number[], position: number) => Promise<T | null>;
@@ -11,10 +11,10 @@ type Step<T> = (tokens: readonly number[], position: number) => Promise<T | null
 export interface StepReader {
   /** All logits. */
   readonly step: Step<Float32Array>;
-  /** Where the backend finds the most likely token itself: that. */
-  readonly stepBest: Step<number> | null;
-  /** Where it finds the most likely ones: so many of them. */
-  readonly stepTop: ((count: number) => Step<TopLogits>) | null;
+  /** Where they lie far away: what is found there. */
+  readonly search: (<T>(find: (logits: DistantLogits) => Promise<T>) => Step<T>) | null;
+  /** Whether `DistantLogits.sums` can be asked for. */
+  readonly hasSums: boolean;
   readonly vocabularySize: number;
 }
 
@@ -51,19 +51,14 @@ export function createTokenStep(
   history: History,
   allowed: Int32Array | null,
 ) => Promise<Choice | null> {
-  const { step, stepBest, stepTop, vocabularySize } = reader;
+  const { step, search } = reader;
   const random = createRandom(resolveSampler(options).seed);
   const needsAll = options.keepsLogits || !isNeutral(options);
   return async (tokens, position, { seen, counts }, allowed) => {
-    const needed = needsAll || allowed ? null : countNeeded(options, seen.size);
-    const count = needed ?? vocabularySize;
-    if (count === 1 && needed !== null && stepBest) {
-      const token = await stepBest(tokens, position);
-      return token === null ? null : { choose: () => token, logits: null };
-    }
-    if (count < vocabularySize && count <= MOST_TOP && stepTop) {
-      const top = await stepTop(count)(tokens, position);
-      return top && { choose: () => sampleTop(top, seen, options, random), logits: null };
+    const sampler = search && !needsAll && !allowed ? choosePartialSampler(options, seen.size, reader) : null;
+    if (search && sampler) {
+      const choose = await search((logits) => sampler(logits, seen, random))(tokens, position);
+      return choose && { choose, logits: null };
     }
     const logits = await step(tokens, position);
     if (logits === null) return null;

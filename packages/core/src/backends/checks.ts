@@ -278,6 +278,24 @@ export function checkTop(plan: ExecutionPlan, name: string, count: number): void
     );
 }
 
+/** @throws DuobitError `RUN_INVALID` where a part of a row of logits is empty or goes past it. */
+export function checkPart(plan: ExecutionPlan, name: string, first: number, count: number): void {
+  const { width } = checkSlot(plan, name);
+  const isWithin = Number.isInteger(first) && Number.isInteger(count) && first >= 0 && first + count <= width;
+  if (!isWithin || count < 1)
+    throw runInvalid(
+      `${count} values from ${first} on of slot "${name}", which is ${width} wide`,
+      name,
+      'Ask for some that are there',
+    );
+}
+
+/** @throws DuobitError `RUN_INVALID` where softmax has no such temperature. */
+export function checkTemperature(temperature: number): void {
+  if (!(temperature > 0 && temperature < Number.POSITIVE_INFINITY))
+    throw runInvalid(`sums at the temperature ${temperature}`, 'temperature', 'Choose one above zero');
+}
+
 /**
  * @param rows how many rows of logits the slot holds; 0 where it holds none
  * @throws DuobitError `RUN_INVALID`

@@ -1,0 +1,200 @@
+// Chooses the next token from as little of the logits as decides it, where they lie in memory far away. The choice is that of `sampleToken`
+// from all logits, to the last random number (docs/numerics.md "Sampling"): where it could be another, all are read.
+import { type LogitSums, MOST_TOP, type TopLogits } from './backend.ts';
+import { exponential } from './exponential.ts';
+import {
+  acceptBest,
+  drawFrom,
+  resolveSampler,
+  type SamplerOptions,
+  type SamplerSettings,
+  sampleToken,
+} from './sampler.ts';
+
+/** A row of logits, and what can be asked about it. */
+export interface DistantLogits {
+  readonly vocabularySize: number;
+  readonly best: () => Promise<{ readonly index: number; readonly value: number }>;
+  readonly top: (count: number) => Promise<TopLogits>;
+  readonly sums: (temperature: number) => Promise<LogitSums>;
+  readonly part: (first: number, count: number) => Promise<Float32Array>;
+  readonly all: () => Promise<Float32Array>;
+}
+
+/** Reads what it takes. @returns what draws the token, once, and throws what `sampleToken` throws */
+export type PartialSampler = (
+  logits: DistantLogits,
+  history: ReadonlySet<number>,
+  random: () => number,
+) => Promise<() => number>;
+
+/** Candidates that are read first where it is not known how many count, and then. */
+const CANDIDATES = [128, MOST_TOP];
+
+/**
+ * @param seen how many tokens the repetition penalty applies to
+ * @returns null where all logits count
+ * @throws DuobitError `SAMPLER_OPTION`
+ */
+export function choosePartialSampler(
+  options: SamplerOptions,
+  seen: number,
+  { vocabularySize, hasSums }: { readonly vocabularySize: number; readonly hasSums: boolean },
+): PartialSampler | null {
+  const settings = resolveSampler(options);
+  const needed = countNeeded(settings, seen);
+  if (needed === 1)
+    return async (logits) => {
+      const best = await logits.best();
+      return () => acceptBest(best);
+    };
+  if (needed !== null) {
+    if (needed >= vocabularySize || needed > MOST_TOP) return null;
+    return async (logits, history, random) => {
+      const top = await logits.top(needed);
+      return () => sampleTop(top, history, settings, random);
+    };
+  }
+  if (settings.repetitionPenalty !== 1) return null;
+  const { topP, minP } = settings;
+  const sample = topP === 1 && minP > 0 ? sampleLikely : !hasSums ? null : topP < 1 ? sampleShare : sampleAny;
+  return sample && ((logits, _, random) => sample(logits, settings, random));
+}
+
+/**
+ * How many of the most likely tokens hold all that sampling looks at, so that `sampleTop` chooses from them as `sampleToken` does from
+ * all; null where that depends on the logits: without top-k every token may count, and a penalty below 1 can lift any.
+ */
+function countNeeded({ temperature, topK, repetitionPenalty }: SamplerSettings, seen: number): number | null {
+  if (repetitionPenalty < 1 || (temperature > 0 && topK === 0)) return null;
+  // Each token that a penalty lowers makes room for one more.
+  const lowered = repetitionPenalty === 1 ? 0 : seen;
+  // One more than top-k keeps: with no more than those, top-k would do nothing, and the order of the draw be another.
+  return lowered + (temperature === 0 ? 1 : topK + 1);
+}
+
+/** As `sampleToken` of all logits, from so many of the most likely that no other counts. */
+function sampleTop(
+  { indices, values }: TopLogits,
+  history: Iterable<number>,
+  settings: SamplerSettings,
+  random: () => number,
+): number {
+  acceptBest({ index: indices[0]!, value: values[0]! });
+  // In the order of their ids they are a vocabulary of their own, in which ties fall as they do in the whole.
+  const order = Array.from(indices.keys()).sort((a, b) => indices[a]! - indices[b]!);
+  const ids = order.map((i) => indices[i]!);
+  const places = new Map(ids.map((id, place) => [id, place]));
+  const seen = [...history].flatMap((token) => places.get(token) ?? []);
+  const logits = Float32Array.from(order, (i) => values[i]!);
+  return ids[sampleToken(logits, seen, settings, random)]!;
+}
+
+/** Under min-p alone, tokens count down to a weight. */
+async function sampleLikely(
+  logits: DistantLogits,
+  settings: SamplerSettings,
+  random: () => number,
+): Promise<() => number> {
+  const { temperature, minP } = settings;
+  for (const count of CANDIDATES) {
+    if (count >= logits.vocabularySize) break;
+    const top = await logits.top(count);
+    const [best, last] = [top.values[0]!, top.values.at(-1)!];
+    if (!Number.isFinite(best)) break;
+    if (exponential((last - best) / temperature) < minP) return () => sampleTop(top, [], settings, random);
+  }
+  return sampleAll(logits, settings, random);
+}
+
+/** Under top-p, the most likely tokens count that reach a share of the sum of all weights. */
+async function sampleShare(
+  logits: DistantLogits,
+  settings: SamplerSettings,
+  random: () => number,
+): Promise<() => number> {
+  const { temperature, topP, minP } = settings;
+  const { highest, sums } = await logits.sums(temperature);
+  const total = sums.reduce((sum, part) => sum + part, 0);
+  for (const count of CANDIDATES) {
+    if (count >= logits.vocabularySize || !Number.isFinite(highest)) break;
+    const { indices, values } = await logits.top(count);
+    const kept = countShare(values, temperature, topP * total, doubtOf(logits.vocabularySize, total));
+    if (kept !== null) return () => indices[drawFrom(values.subarray(0, kept), temperature, minP, random())]!;
+  }
+  return sampleAll(logits, settings, random);
+}
+
+/** How many of the largest logits reach a sum of weights; null where that is in doubt, or more than there are. */
+function countShare(values: Float32Array, temperature: number, target: number, doubt: number): number | null {
+  let reached = 0;
+  for (let i = 0; i < values.length; i++) {
+    reached += exponential((values[i]! - values[0]!) / temperature);
+    if (Math.abs(reached - target) <= doubt) return null;
+    if (reached > target) return i + 1;
+  }
+  return null;
+}
+
+/** With a temperature alone all tokens count: sums lead to the part where the one is that is drawn. */
+async function sampleAny(
+  logits: DistantLogits,
+  settings: SamplerSettings,
+  random: () => number,
+): Promise<() => number> {
+  const { temperature } = settings;
+  const { highest, partLength, sums } = await logits.sums(temperature);
+  const share = random();
+  const drawn = (): number => share;
+  if (!Number.isFinite(highest)) return sampleAll(logits, settings, drawn);
+  const total = sums.reduce((sum, part) => sum + part, 0);
+  const target = share * total;
+  let reached = 0;
+  let part = 0;
+  while (part + 1 < sums.length && reached + sums[part]! <= target) reached += sums[part++]!;
+  const first = part * partLength;
+  const values = await logits.part(first, Math.min(partLength, logits.vocabularySize - first));
+  const place = findReaching(
+    values,
+    highest,
+    temperature,
+    target - reached,
+    doubtOf(logits.vocabularySize, total),
+  );
+  return place === null ? sampleAll(logits, settings, drawn) : () => first + place;
+}
+
+/** The place where weights, from the first on, go past a sum; null where that is in doubt. */
+function findReaching(
+  values: Float32Array,
+  highest: number,
+  temperature: number,
+  target: number,
+  doubt: number,
+): number | null {
+  let left = target;
+  for (let i = 0; i < values.length; i++) {
+    const weight = exponential((values[i]! - highest) / temperature);
+    if (left < weight) return left > doubt && weight - left > doubt ? i : null;
+    left -= weight;
+  }
+  return null;
+}
+
+async function sampleAll(
+  logits: DistantLogits,
+  settings: SamplerSettings,
+  random: () => number,
+): Promise<() => number> {
+  const all = await logits.all();
+  return () => sampleToken(all, [], settings, random);
+}
+
+/**
+ * How much sums of the weights of n logits can differ by the order in which they are taken, with u = 2^-53 and T the sum of all, at least 1.
+ * One order is n u T off; taking weights off again, to find one, n u T more. A weight w = exp -x is 8 u w off by `exponential`, and 2 u x w
+ * by its argument, which is less than u. Of both sides: less than (6 n + 16) u T; 16 n u T leaves room where n is 2 or more.
+ */
+function doubtOf(size: number, total: number): number {
+  return 8 * Number.EPSILON * size * total;
+}
