@@ -4,7 +4,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createModel, createReferenceBackend, SLOTS } from '@duobit/core';
+import { createModel, createReferenceBackend, exponential, SLOTS } from '@duobit/core';
 import { openContainer } from '@duobit/format';
 import { createFileSource } from '@duobit/format/node';
 import { conformanceCases, createRandom, makeTinyModel } from '@duobit/testkit';
@@ -196,6 +196,8 @@ const PARTS = {
       }
       await program.readBest(SLOTS.logits, 1);
       await program.readTop(SLOTS.logits, 40, 3);
+      await program.readSums(SLOTS.logits, 1, 2);
+      await program.readPart(SLOTS.logits, 7, 9, 1);
       await program.decodeGreedy(3, 302, 2);
       note(`cache of ${kv}, ${JSON.stringify(options)}: ${allFinite ? 'finite' : 'NOT FINITE'}`);
       if (!allFinite) process.exitCode = 1;
@@ -283,10 +285,18 @@ const PARTS = {
     );
     record(`speed-${isShape ? shape : 'file'}${LABEL}`, facts);
 
-    // As texts are written: the best token is looked for, or some of the best; and with all logits, of which the best is found here.
+    // As texts are written: the best token is looked for, some of the best, or sums and the part of them where a token is drawn; and with all
+    // logits, of which the best is found here.
     const looks = {
       best: async () => (await program.readBest(SLOTS.logits)).index,
       top40: async () => (await program.readTop(SLOTS.logits, 40)).indices[0],
+      sums: async () => {
+        const { highest, partLength, sums } = await program.readSums(SLOTS.logits, 1);
+        const first = partLength * (sums.length >> 1);
+        const part = await program.readPart(SLOTS.logits, first, Math.min(partLength, vocabulary - first));
+        const reached = part.reduce((sum, logit) => sum + exponential(logit - highest), 0);
+        return first + (reached > 0 ? part.indexOf(Math.max(...part)) : 0);
+      },
       logits: async () => {
         const logits = await program.read(SLOTS.logits);
         let token = 0;

@@ -1,5 +1,5 @@
-// The largest logits of a row, found where they are: the best, for greedy decoding, and some of the best, which hold all that sampling
-// with top-k looks at. A candidate is a logit as a key in the order of unsigned integers, and below it the place with all bits turned,
+// What the next token is chosen by, found where the logits are: the best, for greedy decoding, some of the best, which hold all that sampling
+// with top-k looks at, and sums of softmax weights, by which a token is drawn from all. A candidate is a logit as a key in the order of unsigned integers, and below it the place with all bits turned,
 // so that of equal ones the first is the largest; 0 is none. What is found may be memory of the host.
 #include "common.cuh"
 
@@ -206,4 +206,77 @@ KERNEL(search_join, JoinArgs, SEARCH_THREADS) {
   const uint2* const candidates = args.candidates + static_cast<u64>(blockIdx.x) * args.count;
   selectTop([=](int i) { return static_cast<u64>(candidates[i].x) << 32 | candidates[i].y; }, args.count, args.wanted,
             args.found + static_cast<u64>(blockIdx.x) * args.wanted);
+}
+
+DEVICE float logitOf(u32 key) {
+  return __int_as_float(static_cast<int>(key >> 31 != 0 ? key ^ 0x80000000u : ~key));
+}
+
+/** Logits of a part: one quad a thread. */
+#define SUMS_PART (4 * SEARCH_THREADS)
+
+/** As the host reads it. */
+struct PartSum {
+  /** Of exp((logit - highest) / temperature), with the part's own highest. */
+  double sum;
+  /** Of the highest. */
+  u32 key;
+  u32 unused;
+};
+
+struct SumsArgs {
+  const float* logits;
+  /** [row][part] */
+  PartSum* found;
+  /** Of each row, in memory of the host, where they are before the launch. */
+  const double* temperatures;
+  int width;
+  int stride;
+};
+
+/** Every block sums a part of a row. */
+KERNEL(search_sums, SumsArgs, SEARCH_THREADS) {
+  const double temperature = *static_cast<const volatile double*>(args.temperatures + blockIdx.y);
+  waitForInputs();
+  SHARED(u32, highestOfWarp, 32);
+  SHARED(double, sumOfWarp, 32);
+  const int start = blockIdx.x * SUMS_PART, k = start + 4 * threadIdx.x, warps = SEARCH_THREADS / 32;
+  // Rows begin at whole quads, and end before what is read.
+  float values[4] = {};
+  if (k < args.width) {
+    const float4 quad =
+        *reinterpret_cast<const float4*>(args.logits + static_cast<u64>(blockIdx.y) * args.stride + k);
+    values[0] = quad.x, values[1] = quad.y, values[2] = quad.z, values[3] = quad.w;
+  }
+  u32 key = 0;
+#pragma unroll
+  for (int n = 0; n < 4; ++n)
+    if (k + n < args.width && keyOf(values[n]) > key) key = keyOf(values[n]);
+  for (int round = 0; round < 2; ++round) {
+#pragma unroll
+    for (int i = 16; i > 0; i >>= 1) {
+      const u32 other = __shfl_xor_sync(FULL, key, i);
+      if (other > key) key = other;
+    }
+    if (round == 1) break;
+    if (laneOf() == 0) highestOfWarp[warpOf()] = key;
+    __syncthreads();
+    key = laneOf() < warps ? highestOfWarp[laneOf()] : 0;
+  }
+  const float highest = logitOf(key);
+  double sum = 0;
+  // Where all are -infinity their differences are not numbers.
+#pragma unroll
+  for (int n = 0; n < 4; ++n)
+    if (k + n < args.width && highest != -INFINITE)
+      sum += exp((static_cast<double>(values[n]) - static_cast<double>(highest)) / temperature);
+  for (int round = 0; round < 2; ++round) {
+#pragma unroll
+    for (int i = 16; i > 0; i >>= 1) sum += __shfl_xor_sync(FULL, sum, i);
+    if (round == 1) break;
+    if (laneOf() == 0) sumOfWarp[warpOf()] = sum;
+    __syncthreads();
+    sum = laneOf() < warps ? sumOfWarp[laneOf()] : 0;
+  }
+  if (threadIdx.x == 0) args.found[static_cast<u64>(blockIdx.y) * gridDim.x + blockIdx.x] = {sum, key, 0};
 }

@@ -13,11 +13,22 @@ import {
 import { demandBits } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
 import { createRandom, drawInteger, type Random } from './random-values.ts';
+import { demandSums } from './search-cases.ts';
 import { makeTinyModel, type TinyModel, type TinyModelOptions } from './tiny-model.ts';
 
 /** What is looked at after a run. */
-type Look = 'best' | 'few' | 'many' | 'logits' | 'slots' | 'tokens';
-const LOOKS: readonly Look[] = ['best', 'few', 'many', 'logits', 'slots', 'tokens'];
+type Look = 'best' | 'few' | 'many' | 'sums' | 'warm sums' | 'part' | 'logits' | 'slots' | 'tokens';
+const LOOKS: readonly Look[] = [
+  'best',
+  'few',
+  'many',
+  'sums',
+  'warm sums',
+  'part',
+  'logits',
+  'slots',
+  'tokens',
+];
 const [FEW, MANY] = [3, 40];
 const CAPACITY = 40;
 /** It is run some two hundred times, on emulators too. */
@@ -123,7 +134,9 @@ async function decode(backend: Backend, source: TinyModel, plan: ExecutionPlan, 
     'nothing',
     'few',
     'many',
+    'sums',
     'several',
+    'several sums',
     'looks',
     'end',
   ] as const) {
@@ -147,8 +160,14 @@ async function decode(backend: Backend, source: TinyModel, plan: ExecutionPlan, 
     } else if (turn === 'nothing') {
       for (let i = 0; i < 3; i++) await run([sequence], 1, []);
       await run([sequence], 1, ['slots', 'best']);
-    } else if (turn === 'few' || turn === 'many') {
+    } else if (turn === 'few' || turn === 'many' || turn === 'sums') {
       for (let i = 0; i < 3; i++) await run([sequence], 1, [turn, ...(i === 1 ? anyLooks() : [])]);
+    } else if (turn === 'several sums') {
+      for (const each of texts) if (each.position > CAPACITY - 20) each.position = 0;
+      // As texts sample: sums, then a part. They do not always come in the same order.
+      for (let i = 0; i < 5; i++)
+        await run(i < 3 ? [...texts.keys()] : [...texts.keys()].reverse(), 1, ['sums', 'part']);
+      await run([...texts.keys()], 1, ['warm sums', 'sums', 'few', 'sums']);
     } else if (turn === 'several') {
       const chosen = [...texts.keys()].reverse();
       for (const { position } of texts)
@@ -172,11 +191,24 @@ function rankAll(logits: Float32Array): number[] {
 
 async function demandSearch(
   program: Program,
-  look: 'best' | 'few' | 'many',
+  look: 'best' | 'few' | 'many' | 'sums' | 'warm sums' | 'part',
   row: number,
   logits: Float32Array,
   label: string,
 ): Promise<void> {
+  if (look === 'part') {
+    const [first, count] = [5, logits.length - 9];
+    const part = await program.readPart?.(SLOTS.logits, first, count, row);
+    if (part) demandBits(`${label}: a part of row ${row}`, part, logits.subarray(first, first + count));
+    return;
+  }
+  if (look === 'sums' || look === 'warm sums') {
+    // Each row's own, so that one taken for another's is seen.
+    const temperature = (look === 'sums' ? 0.7 : 1.5) + row / 8;
+    const sums = await program.readSums?.(SLOTS.logits, temperature, row);
+    if (sums) demandSums(sums, [...logits], temperature);
+    return;
+  }
   const places = rankAll(logits);
   if (look === 'best') {
     const best = await program.readBest?.(SLOTS.logits, row);

@@ -1,5 +1,7 @@
-// Conformance of searching logits where they are: the largest, and some of the largest. Backends without either pass.
-import { type Backend, MOST_TOP } from '@duobit/core';
+// Conformance of searching logits where they are: the largest, some of the largest, sums of softmax weights, and parts. Backends without
+// any pass.
+import { type Backend, type LogitSums, MOST_TOP } from '@duobit/core';
+import { demandBits } from './compare.ts';
 import type { ConformanceCase } from './conformance.ts';
 import { f32, operationPlan, runOf } from './operation-plans.ts';
 import { createRandom, drawInteger, drawNormal, type Random } from './random-values.ts';
@@ -15,6 +17,8 @@ const LAYOUTS: readonly (readonly [string, number, (draw: Random, i: number) => 
   ['not all are numbers', 4100, (draw, i) => (i === 9 || i === 4001 ? Number.NaN : drawNormal(draw))],
   ['infinite', 2100, (draw, i) => (i === 2077 ? Number.POSITIVE_INFINITY : drawNormal(draw))],
 ];
+
+const TEMPERATURES = [1, 0.07, 30, 1e-4];
 
 export function searchCases(): ConformanceCase[] {
   return LAYOUTS.map(([name, width, value], index) => ({
@@ -55,6 +59,18 @@ async function checkSearches(
       if (top)
         demandEqual(`the ${count} largest`, [...top.indices], [...top.values], best.slice(0, count), logits);
     }
+    for (const temperature of TEMPERATURES) {
+      const sums = await program.readSums?.('y', temperature);
+      if (sums) demandSums(sums, logits, temperature);
+    }
+    for (const [first, count] of [
+      [0, width],
+      [width - 1, 1],
+      [3, Math.min(1030, width - 3)],
+    ] as const) {
+      const part = await program.readPart?.('y', first, count);
+      if (part) demandBits(`${count} logits from ${first} on`, part, logits.slice(first, first + count));
+    }
   } finally {
     await program.dispose();
   }
@@ -72,5 +88,35 @@ function demandEqual(
     const [wanted, value] = [logits[place]!, values[i]!];
     if (indices[i] !== place || !(value === wanted || (Number.isNaN(value) && Number.isNaN(wanted))))
       throw new Error(`${what}: number ${i} is ${value} at ${indices[i]}, expected ${wanted} at ${place}`);
+  }
+}
+
+/**
+ * Sums of a row's softmax weights are those in double precision, with u = 2^-53: of n weights a sum is n u off, each weight w = exp -x
+ * by 8 u of the function and 4 u x of its argument. That for both sides.
+ */
+export function demandSums(
+  { highest, partLength, sums }: LogitSums,
+  logits: readonly number[],
+  temperature: number,
+): void {
+  const most = logits.reduce((a, b) => (Number.isNaN(a) || a >= b ? a : b));
+  if (!Object.is(highest, most) && highest !== most)
+    throw new Error(`sums are of weights below ${highest}, the largest logit is ${most}`);
+  const count = Math.ceil(logits.length / partLength);
+  if (sums.length !== count) throw new Error(`${sums.length} sums of ${count} parts`);
+  if (!Number.isFinite(most)) return;
+  for (const [part, found] of sums.entries()) {
+    let [sum, error] = [0, 0];
+    for (const logit of logits.slice(part * partLength, (part + 1) * partLength)) {
+      const x = (most - logit) / temperature;
+      const weight = Math.exp(-x);
+      sum += weight;
+      if (weight > 0) error += weight * 2 * (partLength + 8 + 4 * x) * 2 ** -53;
+    }
+    if (!(Math.abs(found - sum) <= error + Number.MIN_VALUE * partLength))
+      throw new Error(
+        `at temperature ${temperature} part ${part} sums to ${found}, expected ${sum} within ${error}`,
+      );
   }
 }

@@ -1,5 +1,6 @@
 // What is particular to the cuda backend, on the emulator: fused launches of one row, decoding on the device, memory, refusals.
 import {
+  type Backend,
   buildPlan,
   createModel,
   createReferenceBackend,
@@ -107,20 +108,90 @@ describe.skipIf(reason !== null)(`on the emulator${reason === null ? '' : `: ${r
       calls.length = 0;
       await program.write(SLOTS.tokens, Int32Array.of(token));
       await program.run({ rows: 1, position, logits: 'last' });
+      if (count === 0) {
+        await program.readSums(SLOTS.logits, 0.7);
+        await program.readPart(SLOTS.logits, 0, 260);
+        return position;
+      }
       const top = count === 1 ? null : await program.readTop(SLOTS.logits, count);
       return top?.indices[0] ?? (await program.readBest(SLOTS.logits)).index;
     };
     // From the second on a run is recorded, and looks for what was asked for after the one before.
     let token = 5;
-    for (let position = 0; position < 19; position++) token = await step(token, position, 4);
-    expect(calls).toEqual(['cuGraphLaunch', 'cuEventRecord', 'cuEventSynchronize']);
+    for (let position = 0; position < 8; position++) token = await step(token, position, 0);
+    const graph = ['cuGraphLaunch', 'cuEventRecord', 'cuEventSynchronize'];
+    expect(calls).toEqual([...graph, 'cuMemcpyDtoHAsync_v2', 'cuStreamSynchronize']);
+    for (let position = 8; position < 19; position++) token = await step(token, position, 4);
+    expect(calls).toEqual(graph);
     for (let position = 19; position < 23; position++) token = await step(token, position, 1);
-    const ahead = [...calls];
-    expect(ahead).toEqual(['cuGraphLaunch', 'cuEventRecord', 'cuEventSynchronize']);
+    expect(calls).toEqual(graph);
     // The last of the cache has nothing to begin.
     for (let position = 23; position < 32; position++) token = await step(token, position, 1);
     expect(calls).toEqual(['cuEventSynchronize']);
     call.mockRestore();
+    await program.dispose();
+    await backend.dispose();
+  });
+
+  it('samples the tokens that all logits would give, several texts at once', async () => {
+    const source = makeTinyModel({ seed: 64, linear: 'w11', embedding: 'int8' });
+    const backend = await createCudaBackend({ library });
+    const readsAll: Backend = {
+      ...backend,
+      prepare: async (...parts) => {
+        const program = await backend.prepare(...parts);
+        return {
+          weightBytes: program.weightBytes,
+          write: (...each) => program.write(...each),
+          run: (request) => program.run(request),
+          read: (slot) => program.read(slot),
+          dispose: () => program.dispose(),
+        };
+      },
+    };
+    const texts: number[][][] = [];
+    for (const each of [backend, readsAll]) {
+      const model = await createModel(source, each, { contextLength: 32, sequences: 3, tokenizer: false });
+      texts.push(
+        await Promise.all(
+          [{ temperature: 1.3 }, { temperature: 2, topP: 0.3 }, { temperature: 3, minP: 0.4 }].map(
+            async (options, seed) => {
+              const tokens: number[] = [];
+              const sampled = { ...options, seed, maxTokens: 20, ignoreEos: true };
+              for await (const event of model.generate({ tokens: PROMPT.slice(seed) }, sampled))
+                if (event.kind === 'token') tokens.push(event.token);
+              return tokens;
+            },
+          ),
+        ),
+      );
+      await model.dispose();
+    }
+    expect(texts[0]!.map((tokens) => new Set(tokens).size > 10)).toEqual([true, true, true]);
+    expect(texts[0]).toEqual(texts[1]);
+    await backend.dispose();
+  });
+
+  it('refuses sums and parts that there cannot be', async () => {
+    const { backend, program } = await prepare(makeTinyModel({ seed: 64, linear: 'w11', embedding: 'int8' }));
+    const { logits, tokens } = SLOTS;
+    const invalid = { code: 'RUN_INVALID' };
+    await expect(program.readSums(logits, 1)).rejects.toMatchObject(invalid);
+    await program.write(tokens, Int32Array.of(5));
+    await program.run({ rows: 1, position: 0, logits: 'last' });
+    for (const temperature of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
+      await expect(program.readSums(logits, temperature)).rejects.toMatchObject(invalid);
+    await expect(program.readSums(logits, 1, 1)).rejects.toMatchObject(invalid);
+    await expect(program.readSums(tokens, 1)).rejects.toMatchObject(invalid);
+    for (const [first, count] of [
+      [-1, 4],
+      [0, 0],
+      [0, 261],
+      [259, 2],
+      [0.5, 1],
+      [0, Number.NaN],
+    ] as const)
+      await expect(program.readPart(logits, first, count)).rejects.toMatchObject(invalid);
     await program.dispose();
     await backend.dispose();
   });

@@ -1,7 +1,7 @@
 // Runs that decode: of each of their sequences one row, whose logits are wanted. Their request is read from memory of the host, and what is
 // searched for in the logits goes there, so that a step is two calls of the driver and a wait. Where a text takes the best token each time, the
 // next step is begun before this one is waited for, on the token that the device has found.
-import { listParts, type RunRows } from '@duobit/core';
+import { type LogitSums, listParts, type RunRows } from '@duobit/core';
 import type { HostBlock } from './driver.ts';
 import type { ProgramParts } from './program.ts';
 import type { Recordings } from './recordings.ts';
@@ -12,8 +12,9 @@ import { addressOf, type F32Slot } from './slots.ts';
 const THREADS = 256;
 /** Rows of a run: where there are more, a moment between two steps matters less. */
 export const MOST_DECODED = 64;
-/** A token, its position and its sequence. */
+/** A token, its position and its sequence; behind those of all rows, their temperatures. */
 const REQUEST_WORDS = 3;
+const TEMPERATURES = 4 * REQUEST_WORDS * MOST_DECODED;
 
 interface DecodeRun {
   readonly run: RunRows;
@@ -21,6 +22,8 @@ interface DecodeRun {
   readonly tokens: Int32Array;
   /** How many of the largest logits it looks for in each row. */
   readonly find: number;
+  /** Of each row, for which it sums the weights of softmax; null: it does not. */
+  readonly temperatures: Float64Array | null;
   /** Whether it goes on from the best token of the run before. */
   readonly continues: boolean;
   /** Behind it in the stream. */
@@ -28,6 +31,8 @@ interface DecodeRun {
   isDone: boolean;
   /** How many of the largest logits were asked for. */
   asked: number;
+  /** By row, for which sums were asked for. */
+  readonly askedSums: Map<number, number>;
 }
 
 type Parts = Pick<ProgramParts, 'device' | 'options' | 'slots' | 'steps' | 'state' | 'places'>;
@@ -41,6 +46,7 @@ export class Decoding {
   readonly #search: LogitsSearch;
   readonly #request: HostBlock;
   readonly #words: Int32Array;
+  readonly #temperatures: Float64Array;
   readonly #events: readonly [number, number];
   #turn = 0;
   /** Whether a run may still be to come that reads the request. */
@@ -51,6 +57,8 @@ export class Decoding {
   #ahead: DecodeRun | null = null;
   /** What the next run will look for: as many as were asked for of the one before. */
   #find = 0;
+  /** And of each sequence, the temperature for which it will sum. */
+  #sums: ReadonlyMap<number, number> = new Map();
 
   constructor(
     { tokens, logits }: { readonly tokens: string; readonly logits: string },
@@ -64,9 +72,10 @@ export class Decoding {
     this.#recordings = recordings;
     this.#search = search;
     const { device } = parts;
-    this.#request = device.allocateHost(4 * REQUEST_WORDS * MOST_DECODED);
-    const { buffer, byteOffset, byteLength } = this.#request.bytes;
-    this.#words = new Int32Array(buffer, byteOffset, byteLength / 4);
+    this.#request = device.allocateHost(TEMPERATURES + 8 * MOST_DECODED);
+    const { buffer, byteOffset } = this.#request.bytes;
+    this.#words = new Int32Array(buffer, byteOffset, TEMPERATURES / 4);
+    this.#temperatures = new Float64Array(buffer, byteOffset + TEMPERATURES, MOST_DECODED);
     this.#events = [device.createEvent(), device.createEvent()];
   }
 
@@ -77,7 +86,7 @@ export class Decoding {
   /** @param tokens of each row */
   run(run: RunRows, tokens: Int32Array): void {
     const before = this.#latest;
-    if (before) this.#find = before.asked;
+    this.#learn();
     const goesOn = before !== null && this.#goesOn(before, run, tokens[0]!);
     if (goesOn && this.#ahead) {
       this.#latest = { ...this.#ahead, tokens: tokens.slice(0, 1) };
@@ -89,9 +98,22 @@ export class Decoding {
     const about = run.parts.flatMap(({ position, sequence }) => [position, run.rows === 1 ? 1 : sequence]);
     this.#words.set(tokens.subarray(0, run.rows));
     this.#words.set(about, run.rows);
+    const temperatures = Float64Array.from(run.parts, ({ sequence }) => this.#sums.get(sequence) ?? 0);
+    this.#temperatures.set(temperatures);
     this.#isRequested = true;
     this.#ahead = null;
-    this.#latest = this.#begin(run, tokens.slice(0, run.rows), goesOn, false);
+    const sums = temperatures.some((temperature) => temperature > 0) ? temperatures : null;
+    this.#latest = this.#begin(run, tokens.slice(0, run.rows), goesOn, false, sums);
+  }
+
+  /** What was asked for of the latest run is looked for in the next. */
+  #learn(): void {
+    const latest = this.#latest;
+    if (!latest) return;
+    this.#find = latest.asked;
+    this.#sums = new Map(
+      [...latest.askedSums].map(([row, temperature]) => [latest.run.parts[row]!.sequence, temperature]),
+    );
   }
 
   /** Whether a run is the one after another, on the best token that has been found there. */
@@ -108,7 +130,13 @@ export class Decoding {
     );
   }
 
-  #begin(run: RunRows, tokens: Int32Array, continues: boolean, isAhead: boolean): DecodeRun {
+  #begin(
+    run: RunRows,
+    tokens: Int32Array,
+    continues: boolean,
+    isAhead: boolean,
+    temperatures: Float64Array | null = null,
+  ): DecodeRun {
     const { device, slots, steps, state, places } = this.#parts;
     const { rows, parts } = run;
     const find = isAhead ? 1 : this.#find;
@@ -121,7 +149,7 @@ export class Decoding {
     };
     const input = addressOf(slots, this.tokens);
     const logits = slots.get(this.logits) as F32Slot;
-    const key = `${isAhead ? 'ahead' : 'decoding'} ${rows} ${step.positions} ${step.sequence} ${find}`;
+    const key = `${isAhead ? 'ahead' : 'decoding'} ${rows} ${step.positions} ${step.sequence} ${find} ${temperatures !== null}`;
     this.#recordings.perform(key, true, () => {
       if (!isAhead)
         device.launch(
@@ -134,10 +162,21 @@ export class Decoding {
       for (const launch of steps) launch(step);
       if (find === 1) this.#search.best(logits, rows, rows === 1 ? { token: input, state } : undefined);
       else if (find > 1) this.#search.top(logits, rows, find);
+      if (temperatures) this.#search.sums(logits, rows, this.#request.address + TEMPERATURES);
     });
     const event = this.#events[(this.#turn ^= 1)]!;
     device.recordEvent(event);
-    return { run, tokens, find, continues, event, isDone: false, asked: 0 };
+    return {
+      run,
+      tokens,
+      find,
+      temperatures,
+      continues,
+      event,
+      isDone: false,
+      asked: 0,
+      askedSums: new Map(),
+    };
   }
 
   /**
@@ -154,6 +193,16 @@ export class Decoding {
     return latest.run.rows === 1 && latest.find === 1
       ? this.#search.pairAt(latest.run.parts[0]!.position % RING)
       : this.#search.pairsOf(row, latest.find);
+  }
+
+  /** As `Program.readSums`, of the latest run; null where it did not sum for this temperature. */
+  sums(row: number, temperature: number): LogitSums | null {
+    const latest = this.#latest;
+    if (!latest) return null;
+    latest.askedSums.set(row, temperature);
+    if (latest.temperatures?.[row] !== temperature) return null;
+    this.#await(latest);
+    return this.#search.sumsOf(row, (this.#parts.slots.get(this.logits) as F32Slot).width, temperature);
   }
 
   #goAhead({ run: { parts } }: DecodeRun): void {
@@ -177,8 +226,8 @@ export class Decoding {
 
   /** Slots are about to be read or written otherwise. @returns the latest run, whose slots are not as it left them; or null */
   leave(): { readonly run: RunRows; readonly tokens: Int32Array } | null {
+    this.#learn();
     const latest = this.#latest;
-    if (latest) this.#find = latest.asked;
     this.#latest = this.#ahead = null;
     return latest;
   }

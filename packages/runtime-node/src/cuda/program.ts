@@ -2,13 +2,16 @@
 // graph and replayed with a single call; runs that decode are in decoding.ts.
 import {
   checkLogitsRow,
+  checkPart,
   checkRun,
   checkSlot,
+  checkTemperature,
   checkTokens,
   checkTop,
   checkWrite,
   decodedSlots,
   type ExecutionPlan,
+  type LogitSums,
   listPlaces,
   listWanted,
   type PrepareOptions,
@@ -26,7 +29,7 @@ import { CudaError } from './driver.ts';
 import { Recordings } from './recordings.ts';
 import { LogitsSearch } from './search.ts';
 import { positionsFor, type Step } from './setting.ts';
-import { addressOf, type DeviceSlot } from './slots.ts';
+import { addressOf, type DeviceSlot, type F32Slot } from './slots.ts';
 import { decodeCodes } from './steps.ts';
 
 export interface ProgramParts {
@@ -187,20 +190,52 @@ export class CudaProgram implements Program {
     return this.#find(name, count, row);
   }
 
+  async readSums(name: string, temperature: number, row = 0): Promise<LogitSums> {
+    const slot = this.#logitsRow(name, row);
+    checkTemperature(temperature);
+    return guard(() => {
+      const found = this.#decoding?.sums(row, temperature);
+      if (found) return found;
+      this.#holdLogits();
+      return this.#search!.sumsDirectly(slot, temperature);
+    });
+  }
+
+  async readPart(name: string, first: number, count: number, row = 0): Promise<Float32Array> {
+    const slot = this.#logitsRow(name, row);
+    checkPart(this.#parts.plan, name, first, count);
+    return guard(() => {
+      this.#holdLogits();
+      return new Float32Array(this.#parts.device.download(slot.address + 4 * first, 4 * count).buffer);
+    });
+  }
+
   #find(name: string, count: number, row: number): TopLogits {
-    this.#checkAlive();
+    const slot = this.#logitsRow(name, row);
     checkTop(this.#parts.plan, name, count);
-    checkLogitsRow(name, row, this.#logitSlots.has(name) ? (this.#latest?.logitRows ?? 0) : 0);
-    const slot = this.#parts.slots.get(name)!;
-    if (slot.kind !== 'f32') throw new DuobitError('INTERNAL', `slot "${name}" holds no logits`);
     const pairs = guard(() => {
       const found = this.#decoding?.find(row, count);
       if (found) return found;
-      if (this.#decoding?.holdsLogits === false) this.#settle();
-      return this.#search!.directly({ ...slot, address: slot.address + 4 * slot.stride * row }, count);
+      this.#holdLogits();
+      return this.#search!.directly(slot, count);
     });
     const { indices, values } = sortTop(pairs);
     return { indices: indices.slice(0, count), values: values.slice(0, count) };
+  }
+
+  /** @throws DuobitError `RUN_INVALID` where the latest run has no such logits */
+  #logitsRow(name: string, row: number): F32Slot {
+    this.#checkAlive();
+    checkSlot(this.#parts.plan, name);
+    checkLogitsRow(name, row, this.#logitSlots.has(name) ? (this.#latest?.logitRows ?? 0) : 0);
+    const slot = this.#parts.slots.get(name)!;
+    if (slot.kind !== 'f32') throw new DuobitError('INTERNAL', `slot "${name}" holds no logits`);
+    return { ...slot, address: slot.address + 4 * slot.stride * row };
+  }
+
+  /** A run that was begun ahead may have written over those of the latest. */
+  #holdLogits(): void {
+    if (this.#decoding?.holdsLogits === false) this.#settle();
   }
 
   /**

@@ -1,15 +1,17 @@
-// Searching rows of logits on the device, so that few bytes come back (kernels/search.cu): what is found goes straight into memory of the
-// host, and is there when the launch has ended.
-import { type ExecutionPlan, MOST_TOP } from '@duobit/core';
+// Searching and summing rows of logits on the device, so that few bytes come back (kernels/search.cu): what is found goes straight into
+// memory of the host, and is there when the launch has ended.
+import { type ExecutionPlan, exponential, type LogitSums, logitOfKey, MOST_TOP } from '@duobit/core';
 import type { Arena } from './arena.ts';
 import type { Device } from './device.ts';
 import type { HostBlock } from './driver.ts';
 import type { F32Slot } from './slots.ts';
 
 const THREADS = 256;
-/** Logits that a block looks at. */
-const [BEST_PART, TOP_PART] = [4096, 2048];
+/** Logits that a block looks at; for sums that is the kernel's. */
+const [BEST_PART, TOP_PART, SUMS_PART] = [4096, 2048, 4 * THREADS];
 const PAIR_BYTES = 8;
+/** PartSum: a double, and a key. */
+const SUM_BYTES = 16;
 /** Of a run that goes on by itself: as many bests are kept. A power of two. */
 export const RING = 1024;
 
@@ -26,6 +28,9 @@ export class LogitsSearch {
   readonly #pairs: Uint32Array;
   readonly #bests: number;
   readonly #done: number;
+  /** [row][part], and those of a search that is waited for; behind them its temperature. */
+  readonly #sums: HostBlock;
+  readonly #mostRows: number;
   #candidates = { address: 0, length: 0 };
 
   /** @param mostRows rows that are searched at once */
@@ -35,12 +40,14 @@ export class LogitsSearch {
     const widths = plan.operations.map((operation) =>
       operation.op === 'logits' ? plan.slots[operation.out]!.width : 0,
     );
-    const blocks = Math.ceil(Math.max(...widths) / BEST_PART);
-    this.#bests = arena.allocate(8 * mostRows * blocks, 'the largest logits');
+    const width = Math.max(...widths);
+    this.#mostRows = mostRows;
+    this.#bests = arena.allocate(8 * mostRows * Math.ceil(width / BEST_PART), 'the largest logits');
     this.#done = arena.allocateZeroed(4 * mostRows, 'the largest logits');
     this.#found = device.allocateHost(PAIR_BYTES * (Math.max(RING, mostRows * MOST_TOP) + MOST_TOP));
     const { buffer, byteOffset, byteLength } = this.#found.bytes;
     this.#pairs = new Uint32Array(buffer, byteOffset, byteLength / 4);
+    this.#sums = device.allocateHost(SUM_BYTES * (mostRows + 1) * countParts(width) + 8);
   }
 
   /** Launches a search for the best of each row; with `next`, of one row, whose best is found at the run's position. */
@@ -80,6 +87,48 @@ export class LogitsSearch {
     return this.#pairs.slice(2 * place, 2 * (place + count));
   }
 
+  /**
+   * Launches sums over each row's parts.
+   * @param temperatures address of each row's, in memory of the host
+   */
+  sums({ address, width, stride }: F32Slot, rows: number, temperatures: number, place = 0): void {
+    const found = this.#sums.address + SUM_BYTES * place * countParts(width);
+    this.#device.launch(
+      'search_sums',
+      [countParts(width), rows, 1],
+      THREADS,
+      [address, found, temperatures],
+      [width, stride],
+    );
+  }
+
+  /** Sums one row and waits. */
+  sumsDirectly(row: F32Slot, temperature: number): LogitSums {
+    const { bytes, address } = this.#sums;
+    const at = bytes.length - 8;
+    new DataView(bytes.buffer, bytes.byteOffset).setFloat64(at, temperature, true);
+    this.sums(row, 1, address + at, this.#mostRows);
+    this.#device.synchronize();
+    return this.sumsOf(this.#mostRows, row.width, temperature);
+  }
+
+  /** Of a row that was summed. */
+  sumsOf(row: number, width: number, temperature: number): LogitSums {
+    const parts = countParts(width);
+    const { buffer, byteOffset } = this.#sums.bytes;
+    const found = new DataView(buffer, byteOffset + SUM_BYTES * row * parts, SUM_BYTES * parts);
+    const keys = Uint32Array.from({ length: parts }, (_, part) =>
+      found.getUint32(SUM_BYTES * part + 8, true),
+    );
+    const highest = logitOfKey(keys.reduce((most, key) => Math.max(most, key)));
+    // A sum is taken with the highest of its part.
+    const sums = Float64Array.from(keys, (key, part) => {
+      const sum = found.getFloat64(SUM_BYTES * part, true);
+      return sum === 0 ? 0 : sum * exponential((logitOfKey(key) - highest) / temperature);
+    });
+    return { highest, partLength: SUMS_PART, sums };
+  }
+
   /** Recordings know where it was, so that what is outgrown stays. */
   #candidatesFor(pairs: number): number {
     const length = PAIR_BYTES * pairs;
@@ -100,5 +149,8 @@ export class LogitsSearch {
 
   dispose(): void {
     this.#device.freeHost(this.#found);
+    this.#device.freeHost(this.#sums);
   }
 }
+
+const countParts = (width: number): number => Math.ceil(width / SUMS_PART);
