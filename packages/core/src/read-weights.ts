@@ -24,7 +24,7 @@ class PlaneMemory {
     this.#used += Math.ceil(length / ALIGNMENT) * ALIGNMENT;
     return this.#used <= this.#memory.byteLength
       ? new Uint8Array(this.#memory, start, length)
-      : new Uint8Array(length);
+      : new Uint8Array(this.#used > MOST_KEPT ? createReadingBuffer(length) : new ArrayBuffer(length));
   };
 }
 

@@ -149,6 +149,16 @@ describe('hashing for those that read', () => {
     expect(none.getReadingHasher(MUCH)).toBeNull();
   });
 
+  it('shares memory for so much that it will start threads, where there are any', async () => {
+    const { createReadingBuffer, workers } = await loadFake();
+    const [less, much] = [95 * 2 ** 20, 96 * 2 ** 20].map(createReadingBuffer);
+    expect([less, much, workers]).toEqual([expect.any(ArrayBuffer), expect.any(SharedArrayBuffer), []]);
+    vi.stubGlobal('process', undefined);
+    const alone = createReadingBuffer(96 * 2 ** 20);
+    vi.unstubAllGlobals();
+    expect(alone).toBeInstanceOf(ArrayBuffer);
+  });
+
   it('goes to the thread with the least work, at most four of them, and lends memory to so many at once', async () => {
     const { createReadingBuffer, getReadingHasher, workers } = await loadFake(16);
     const { hash, lanes, lend } = getReadingHasher(MUCH)!;

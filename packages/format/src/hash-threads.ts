@@ -102,10 +102,12 @@ function endWhenIdle(): void {
   timer.unref();
 }
 
+const findWorkers = (): Threads | undefined => globalThis.process?.getBuiltinModule?.('node:worker_threads');
+
 /** At least one and at most `count`, for `total` bytes more; null while that is not worth it, and where none can be started. */
 function getThreads(total: number, count: number): readonly HashThread[] | null {
   totalBytes += total;
-  const workers = globalThis.process?.getBuiltinModule?.('node:worker_threads');
+  const workers = findWorkers();
   if (!workers || totalBytes < START_BYTES) return null;
   try {
     while (threads.length < count) threads.push(new HashThread(workers));
@@ -179,11 +181,11 @@ export function getReadingHasher(total: number): ReadingHasher | null {
 }
 
 /**
- * Memory to read much into: shared with the threads, if there are any, so that they hash where it is. As far as types go it is
- * an ordinary buffer, as no reader of weights asks what it is.
+ * Memory to read much into: shared with the threads, if there are any or so much will start them, so that they hash where it is. As far as
+ * types go it is an ordinary buffer, as no reader of weights asks what it is.
  */
 export function createReadingBuffer(length: number): ArrayBuffer {
-  if (threads.length === 0) return new ArrayBuffer(length);
+  if (threads.length === 0 && (length < START_BYTES || !findWorkers())) return new ArrayBuffer(length);
   return new SharedArrayBuffer(length) as unknown as ArrayBuffer;
 }
 
