@@ -25,14 +25,19 @@ describe.skipIf(absent !== null)(title, { timeout: 300_000 }, () => {
         backend,
         backend.device.device,
         container,
-        [{}, { temperature: 0.8, topK: 40, topP: 0.9 }, { temperature: 1, topK: 500 }],
+        [
+          {},
+          { temperature: 0.8, topK: 40, topP: 0.9 },
+          { temperature: 0.8, minP: 0.5 },
+          { temperature: 1, topK: 500 },
+        ],
       );
       const weightBytes = packedBytes + 4 * w11Rows;
       // Embedding, 2 blocks of 10, norm, logits, and two for the search.
       const common = { passes: 1, submits: 1, dispatches: 25, readbacks: 1, weightBytes };
       const nothingNew = { buffers: 0, pipelines: 0, bindGroups: 0 };
       expect(tokens).toEqual(
-        [1, 41, 501].map((logits) => ({ ...common, ...nothingNew, readbackBytes: 8 * logits })),
+        [1, 41, 128, 501].map((logits) => ({ ...common, ...nothingNew, readbackBytes: 8 * logits })),
       );
     } finally {
       await container.close();
