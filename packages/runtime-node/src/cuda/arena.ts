@@ -1,18 +1,22 @@
-// Device memory of one program: taken from the driver in large blocks, handed out piece by piece, freed all at once.
+// Memory of one program, freed all at once: of the device, taken from the driver in large blocks and handed out piece by piece, and of the
+// host where kernels read and write it.
 import { DuobitError } from '@duobit/format';
 import type { Device } from './device.ts';
-import { CudaError } from './driver.ts';
+import { CudaError, type HostBlock } from './driver.ts';
 
 const FIRST_BLOCK = 1 << 20;
 const LARGEST_BLOCK = 64 << 20;
 /** Of every piece; what a vector load of 16 bytes and whole sectors want. */
 const ALIGN = 256;
 
+const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
 export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
 
 export class Arena {
   readonly #device: Device;
   readonly #blocks: { readonly address: number; readonly length: number }[] = [];
+  readonly #hostBlocks: HostBlock[] = [];
   #block = FIRST_BLOCK;
   #next = 0;
   #end = 0;
@@ -54,7 +58,6 @@ export class Arena {
         if (!(error instanceof CudaError && error.outOfMemory)) throw error;
       }
     const { free, total } = this.#device.memory();
-    const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
     throw new DuobitError(
       'BACKEND_OUT_OF_MEMORY',
       `no memory for ${what}: ${mib(least)} needed, ${mib(free)} of ${mib(total)} free on ${this.#device.facts.name}`,
@@ -68,6 +71,25 @@ export class Arena {
     const at = this.allocate(size, what);
     this.#device.fill(at, 0, size);
     return at;
+  }
+
+  /**
+   * Memory of the host that kernels read and write, at the same address.
+   * @throws DuobitError `BACKEND_OUT_OF_MEMORY`
+   */
+  allocateHost(length: number, what: string): HostBlock {
+    try {
+      const block = this.#device.allocateHost(length);
+      this.#hostBlocks.push(block);
+      return block;
+    } catch (error) {
+      if (!(error instanceof CudaError && error.outOfMemory)) throw error;
+      throw new DuobitError(
+        'BACKEND_OUT_OF_MEMORY',
+        `no memory for ${what}: ${mib(length)} of the machine's own needed, which the GPU reads`,
+        { where: 'cuda backend', remedy: "Free some of the machine's memory, or load with fewer sequences" },
+      );
+    }
   }
 
   /** Memory for a moment: what comes from the container before it is packed, what a search finds. The next call may give the same. */
@@ -90,6 +112,7 @@ export class Arena {
   dispose(): void {
     this.freeScratch();
     for (const { address } of this.#blocks.splice(0)) this.#device.free(address);
+    for (const block of this.#hostBlocks.splice(0)) this.#device.freeHost(block);
     this.#next = this.#end = this.used = 0;
   }
 }

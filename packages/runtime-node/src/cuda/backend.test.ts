@@ -13,7 +13,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { createBackend } from '../backends.ts';
 import { createCudaBackend, cudaSupport } from './backend.ts';
 import { Device } from './device.ts';
-import { Driver } from './driver.ts';
+import { CudaError, Driver } from './driver.ts';
 import type { CudaProgram } from './program.ts';
 import { buildEmulator } from './testing/emulator.ts';
 
@@ -211,6 +211,39 @@ describe.skipIf(reason !== null)(`on the emulator${reason === null ? '' : `: ${r
     }
     expect(device.memory().free).toBe(free);
     device.dispose();
+  });
+
+  it('gives back memory of the host that it has taken when it cannot have more', async () => {
+    const source = makeTinyModel({ linear: 'w11', embedding: 'int8' });
+    const { backend, program } = await prepare(source);
+    const { plan, device } = program.parts;
+    const { driver } = device;
+    const held = new Set<unknown>();
+    let left = 0;
+    const call = vi.spyOn(driver, 'call').mockImplementation(function (this: Driver, name, ...values) {
+      if (name === 'cuMemAllocHost_v2' && left-- === 0) throw new CudaError(2, 'out of memory');
+      Driver.prototype.call.call(this, name, ...values);
+      if (name === 'cuMemAllocHost_v2') held.add(Number(this.scratch.view.getBigUint64(0, true)));
+      if (name === 'cuMemFreeHost') held.delete(values[0]);
+    });
+    const read = (name: string) => source.readTensor(name);
+    const options = { capacity: 8, maxRows: 1 };
+    for (let failing = 0; failing < 3; failing++) {
+      left = failing;
+      await expect(backend.prepare(plan, read, options)).rejects.toMatchObject({
+        code: 'BACKEND_OUT_OF_MEMORY',
+        message: expect.stringContaining("of the machine's own needed"),
+      });
+      expect(held.size).toBe(0);
+    }
+    left = 3;
+    const another = await backend.prepare(plan, read, options);
+    expect([left, held.size]).toEqual([0, 3]);
+    await another.dispose();
+    expect(held.size).toBe(0);
+    call.mockRestore();
+    await program.dispose();
+    await backend.dispose();
   });
 
   it('gives back what its programs hold when the backend is disposed of first', async () => {

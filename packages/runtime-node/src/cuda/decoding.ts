@@ -35,7 +35,7 @@ interface DecodeRun {
   readonly askedSums: Map<number, number>;
 }
 
-type Parts = Pick<ProgramParts, 'device' | 'options' | 'slots' | 'steps' | 'state' | 'places'>;
+type Parts = Pick<ProgramParts, 'device' | 'arena' | 'options' | 'slots' | 'steps' | 'state' | 'places'>;
 
 export class Decoding {
   /** Names of slots. */
@@ -71,8 +71,8 @@ export class Decoding {
     this.#parts = parts;
     this.#recordings = recordings;
     this.#search = search;
-    const { device } = parts;
-    this.#request = device.allocateHost(TEMPERATURES + 8 * MOST_DECODED);
+    const { device, arena } = parts;
+    this.#request = arena.allocateHost(TEMPERATURES + 8 * MOST_DECODED, 'what runs are about');
     const { buffer, byteOffset } = this.#request.bytes;
     this.#words = new Int32Array(buffer, byteOffset, TEMPERATURES / 4);
     this.#temperatures = new Float64Array(buffer, byteOffset + TEMPERATURES, MOST_DECODED);
@@ -256,6 +256,5 @@ export class Decoding {
   dispose(): void {
     const { device } = this.#parts;
     for (const event of this.#events) device.destroyEvent(event);
-    device.freeHost(this.#request);
   }
 }

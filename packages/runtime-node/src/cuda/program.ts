@@ -288,7 +288,6 @@ export class CudaProgram implements Program {
       device.synchronize();
       this.#recordings.dispose();
       this.#decoding?.dispose();
-      this.#search?.dispose();
       arena.dispose();
     });
   }

@@ -44,10 +44,13 @@ export class LogitsSearch {
     this.#mostRows = mostRows;
     this.#bests = arena.allocate(8 * mostRows * Math.ceil(width / BEST_PART), 'the largest logits');
     this.#done = arena.allocateZeroed(4 * mostRows, 'the largest logits');
-    this.#found = device.allocateHost(PAIR_BYTES * (Math.max(RING, mostRows * MOST_TOP) + MOST_TOP));
+    this.#found = arena.allocateHost(
+      PAIR_BYTES * (Math.max(RING, mostRows * MOST_TOP) + MOST_TOP),
+      'the largest logits',
+    );
     const { buffer, byteOffset, byteLength } = this.#found.bytes;
     this.#pairs = new Uint32Array(buffer, byteOffset, byteLength / 4);
-    this.#sums = device.allocateHost(SUM_BYTES * (mostRows + 1) * countParts(width) + 8);
+    this.#sums = arena.allocateHost(SUM_BYTES * (mostRows + 1) * countParts(width) + 8, 'sums of logits');
   }
 
   /** Launches a search for the best of each row; with `next`, of one row, whose best is found at the run's position. */
@@ -145,11 +148,6 @@ export class LogitsSearch {
   /** The pairs of a row of which `count` were looked for, in no order. */
   pairsOf(row: number, count: number): Uint32Array {
     return this.#pairs.slice(2 * row * count, 2 * (row + 1) * count);
-  }
-
-  dispose(): void {
-    this.#device.freeHost(this.#found);
-    this.#device.freeHost(this.#sums);
   }
 }
 
