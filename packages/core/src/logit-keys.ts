@@ -5,9 +5,14 @@ import type { TopLogits } from './backend.ts';
 /** The bits of a logit, as f32, from its key: numbers in their order from below, and on top what is not a number. */
 const bitsOfKey = (key: number): number => (key >>> 31 === 1 ? key ^ 0x8000_0000 : ~key);
 
+/** One number, as bits and as what they are. */
+const BITS = new Uint32Array(1);
+const VALUE = new Float32Array(BITS.buffer);
+
 /** A logit from its key. */
 export function logitOfKey(key: number): number {
-  return new Float32Array(Uint32Array.of(bitsOfKey(key)).buffer)[0]!;
+  BITS[0] = bitsOfKey(key);
+  return VALUE[0]!;
 }
 
 /**

@@ -119,16 +119,17 @@ export class LogitsSearch {
   sumsOf(row: number, width: number, temperature: number): LogitSums {
     const parts = countParts(width);
     const { buffer, byteOffset } = this.#sums.bytes;
-    const found = new DataView(buffer, byteOffset + SUM_BYTES * row * parts, SUM_BYTES * parts);
-    const keys = Uint32Array.from({ length: parts }, (_, part) =>
-      found.getUint32(SUM_BYTES * part + 8, true),
-    );
-    const highest = logitOfKey(keys.reduce((most, key) => Math.max(most, key)));
+    const at = byteOffset + SUM_BYTES * row * parts;
+    const sums = new Float64Array(parts);
+    const [found, keys] = [new Float64Array(buffer, at, 2 * parts), new Uint32Array(buffer, at, 4 * parts)];
+    let most = 0;
+    for (let part = 0; part < parts; part++) most = Math.max(most, keys[4 * part + 2]!);
+    const highest = logitOfKey(most);
     // A sum is taken with the highest of its part.
-    const sums = Float64Array.from(keys, (key, part) => {
-      const sum = found.getFloat64(SUM_BYTES * part, true);
-      return sum === 0 ? 0 : sum * exponential((logitOfKey(key) - highest) / temperature);
-    });
+    for (let part = 0; part < parts; part++) {
+      const sum = found[2 * part]!;
+      if (sum > 0) sums[part] = sum * exponential((logitOfKey(keys[4 * part + 2]!) - highest) / temperature);
+    }
     return { highest, partLength: SUMS_PART, sums };
   }
 
