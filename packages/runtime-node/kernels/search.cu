@@ -1,6 +1,7 @@
-// What the next token is chosen by, found where the logits are: the best, for greedy decoding, some of the best, which hold all that sampling
-// with top-k looks at, and sums of softmax weights, by which a token is drawn from all. A candidate is a logit as a key in the order of unsigned integers, and below it the place with all bits turned,
-// so that of equal ones the first is the largest; 0 is none. What is found may be memory of the host.
+// What the next token is chosen by, found where the logits are: the best, for greedy decoding, some of the best, which hold all that
+// sampling with top-k looks at, and sums of softmax weights, by which a token is drawn from all. A candidate is a logit as a key in the
+// order of unsigned integers, and below it the place with all bits turned, so that of equal ones the first is the largest; 0 is none.
+// What is found may be memory of the host.
 #include "common.cuh"
 
 /** Zeros are equal, whatever their signs; what is not a number comes out on top, so that it is seen. */
