@@ -53,6 +53,11 @@ export function adjustLogits(
   for (const [token, count] of counts) add(token, -(frequencyPenalty * count + presencePenalty));
   if (allowed)
     for (let token = 0; token < adjusted.length; token++)
-      if (!((allowed[token >> 5]! >> (token & 31)) & 1)) adjusted[token] = Number.NEGATIVE_INFINITY;
+      if (!isAllowed(allowed, token)) adjusted[token] = Number.NEGATIVE_INFINITY;
   return adjusted;
+}
+
+/** @param allowed as in `TokenConstraint` */
+export function isAllowed(allowed: Int32Array, token: number): boolean {
+  return ((allowed[token >> 5]! >> (token & 31)) & 1) === 1;
 }

@@ -2,6 +2,7 @@
 // random numbers where rounding decides.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { adjustLogits } from './logit-adjustments.ts';
 import { choosePartialSampler, type DistantLogits } from './partial-sampler.ts';
 import { createRandom } from './random.ts';
 import { type SamplerOptions, sampleToken } from './sampler.ts';
@@ -57,14 +58,24 @@ async function sample(
   values: Float32Array,
   options: SamplerOptions,
   random: () => number,
-  { history = [] as readonly number[], off = 0, hasSums = true } = {},
+  { history = [] as readonly number[], allowed = null as Int32Array | null, off = 0, hasSums = true } = {},
 ) {
   const { made, logits } = distantOf(values, off);
-  const seen = new Set(history);
-  const sampler = choosePartialSampler(options, seen.size, { vocabularySize: values.length, hasSums });
+  const about = { history: new Set(history), allowed, random };
+  const sampler = choosePartialSampler(options, about, { vocabularySize: values.length, hasSums });
   if (!sampler) return { token: null, made };
-  const choose = await sampler(logits, seen, random);
+  const choose = await sampler(logits);
   return { token: choose(), made };
+}
+
+/** Lets nearly all or hardly any tokens through, and the last, which is finite. */
+function maskOf(size: number, seed: number): Int32Array {
+  const random = createRandom(seed);
+  const share = random() < 0.5 ? 0.9 : 0.02;
+  const mask = new Int32Array(Math.ceil(size / 32));
+  for (let token = 0; token < size; token++)
+    if (token === size - 1 || random() < share) mask[token >> 5]! |= 1 << (token & 31);
+  return mask;
 }
 
 /** Like a language model's: a few stand out, of many. */
@@ -92,13 +103,16 @@ describe('choosePartialSampler', () => {
           repetitionPenalty: fc.constantFrom(1, 1, 1.1, 3),
         }),
         fc.constantFrom(-40, 0, 40),
-        async (values, history, options, off) => {
+        fc.option(fc.integer(), { freq: 2 }),
+        async (values, history, options, off, mask) => {
           const logits = Float32Array.from([...values, 2]);
+          const allowed = mask === null ? null : maskOf(logits.length, mask);
           const [all, few] = [createRandom(5), createRandom(5)];
           for (let i = 0; i < 10; i++) {
-            const { token } = await sample(logits, options, few, { history, off });
+            const { token } = await sample(logits, options, few, { history, allowed, off });
             fc.pre(token !== null);
-            expect(token).toBe(sampleToken(logits, history, options, all));
+            const adjusted = adjustLogits(logits, {}, new Map(), allowed);
+            expect(token).toBe(sampleToken(adjusted, history, options, all));
           }
         },
       ),
@@ -176,6 +190,38 @@ describe('choosePartialSampler', () => {
     expect((await sample(equal, { temperature: 1, topP: 0.51 }, () => 0.7)).made).toEqual(['sums', 128]);
   });
 
+  it('reads candidates under a mask, and all where too few of them may come', async () => {
+    const logits = peaked(3000, 6);
+    const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]!);
+    const allow = (...tokens: number[]): Int32Array => {
+      const mask = new Int32Array(Math.ceil(3000 / 32));
+      for (const token of tokens) mask[token >> 5]! |= 1 << (token & 31);
+      return mask;
+    };
+    const [near, far] = [allow(...order.slice(100)), allow(...order.slice(600))];
+    for (const [options, allowed, reads, history] of [
+      [{}, near, [128]],
+      [{ repetitionPenalty: 2 }, near, [128], [order[100]!, order[101]!]],
+      [{ temperature: 1, topK: 20 }, near, [128]],
+      [{ temperature: 1, topK: 30 }, near, [128, 'all']],
+      [{ temperature: 1, topK: 100 }, near, [512]],
+      [{ temperature: 1, minP: 0.9 }, near, [128]],
+      [{ temperature: 1, minP: 0.3 }, near, [128, 512]],
+      [{}, far, [128, 'all']],
+      [{ temperature: 1, minP: 0.5 }, far, [128, 512, 'all']],
+      [{ temperature: 1 }, near, []],
+      [{ temperature: 1, topP: 0.9 }, near, []],
+    ] as const satisfies (readonly [SamplerOptions, Int32Array, (string | number)[], number[]?])[]) {
+      const { made, token } = await sample(logits, options, createRandom(1), {
+        history: history ?? [],
+        allowed,
+      });
+      expect([options, made]).toEqual([options, reads]);
+      const adjusted = adjustLogits(logits, {}, new Map(), allowed);
+      if (token !== null) expect(token).toBe(sampleToken(adjusted, history ?? [], options, createRandom(1)));
+    }
+  });
+
   it('draws one random number a token above temperature 0, and none at it', async () => {
     const logits = peaked(3000, 4);
     for (const [options, draws] of [
@@ -207,8 +253,10 @@ describe('choosePartialSampler', () => {
         { temperature: 1, minP: 0.5 },
       ]) {
         const { logits: distant } = distantOf(logits);
-        const sampler = choosePartialSampler(options, 0, { vocabularySize: 3000, hasSums: true })!;
-        const choose = await sampler(distant, new Set(), () => 0.5);
+        const about = { history: new Set<number>(), allowed: null, random: () => 0.5 };
+        const choose = await choosePartialSampler(options, about, { vocabularySize: 3000, hasSums: true })!(
+          distant,
+        );
         expect(choose).toThrow(`token 2070 is ${broken}`);
       }
     }

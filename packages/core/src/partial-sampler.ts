@@ -2,6 +2,7 @@
 // from all logits, to the last random number (docs/numerics.md "Sampling"): where it could be another, all are read.
 import { type LogitSums, MOST_TOP, type TopLogits } from './backend.ts';
 import { exponential } from './exponential.ts';
+import { adjustLogits, isAllowed } from './logit-adjustments.ts';
 import {
   acceptBest,
   drawFrom,
@@ -21,49 +22,51 @@ export interface DistantLogits {
   readonly all: () => Promise<Float32Array>;
 }
 
+/** What a choice depends on besides logits. */
+export interface Circumstances {
+  /** Tokens before, for the repetition penalty. */
+  readonly history: ReadonlySet<number>;
+  /** Which may come, see `TokenConstraint`; null: all. */
+  readonly allowed: Int32Array | null;
+  readonly random: () => number;
+}
+
 /** Reads what it takes. @returns what draws the token, once, and throws what `sampleToken` throws */
-export type PartialSampler = (
-  logits: DistantLogits,
-  history: ReadonlySet<number>,
-  random: () => number,
-) => Promise<() => number>;
+export type PartialSampler = (logits: DistantLogits) => Promise<() => number>;
 
 /** Candidates that are read first where it is not known how many count, and then. */
 const CANDIDATES = [128, MOST_TOP];
 
 /**
- * @param seen how many tokens the repetition penalty applies to
  * @returns null where all logits count
  * @throws DuobitError `SAMPLER_OPTION`
  */
 export function choosePartialSampler(
   options: SamplerOptions,
-  seen: number,
+  about: Circumstances,
   { vocabularySize, hasSums }: { readonly vocabularySize: number; readonly hasSums: boolean },
 ): PartialSampler | null {
   const settings = resolveSampler(options);
-  const needed = countNeeded(settings, seen);
-  if (needed === 1)
+  const needed = countNeeded(settings, about.history.size);
+  if (needed === 1 && !about.allowed)
     return async (logits) => {
       const best = await logits.best();
       return () => acceptBest(best);
     };
-  if (needed !== null) {
-    if (needed >= vocabularySize || needed > MOST_TOP) return null;
-    return async (logits, history, random) => {
-      const top = await logits.top(needed);
-      return () => sampleTop(top, history, settings, random);
-    };
-  }
+  if (needed !== null)
+    return needed >= vocabularySize || needed > MOST_TOP
+      ? null
+      : (logits) => sampleNeeded(logits, settings, about, needed);
   if (settings.repetitionPenalty !== 1) return null;
-  const { topP, minP } = settings;
-  const sample = topP === 1 && minP > 0 ? sampleLikely : !hasSums ? null : topP < 1 ? sampleShare : sampleAny;
-  return sample && ((logits, _, random) => sample(logits, settings, random));
+  if (settings.topP === 1 && settings.minP > 0) return (logits) => sampleLikely(logits, settings, about);
+  if (!hasSums || about.allowed) return null;
+  const sample = settings.topP < 1 ? sampleShare : sampleAny;
+  return (logits) => sample(logits, settings, about);
 }
 
 /**
- * How many of the most likely tokens hold all that sampling looks at, so that `sampleTop` chooses from them as `sampleToken` does from
- * all; null where that depends on the logits: without top-k every token may count, and a penalty below 1 can lift any.
+ * How many of the most likely tokens that may come hold all that sampling looks at, so that `sampleTop` chooses from them as `sampleToken`
+ * does from all; null where that depends on the logits: without top-k every token may count, and a penalty below 1 can lift any.
  */
 function countNeeded({ temperature, topK, repetitionPenalty }: SamplerSettings, seen: number): number | null {
   if (repetitionPenalty < 1 || (temperature > 0 && topK === 0)) return null;
@@ -90,28 +93,54 @@ function sampleTop(
   return ids[sampleToken(logits, seen, settings, random)]!;
 }
 
+/** Where so many of the most likely tokens hold all that counts. */
+async function sampleNeeded(
+  logits: DistantLogits,
+  settings: SamplerSettings,
+  about: Circumstances,
+  needed: number,
+): Promise<() => number> {
+  // Not all of these may come.
+  const count = about.allowed ? (CANDIDATES.find((most) => most >= 2 * needed) ?? MOST_TOP) : needed;
+  if (count < logits.vocabularySize) {
+    const top = keepAllowed(await logits.top(count), about.allowed);
+    if (top.indices.length >= needed) return () => sampleTop(top, about.history, settings, about.random);
+  }
+  return sampleAll(logits, settings, about);
+}
+
 /** Under min-p alone, tokens count down to a weight. */
 async function sampleLikely(
   logits: DistantLogits,
   settings: SamplerSettings,
-  random: () => number,
+  about: Circumstances,
 ): Promise<() => number> {
   const { temperature, minP } = settings;
   for (const count of CANDIDATES) {
     if (count >= logits.vocabularySize) break;
     const top = await logits.top(count);
-    const [best, last] = [top.values[0]!, top.values.at(-1)!];
-    if (!Number.isFinite(best)) break;
-    if (exponential((last - best) / temperature) < minP) return () => sampleTop(top, [], settings, random);
+    const kept = keepAllowed(top, about.allowed);
+    const [best = Number.NaN, last] = [kept.values[0], top.values.at(-1)!];
+    if (exponential((last - best) / temperature) < minP)
+      return () => sampleTop(kept, [], settings, about.random);
   }
-  return sampleAll(logits, settings, random);
+  return sampleAll(logits, settings, about);
+}
+
+function keepAllowed(top: TopLogits, allowed: Int32Array | null): TopLogits {
+  if (!allowed) return top;
+  const kept = [...top.indices.keys()].filter((i) => isAllowed(allowed, top.indices[i]!));
+  return {
+    indices: Uint32Array.from(kept, (i) => top.indices[i]!),
+    values: Float32Array.from(kept, (i) => top.values[i]!),
+  };
 }
 
 /** Under top-p, the most likely tokens count that reach a share of the sum of all weights. */
 async function sampleShare(
   logits: DistantLogits,
   settings: SamplerSettings,
-  random: () => number,
+  about: Circumstances,
 ): Promise<() => number> {
   const { temperature, topP, minP } = settings;
   const { highest, sums } = await logits.sums(temperature);
@@ -120,9 +149,10 @@ async function sampleShare(
     if (count >= logits.vocabularySize || !Number.isFinite(highest)) break;
     const { indices, values } = await logits.top(count);
     const kept = countShare(values, temperature, topP * total, doubtOf(logits.vocabularySize, total));
-    if (kept !== null) return () => indices[drawFrom(values.subarray(0, kept), temperature, minP, random())]!;
+    if (kept !== null)
+      return () => indices[drawFrom(values.subarray(0, kept), temperature, minP, about.random())]!;
   }
-  return sampleAll(logits, settings, random);
+  return sampleAll(logits, settings, about);
 }
 
 /** How many of the largest logits reach a sum of weights; null where that is in doubt, or more than there are. */
@@ -140,12 +170,12 @@ function countShare(values: Float32Array, temperature: number, target: number, d
 async function sampleAny(
   logits: DistantLogits,
   settings: SamplerSettings,
-  random: () => number,
+  about: Circumstances,
 ): Promise<() => number> {
   const { temperature } = settings;
   const { highest, partLength, sums } = await logits.sums(temperature);
-  const share = random();
-  const drawn = (): number => share;
+  const share = about.random();
+  const drawn = { ...about, random: () => share };
   if (!Number.isFinite(highest)) return sampleAll(logits, settings, drawn);
   const total = sums.reduce((sum, part) => sum + part, 0);
   const target = share * total;
@@ -184,10 +214,10 @@ function findReaching(
 async function sampleAll(
   logits: DistantLogits,
   settings: SamplerSettings,
-  random: () => number,
+  { history, allowed, random }: Circumstances,
 ): Promise<() => number> {
   const all = await logits.all();
-  return () => sampleToken(all, [], settings, random);
+  return () => sampleToken(adjustLogits(all, {}, new Map(), allowed), history, settings, random);
 }
 
 /**

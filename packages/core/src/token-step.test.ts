@@ -73,7 +73,7 @@ describe('createTokenStep', () => {
       }
   });
 
-  it('reads all for what changes logits, for a mask, and where they are wanted, and otherwise keeps none', async () => {
+  it('reads all for what changes logits, for what a mask lets through of all, and where they are wanted, and otherwise keeps none', async () => {
     const [best, second, third] = ORDER as [number, number, number];
     expect((await readsOf({})).logits).toBeNull();
     const kept = await readsOf({ keepsLogits: true });
@@ -85,7 +85,8 @@ describe('createTokenStep', () => {
     expect(await readsOf({ logitBias: { [third]: 3 } })).toMatchObject({ reads: ['all'], token: third });
     const mask = new Int32Array(Math.ceil(LOGITS.length / 32));
     mask[third >> 5]! |= 1 << (third & 31);
-    const masked = await readsOf({ temperature: 1, topK: 40 }, { allowed: mask });
+    const masked = await readsOf({ temperature: 1 }, { allowed: mask });
     expect(masked).toMatchObject({ reads: ['all'], token: third });
+    expect(await readsOf({}, { allowed: mask })).toMatchObject({ reads: [128], token: third });
   });
 });

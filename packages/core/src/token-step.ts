@@ -55,9 +55,10 @@ export function createTokenStep(
   const random = createRandom(resolveSampler(options).seed);
   const needsAll = options.keepsLogits || !isNeutral(options);
   return async (tokens, position, { seen, counts }, allowed) => {
-    const sampler = search && !needsAll && !allowed ? choosePartialSampler(options, seen.size, reader) : null;
+    const about = { history: seen, allowed, random };
+    const sampler = search && !needsAll ? choosePartialSampler(options, about, reader) : null;
     if (search && sampler) {
-      const choose = await search((logits) => sampler(logits, seen, random))(tokens, position);
+      const choose = await search(sampler)(tokens, position);
       return choose && { choose, logits: null };
     }
     const logits = await step(tokens, position);
