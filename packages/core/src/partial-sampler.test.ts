@@ -2,6 +2,7 @@
 // random numbers where rounding decides.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { exponential } from './exponential.ts';
 import { adjustLogits } from './logit-adjustments.ts';
 import { choosePartialSampler, type DistantLogits } from './partial-sampler.ts';
 import { createRandom } from './random.ts';
@@ -219,6 +220,18 @@ describe('choosePartialSampler', () => {
       expect([options, made]).toEqual([options, reads]);
       const adjusted = adjustLogits(logits, {}, new Map(), allowed);
       if (token !== null) expect(token).toBe(sampleToken(adjusted, history ?? [], options, createRandom(1)));
+    }
+  });
+
+  it('takes a weight for less than min-p only where the last places do not decide', async () => {
+    const logits = Float32Array.from({ length: 200 }, (_, i) => (i === 50 ? 0 : -1));
+    for (const [part, reads] of [
+      [1 + 4 * Number.EPSILON, [128, 'all']],
+      [1 + 32 * Number.EPSILON, [128]],
+    ] as const) {
+      const options = { temperature: 1, minP: exponential(-1) * part };
+      const { made, token } = await sample(logits, options, () => 0.3);
+      expect([made, token]).toEqual([reads, sampleToken(logits, [], options, () => 0.3)]);
     }
   });
 

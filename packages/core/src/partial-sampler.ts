@@ -37,6 +37,9 @@ export type PartialSampler = (logits: DistantLogits) => Promise<() => number>;
 /** Candidates that are read first where it is not known how many count, and then. */
 const CANDIDATES = [128, MOST_TOP];
 
+/** Of two logits the lesser can have the larger weight, by what `exponential` is off, 8 units in the last place between them. */
+const CLEARLY = 1 - 16 * Number.EPSILON;
+
 /**
  * @returns null where all logits count
  * @throws DuobitError `SAMPLER_OPTION`
@@ -121,7 +124,7 @@ async function sampleLikely(
     const top = await logits.top(count);
     const kept = keepAllowed(top, about.allowed);
     const [best = Number.NaN, last] = [kept.values[0], top.values.at(-1)!];
-    if (exponential((last - best) / temperature) < minP)
+    if (exponential((last - best) / temperature) < CLEARLY * minP)
       return () => sampleTop(kept, [], settings, about.random);
   }
   return sampleAll(logits, settings, about);

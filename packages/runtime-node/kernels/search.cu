@@ -19,6 +19,23 @@ DEVICE u64 candidateOf(float logit, int place) {
 /** As the host reads it. */
 DEVICE uint2 pairOf(u64 candidate) { return {static_cast<u32>(candidate >> 32), static_cast<u32>(candidate)}; }
 
+/** What the values of all threads combine to, in every thread; combined with 0 a value stays what it is. @param ofWarp room for one a warp */
+template <typename T, typename Combine>
+DEVICE T reduceBlock(T value, T* ofWarp, Combine combine) {
+  for (int round = 0; round < 2; ++round) {
+#pragma unroll
+    for (int i = 16; i > 0; i >>= 1) value = combine(value, __shfl_xor_sync(FULL, value, i));
+    if (round == 1) break;
+    if (laneOf() == 0) ofWarp[warpOf()] = value;
+    __syncthreads();
+    value = laneOf() < static_cast<int>(blockDim.x >> 5) ? ofWarp[laneOf()] : 0;
+  }
+  return value;
+}
+
+template <typename T>
+DEVICE T largerOf(T a, T b) { return a > b ? a : b; }
+
 /** Quads that a thread has under way. */
 #define SEARCH_QUADS 8
 
@@ -49,18 +66,7 @@ DEVICE u64 bestOfBlock(const float* logits, int width) {
     }
   }
   u64 best = place < 0 ? 0 : static_cast<u64>(key) << 32 | ~static_cast<u32>(place);
-  for (int round = 0; round < 2; ++round) {
-#pragma unroll
-    for (int i = 16; i > 0; i >>= 1) {
-      const u64 other = __shfl_xor_sync(FULL, best, i);
-      if (other > best) best = other;
-    }
-    if (round == 1) break;
-    if (laneOf() == 0) bestOfWarp[warpOf()] = best;
-    __syncthreads();
-    best = laneOf() < static_cast<int>(blockDim.x >> 5) ? bestOfWarp[laneOf()] : 0;
-  }
-  return best;
+  return reduceBlock(best, bestOfWarp, largerOf<u64>);
 }
 
 struct BestArgs {
@@ -241,7 +247,7 @@ KERNEL(search_sums, SumsArgs, SEARCH_THREADS) {
   waitForInputs();
   SHARED(u32, highestOfWarp, 32);
   SHARED(double, sumOfWarp, 32);
-  const int start = blockIdx.x * SUMS_PART, k = start + 4 * threadIdx.x, warps = SEARCH_THREADS / 32;
+  const int k = blockIdx.x * SUMS_PART + 4 * threadIdx.x;
   // Rows begin at whole quads, and end before what is read.
   float values[4] = {};
   if (k < args.width) {
@@ -253,17 +259,7 @@ KERNEL(search_sums, SumsArgs, SEARCH_THREADS) {
 #pragma unroll
   for (int n = 0; n < 4; ++n)
     if (k + n < args.width && keyOf(values[n]) > key) key = keyOf(values[n]);
-  for (int round = 0; round < 2; ++round) {
-#pragma unroll
-    for (int i = 16; i > 0; i >>= 1) {
-      const u32 other = __shfl_xor_sync(FULL, key, i);
-      if (other > key) key = other;
-    }
-    if (round == 1) break;
-    if (laneOf() == 0) highestOfWarp[warpOf()] = key;
-    __syncthreads();
-    key = laneOf() < warps ? highestOfWarp[laneOf()] : 0;
-  }
+  key = reduceBlock(key, highestOfWarp, largerOf<u32>);
   const float highest = logitOf(key);
   double sum = 0;
   // Where all are -infinity their differences are not numbers.
@@ -271,13 +267,6 @@ KERNEL(search_sums, SumsArgs, SEARCH_THREADS) {
   for (int n = 0; n < 4; ++n)
     if (k + n < args.width && highest != -INFINITE)
       sum += exp((static_cast<double>(values[n]) - static_cast<double>(highest)) / temperature);
-  for (int round = 0; round < 2; ++round) {
-#pragma unroll
-    for (int i = 16; i > 0; i >>= 1) sum += __shfl_xor_sync(FULL, sum, i);
-    if (round == 1) break;
-    if (laneOf() == 0) sumOfWarp[warpOf()] = sum;
-    __syncthreads();
-    sum = laneOf() < warps ? sumOfWarp[laneOf()] : 0;
-  }
+  sum = reduceBlock(sum, sumOfWarp, [](double a, double b) { return a + b; });
   if (threadIdx.x == 0) args.found[static_cast<u64>(blockIdx.y) * gridDim.x + blockIdx.x] = {sum, key, 0};
 }
