@@ -214,13 +214,11 @@ DEVICE HeadPart headPart(const AttentionOneArgs& args, int head, int position, f
                                      : (which == 1 ? args.key : args.value) + head / a.sharing * size + k;
   part.to = heads[min(which, 2)] + k;
   part.half = half;
-  // Not looked at where nothing is turned.
-  part.turns[0] = part.turns[1] = make_float4(1, 0, 1, 0);
-  if (part.from && which < 2 && args.table) {
-    const float4* const turns = reinterpret_cast<const float4*>(args.table + static_cast<u64>(position) * half + k);
-    part.turns[0] = __ldg(turns);
-    part.turns[1] = __ldg(turns + 1);
-  }
+  // Not looked at where nothing is turned. Loads that the compiler may move it moves behind the wait for the inputs.
+  const bool turns = part.from && which < 2 && args.table;
+  const uint4* const angles = reinterpret_cast<const uint4*>(args.table + static_cast<u64>(position) * half + k);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) part.turns[i] = floatsOf(loadWhere(turns, angles + i));
   return part;
 }
 

@@ -60,8 +60,8 @@ struct CacheArgs {
   int strideQuery;
   int strideKey;
   int strideValue;
-  int ropeQuery;
-  int ropeKey;
+  /** Whether query and key are to be turned. */
+  int turns;
   int kind;
 };
 
@@ -118,12 +118,10 @@ DEVICE void cacheRow(const CacheArgs& args) {
   const float2* const table = args.table + static_cast<u64>(position) * half;
   float* const key = args.key + static_cast<u64>(row) * args.strideKey + head * args.headSize;
   const float* const value = args.value + static_cast<u64>(row) * args.strideValue + head * args.headSize;
-  if (args.ropeQuery) {
+  if (args.turns) {
     float* const query = args.query + static_cast<u64>(row) * args.strideQuery + head * args.sharing * args.headSize;
     for (int i = threadIdx.x; i < args.sharing * half; i += blockDim.x)
       turnHead(query + i / half * args.headSize, table, half, i % half);
-  }
-  if (args.ropeKey) {
     for (int i = threadIdx.x; i < half; i += blockDim.x) turnHead(key, table, half, i);
     __syncthreads();
   }

@@ -209,6 +209,10 @@ DEVICE float maxBlock(float v, float* shared) {
   return maxWarp(laneOf() < warps ? shared[laneOf()] : -INFINITE);
 }
 
+DEVICE float4 floatsOf(const uint4& bits) {
+  return make_float4(__int_as_float(bits.x), __int_as_float(bits.y), __int_as_float(bits.z), __int_as_float(bits.w));
+}
+
 /** Four values of a row; those past its end count as 0. */
 DEVICE float4 loadQuad(const float* row, int k, int width) {
   float4 v = *reinterpret_cast<const float4*>(row + k);

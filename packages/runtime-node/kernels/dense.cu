@@ -1,8 +1,6 @@
-// Products with weights of other encodings (the head, models that are not W(1+1), outlier columns), and what runs begin with:
-// looking rows up. Some lanes of a warp share four rows of weights; a lane loads 16 bytes of each, so rows are padded to that.
-#include "common.cuh"
-
-enum DenseKind { DENSE_F32, DENSE_F16, DENSE_BF16, DENSE_INT8, DENSE_INT4 };
+// Products with weights of other encodings: the head, models that are not W(1+1), outlier columns. Some lanes of a warp share four
+// rows of weights; a lane loads 16 bytes of each, so rows are padded to that.
+#include "layout.cuh"
 
 struct DenseArgs {
   const float* x;
@@ -40,8 +38,7 @@ DEVICE u32 wordOf4(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y :
 /** Four columns of 16 bytes of weights, as f32 and exact; scales left out. */
 template <DenseKind KIND>
 DEVICE float4 decodeQuad(const uint4& v, int quad) {
-  if (KIND == DENSE_F32)
-    return make_float4(__int_as_float(v.x), __int_as_float(v.y), __int_as_float(v.z), __int_as_float(v.w));
+  if (KIND == DENSE_F32) return floatsOf(v);
   if (KIND == DENSE_F16 || KIND == DENSE_BF16) {
     const u32 a = wordOf4(v, 2 * quad), b = wordOf4(v, 2 * quad + 1);
     if (KIND == DENSE_BF16)
@@ -175,55 +172,3 @@ DENSE_KERNELS(f16, DENSE_F16)
 DENSE_KERNELS(bf16, DENSE_BF16)
 DENSE_KERNELS(int8, DENSE_INT8)
 DENSE_KERNELS(int4, DENSE_INT4)
-
-struct EmbedArgs {
-  const int* tokens;
-  const u8* weights;
-  const u16* scales;
-  float* out;
-  int width;
-  int rowBytes;
-  int groupSize;
-  int groups;
-  int strideOut;
-  int kind;
-};
-
-DEVICE float valueAt(const EmbedArgs& a, u64 row, int k) {
-  const u8* const p = a.weights + row * a.rowBytes;
-  if (a.kind == DENSE_F32) return reinterpret_cast<const float*>(p)[k];
-  if (a.kind == DENSE_F16) return halfToFloat(reinterpret_cast<const u16*>(p)[k]);
-  if (a.kind == DENSE_BF16) return __int_as_float(static_cast<u32>(reinterpret_cast<const u16*>(p)[k]) << 16);
-  const int code = a.kind == DENSE_INT8 ? static_cast<int>(reinterpret_cast<const i8*>(p)[k])
-                                        : static_cast<int>((p[k >> 1] >> 4 * (k & 1) & 15) ^ 8) - 8;
-  return __fmul_rn(halfToFloat(a.scales[row * a.groups + k / a.groupSize]), static_cast<float>(code));
-}
-
-struct RequestArgs {
-  /** Memory of the host: a token of each row, then what the run is about. */
-  const int* request;
-  int* tokens;
-  /** RunState, or RowPlace of each row. */
-  int* about;
-  int rows;
-  int words;
-};
-
-/** What decoding runs begin with, in place of copies from the host. */
-KERNEL(take_request, RequestArgs, 256) {
-  waitForInputs();
-  const volatile int* const request = args.request;
-  for (int i = threadIdx.x; i < args.rows; i += blockDim.x) args.tokens[i] = request[i];
-  for (int i = threadIdx.x; i < args.words; i += blockDim.x) args.about[i] = request[args.rows + i];
-}
-
-/** Row t of the output is the weight's row of token t: exact. */
-KERNEL(embed, EmbedArgs, 256) {
-  // In this order: kernels that look before they wait at what begins a run, its position, begin when that has ended.
-  awaitInputs();
-  beginNext();
-  const int k = blockIdx.x * blockDim.x + threadIdx.x;
-  if (k >= args.width) return;
-  const u64 row = static_cast<u64>(args.tokens[blockIdx.y]);
-  args.out[static_cast<u64>(blockIdx.y) * args.strideOut + k] = valueAt(args, row, k);
-}

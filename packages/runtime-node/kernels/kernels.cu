@@ -1,4 +1,5 @@
 // All kernels of the cuda backend, one module.
+#include "embed.cu"
 #include "row.cu"
 #include "w11-mma.cu"
 #include "w11-many.cu"
@@ -9,3 +10,4 @@
 #include "attention-many.cu"
 #include "attention-one.cu"
 #include "pack.cu"
+#include "bench.cu"

@@ -1,4 +1,4 @@
-// How W(1+1) weights and 4-bit codes lie in device memory. Both come in units of 128 columns, and a unit is 4 words t of 32
+// How weights and 4-bit codes lie in device memory. W(1+1) weights and codes come in units of 128 columns, and a unit is 4 words t of 32
 // columns, so that a lane of a warp loads whole words and each is, with a mask and at most one shift, an operand of an
 // int8 tensor core: bits j, 8 + j, 16 + j and 24 + j of a weight word are four bytes when masked in place. They
 // then count 2^(j & 3), so codes are stored times 2^(3 - (j & 3)): every product is 8 times what it should be, exactly.
@@ -15,6 +15,9 @@
 #define UNIT 128
 #define UNIT_WORDS 32
 #define TILE_ROWS 16
+
+/** Encodings of weights that are not W(1+1): rows of whole 16 bytes, with scales beside the integers. */
+enum DenseKind { DENSE_F32, DENSE_F16, DENSE_BF16, DENSE_INT8, DENSE_INT4 };
 
 /** Which columns are neighbours: groups of 128 or 256 take a unit as it is, smaller ones must not share a product. */
 enum Layout { LAYOUT_UNIT = 0, LAYOUT_HALF = 1, LAYOUT_QUARTER = 2 };

@@ -1,4 +1,4 @@
-// Kernels that have a block a row.
+// Kernels over rows: the chain of norm or gate, rotation and codes, and what stays a launch of its own.
 #include "row.cuh"
 
 /** A chain as a launch of its own. Several blocks may make the same row, and each a part of its codes. */

@@ -39,7 +39,8 @@ DEVICE void multiplyLanes(const W11Args& a) {
           for (int b = 0; b < 4; ++b) {
             const int k = unit * UNIT + columnOf(Shape::LAYOUT, t, j, b);
             if (k >= a.width) continue;
-            const float value = __ldg(x + k);
+            // Another kernel's results, so not by way of the cache for what never changes.
+            const float value = x[k];
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
               const bool second = m[r] >> (8 * b + j) & 1u, positive = s[r] >> (8 * b + j) & 1u;

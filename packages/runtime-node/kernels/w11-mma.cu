@@ -1,6 +1,37 @@
 // W(1+1)A4 on int8 tensor cores: 16 rows of weights times 8 rows of codes in one instruction, three of them (over s, m and
 // both) for 32 columns, and few rows of codes: the warps of a block share a tile's columns. Many: w11-many.cu.
-#include "w11-load.cuh"
+#include "w11.cuh"
+
+/** Warps that share a tile. */
+#define SPLIT_WARPS 8
+
+/** What a warp has loaded of one tile: COUNT spans of bits and levels. */
+template <int G, bool OFFSETS, int COUNT>
+struct Loaded {
+  uint4 bits[COUNT][Groups<G>::SPAN];
+  Levels<OFFSETS> levels[COUNT][Groups<G>::IN_UNIT][2];
+};
+
+template <int G, bool OFFSETS, int COUNT>
+DEVICE void loadSpans(Loaded<G, OFFSETS, COUNT>& to, const Chosen& c, int first, int stride, int spans) {
+  constexpr int SPAN = Groups<G>::SPAN, IN_UNIT = Groups<G>::IN_UNIT, EACH = OFFSETS ? 4 : 2;
+  // The tile's own in 64 bits once; within it 32 bits do.
+  const u64 tile = static_cast<u64>(c.tile) * spans;
+  const uint4* const bits = c.bits + tile * (SPAN * 32) + laneOf();
+  const u16* const levels = c.levels + (tile * (IN_UNIT * TILE_ROWS) + (laneOf() >> 2)) * EACH;
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) {
+    const int span = first + i * stride;
+    if (span >= spans) return;
+#pragma unroll
+    for (int u = 0; u < SPAN; ++u) to.bits[i][u] = loadStream(bits + span * (SPAN * 32) + u * 32);
+#pragma unroll
+    for (int h = 0; h < IN_UNIT; ++h)
+#pragma unroll
+      for (int r = 0; r < 2; ++r)
+        to.levels[i][h][r] = loadLevels<OFFSETS>(levels + span * (IN_UNIT * TILE_ROWS * EACH), h * TILE_ROWS + 8 * r);
+  }
+}
 
 /** Everything of a unit that a lane holds as operand A: [step][plane] for rows g and g + 8, two words each. */
 struct UnitBits {
@@ -26,7 +57,7 @@ DEVICE void multiplyStep(int (&sums)[3][4], const UnitBits& w, int step, bool st
   multiply(sums[2], s[0] & m[0], s[1] & m[1], s[2] & m[2], s[3] & m[3]);
 }
 
-/** Where rows of codes are: in device memory, or one row in shared memory. */
+/** Where rows of codes are, and which is the block's first. */
 struct Codes {
   const uint4* words;
   const float* sums;
@@ -98,47 +129,26 @@ DEVICE void leaveSums(float* partial, const float (&acc)[NT][4]) {
   __syncthreads();
 }
 
-/**
- * Tiles of a block, one after the other: its eight warps share a tile, each taking every eighth span. AHEAD spans are loaded
- * before they are used, those of the next tile while this one's sums are put together. `loaded` has the first tile's.
- */
-template <int G, bool OFFSETS, int NT, int AHEAD, typename Finish>
-DEVICE void multiplyTiles8(const W11Args& a, Loaded<G, OFFSETS, AHEAD>& loaded, const Codes& codes, float* partial,
-                           const Finish& finishTile) {
-  constexpr int SPAN = Groups<G>::SPAN, STRIDE = SPLIT_WARPS * AHEAD;
-  const int spans = (codes.units + SPAN - 1) / SPAN, total = a.tileEnd[MOST_WEIGHTS - 1];
-  for (int tile = blockIdx.x; tile < total; tile += gridDim.x) {
-    const int nextTile = tile + static_cast<int>(gridDim.x);
-    const Chosen c = choose(a, tile), next = choose(a, min(nextTile, total - 1));
-    float acc[NT][4] = {};
-    // As often for every warp, so that all of them load what comes next.
-    for (int base = 0; base < spans; base += STRIDE) {
-      const Loaded<G, OFFSETS, AHEAD> now = loaded;
-      const bool isLast = base + STRIDE >= spans;
-      if (!isLast || nextTile < total)
-        loadSpans(loaded, isLast ? next : c, warpOf() + (isLast ? 0 : base + STRIDE), SPLIT_WARPS, spans);
-      multiplySpans<G, OFFSETS, NT, AHEAD>(acc, now, codes, base + warpOf(), SPLIT_WARPS, spans);
-    }
-    leaveSums<NT>(partial, acc);
-    finishTile(c);
-    __syncthreads();
-  }
-}
-
-/** Few rows of codes. */
+/** Few rows of codes: the warps of a block share a tile, each taking every eighth span, AHEAD of them loaded before they are used. */
 template <int G, bool OFFSETS, int NT, int AHEAD>
 DEVICE void multiplySplit(const W11Args& a) {
-  constexpr int SPAN = Groups<G>::SPAN;
-  const int units = (a.width + UNIT - 1) / UNIT, firstToken = blockIdx.y * 8 * NT;
+  constexpr int SPAN = Groups<G>::SPAN, STRIDE = SPLIT_WARPS * AHEAD;
+  const int units = (a.width + UNIT - 1) / UNIT, spans = (units + SPAN - 1) / SPAN, firstToken = blockIdx.y * 8 * NT;
+  const Chosen c = choose(a, blockIdx.x);
   Loaded<G, OFFSETS, AHEAD> loaded;
   // Weights are no other kernel's results, so they may be on their way before those are there.
-  loadSpans(loaded, choose(a, blockIdx.x), warpOf(), SPLIT_WARPS, (units + SPAN - 1) / SPAN);
+  loadSpans(loaded, c, warpOf(), SPLIT_WARPS, spans);
   waitForInputs();
   const Codes codes{reinterpret_cast<const uint4*>(a.codes), a.sums, units, a.tokens, firstToken};
+  float acc[NT][4] = {};
+  for (int first = warpOf(); first < spans; first += STRIDE) {
+    const Loaded<G, OFFSETS, AHEAD> now = loaded;
+    loadSpans(loaded, c, first + STRIDE, SPLIT_WARPS, spans);
+    multiplySpans<G, OFFSETS, NT, AHEAD>(acc, now, codes, first, SPLIT_WARPS, spans);
+  }
   SHARED(float, partial, SPLIT_WARPS * 8 * NT * TILE_ROWS);
-  multiplyTiles8<G, OFFSETS, NT, AHEAD>(a, loaded, codes, partial, [&](const Chosen& c) {
-    finishSplit<SPLIT_WARPS, 8 * NT>(c, a, a.params, firstToken, partial);
-  });
+  leaveSums<NT>(partial, acc);
+  finishSplit<SPLIT_WARPS, 8 * NT>(c, a, a.params, firstToken, partial);
 }
 
 // Names say how many rows of codes a block takes, the group size, and o for offsets.

@@ -61,7 +61,7 @@ export class Arena {
     throw new DuobitError(
       'BACKEND_OUT_OF_MEMORY',
       `no memory for ${what}: ${mib(least)} needed, ${mib(free)} of ${mib(total)} free on ${this.#device.facts.name}`,
-      { where: 'cuda backend', remedy: 'Use a shorter context or a smaller model' },
+      { where: 'cuda backend', remedy: 'Use a shorter context, fewer sequences or a smaller model' },
     );
   }
 
@@ -86,7 +86,7 @@ export class Arena {
       if (!(error instanceof CudaError && error.outOfMemory)) throw error;
       throw new DuobitError(
         'BACKEND_OUT_OF_MEMORY',
-        `no memory for ${what}: ${mib(length)} of the machine's own needed, which the GPU reads`,
+        `no pinned host memory for ${what}: ${mib(length)} needed`,
         { where: 'cuda backend', remedy: "Free some of the machine's memory, or load with fewer sequences" },
       );
     }

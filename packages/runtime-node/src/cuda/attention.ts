@@ -26,7 +26,7 @@ export function planAttention({
   device,
   arena,
   options,
-}: Omit<Setting, 'attention'>): AttentionScratch {
+}: Pick<Setting, 'plan' | 'device' | 'arena' | 'options'>): AttentionScratch {
   const heads = plan.operations.flatMap((operation) =>
     operation.op === 'attention' ? [operation.heads] : [],
   );
@@ -93,7 +93,7 @@ export type Turning = 'not' | 'in passing' | 'left';
 /** Whether a kernel for one row has this head: a warp has a position's bytes, and halves of a head are of whole quads. */
 const fitsOne = (headSize: number, rowBytes: number): boolean => headSize % 8 === 0 && rowBytes <= 32 * 16;
 
-export function attentionStep(setting: Setting, operation: Attention, turning: Turning): Step[] {
+export function attentionStep(setting: Setting, operation: Attention, turning: Turning): Step {
   const { device, cache, table, attention, options } = setting;
   const [query, key, value, out] = [
     f32Of(setting, operation.query),
@@ -129,7 +129,6 @@ export function attentionStep(setting: Setting, operation: Attention, turning: T
         query.stride,
         key.stride,
         value.stride,
-        turns ? 1 : 0,
         turns ? 1 : 0,
         cache.kind,
       ],
@@ -176,14 +175,12 @@ export function attentionStep(setting: Setting, operation: Attention, turning: T
       one ? { pointers: [key.address, value.address, turns ? table : 0], numbers: [] } : undefined,
     );
   };
-  return [
-    (run) => {
-      const one = run.rows === 1 && fits;
-      if (!one) store(run);
-      if (goesInTiles(run, headCount, headSize, device.facts.multiprocessors)) attendInTiles(run);
-      else attend(run);
-      // What the cache holds is written again, and is the same.
-      if (one && turning === 'left' && !run.isLean) store(run);
-    },
-  ];
+  return (run) => {
+    const one = run.rows === 1 && fits;
+    if (!one) store(run);
+    if (goesInTiles(run, headCount, headSize, device.facts.multiprocessors)) attendInTiles(run);
+    else attend(run);
+    // What the cache holds is written again, and is the same.
+    if (one && turning === 'left' && !run.isLean) store(run);
+  };
 }

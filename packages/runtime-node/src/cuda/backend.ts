@@ -46,14 +46,15 @@ export function cudaSupport(library?: string): CudaSupport {
   }
 }
 
-/** Rows of a run: grids have 65535 blocks down. */
+/** Rows of a run: as many blocks as a grid has in y. */
 const MOST_ROWS = 65_535;
-/** Dimensions of a head that kernels/attention.cu holds. */
+/** Dimensions of a head: kernels/attention.cuh. */
 const MOST_HEAD = 512;
 
 /**
  * Runs plans on the first NVIDIA GPU.
- * @throws DuobitError `BACKEND_UNSUPPORTED` without driver or GPU; `BACKEND_OPTION` for bad options.
+ * @throws DuobitError `BACKEND_UNSUPPORTED` without driver or GPU; `BACKEND_OPTION` for bad options and settings of the environment;
+ *   `BACKEND_OUT_OF_MEMORY`, `BACKEND_DEVICE_LOST`
  */
 export async function createCudaBackend(options: CudaBackendOptions = {}): Promise<Backend> {
   const { kv = 'f16', library } = options;
@@ -108,6 +109,12 @@ async function prepareProgram(
   checkPrepareOptions(options, Number.POSITIVE_INFINITY);
   if (options.maxRows > MOST_ROWS)
     throw badOption('maxRows', `a run of ${options.maxRows} rows`, `Run at most ${MOST_ROWS} rows at once`);
+  // Before weights go up, which takes a while.
+  if (plan.cacheLayers > 0 && plan.heads.headSize > MOST_HEAD)
+    throw new DuobitError('BACKEND_UNSUPPORTED', `heads of ${plan.heads.headSize} dimensions`, {
+      where: 'cuda backend',
+      remedy: `Use another backend; this one has heads of at most ${MOST_HEAD}`,
+    });
   const arena = new Arena(device);
   try {
     const facts = new Map<string, TensorData['info']>();
@@ -119,11 +126,6 @@ async function prepareProgram(
     }
     const weightBytes = arena.used;
     checkPlan(plan, (name) => facts.get(name)!);
-    if (plan.cacheLayers > 0 && plan.heads.headSize > MOST_HEAD)
-      throw new DuobitError('BACKEND_UNSUPPORTED', `heads of ${plan.heads.headSize} dimensions`, {
-        where: 'cuda backend',
-        remedy: `Use another backend; this one has heads of at most ${MOST_HEAD}`,
-      });
     return guard(() => {
       arena.freeScratch();
       const w11 = new Map(

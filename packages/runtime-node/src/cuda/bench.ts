@@ -1,7 +1,7 @@
 // Measures the device and the kernels by themselves: what memory can move, the ladder of W(1+1) products, the launches of a
 // program one by one. Times are the device's own, of recorded launches in a row, over more memory than its cache holds.
 import { roundUp } from './arena.ts';
-import { Device, float } from './device.ts';
+import { type Device, float } from './device.ts';
 import { chooseW11, type W11Form, w11Arguments } from './products.ts';
 import type { CudaProgram } from './program.ts';
 import { PLANE_BYTES } from './slots.ts';
@@ -49,6 +49,7 @@ export function measureBandwidth(device: Device, length = 1 << 30): Bandwidth {
     device.fill(from, 0x3f812345, length);
     const blocks = 16 * device.facts.multiprocessors;
     const run = (name: string) =>
+      // The count has 64 bits, as pointers have.
       measure(device, () => device.launch(name, [blocks, 1, 1], 256, [from, to, length / 16], [])) / 1000;
     const launches = 200;
     const empty = measure(device, () => {
@@ -252,9 +253,10 @@ export interface KernelTime {
   readonly seconds: number;
 }
 
-/** The launches of a run of so many rows, each recorded many times in a row, added up by kernel. */
+/** The launches of a run of so many rows, the last of so many positions, each recorded many times in a row, added up by kernel. */
 export function profileProgram(program: CudaProgram, rows: number, positions: number): KernelTime[] {
-  const { device, steps } = program.parts;
+  const { device, steps, state } = program.parts;
+  device.uploadBytes(state, new Uint8Array(Int32Array.of(positions - rows, rows).buffer));
   const run = { rows, wanted: [{ first: rows - 1, count: 1 }], positions, sequence: 0, isLean: true };
   const times = new Map<string, { launches: number; seconds: number }>();
   const repeats = rows > 8 ? 2 : 10;
@@ -274,5 +276,3 @@ export function profileProgram(program: CudaProgram, rows: number, positions: nu
   }
   return [...times].map(([kernel, time]) => ({ kernel, ...time })).sort((a, b) => b.seconds - a.seconds);
 }
-
-export { Device };

@@ -72,7 +72,7 @@ export class Decoding {
     this.#recordings = recordings;
     this.#search = search;
     const { device, arena } = parts;
-    this.#request = arena.allocateHost(TEMPERATURES + 8 * MOST_DECODED, 'what runs are about');
+    this.#request = arena.allocateHost(TEMPERATURES + 8 * MOST_DECODED, 'requests of runs that decode');
     const { buffer, byteOffset } = this.#request.bytes;
     this.#words = new Int32Array(buffer, byteOffset, TEMPERATURES / 4);
     this.#temperatures = new Float64Array(buffer, byteOffset + TEMPERATURES, MOST_DECODED);

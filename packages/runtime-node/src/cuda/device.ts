@@ -2,6 +2,7 @@
 
 import { roundUp } from './arena.ts';
 import { CudaError, type Driver, type HostBlock, openDriver, unsupported } from './driver.ts';
+import { readLaunchSettings } from './environment.ts';
 import { type KernelImage, listKernelImages } from './images.ts';
 
 /** An f32 among the arguments of a kernel. */
@@ -26,6 +27,8 @@ const LEAST_CAPABILITY = 80;
 const STAGING = 8 << 20;
 /** CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION */
 const PROGRAMMATIC_SERIALIZATION = 6;
+/** Kernels compiled for this and later begin before the one before them has ended, and wait where they must. */
+export const OVERLAP_ARCHITECTURE = 90;
 /** Since this version of the driver a recording may hold launches that overlap. */
 const OVERLAP_VERSION = 12_030;
 /** Where in the scratch memory a launch has its configuration, the attribute of that, and the arguments. */
@@ -54,10 +57,11 @@ export class Device {
   readonly facts: DeviceFacts;
   /** Bytes of dynamic shared memory that a row may take. */
   readonly sharedMemory: number;
-  /** Which image of the kernels was loaded. */
+  /** Which image of the kernels was loaded, and what it was compiled for: 80, 86, 89 or 90. */
   readonly image: string;
-  /** Whether the kernels are those for Hopper and later. */
-  readonly isHopper: boolean;
+  readonly architecture: number;
+  /** Bytes of the longest row that products make codes of for themselves. */
+  readonly fuseLimit: number;
   /** Whether a kernel may begin while the one before it ends; kernels for Hopper and later wait where they must. */
   readonly overlaps: boolean;
   readonly #ordinal: number;
@@ -73,8 +77,10 @@ export class Device {
   #onlyLooksUp = false;
   #disposed = false;
 
-  /** @throws DuobitError `BACKEND_UNSUPPORTED` */
+  /** @throws DuobitError `BACKEND_UNSUPPORTED`; `BACKEND_OPTION` for bad settings in the environment */
   constructor(library?: string) {
+    const settings = readLaunchSettings(process.env);
+    this.fuseLimit = settings.fuseLimit;
     this.driver = openDriver(library);
     const { driver } = this;
     try {
@@ -100,12 +106,12 @@ export class Device {
     driver.call('cuCtxSetCurrent', context);
     try {
       const { image, module } = this.#load(capability);
-      this.image = image;
-      this.isHopper = /_(9|1\d)\d\./.test(image);
+      this.image = image.name;
+      this.architecture = image.architecture;
       this.overlaps =
-        this.isHopper &&
-        driver.callForInt('cuDriverGetVersion') >= OVERLAP_VERSION &&
-        process.env.DUOBIT_CUDA_OVERLAP !== '0';
+        settings.overlap &&
+        image.architecture >= OVERLAP_ARCHITECTURE &&
+        driver.callForInt('cuDriverGetVersion') >= OVERLAP_VERSION;
       this.#module = module;
       this.#stream = driver.callForPointer('cuStreamCreate', NON_BLOCKING);
       this.#staging = this.allocateHost(STAGING);
@@ -124,11 +130,11 @@ export class Device {
     this.sharedMemory = attribute(ATTRIBUTE.sharedMemory) - SHARED_RESERVE;
   }
 
-  #load(capability: number): { image: string; module: number } {
+  #load(capability: number): { image: KernelImage; module: number } {
     const failures: string[] = [];
     for (const image of listKernelImages(capability))
       try {
-        return { image: image.name, module: this.#loadImage(image) };
+        return { image, module: this.#loadImage(image) };
       } catch (error) {
         if (!(error instanceof CudaError) || error.outOfMemory) throw error;
         failures.push(`${image.name}: ${error.message}`);

@@ -6,6 +6,8 @@ import { gunzipSync } from 'node:zlib';
 export interface KernelImage {
   /** The file's name. */
   readonly name: string;
+  /** What it was compiled for: 80, 86, 89 or 90. */
+  readonly architecture: number;
   /** Ends with a zero byte, as the driver wants of text. */
   readonly read: () => Uint8Array;
 }
@@ -24,18 +26,19 @@ export function listKernelImages(capability: number, folders: readonly string[] 
   const family = [90, 89, 86, 80].filter(
     (built) => built <= capability && Math.floor(built / 10) === Math.floor(capability / 10),
   );
-  // PTX runs on the architecture it is for and all later ones.
-  const texts = [90, 80].filter((built) => built <= capability);
-  const names = [
-    ...family.map((built) => `build/sm_${built}.cubin`),
-    ...texts.map((built) => `generated/kernels_${built}.ptx.gz`),
+  // PTX runs on the architecture it is for and all later ones. What is for 9.0 has twice as many weights under way, for which GPUs of 12.x
+  // have too little shared memory: 99 KiB, as those of 8.6 and 8.9.
+  const texts = capability >= 120 ? [80] : [90, 80].filter((built) => built <= capability);
+  const images = [
+    ...family.map((built) => ({ architecture: built, name: `build/sm_${built}.cubin` })),
+    ...texts.map((built) => ({ architecture: built, name: `generated/kernels_${built}.ptx.gz` })),
   ];
-  return names.flatMap((name) =>
+  return images.flatMap((image) =>
     folders
-      .map((folder) => folder + name)
+      .map((folder) => folder + image.name)
       .filter((path, i) => existsSync(path) && (path.endsWith('.gz') || isCurrent(folders[i]!)))
       .slice(0, 1)
-      .map((path) => ({ name, read: () => readImage(path) })),
+      .map((path) => ({ ...image, read: () => readImage(path) })),
   );
 }
 

@@ -2,9 +2,8 @@
 import type { Operation } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { roundUp } from './arena.ts';
-import type { Argument, Device, Grid } from './device.ts';
+import { type Argument, type Device, type Grid, OVERLAP_ARCHITECTURE } from './device.ts';
 import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
-import { readFuseLimit } from './row-settings.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
 import { PLANE_BYTES } from './slots.ts';
 import { type DenseWeight, layoutOf, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
@@ -35,7 +34,8 @@ export interface W11Input {
 /** Of codes: `mma`, int8 tensor cores; `one`, one row on tensor cores of single bits. `float`: of unquantized activations. */
 export type W11Form = 'mma' | 'one' | 'float';
 
-const MOST_WEIGHTS = 4;
+/** W(1+1) products of one launch: kernels/w11.cuh. */
+export const MOST_WEIGHTS = 4;
 
 /** Of kernels/w11-one.cu. */
 const [ONE_WARPS, ONE_THREADS] = [16, 512];
@@ -47,7 +47,7 @@ function oneBytes(
   columns: number,
 ): number {
   const groups = Math.max(1, UNIT / groupSize);
-  const ahead = (groupSize === 32 ? 2 : 4) * (device.isHopper ? 2 : 1);
+  const ahead = (groupSize === 32 ? 2 : 4) * (device.architecture >= OVERLAP_ARCHITECTURE ? 2 : 1);
   return ahead * ONE_THREADS * (16 + groups * (offsets ? 8 : 4)) + Math.ceil(columns / UNIT) * PLANE_BYTES;
 }
 
@@ -203,8 +203,7 @@ export function fuseRow(
   const rowBytes = roundUp(row.width, ROW_ALIGN) * 4;
   // The row, and the weight of a norm or what is gated.
   const bytes = oneBytes(device, targets[0]!.weight, row.width) + (head ? 2 : 1) * rowBytes;
-  const most = readFuseLimit(process.env.DUOBIT_CUDA_FUSE);
-  if (bytes > device.sharedMemory || rowBytes > most) return null;
+  if (bytes > device.sharedMemory || rowBytes > device.fuseLimit) return null;
   const { groupSize, offsets } = targets[0]!.weight;
   const tiles = targets.reduce((total, { weight }) => total + weight.tiles, 0);
   const items = gated === null ? tiles : tiles / 2;
@@ -250,7 +249,7 @@ export function w11Step(setting: Setting, targets: readonly W11Target[], inputNa
   };
 }
 
-/** Of kernels/dense.cu: threads, rows that lanes share, warps that keep a multiprocessor busy. */
+/** Threads of a launch of kernels/dense.cu, rows that lanes share there, warps that keep a multiprocessor busy. */
 const DENSE = { threads: 128, rows: 4, warps: 8 } as const;
 
 /**

@@ -274,7 +274,7 @@ export class CudaProgram implements Program {
     return this.#decoded.address;
   }
 
-  /** What the device holds, of a slot of f32; for benchmarks that go round `read`. */
+  /** Device, slots and steps, for benchmarks and tests. */
   get parts(): ProgramParts {
     return this.#parts;
   }
@@ -312,12 +312,13 @@ export function guard<T>(act: () => T): T {
     if (error.outOfMemory)
       throw new DuobitError('BACKEND_OUT_OF_MEMORY', `no memory on the GPU: ${error.message}`, {
         where: 'cuda backend',
-        remedy: 'See in nvidia-smi who has it; use a shorter context or a smaller model',
+        remedy:
+          'Look in nvidia-smi for other processes on the GPU; use a shorter context, fewer sequences or a smaller model',
         cause: error,
       });
     throw new DuobitError('BACKEND_DEVICE_LOST', `the GPU failed: ${error.message}`, {
       where: 'cuda backend',
-      remedy: 'Start the process again; if it comes back, report it with the output of nvidia-smi',
+      remedy: 'Restart the process; if it fails again, report it with the output of nvidia-smi',
       cause: error,
     });
   }

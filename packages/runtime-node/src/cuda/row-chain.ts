@@ -108,13 +108,12 @@ export function rowArguments(
 }
 
 function launchChain(setting: Setting, links: ChainLinks, buffers: CodeBuffers | undefined): Step {
-  const { device, arena, options } = setting;
+  const { device } = setting;
   const { width } = rowArguments(setting, links, buffers);
   const planes = buffers ? Math.ceil(width / UNIT) * PLANE_BYTES : 0;
   const bytes = planes + roundUp(width, ROW_ALIGN) * 4;
   const fits = bytes <= device.sharedMemory;
-  const rows = roundUp(width, ROW_ALIGN) * 4 * options.maxRows;
-  const scratch = fits ? 0 : arena.allocate(rows, 'rows wider than shared memory');
+  const scratch = fits ? 0 : setting.wideRows();
   const { pointers, numbers } = rowArguments(setting, links, buffers, { scratch });
   // As many threads as there are quads, in whole quads of warps; with more, each would have too few registers for a pass of a rotation.
   const threads = Math.min(512, roundUp(Math.ceil(width / 4), 128));

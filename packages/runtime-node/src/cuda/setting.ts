@@ -1,10 +1,10 @@
 // What steps are compiled from, and what a step is.
 import type { ExecutionPlan, PrepareOptions, RowRange } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import type { Arena } from './arena.ts';
+import { type Arena, roundUp } from './arena.ts';
 import type { Device } from './device.ts';
 import type { DeviceCache, DeviceSlot, F32Slot } from './slots.ts';
-import type { DeviceWeight } from './weights.ts';
+import { type DeviceWeight, ROW_ALIGN } from './weights.ts';
 
 /** Where parts of positions leave their results. */
 export interface AttentionScratch {
@@ -48,6 +48,23 @@ export interface Setting {
   /** cos and sin by position, or 0 in plans without rotary embedding. */
   readonly table: number;
   readonly attention: AttentionScratch;
+  /** Address of room for all rows of the widest slot, where they are too wide for shared memory; one launch at a time uses it. */
+  readonly wideRows: () => number;
+}
+
+/** Allocates room for `Setting.wideRows` when it is first asked for: few models have such rows. */
+export function makeWideRows({
+  plan,
+  options,
+  arena,
+}: Pick<Setting, 'plan' | 'options' | 'arena'>): () => number {
+  let address: number | null = null;
+  return () => {
+    if (address !== null) return address;
+    const widths = Object.values(plan.slots).map(({ kind, width }) => (kind === 'f32' ? width : 0));
+    const bytes = 4 * roundUp(Math.max(...widths), ROW_ALIGN) * options.maxRows;
+    return (address = arena.allocate(bytes, 'rows wider than shared memory'));
+  };
 }
 
 export function f32Of({ slots }: Setting, name: string): F32Slot {

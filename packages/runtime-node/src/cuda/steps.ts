@@ -6,19 +6,19 @@ import { DuobitError } from '@duobit/format';
 import type { Arena } from './arena.ts';
 import { attentionStep, planAttention, ropeStep } from './attention.ts';
 import type { Device } from './device.ts';
-import { denseStep, fuseRow, type W11Target, w11Step } from './products.ts';
+import { denseStep, fuseRow, MOST_WEIGHTS, type W11Target, w11Step } from './products.ts';
 import { type ChainLinks, chainSteps } from './row-chain.ts';
-import { f32Of, type Setting, type Step } from './setting.ts';
+import { f32Of, makeWideRows, type Setting, type Step } from './setting.ts';
 import type { DeviceSlot } from './slots.ts';
-import type { DenseWeight, W11Weight } from './weights.ts';
+import { DENSE_KINDS, type DenseWeight, type W11Weight } from './weights.ts';
 
 const THREADS = 256;
 
 type Product = Extract<Operation, { op: 'w11MatMul' | 'denseMatMul' | 'logits' }>;
 
 /** @throws DuobitError `PLAN_INVALID` when a product would overwrite its own input. */
-export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
-  const setting: Setting = { ...given, attention: planAttention(given) };
+export function compileSteps(given: Omit<Setting, 'attention' | 'wideRows'>): Step[] {
+  const setting: Setting = { ...given, attention: planAttention(given), wideRows: makeWideRows(given) };
   const { operations } = setting.plan;
   const steps: Step[] = [];
   /** The slot of a gate's result that the products before have written in a run of one row. */
@@ -70,9 +70,7 @@ export function compileSteps(given: Omit<Setting, 'attention'>): Step[] {
         i += length;
         if (attention) {
           const left = [attention.query, attention.key].some((slot) => isSeen(operations, i, slot));
-          steps.push(
-            ...attentionStep(setting, attention, length === 1 ? 'not' : left ? 'left' : 'in passing'),
-          );
+          steps.push(attentionStep(setting, attention, length === 1 ? 'not' : left ? 'left' : 'in passing'));
         } else if (operation.op === 'rope') steps.push(ropeStep(setting, operation));
         break;
       }
@@ -115,9 +113,6 @@ export interface SummedProduct {
   readonly operation: Product;
   readonly sum: string | null;
 }
-
-/** Most W(1+1) products of one launch: kernels/w11.cuh. */
-const MOST_WEIGHTS = 4;
 
 function takeProducts(
   setting: Setting,
@@ -245,7 +240,7 @@ function simpleStep(setting: Setting, operation: Operation): Step {
       const out = f32Of(setting, operation.out);
       const tokens = slots.get(operation.input)! as Extract<DeviceSlot, { kind: 'tokens' | 'stat' }>;
       const weight = setting.weights.get(operation.weight) as DenseWeight;
-      const kind = ['f32', 'f16', 'bf16', 'int8', 'int4'].indexOf(weight.encoding);
+      const kind = DENSE_KINDS.indexOf(weight.encoding);
       return ({ rows }) =>
         device.launch(
           'embed',

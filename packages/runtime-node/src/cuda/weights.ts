@@ -4,7 +4,7 @@ import { requirePlanes } from '../planes.ts';
 import { type Arena, roundUp } from './arena.ts';
 import type { Device } from './device.ts';
 
-/** Of kernels/dense.cu. */
+/** In the order of kernels/layout.cuh. */
 export const DENSE_KINDS = ['f32', 'f16', 'bf16', 'int8', 'int4'] as const;
 export type DenseKind = (typeof DENSE_KINDS)[number];
 
