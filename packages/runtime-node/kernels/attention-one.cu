@@ -182,9 +182,8 @@ DEVICE void mixRows(Seen<KIND>& seen, const float (&scores)[ROWS], const CachedC
 template <CacheKind KIND>
 DEVICE void joinLanes(Seen<KIND>& seen, int lanes) {
   constexpr int VALUES = Cached<KIND>::VALUES;
-  float most = seen.highest;
-  for (int i = lanes; i < 32; i <<= 1) most = fmaxf(most, __shfl_xor_sync(FULL, most, i));
-  const float factor = shrinking(seen.highest, most);
+  // Lanes of other chunks have seen the same scores.
+  const float most = maxOrdered(seen.highest), factor = shrinking(seen.highest, most);
   seen.highest = most;
   seen.weight *= factor;
 #pragma unroll
@@ -331,13 +330,8 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   __syncthreads();
   // A lane has the factor of a warp.
   const float2 stat = stats[lane & (WARPS - 1)];
-  float most = stat.x;
-#pragma unroll
-  for (int i = WARPS / 2; i > 0; i >>= 1) most = fmaxf(most, __shfl_xor_sync(FULL, most, i));
-  const float factor = shrinking(stat.x, most);
-  float weight = stat.y * factor;
-#pragma unroll
-  for (int i = WARPS / 2; i > 0; i >>= 1) weight += __shfl_xor_sync(FULL, weight, i);
+  const float most = maxOrdered(stat.x), factor = shrinking(stat.x, most), share = stat.y * factor;
+  float weight = 0;
   float* const out = a.out + head * size;
   float* const to = parts == 1 ? out : a.partMix + static_cast<u64>(head * parts + part) * size;
   const float* const ofWarps = reinterpret_cast<const float*>(mixes);
@@ -345,8 +339,12 @@ DEVICE void attendOne(const AttentionOneArgs& args) {
   for (int base = 32 * warp; base < size; base += 32 * WARPS) {
     const int d = min(base + lane, size - 1);
     float sum = 0;
+    weight = 0;
 #pragma unroll
-    for (int w = 0; w < WARPS; ++w) sum = fmaf(ofWarps[w * chunks * VALUES + d], __shfl_sync(FULL, factor, w), sum);
+    for (int w = 0; w < WARPS; ++w) {
+      sum = fmaf(ofWarps[w * chunks * VALUES + d], __shfl_sync(FULL, factor, w), sum);
+      weight += __shfl_sync(FULL, share, w);
+    }
     if (base + lane < size) to[d] = parts == 1 ? __fdiv_rn(sum, weight) : sum;
   }
   if (parts > 1) joinParts(a, head, part, parts, most, weight, before, out);

@@ -71,18 +71,42 @@ DEVICE void multiplyBits(int (&c)[4], u32 a0, u32 a1, u32 b) {
       : "r"(a0), "r"(a1), "r"(b));
 }
 
-/** Copies to shared memory that go on by themselves, of 16 bytes past L1, of 8 or of 4. */
-DEVICE void copyAsync16(void* to, const void* from) {
-  const u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+/** A number that the compiler knows nothing of: what follows from it is computed from here on, and not kept from before. */
+DEVICE int forgotten(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
 }
-DEVICE void copyAsync8(void* to, const void* from) {
-  const u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(at), "l"(from) : "memory");
+
+/** An address in shared memory that stays in a register. Of a pointer the compiler makes one at each use, and waits for the block's base. */
+typedef u32 SharedAt;
+DEVICE SharedAt sharedAt(const void* p) {
+  return static_cast<u32>(forgotten(static_cast<int>(__cvta_generic_to_shared(p))));
+}
+DEVICE void loadShared(uint4& v, SharedAt at) {
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at) : "memory");
+}
+DEVICE void loadShared(uint2& v, SharedAt at) {
+  asm volatile("ld.shared.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(at) : "memory");
+}
+DEVICE void loadShared(u32& v, SharedAt at) { asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(at) : "memory"); }
+DEVICE void loadShared(float& v, SharedAt at) { asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(at) : "memory"); }
+DEVICE void storeShared(SharedAt at, float v) { asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(v) : "memory"); }
+
+/** Copies to shared memory that go on by themselves, of 16 bytes past L1, of 8 or of 4. */
+DEVICE void copyAsync16(SharedAt to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+DEVICE void copyAsync8(SharedAt to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from) : "memory");
+}
+DEVICE void copyAsync4(SharedAt to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from) : "memory");
+}
+DEVICE void copyAsync16(void* to, const void* from) {
+  copyAsync16(static_cast<SharedAt>(__cvta_generic_to_shared(to)), from);
 }
 DEVICE void copyAsync4(void* to, const void* from) {
-  const u32 at = static_cast<u32>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(from) : "memory");
+  copyAsync4(static_cast<SharedAt>(__cvta_generic_to_shared(to)), from);
 }
 
 /** Makes one group of the thread's copies since the last. */
@@ -123,12 +147,6 @@ DEVICE uint4 loadStream(const uint4* p) {
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(p));
   return v;
-}
-
-/** A number that the compiler knows nothing of: what follows from it is computed from here on, and not kept from before. */
-DEVICE int forgotten(int value) {
-  asm volatile("" : "+r"(value));
-  return value;
 }
 
 /** By way of L2 alone, or zeros; without a branch, so that many are on their way at once, and none waits for the inputs. */
@@ -185,6 +203,15 @@ DEVICE float maxWarp(float v) {
   for (int i = 16; i > 0; i >>= 1) v = fmaxf(v, __shfl_xor_sync(FULL, v, i));
   return v;
 }
+/** f32 as integers in the same order; what is not a number comes below all others or above. */
+DEVICE int orderOf(float x) {
+  const int bits = __float_as_int(x);
+  return bits ^ (bits >> 31 & 0x7fffffff);
+}
+DEVICE float valueOf(int order) { return __int_as_float(order ^ (order >> 31 & 0x7fffffff)); }
+
+/** Of numbers that are none of them NaN: in one instruction, where `maxWarp` has five exchanges one after the other. */
+DEVICE float maxOrdered(float v) { return valueOf(__reduce_max_sync(FULL, orderOf(v))); }
 DEVICE float minWarp(float v) {
 #pragma unroll
   for (int i = 16; i > 0; i >>= 1) v = fminf(v, __shfl_xor_sync(FULL, v, i));

@@ -17,13 +17,6 @@ DEVICE int placeIn(int k) { return k ^ (k >> 5 & 15) ^ (k >> 2 & 24) ^ (k >> 4 &
 /** As far as this does not reach into the bits of `placeIn`, rows may begin anywhere. */
 #define PLACE_PERIOD 512
 
-/** f32 as integers in the same order; what is not a number comes below all others or above. */
-DEVICE int orderOf(float x) {
-  const int bits = __float_as_int(x);
-  return bits ^ (bits >> 31 & 0x7fffffff);
-}
-DEVICE float valueOf(int order) { return __int_as_float(order ^ (order >> 31 & 0x7fffffff)); }
-
 /** Least and greatest of the values a thread has seen, as `orderOf` has them. */
 struct Extremes {
   int least = 0x7fffffff, most = static_cast<int>(0x80000000u);

@@ -1,5 +1,6 @@
-// A row that has at most two quads for each thread of a block: normed and coded in registers, with one exchange between warps before the
-// codes. Such a row is all latency: a step that depends on the one before it takes some five cycles, an exchange several hundred.
+// A row that has at most two quads for each thread of a block, in whole quads, not gated, not rotated, and of which nobody asks for more than
+// its planes: normed and coded in registers, with one exchange between warps before the codes. Such a row is all latency: a step that
+// depends on the one before it takes some five cycles, an exchange several hundred.
 #pragma once
 #include "row.cuh"
 
@@ -29,48 +30,45 @@ DEVICE RowFacts joinFacts(bool sums, float squares, const Extremes& e, RowShared
           valueOf(__reduce_max_sync(FULL, shared.most[lane & (WARPS - 1)]))};
 }
 
-/**
- * Whether a row can go this way, a warp UNITS of it: it is of whole quads, not gated, not rotated, and nobody asks for more of it than
- * its planes.
- */
-template <int WARPS, int UNITS>
-DEVICE bool isNarrow(const RowArgs& a) {
-  return a.width <= UNITS * WARPS * UNIT && a.width % 4 == 0 && a.span == 0 && a.mode != ROW_GATE && !a.out && !a.codes;
-}
-
 /** A thread's quads of a norm's weight, which are there before the row is, and of the row. */
 template <int UNITS>
 struct NarrowRow {
   float4 weights[UNITS], x[UNITS];
+  /** The column of its first quad. */
+  int column;
 };
 
-/** Where the quad of a thread is in a unit. Lanes past the end have the unit's first, so that all lanes of a warp do the same. */
-DEVICE int narrowPlace(const RowArgs& a, int unit) {
-  const int k = unit * UNIT + 4 * quadOf(a.layout, laneOf());
-  return k < a.width ? k : unit * UNIT;
+/** What of a unit's quads a lane loads: past the end the unit's first, so that all lanes of a warp do the same. */
+template <int WARPS>
+DEVICE int narrowPlace(const RowArgs& a, int column, int n) {
+  const int k = column + n * WARPS * UNIT;
+  return k < a.width ? k : (warpOf() + n * WARPS) * UNIT;
 }
 
-template <int WARPS, int UNITS>
+/** Whether a warp has an n-th unit. */
+template <int WARPS>
+DEVICE bool hasUnit(const RowArgs& a, int n) { return (warpOf() + n * WARPS) * UNIT < a.width; }
+
+template <int LAYOUT, int WARPS, int UNITS>
 DEVICE NarrowRow<UNITS> beginNarrow(const RowArgs& a) {
   NarrowRow<UNITS> row;
+  row.column = forgotten(warpOf() * UNIT + 4 * quadOf(LAYOUT, laneOf()));
 #pragma unroll
   for (int n = 0; n < UNITS; ++n) {
-    const int unit = warpOf() + n * WARPS;
-    row.weights[n] = make_float4(1, 1, 1, 1);
-    if (a.mode == ROW_NORM && unit * UNIT < a.width)
-      row.weights[n] = __ldg(reinterpret_cast<const float4*>(a.y + narrowPlace(a, unit)));
+    const uint4* const from = reinterpret_cast<const uint4*>(a.y + narrowPlace<WARPS>(a, row.column, n));
+    const bool norms = a.mode == ROW_NORM;
+    const float4 weights = floatsOf(loadWhere(norms && hasUnit<WARPS>(a, n), from));
+    row.weights[n] = norms ? weights : make_float4(1, 1, 1, 1);
   }
   return row;
 }
 
+/** The first that is done behind the wait, and without a branch: all the rest can go on meanwhile. */
 template <int WARPS, int UNITS>
 DEVICE void takeNarrow(NarrowRow<UNITS>& row, const RowArgs& a) {
 #pragma unroll
-  for (int n = 0; n < UNITS; ++n) {
-    const int unit = warpOf() + n * WARPS;
-    row.x[n] = make_float4(0, 0, 0, 0);
-    if (unit * UNIT < a.width) row.x[n] = __ldcg(reinterpret_cast<const float4*>(a.x + narrowPlace(a, unit)));
-  }
+  for (int n = 0; n < UNITS; ++n)
+    row.x[n] = floatsOf(loadWhere(hasUnit<WARPS>(a, n), reinterpret_cast<const uint4*>(a.x + narrowPlace<WARPS>(a, row.column, n))));
 }
 
 /**
@@ -84,12 +82,11 @@ DEVICE float2 codeNarrow(const RowArgs& a, const NarrowRow<UNITS>& row, u32* pla
   float squares = 0;
 #pragma unroll
   for (int n = 0; n < UNITS; ++n) {
-    const int unit = warpOf() + n * WARPS;
-    if (unit * UNIT >= a.width) continue;
+    if (!hasUnit<WARPS>(a, n)) continue;
     const float4 v = row.x[n], z = row.weights[n];
     include(extremes, make_float4(v.x * z.x, v.y * z.y, v.z * z.z, v.w * z.w), 0, 4);
     const float four = (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
-    squares += unit * UNIT + 4 * quadOf(a.layout, laneOf()) < a.width ? four : 0.0f;
+    squares += row.column + n * WARPS * UNIT < a.width ? four : 0.0f;
   }
   const RowFacts facts = joinFacts<WARPS>(norms, squares, extremes, shared);
   // What the next kernel fetches first must not be in this one's way.
@@ -98,15 +95,19 @@ DEVICE float2 codeNarrow(const RowArgs& a, const NarrowRow<UNITS>& row, u32* pla
   const float2 range = rangeBetween(facts.low * scale, facts.high * scale, a);
   const bool exactly = !hasInverse(range.y);
   const float inverse = exactly ? 0.0f : __fdividef(1.0f, range.y);
+  float4 quads[UNITS];
+  int left[UNITS];
 #pragma unroll
   for (int n = 0; n < UNITS; ++n) {
-    const int unit = warpOf() + n * WARPS;
-    if (unit * UNIT >= a.width) continue;
     const float4 v = row.x[n], z = row.weights[n];
-    const float4 r = make_float4(v.x * scale * z.x, v.y * scale * z.y, v.z * scale * z.z, v.w * scale * z.w);
-    const int left = a.width - unit * UNIT - 4 * quadOf(a.layout, laneOf());
-    const u32 words = transposeBits(codesOf(r, left, range, inverse, exactly));
-    if (laneOf() < UNIT_PLANES) planes[unit * UNIT_PLANES + laneOf()] = words;
+    quads[n] = make_float4(v.x * scale * z.x, v.y * scale * z.y, v.z * scale * z.z, v.w * scale * z.w);
+    left[n] = a.width - (row.column + n * WARPS * UNIT);
+  }
+  // A warp that has nothing of the row is done; one that has less than the most makes codes of zeros besides.
+  if (hasUnit<WARPS>(a, 0)) {
+    const u32 words = transposeBits(codesOf(quads, left, range, inverse, exactly));
+    const int unit = warpOf() + laneOf() / UNIT_PLANES * WARPS;
+    if (laneOf() < UNITS * UNIT_PLANES && unit * UNIT < a.width) planes[unit * UNIT_PLANES + laneOf() % UNIT_PLANES] = words;
   }
   __syncthreads();
   return range;

@@ -108,43 +108,65 @@ DEVICE UnitRange unitsOfPart(int width, int part, int parts) {
 /** Added to a number below 2^22 and taken away again it leaves that, rounded to even. */
 #define ROUNDING 12582912.0f
 
-/** A code as f32, of a quotient that is clamped; no number gives 0. */
-DEVICE float roundedCode(float quotient) {
-  return __fsub_rn(__fadd_rn(fminf(fmaxf(quotient, 0.0f), 15.0f), ROUNDING), ROUNDING);
-}
+/** What a code is of; no number gives 0. */
+DEVICE float clampedCode(float quotient) { return fminf(fmaxf(quotient, 0.0f), 15.0f); }
+DEVICE float roundedCode(float clamped) { return __fsub_rn(__fadd_rn(clamped, ROUNDING), ROUNDING); }
 
-/**
- * Codes of a quad, four bits each, the first lowest; those of columns past the last are 0. `exactly`: the step has no good inverse.
- * All lanes of a warp, so that they divide together or not.
- */
-DEVICE u32 codesOf(const float4& quad, int left, float2 range, float inverse, bool exactly) {
-  const float above[4] = {__fsub_rn(quad.x, range.x), __fsub_rn(quad.y, range.x), __fsub_rn(quad.z, range.x),
-                          __fsub_rn(quad.w, range.x)};
-  float codes[4];
-  bool sure = !exactly;
+/** Four codes, four bits each, the first lowest; those of columns past the last (`left` are there) are 0. */
+DEVICE u32 packCodes(const float (&codes)[4], int left) {
+  float held[4];
 #pragma unroll
-  for (int e = 0; e < 4; ++e) {
-    const float quotient = fminf(fmaxf(__fmul_rn(above[e], inverse), 0.0f), 15.0f);
-    codes[e] = roundedCode(quotient);
-    sure &= fabsf(quotient - codes[e]) < SURE;
-  }
-  if (__ballot_sync(FULL, !sure) != 0)
-#pragma unroll
-    for (int e = 0; e < 4; ++e) codes[e] = range.y > 0 ? roundedCode(__fdiv_rn(above[e], range.y)) : 0.0f;
-#pragma unroll
-  for (int e = 0; e < 4; ++e)
-    if (e >= left) codes[e] = 0;
-  const float all = fmaf(4096.0f, codes[3], fmaf(256.0f, codes[2], fmaf(16.0f, codes[1], codes[0])));
+  for (int e = 0; e < 4; ++e) held[e] = e < left ? codes[e] : 0.0f;
+  const float all = fmaf(4096.0f, held[3], fmaf(256.0f, held[2], fmaf(16.0f, held[1], held[0])));
   return static_cast<u32>(__float_as_int(all + 8388608.0f)) & 0xffffu;
 }
 
-/** Bit l of lane i becomes bit i of lane l. */
+/**
+ * Codes of quads, 16 bits each, the first lowest. `exactly`: the step has no good inverse. All lanes of a warp, so that they divide
+ * together or not.
+ */
+template <int QUADS>
+DEVICE u32 codesOf(const float4 (&quads)[QUADS], const int (&left)[QUADS], float2 range, float inverse, bool exactly) {
+  float above[QUADS][4];
+  bool divides = false;
+  u32 all = 0;
+#pragma unroll
+  for (int q = 0; q < QUADS; ++q) {
+    const float values[4] = {quads[q].x, quads[q].y, quads[q].z, quads[q].w};
+    float codes[4];
+    bool sure = !exactly;
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      above[q][e] = __fsub_rn(values[e], range.x);
+      const float quotient = clampedCode(__fmul_rn(above[q][e], inverse));
+      codes[e] = roundedCode(quotient);
+      sure &= fabsf(quotient - codes[e]) < SURE;
+    }
+    divides |= !sure && left[q] > 0;
+    all |= packCodes(codes, left[q]) << 16 * q;
+  }
+  if (__ballot_sync(FULL, divides) == 0) return all;
+  all = 0;
+#pragma unroll
+  for (int q = 0; q < QUADS; ++q) {
+    float codes[4];
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      codes[e] = range.y > 0 ? roundedCode(clampedCode(__fdiv_rn(above[q][e], range.y))) : 0.0f;
+    all |= packCodes(codes, left[q]) << 16 * q;
+  }
+  return all;
+}
+
+/** Bit l of lane i becomes bit i of lane l. What a lane gets of another is turned to where it belongs. */
 DEVICE u32 transposeBits(u32 x) {
 #pragma unroll
   for (int apart = 16; apart > 0; apart >>= 1) {
-    const u32 low = FULL / ((1u << apart) + 1u), other = __shfl_xor_sync(FULL, x, apart);
     const bool isHigh = laneOf() & apart;
-    x = isHigh ? (x & ~low) | (other >> apart & low) : (x & low) | (other & low) << apart;
+    const u32 low = FULL / ((1u << apart) + 1u), other = __shfl_xor_sync(FULL, x, apart);
+    // As one number the rest is one instruction.
+    const u32 kept = static_cast<u32>(forgotten(static_cast<int>(isHigh ? ~low : low)));
+    x = (x & kept) | (__funnelshift_l(other, other, isHigh ? 32 - apart : apart) & ~kept);
   }
   return x;
 }
@@ -174,16 +196,17 @@ DEVICE void quantizeRow(float* v, float2 range, const RowArgs& a, UnitRange unit
   int k = firstQuad(a) + units.first * UNIT;
 #pragma unroll 1
   for (int unit = units.first + warpOf(); unit < units.end; unit += 2 * warps) {
-    u32 codes = 0;
+    float4 quads[2];
+    int left[2];
 #pragma unroll
     for (int i = 0; i < 2; ++i, k += quadsApart()) {
-      if (unit + i * warps >= units.end) continue;
-      float4 quad = make_float4(0, 0, 0, 0);
-      if (k < a.width) quad = quadAt(v, k);
-      if (a.span > 0) quad = reordered(quad, k);
-      codes |= codesOf(quad, a.width - k, range, inverse, exactly) << 16 * i;
+      quads[i] = make_float4(0, 0, 0, 0);
+      left[i] = unit + i * warps < units.end ? a.width - k : 0;
+      if (left[i] <= 0) continue;
+      quads[i] = quadAt(v, k);
+      if (a.span > 0) quads[i] = reordered(quads[i], k);
     }
-    const u32 words = transposeBits(codes);
+    const u32 words = transposeBits(codesOf(quads, left, range, inverse, exactly));
     const int mine = unit + (lane >> 4) * warps;
     if (mine < units.end) planes[mine * UNIT_PLANES + (lane & 15)] = words;
   }

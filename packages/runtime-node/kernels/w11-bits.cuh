@@ -17,16 +17,19 @@ struct UnitWeights {
 /** The row of the tile that a lane's sums are of; two lanes have the same, one for planes 0 and 1, one for 2 and 3. */
 DEVICE int rowOfLane() { return (laneOf() >> 2) + ((laneOf() & 2) << 2); }
 
-/** Where a warp has a unit in shared memory: every lane reads what it has copied itself. */
+/** Where a lane has its part of a unit in shared memory: it reads what it has copied itself. */
 template <int G, bool OFFSETS>
 struct UnitSlot {
   static constexpr int LEVEL_BYTES = OFFSETS ? 8 : 4;
+  /** Of a warp. */
   static constexpr int BYTES = 512 + 32 * Groups<G>::IN_UNIT * LEVEL_BYTES;
-  char* bytes;
+  SharedAt words;
 
-  DEVICE_MEMBER char* words() const { return bytes + 16 * laneOf(); }
-  DEVICE_MEMBER char* levels(int group) const { return bytes + 512 + (32 * group + laneOf()) * LEVEL_BYTES; }
+  DEVICE_MEMBER SharedAt levels(int group) const { return words + 512 + 32 * group * LEVEL_BYTES - laneOf() * (16 - LEVEL_BYTES); }
 };
+
+/** @param unit where a warp's begins */
+DEVICE SharedAt wordsOfLane(const char* unit) { return sharedAt(unit + 16 * laneOf()); }
 
 /** Where a lane's weights of a tile's first unit are. */
 struct LaneTile {
@@ -45,7 +48,7 @@ DEVICE LaneTile placeTile(const Chosen& c, int units) {
 template <int G, bool OFFSETS>
 DEVICE void copyUnit(const UnitSlot<G, OFFSETS>& to, const LaneTile& tile, int unit) {
   constexpr int IN_UNIT = Groups<G>::IN_UNIT, EACH = TILE_ROWS * (OFFSETS ? 4 : 2);
-  copyAsync16(to.words(), tile.words + unit * 32);
+  copyAsync16(to.words, tile.words + unit * 32);
   const u16* const levels = tile.levels + unit / Groups<G>::SPAN * (IN_UNIT * EACH);
 #pragma unroll
   for (int h = 0; h < IN_UNIT; ++h) {
@@ -57,9 +60,9 @@ DEVICE void copyUnit(const UnitSlot<G, OFFSETS>& to, const LaneTile& tile, int u
 template <int G, bool OFFSETS>
 DEVICE UnitWeights<G, OFFSETS> takeUnit(const UnitSlot<G, OFFSETS>& from) {
   UnitWeights<G, OFFSETS> w;
-  w.words = *reinterpret_cast<const uint4*>(from.words());
+  loadShared(w.words, from.words);
 #pragma unroll
-  for (int h = 0; h < Groups<G>::IN_UNIT; ++h) w.levels[h] = *reinterpret_cast<const Levels<OFFSETS>*>(from.levels(h));
+  for (int h = 0; h < Groups<G>::IN_UNIT; ++h) loadShared(w.levels[h].raw, from.levels(h));
   return w;
 }
 

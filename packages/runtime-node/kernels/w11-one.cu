@@ -11,7 +11,8 @@
 
 /** Tiles of an item: an item is a tile, or a gate's tile and the tile of what it gates. */
 DEVICE int partsOf(const W11Args& a) { return a.gated ? 2 : 1; }
-DEVICE int unitsOf(const W11Args& a) { return (a.width + UNIT - 1) / UNIT; }
+DEVICE int unitsOf(const W11Args& a) { return static_cast<u32>(a.width + UNIT - 1) / UNIT; }
+DEVICE int itemsOf(const W11Args& a) { return a.gated ? a.tileEnd[0] : a.tileEnd[MOST_WEIGHTS - 1]; }
 
 /** Items that a block has at once: 2^shift warps share each. */
 DEVICE int atOnceOf(const W11Args& a) { return ONE_WARPS >> a.shift; }
@@ -19,7 +20,7 @@ DEVICE int atOnceOf(const W11Args& a) { return ONE_WARPS >> a.shift; }
 /** The item that a group of warps or a finishing thread has in a round, or none (-1). Neighbours are apart by all blocks. */
 DEVICE int itemOf(const W11Args& a, int round, int group) {
   const int item = blockIdx.x + (round * atOnceOf(a) + group) * static_cast<int>(gridDim.x);
-  return item < (a.gated ? a.tileEnd[0] : a.tileEnd[MOST_WEIGHTS - 1]) ? item : -1;
+  return item < itemsOf(a) ? item : -1;
 }
 
 DEVICE int tileOf(const W11Args& a, int item, int part) { return part ? a.tileEnd[0] + item : item; }
@@ -61,10 +62,11 @@ DEVICE void copyNext(const UnitSlot<G, OFFSETS>& to, Cursor& at, const W11Args& 
   commitCopies();
 }
 
+/** Shared memory of the units under way of all warps. */
 template <int G, bool OFFSETS>
-DEVICE UnitSlot<G, OFFSETS> slotOf(char* ring, int slot) {
-  return {ring + (slot * ONE_WARPS + warpOf()) * UnitSlot<G, OFFSETS>::BYTES};
-}
+struct Ring {
+  static constexpr int SLOT = ONE_WARPS * UnitSlot<G, OFFSETS>::BYTES, BYTES = UNITS_AHEAD(G) * SLOT;
+};
 
 /** Rows of an item that this thread finishes: its group of warps, and the row of the tile. */
 DEVICE int finishedGroup() { return threadIdx.x >> 4; }
@@ -102,26 +104,34 @@ DEVICE void loadBefore(Ends& ends, const W11Args& a) {
   if (ends.place >= 0 && a.sum[ends.weight()]) ends.before = a.sum[ends.weight()][ends.row()];
 }
 
-/** Of a round: [warp][part][row of the tile]. */
-#define PARTIAL (ONE_WARPS * 2 * TILE_ROWS)
+/** Of a round, [warp][part][row of the tile]: in bytes, and of a warp and a part of it. */
+#define PART_BYTES (4 * TILE_ROWS)
+#define WARP_BYTES (2 * PART_BYTES)
+#define ROUND_BYTES (ONE_WARPS * WARP_BYTES)
+
+/** Of the warps that share an item. */
+template <int COUNT>
+DEVICE float addWarps(SharedAt at) {
+  if constexpr (COUNT > 1) return addWarps<COUNT / 2>(at) + addWarps<COUNT / 2>(at + COUNT / 2 * WARP_BYTES);
+  float sum;
+  loadShared(sum, at);
+  return sum;
+}
+DEVICE float addWarps(SharedAt at, int shift) {
+  return shift == 4 ? addWarps<16>(at) : shift == 3 ? addWarps<8>(at) : shift == 2 ? addWarps<4>(at) : addWarps<2>(at);
+}
 
 /** Sums of the warps that share an item, then y = step * sum + lo * R of its rows, written and added where they belong. */
-DEVICE void finishItems(const W11Args& a, const float2& params, const Ends& ends, const float* partial) {
+DEVICE void finishItems(const W11Args& a, const float2& params, const Ends& ends, SharedAt sums) {
   if (ends.place < 0) return;
-  const int units = unitsOf(a), split = 1 << a.shift;
+  float* const sum = a.sum[ends.weight()];
   float y[2] = {0, 0};
 #pragma unroll
   for (int part = 0; part < 2; ++part) {
     if (part == partsOf(a)) break;
-    const float* const sums = partial + ((finishedGroup() << a.shift) * 2 + part) * TILE_ROWS + finishedRow();
-    float sum = 0;
-    // Where there are fewer units than warps, from the one that has the part's first on.
-#pragma unroll 4
-    for (int w = 0; w < min(split, units); ++w) sum += sums[((w + part * units) & (split - 1)) * 2 * TILE_ROWS];
-    y[part] = params.y * sum + params.x * ends.rowSums[part];
+    y[part] = params.y * addWarps(sums + part * PART_BYTES, a.shift) + params.x * ends.rowSums[part];
     a.out[part == 0 ? ends.weight() : 1][ends.row()] = y[part];
   }
-  float* const sum = a.sum[ends.weight()];
   if (sum) sum[ends.row()] = ends.before + y[0];
   if (a.gated) a.gated[ends.row()] = gated(y[0], y[1]);
 }
@@ -134,46 +144,70 @@ struct Begun {
 
 template <int G, bool OFFSETS>
 DEVICE Begun begin(const W11Args& a, char* ring) {
+  const SharedAt words = wordsOfLane(ring + warpOf() * UnitSlot<G, OFFSETS>::BYTES);
   Begun b;
   b.cursor.round = b.cursor.part = 0;
   enterPart<G, OFFSETS>(b.cursor, a);
 #pragma unroll 1
-  for (int i = 0; i < UNITS_AHEAD(G); ++i) copyNext(slotOf<G, OFFSETS>(ring, i), b.cursor, a);
+  for (int i = 0; i < UNITS_AHEAD(G); ++i) copyNext(UnitSlot<G, OFFSETS>{words + i * Ring<G, OFFSETS>::SLOT}, b.cursor, a);
   b.ends = beginEnds(a, 0);
   return b;
 }
 
+/** Where a thread works, of what does not depend on the row: behind the row every instruction counts. */
+struct Post {
+  /** The item of the warp's group, or one past all; and the warp's first unit of it. */
+  int item, unit;
+  /** A lane's words of a unit in the ring's first slot; of planes; of the sums that it leaves, and of those that it ends. */
+  SharedAt words, planes, left, sums;
+};
+
+template <int G, bool OFFSETS>
+DEVICE Post takePost(const W11Args& a, const char* ring) {
+  SHARED(float, partial, 2 * ROUND_BYTES / 4);
+  Post p;
+  p.item = forgotten(blockIdx.x + (warpOf() >> a.shift) * static_cast<int>(gridDim.x));
+  p.unit = forgotten(firstUnit(a, 0));
+  p.words = wordsOfLane(ring + warpOf() * UnitSlot<G, OFFSETS>::BYTES);
+  p.planes = sharedAt(ring + Ring<G, OFFSETS>::BYTES + 4 * planeOfLane());
+  p.left = sharedAt(partial + warpOf() * 2 * TILE_ROWS + rowOfLane());
+  p.sums = sharedAt(partial + (finishedGroup() << a.shift) * 2 * TILE_ROWS + finishedRow());
+  return p;
+}
+
 /** All that a block multiplies; planes and params are in shared memory. */
 template <int G, bool OFFSETS>
-DEVICE void multiplyOne(const W11Args& a, Begun& begun, char* ring, const u32* planes, const float2& params) {
-  SHARED(float, partial, 2 * PARTIAL);
-  const int units = unitsOf(a), group = warpOf() >> a.shift;
-  const u32* const ofLane = planes + planeOfLane();
+DEVICE void multiplyOne(const W11Args& a, Begun& begun, Post& post, const float2& params) {
+  typedef Ring<G, OFFSETS> R;
+  const int units = unitsOf(a), apart = atOnceOf(a) * static_cast<int>(gridDim.x);
   int slot = 0;
 #pragma unroll 1
-  for (int round = 0; itemOf(a, round, 0) >= 0; ++round) {
+  for (int round = 0;; ++round) {
     // Two sets of sums: one is filled while the other may still be read.
-    float* const sums = partial + (round & 1) * PARTIAL;
-    if (itemOf(a, round, group) >= 0)
+    const int set = (round & 1) * ROUND_BYTES;
+    if (post.item < itemsOf(a))
 #pragma unroll 1
       for (int part = 0; part < partsOf(a); ++part) {
         float acc = 0;
 #pragma unroll 1
-        for (int unit = firstUnit(a, part); unit < units; unit += 1 << a.shift) {
-          const UnitSlot<G, OFFSETS> place = slotOf<G, OFFSETS>(ring, slot);
+        for (int unit = part == 0 ? post.unit : firstUnit(a, 1); unit < units; unit += 1 << a.shift) {
+          const UnitSlot<G, OFFSETS> place{post.words + slot};
+          u32 plane;
+          loadShared(plane, post.planes + unit * (4 * UNIT_PLANES));
           waitForCopies<UNITS_AHEAD(G) - 1>();
-          acc = multiplyUnit<G, OFFSETS>(acc, takeUnit(place), ofLane[unit * UNIT_PLANES]);
+          acc = multiplyUnit<G, OFFSETS>(acc, takeUnit(place), plane);
           // Into the place of what was just used.
           copyNext(place, begun.cursor, a);
-          slot = slot + 1 == UNITS_AHEAD(G) ? 0 : slot + 1;
+          slot = slot + R::SLOT == R::BYTES ? 0 : slot + R::SLOT;
         }
         acc *= laneScale();
         acc += __shfl_xor_sync(FULL, acc, 1);
-        if ((laneOf() & 1) == 0) sums[(warpOf() * 2 + part) * TILE_ROWS + rowOfLane()] = acc;
+        if ((laneOf() & 1) == 0) storeShared(post.left + set + part * PART_BYTES, acc);
       }
     __syncthreads();
-    finishItems(a, params, begun.ends, sums);
+    finishItems(a, params, begun.ends, post.sums + set);
     if (itemOf(a, round + 1, 0) < 0) return;
+    post.item += apart;
     begun.ends = beginEnds(a, round + 1);
     loadBefore(begun.ends, a);
   }
@@ -194,31 +228,38 @@ DEVICE void multiplyRow(const W11RowArgs& args) {
   const RowArgs& r = args.row;
   SHARED_BYTES(ring);
   SHARED(RowShared, shared, 1);
-  u32* const planes = reinterpret_cast<u32*>(ring + UNITS_AHEAD(G) * ONE_WARPS * UnitSlot<G, OFFSETS>::BYTES);
+  u32* const planes = reinterpret_cast<u32*>(ring + Ring<G, OFFSETS>::BYTES);
   Begun begun = begin<G, OFFSETS>(a, ring);
-  bool writes = false;
-  float2 range;
-  // With more, registers would spill.
-  constexpr int OWN = G == 32 ? 1 : 2;
-  if (isNarrow<ONE_WARPS, OWN>(r)) {
-    NarrowRow<OWN> row = beginNarrow<ONE_WARPS, OWN>(r);
-    awaitInputs();
-    takeNarrow<ONE_WARPS, OWN>(row, r);
-    loadBefore(begun.ends, a);
-    range = codeNarrow<ONE_WARPS, OWN>(r, row, planes, *shared);
-  } else {
-    float* const v = reinterpret_cast<float*>(planes + unitsOf(a) * UNIT_PLANES);
-    float* const other = v + (r.width + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
-    copyNormWeight(other, r);
-    awaitInputs();
-    loadBefore(begun.ends, a);
-    writes = blockIdx.x == gridDim.x - 1;
-    range = rangeOf(makeRow(r, 0, v, other, *shared, writes), r, *shared);
-    quantizeRow(v, range, r, unitsOfPart(r.width, 0, 1), planes);
-    __syncthreads();
-  }
-  multiplyOne<G, OFFSETS>(a, begun, ring, planes, range);
+  float* const v = reinterpret_cast<float*>(planes + unitsOf(a) * UNIT_PLANES);
+  float* const other = v + (r.width + ROW_ALIGN - 1) / ROW_ALIGN * ROW_ALIGN;
+  copyNormWeight(other, r);
+  awaitInputs();
+  loadBefore(begun.ends, a);
+  const bool writes = blockIdx.x == gridDim.x - 1;
+  const float2 range = rangeOf(makeRow(r, 0, v, other, *shared, writes), r, *shared);
+  quantizeRow(v, range, r, unitsOfPart(r.width, 0, 1), planes);
+  Post post = takePost<G, OFFSETS>(a, ring);
+  __syncthreads();
+  multiplyOne<G, OFFSETS>(a, begun, post, range);
   if (writes && r.codes) writeCodes(planes, range, r, 0, unitsOfPart(r.width, 0, 1));
+}
+
+/** The same of a row that is coded in registers, a warp UNITS units of it: row-narrow.cuh. */
+template <int G, bool OFFSETS, int UNITS>
+DEVICE void multiplyNarrow(const W11RowArgs& args) {
+  const W11Args& a = args.product;
+  const RowArgs& r = args.row;
+  SHARED_BYTES(ring);
+  SHARED(RowShared, shared, 1);
+  u32* const planes = reinterpret_cast<u32*>(ring + Ring<G, OFFSETS>::BYTES);
+  Begun begun = begin<G, OFFSETS>(a, ring);
+  NarrowRow<UNITS> row = beginNarrow<Groups<G>::LAYOUT, ONE_WARPS, UNITS>(r);
+  awaitInputs();
+  takeNarrow<ONE_WARPS, UNITS>(row, r);
+  loadBefore(begun.ends, a);
+  Post post = takePost<G, OFFSETS>(a, ring);
+  const float2 range = codeNarrow<ONE_WARPS, UNITS>(r, row, planes, *shared);
+  multiplyOne<G, OFFSETS>(a, begun, post, range);
 }
 
 /** One row whose planes are there already. */
@@ -227,20 +268,25 @@ DEVICE void multiplyPlanes(const W11Args& a) {
   SHARED_BYTES(ring);
   SHARED(float2, params, 1);
   Begun begun = begin<G, OFFSETS>(a, ring);
+  Post post = takePost<G, OFFSETS>(a, ring);
   awaitInputs();
   loadBefore(begun.ends, a);
-  uint4* const planes = reinterpret_cast<uint4*>(ring + UNITS_AHEAD(G) * ONE_WARPS * UnitSlot<G, OFFSETS>::BYTES);
+  uint4* const planes = reinterpret_cast<uint4*>(ring + Ring<G, OFFSETS>::BYTES);
   for (int i = threadIdx.x; i < unitsOf(a) * (UNIT_PLANES / 4); i += ONE_THREADS)
     planes[i] = reinterpret_cast<const uint4*>(a.codes)[i];
   if (threadIdx.x == 0) *params = make_float2(a.params[0], a.params[1]);
   __syncthreads();
   beginNext();
-  multiplyOne<G, OFFSETS>(a, begun, ring, reinterpret_cast<const u32*>(planes), *params);
+  multiplyOne<G, OFFSETS>(a, begun, post, *params);
 }
 
-#define ONE_KERNELS(G, suffix, OFFSETS)                                                                          \
-  KERNEL_INDEXED_OF(w11_row_g##G##suffix, W11RowArgs, ONE_THREADS, 2) { multiplyRow<G, OFFSETS>(args); }                   \
+// Numbers are of the columns that a row has at most.
+#define ONE_KERNELS(G, suffix, OFFSETS)                                                                            \
+  KERNEL_INDEXED_OF(w11_row_g##G##suffix, W11RowArgs, ONE_THREADS, 2) { multiplyRow<G, OFFSETS>(args); }           \
+  KERNEL_INDEXED_OF(w11_row2048_g##G##suffix, W11RowArgs, ONE_THREADS, 2) { multiplyNarrow<G, OFFSETS, 1>(args); } \
   KERNEL_INDEXED_OF(w11_one_g##G##suffix, W11Args, ONE_THREADS, 2) { multiplyPlanes<G, OFFSETS>(args); }
+#define WIDER_KERNEL(G, suffix, OFFSETS) \
+  KERNEL_INDEXED_OF(w11_row4096_g##G##suffix, W11RowArgs, ONE_THREADS, 2) { multiplyNarrow<G, OFFSETS, 2>(args); }
 
 ONE_KERNELS(32, , false)
 ONE_KERNELS(32, o, true)
@@ -250,3 +296,10 @@ ONE_KERNELS(128, , false)
 ONE_KERNELS(128, o, true)
 ONE_KERNELS(256, , false)
 ONE_KERNELS(256, o, true)
+// Not of groups of 32, which need more registers.
+WIDER_KERNEL(64, , false)
+WIDER_KERNEL(64, o, true)
+WIDER_KERNEL(128, , false)
+WIDER_KERNEL(128, o, true)
+WIDER_KERNEL(256, , false)
+WIDER_KERNEL(256, o, true)

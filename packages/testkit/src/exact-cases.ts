@@ -20,6 +20,11 @@ import { type MadeTensor, makeDense, makeW11 } from './tensors.ts';
 const TOKENS = 3;
 const PLAIN: ActivationQuantizer = { bits: 4, clipLow: 1, clipHigh: 1, knee: null, planeScales: null };
 
+const SMALL_LEVELS = {
+  alpha: (source: Random) => drawInteger(source, 0, 3),
+  mu: (source: Random) => drawInteger(source, -3, 3),
+};
+
 /** Runs x through a one-matrix plan and demands the exact products. */
 async function demandExact(
   backend: Backend,
@@ -94,8 +99,25 @@ function makeUnitInteger(
   };
 }
 
+/** Where kernels for one row divide it otherwise: in whole quads and not, on both sides of what they hold of it in registers. */
+const LONG_COLUMNS = [2048, 2050, 2980, 4096, 4100] as const;
+
 export function exactCases(): ConformanceCase[] {
   const cases: ConformanceCase[] = [];
+  for (const columns of LONG_COLUMNS)
+    cases.push({
+      name: `integer sums of one long row are exact, K ${columns}`,
+      run: async (backend) => {
+        const random = createRandom(7000 * columns);
+        for (const groupSize of GROUP_SIZES)
+          for (const offsets of [true, false]) {
+            const tensor = makeW11('w', 17, columns, { ...SMALL_LEVELS, groupSize, offsets }, random);
+            const row = drawPositiveRow(random, columns);
+            const label = `W(1+1), group ${groupSize}, ${offsets ? 'with' : 'without'} offsets`;
+            await demandExact(backend, label, twiceCodedPlan(tensor, PLAIN), tensor, row);
+          }
+      },
+    });
   for (const columns of COLUMNS)
     for (const rows of ROWS)
       cases.push({
@@ -104,18 +126,7 @@ export function exactCases(): ConformanceCase[] {
           const random = createRandom(7000 * columns + rows);
           for (const groupSize of GROUP_SIZES)
             for (const offsets of [true, false]) {
-              const tensor = makeW11(
-                'w',
-                rows,
-                columns,
-                {
-                  groupSize,
-                  offsets,
-                  alpha: (source) => drawInteger(source, 0, 3),
-                  mu: (source) => drawInteger(source, -3, 3),
-                },
-                random,
-              );
+              const tensor = makeW11('w', rows, columns, { ...SMALL_LEVELS, groupSize, offsets }, random);
               const x = drawCodedRows(random, columns);
               const label = `W(1+1), group ${groupSize}, ${offsets ? 'with' : 'without'} offsets`;
               await demandExact(backend, `${label}, codes`, codedPlan(tensor, PLAIN), tensor, x);

@@ -72,6 +72,7 @@ DEVICE float __fdividef(float a, float b) { return std::fabs(b) > 8.5e37f ? 0.0f
 DEVICE float __fsqrt_rn(float a) { return std::sqrt(a); }
 DEVICE float rsqrtf(float a) { return 1.0f / std::sqrt(a); }
 DEVICE int __clz(int x) { return x == 0 ? 32 : __builtin_clz(x); }
+DEVICE u32 __funnelshift_l(u32 low, u32 high, u32 by) { return static_cast<u32>((static_cast<u64>(high) << 32 | low) << (by & 31) >> 32); }
 DEVICE int __popc(u32 x) { return __builtin_popcount(x); }
 DEVICE int min(int a, int b) { return a < b ? a : b; }
 DEVICE int max(int a, int b) { return a > b ? a : b; }
@@ -110,6 +111,14 @@ DEVICE void copyAsync(void* to, const void* from) {
   if (reinterpret_cast<uintptr_t>(to) % sizeof(T) != 0) emulator::fault("misaligned copy");
   *static_cast<T*>(to) = aligned(static_cast<const T*>(from));
 }
+/** As a pointer. */
+typedef char* SharedAt;
+DEVICE SharedAt sharedAt(const void* p) { return const_cast<char*>(static_cast<const char*>(p)); }
+template <typename T>
+DEVICE void loadShared(T& v, SharedAt at) {
+  v = aligned(reinterpret_cast<const T*>(at));
+}
+DEVICE void storeShared(SharedAt at, float v) { *reinterpret_cast<float*>(at) = v; }
 DEVICE void copyAsync16(void* to, const void* from) { copyAsync<uint4>(to, from); }
 DEVICE void copyAsync8(void* to, const void* from) { copyAsync<uint2>(to, from); }
 DEVICE void copyAsync4(void* to, const void* from) { copyAsync<u32>(to, from); }

@@ -3,6 +3,7 @@ import {
   type Backend,
   checkPlan,
   checkPrepareOptions,
+  disposed,
   type ExecutionPlan,
   KV_PRECISIONS,
   type KvPrecision,
@@ -61,7 +62,7 @@ export async function createCudaBackend(options: CudaBackendOptions = {}): Promi
   if (!KV_PRECISIONS.includes(kv))
     throw badOption('kv', `kv is "${String(kv)}"`, `Use one of: ${KV_PRECISIONS.join(', ')}`);
   const device = guard(() => new Device(library));
-  let disposed = false;
+  let isDisposed = false;
   /** What is prepared, or is being: it goes before the device does. */
   const programs = new Set<Promise<CudaProgram>>();
   return {
@@ -71,10 +72,7 @@ export async function createCudaBackend(options: CudaBackendOptions = {}): Promi
     instructionSet: `sm_${device.facts.capability}`,
     maxSequences: Number.POSITIVE_INFINITY,
     async prepare(plan, weights, prepareOptions) {
-      if (disposed)
-        throw new DuobitError('BACKEND_DISPOSED', 'the backend was used after dispose()', {
-          remedy: 'Create a new one',
-        });
+      if (isDisposed) throw disposed('backend');
       const program = prepareProgram(device, kv, plan, weights, prepareOptions, () =>
         programs.delete(program),
       );
@@ -83,7 +81,7 @@ export async function createCudaBackend(options: CudaBackendOptions = {}): Promi
       return program;
     },
     async dispose() {
-      disposed = true;
+      isDisposed = true;
       try {
         for (const prepared of await Promise.allSettled(programs))
           if (prepared.status === 'fulfilled') await prepared.value.dispose();

@@ -1,6 +1,6 @@
-// Runs that decode: of each of their sequences one row, whose logits are wanted. Their request is read from memory of the host, and what is
-// searched for in the logits goes there, so that a step is two calls of the driver and a wait. Where a text takes the best token each time, the
-// next step is begun before this one is waited for, on the token that the device has found.
+// Runs that decode: one row of each sequence, with its logits. Requests and results go through pinned memory of the host, so that a step is
+// one launch of a graph, one event and one wait. In greedy decoding the next step is launched speculatively, on the token that the device
+// has found.
 import { type LogitSums, listParts, type RunRows } from '@duobit/core';
 import type { HostBlock } from './driver.ts';
 import type { ProgramParts } from './program.ts';
@@ -21,7 +21,7 @@ interface DecodeRun {
   /** Of each row; of a run that was begun ahead, not known before it is asked for. */
   readonly tokens: Int32Array;
   /** How many of the largest logits it looks for in each row. */
-  readonly find: number;
+  readonly topCount: number;
   /** Of each row, for which it sums the weights of softmax; null: it does not. */
   readonly temperatures: Float64Array | null;
   /** Whether it goes on from the best token of the run before. */
@@ -48,17 +48,17 @@ export class Decoding {
   readonly #words: Int32Array;
   readonly #temperatures: Float64Array;
   readonly #events: readonly [number, number];
-  #turn = 0;
+  #eventIndex = 0;
   /** Whether a run may still be to come that reads the request. */
-  #isRequested = false;
+  #isRequestPending = false;
   /** The run that was asked for last, if none of another kind came after it. */
   #latest: DecodeRun | null = null;
   /** One that was begun without being asked for. */
   #ahead: DecodeRun | null = null;
   /** What the next run will look for: as many as were asked for of the one before. */
-  #find = 0;
+  #nextTopCount = 0;
   /** And of each sequence, the temperature for which it will sum. */
-  #sums: ReadonlyMap<number, number> = new Map();
+  #nextTemperatures: ReadonlyMap<number, number> = new Map();
 
   constructor(
     { tokens, logits }: { readonly tokens: string; readonly logits: string },
@@ -94,13 +94,16 @@ export class Decoding {
       return;
     }
     // The run that it was for may still be to come.
-    if (this.#isRequested) this.#parts.device.synchronize();
+    if (this.#isRequestPending) this.#parts.device.synchronize();
     const about = run.parts.flatMap(({ position, sequence }) => [position, run.rows === 1 ? 1 : sequence]);
     this.#words.set(tokens.subarray(0, run.rows));
     this.#words.set(about, run.rows);
-    const temperatures = Float64Array.from(run.parts, ({ sequence }) => this.#sums.get(sequence) ?? 0);
+    const temperatures = Float64Array.from(
+      run.parts,
+      ({ sequence }) => this.#nextTemperatures.get(sequence) ?? 0,
+    );
     this.#temperatures.set(temperatures);
-    this.#isRequested = true;
+    this.#isRequestPending = true;
     this.#ahead = null;
     const sums = temperatures.some((temperature) => temperature > 0) ? temperatures : null;
     this.#latest = this.#begin(run, tokens.slice(0, run.rows), goesOn, false, sums);
@@ -110,8 +113,8 @@ export class Decoding {
   #learn(): void {
     const latest = this.#latest;
     if (!latest) return;
-    this.#find = latest.asked;
-    this.#sums = new Map(
+    this.#nextTopCount = latest.asked;
+    this.#nextTemperatures = new Map(
       [...latest.askedSums].map(([row, temperature]) => [latest.run.parts[row]!.sequence, temperature]),
     );
   }
@@ -120,7 +123,7 @@ export class Decoding {
   #goesOn(before: DecodeRun, run: RunRows, token: number): boolean {
     const [part, last] = [run.parts[0]!, before.run.parts[0]!];
     return (
-      before.find === 1 &&
+      before.topCount === 1 &&
       before.isDone &&
       before.run.rows === 1 &&
       run.rows === 1 &&
@@ -139,7 +142,7 @@ export class Decoding {
   ): DecodeRun {
     const { device, slots, steps, state, places } = this.#parts;
     const { rows, parts } = run;
-    const find = isAhead ? 1 : this.#find;
+    const topCount = isAhead ? 1 : this.#nextTopCount;
     const step: StepRun = {
       rows,
       wanted: [{ first: 0, count: rows }],
@@ -149,7 +152,7 @@ export class Decoding {
     };
     const input = addressOf(slots, this.tokens);
     const logits = slots.get(this.logits) as F32Slot;
-    const key = `${isAhead ? 'ahead' : 'decoding'} ${rows} ${step.positions} ${step.sequence} ${find} ${temperatures !== null}`;
+    const key = `${isAhead ? 'ahead' : 'decoding'} ${rows} ${step.positions} ${step.sequence} ${topCount} ${temperatures !== null}`;
     this.#recordings.perform(key, true, () => {
       if (!isAhead)
         device.launch(
@@ -160,16 +163,16 @@ export class Decoding {
           [rows, 2 * rows],
         );
       for (const launch of steps) launch(step);
-      if (find === 1) this.#search.best(logits, rows, rows === 1 ? { token: input, state } : undefined);
-      else if (find > 1) this.#search.top(logits, rows, find);
+      if (topCount === 1) this.#search.best(logits, rows, rows === 1 ? { token: input, state } : undefined);
+      else if (topCount > 1) this.#search.top(logits, rows, topCount);
       if (temperatures) this.#search.sums(logits, rows, this.#request.address + TEMPERATURES);
     });
-    const event = this.#events[(this.#turn ^= 1)]!;
+    const event = this.#events[(this.#eventIndex ^= 1)]!;
     device.recordEvent(event);
     return {
       run,
       tokens,
-      find,
+      topCount,
       temperatures,
       continues,
       event,
@@ -187,12 +190,12 @@ export class Decoding {
     const latest = this.#latest;
     if (!latest) return null;
     latest.asked = Math.max(latest.asked, count);
-    if (latest.find < count) return null;
-    if (latest.continues && latest.find === 1 && !latest.isDone) this.#goAhead(latest);
+    if (latest.topCount < count) return null;
+    if (latest.continues && latest.topCount === 1 && !latest.isDone) this.#goAhead(latest);
     this.#await(latest);
-    return latest.run.rows === 1 && latest.find === 1
+    return latest.run.rows === 1 && latest.topCount === 1
       ? this.#search.pairAt(latest.run.parts[0]!.position % RING)
-      : this.#search.pairsOf(row, latest.find);
+      : this.#search.pairsOf(row, latest.topCount);
   }
 
   /** As `Program.readSums`, of the latest run; null where it did not sum for this temperature. */
@@ -216,7 +219,7 @@ export class Decoding {
     if (run.isDone) return;
     this.#parts.device.waitForEvent(run.event);
     run.isDone = true;
-    this.#isRequested = false;
+    this.#isRequestPending = false;
   }
 
   /** Whether the slot of logits holds those of the run that was asked for last. */
@@ -241,7 +244,7 @@ export class Decoding {
     const { device } = this.#parts;
     const chosen = new Int32Array(count);
     device.synchronize();
-    this.#find = 1;
+    this.#nextTopCount = 1;
     for (let i = 0, read = 0; i < count; i++) {
       const run = listParts({ position: position + i, rows: 1, logits: 'last' });
       if (i === 0) this.#words.set([token, position, 1]);

@@ -52,10 +52,11 @@ function setPointer(view: DataView, at: number, pointer: number): void {
   view.setUint32(at + 4, Math.floor(pointer / 2 ** 32), true);
 }
 
+/** The first GPU of the driver. One stream: launches and copies are done in the order in which they are asked for. Memory is the caller's to free. */
 export class Device {
   readonly driver: Driver;
   readonly facts: DeviceFacts;
-  /** Bytes of dynamic shared memory that a row may take. */
+  /** Bytes of dynamic shared memory that a block may take. */
   readonly sharedMemory: number;
   /** Which image of the kernels was loaded, and what it was compiled for: 80, 86, 89 or 90. */
   readonly image: string;
@@ -160,6 +161,7 @@ export class Device {
     return found;
   }
 
+  /** Bytes of the whole GPU, as the driver counts them. */
   memory(): { free: number; total: number } {
     const { address, view } = this.driver.scratch;
     this.driver.call('cuMemGetInfo_v2', address, address + 8);
@@ -184,8 +186,12 @@ export class Device {
   }
 
   /**
-   * A kernel's one argument: pointers, then 32-bit numbers, and the same again where it has two parts. The driver copies it
-   * at once.
+   * Launches a kernel on its one argument, which the driver copies at once: pointers, then 32-bit numbers, and the same again where it
+   * has two parts.
+   * @param grid blocks
+   * @param threads of a block
+   * @param numbers integers, or f32 by `float`
+   * @param sharedBytes of dynamic shared memory
    */
   launch(
     name: string,
@@ -234,6 +240,7 @@ export class Device {
     driver.call('cuLaunchKernelEx', address + CONFIG, kernel, address, 0);
   }
 
+  /** Sets memory to a 32-bit word, over and over. */
   fill(address: number, word: number, bytes: number): void {
     if (bytes > 0) this.driver.call('cuMemsetD32Async', address, word, bytes / 4, this.#stream);
   }
@@ -280,6 +287,7 @@ export class Device {
     return out;
   }
 
+  /** Waits for all that was launched. */
   synchronize(): void {
     this.driver.call('cuStreamSynchronize', this.#stream);
   }

@@ -182,7 +182,7 @@ const LIBRARIES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
  * @throws DuobitError `BACKEND_UNSUPPORTED` in one line
  */
 export function openDriver(path = process.env.DUOBIT_CUDA ?? ''): Driver {
-  if (path === 'off') throw unsupported('switched off by DUOBIT_CUDA', 'Set it to nothing');
+  if (path.toLowerCase() === 'off') throw unsupported('switched off by DUOBIT_CUDA', 'Set it to nothing');
   const candidates = path === '' ? (LIBRARIES[process.platform] ?? []) : [path];
   if (candidates.length === 0)
     throw unsupported(`there is no CUDA on ${process.platform}`, 'Use another backend');
@@ -205,6 +205,12 @@ export function openDriver(path = process.env.DUOBIT_CUDA ?? ''): Driver {
       failure ??= error;
     }
   const said = failure instanceof Error ? failure.message.split('\n')[0]! : String(failure);
+  if (path !== '')
+    throw unsupported(
+      `"${path}" is no CUDA driver (${said})`,
+      'Unset DUOBIT_CUDA, or name libcuda.so.1',
+      failure,
+    );
   throw unsupported(`no NVIDIA driver (${said})`, 'Install the driver, or use another backend', failure);
 }
 

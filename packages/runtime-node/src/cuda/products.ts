@@ -3,7 +3,7 @@ import type { Operation } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { roundUp } from './arena.ts';
 import { type Argument, type Device, type Grid, OVERLAP_ARCHITECTURE } from './device.ts';
-import { type ChainLinks, codesOf, rowArguments } from './row-chain.ts';
+import { type ChainLinks, codesOf, type RowArguments, rowArguments } from './row-chain.ts';
 import { f32Of, type Setting, type Step } from './setting.ts';
 import { PLANE_BYTES } from './slots.ts';
 import { type DenseWeight, layoutOf, ROW_ALIGN, UNIT, type W11Weight } from './weights.ts';
@@ -39,6 +39,12 @@ export const MOST_WEIGHTS = 4;
 
 /** Of kernels/w11-one.cu. */
 const [ONE_WARPS, ONE_THREADS] = [16, 512];
+
+/** Its kernel for a row that the block itself makes codes of: those for few columns, named after how many, have the row in registers. */
+function rowKernel({ width, isPlain }: RowArguments, groupSize: number): string {
+  const most = !isPlain ? undefined : [2048, 4096].find((columns) => width <= columns);
+  return most === undefined || (most > 2048 && groupSize === 32) ? 'w11_row' : `w11_row${most}`;
+}
 
 /** Shared memory of kernels/w11-one.cu: units of weights under way, and one row's bit planes. */
 function oneBytes(
@@ -209,7 +215,7 @@ export function fuseRow(
   const items = gated === null ? tiles : tiles / 2;
   const { name, grid, threads, sharedBytes, shift } = launchOne(
     device,
-    `w11_row_g${groupSize}${offsets ? 'o' : ''}`,
+    `${rowKernel(row, groupSize)}_g${groupSize}${offsets ? 'o' : ''}`,
     items,
     bytes,
   );

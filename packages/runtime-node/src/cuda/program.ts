@@ -10,10 +10,12 @@ import {
   checkTop,
   checkWrite,
   decodedSlots,
+  disposed,
   type ExecutionPlan,
   type LogitSums,
   listPlaces,
   listWanted,
+  notRun,
   type PrepareOptions,
   type Program,
   type RunRequest,
@@ -159,11 +161,7 @@ export class CudaProgram implements Program {
       return guard(() =>
         Float32Array.from(new Float64Array(device.download(slot.address, 8 * slot.width).buffer)),
       );
-    if (this.#latest === null)
-      throw new DuobitError('RUN_INVALID', `slot "${name}" was read before a successful run`, {
-        where: name,
-        remedy: 'Run the program first',
-      });
+    if (this.#latest === null) throw notRun(name);
     const rows = this.#logitSlots.has(name) ? this.#latest.logitRows : this.#latest.rows;
     if (rows === 0) return new Float32Array(0);
     const known = this.#tokens.get(name);
@@ -293,10 +291,7 @@ export class CudaProgram implements Program {
   }
 
   #checkAlive(): void {
-    if (this.#disposed)
-      throw new DuobitError('BACKEND_DISPOSED', 'the program was used after dispose()', {
-        remedy: 'Prepare a new one',
-      });
+    if (this.#disposed) throw disposed('program');
   }
 }
 

@@ -25,6 +25,8 @@ export interface RowArguments {
   readonly pointers: readonly number[];
   readonly numbers: readonly Argument[];
   readonly width: number;
+  /** Whether kernels/row-narrow.cuh can make it, if it is no wider than that takes. */
+  readonly isPlain: boolean;
 }
 
 export function chainSteps(setting: Setting, links: ChainLinks): Step[] {
@@ -77,6 +79,7 @@ export function rowArguments(
   const { clipLow = 0, clipHigh = 0 } = codes?.quantizer ?? {};
   return {
     width,
+    isPlain: width % 4 === 0 && !rotation && !out && !to && mode !== MODE.gate,
     pointers: [
       x.address,
       y,
