@@ -4,9 +4,9 @@ import { defineConfig } from 'tsup';
 
 /**
  * ESM only, types beside the code; every workspace and npm dependency stays external.
- * @param globalTypes a package whose global types the declarations need
+ * @param globals what the declarations need of global types, as attributes of references: 'lib="dom"'
  */
-export function library(entry: Record<string, string>, globalTypes?: string) {
+export function library(entry: Record<string, string>, globals: readonly string[] = []) {
   return defineConfig({
     entry,
     format: ['esm'],
@@ -16,7 +16,9 @@ export function library(entry: Record<string, string>, globalTypes?: string) {
     // their sources; turbo builds dependencies first.
     dts: {
       compilerOptions: { customConditions: [] },
-      ...(globalTypes === undefined ? {} : { banner: `/// <reference types="${globalTypes}" />` }),
+      ...(globals.length === 0
+        ? {}
+        : { banner: globals.map((global) => `/// <reference ${global} />`).join('\n') }),
     },
     clean: true,
     sourcemap: true,

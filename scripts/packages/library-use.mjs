@@ -11,6 +11,9 @@ const RESOLUTIONS = [
   { file: 'tsconfig.json', module: 'esnext', moduleResolution: 'bundler' },
 ];
 
+/** Types of TensorFlow.js need the DOM's and do not ask for them; those of all others are complete without. */
+const NEEDS_DOM = ['duobit', '@duobit/quantizer', '@duobit/tfjs'];
+
 /** The first example in TypeScript of a package's README. */
 export function readExample(folder) {
   const path = join(folder, 'README.md');
@@ -31,6 +34,7 @@ export function checkTypes(project, manifest, example) {
     const compilerOptions = {
       ...resolution,
       target: 'es2022',
+      ...(NEEDS_DOM.includes(manifest.name) ? {} : { lib: ['es2022'] }),
       strict: true,
       exactOptionalPropertyTypes: true,
       skipLibCheck: false,

@@ -47,6 +47,13 @@ describe('duobit devices', () => {
   });
 });
 
+describe('a time limit', () => {
+  it('that timers do not take is a usage error', async () => {
+    for (const timeout of ['10000000', '0', '-1', 'Infinity'])
+      expect((await runCli(['devices', `--timeout=${timeout}`])).stderr, timeout).toContain('0.1 to 86400');
+  });
+});
+
 describe('duobit run --backend tfjs', () => {
   it('writes the text of the reference, 64 tokens', async () => {
     const argv = ['run', container.path(), '-p', PROMPT, '-n', '64', '--temperature', '0', '--backend'];

@@ -64,11 +64,16 @@ describe('the command', () => {
     expect(stderr).toContain('everybody who reaches 0.0.0.0 may use this server');
   });
 
-  it('refuses an empty key, a port in use and a template that is not there', async () => {
+  it('refuses an empty key, a port in use and a template that is not there or cannot be parsed', async () => {
     const failure = async (options: readonly string[], env: Record<string, string> = {}) =>
       (await runCli(['serve', MODEL, ...PORT, ...options], { env })).stderr;
     expect(await failure([], { DUOBIT_API_KEY: '' })).toContain('SERVER_OPTION: the API key is empty');
     expect(await failure(['--chat-template', folder.path('none')])).toContain('TEXT_UNREADABLE');
+    const bad = folder.path('bad.jinja');
+    await writeFile(bad, '{% for message in messages %}');
+    expect(await failure(['--chat-template', bad])).toMatch(/^error CHAT_TEMPLATE_INVALID: /m);
+    const talk = ['chat', MODEL, '--backend', 'wasm', '--chat-template', bad];
+    expect((await runCli(talk, { stdin: 'Hi\n' })).stderr).toMatch(/^error CHAT_TEMPLATE_INVALID: /m);
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
     const { port } = other.address() as AddressInfo;

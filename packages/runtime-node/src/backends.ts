@@ -114,8 +114,12 @@ export function chooseAutomatic(
 /** Null where 'native' is the faster choice. Its plain C++ runs everywhere, but at a fraction of the speed of wasm. */
 function whyNotNative(support: NativeSupport): string | null {
   if (!support.available) return `the native backend is not available, using wasm (${support.reason})`;
-  const asked = (process.env.DUOBIT_ISA ?? '') !== '';
-  return asked || support.instructionSets.some((name) => name !== 'scalar')
+  const asked = process.env.DUOBIT_ISA || null;
+  if (asked !== null)
+    return support.instructionSets.includes(asked)
+      ? null
+      : `the native backend has no "${asked}" for this processor, which DUOBIT_ISA asks for, using wasm`;
+  return support.instructionSets.some((name) => name !== 'scalar')
     ? null
     : 'the native backend has only plain C++ for this processor, using wasm, which is faster';
 }

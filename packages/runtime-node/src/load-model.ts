@@ -7,7 +7,7 @@ import type { PullOptions } from './hub/pull.ts';
 import type { TfjsDevice } from './tfjs.ts';
 
 /** Of `PullOptions`: where downloaded models are kept, the environment, and who is told of a download. */
-type DownloadOptions = Pick<PullOptions, 'cache' | 'env' | 'onProgress' | 'onNotice'>;
+type DownloadOptions = Pick<PullOptions, 'cache' | 'env' | 'onProgress'>;
 
 /** Options of `loadModel`. */
 export interface LoadOptions extends ModelOptions, DownloadOptions {
@@ -19,6 +19,11 @@ export interface LoadOptions extends ModelOptions, DownloadOptions {
   readonly kv?: KvPrecision | undefined;
   /** Which TensorFlow.js backend a 'tfjs' given by name runs on, as for `createBackend`. */
   readonly device?: TfjsDevice | 'auto' | undefined;
+  /**
+   * Told in one line what there is to know of a download, and of the choice of a backend given by name. Default: of a download nothing;
+   * the other goes to stderr, once in a process.
+   */
+  readonly onNotice?: ((line: string) => void) | undefined;
 }
 
 /**
@@ -51,7 +56,7 @@ export async function loadModel(from: string, options: LoadOptions = {}): Promis
     // It has opened data files besides.
     closers.push(() => container.close());
     const backend =
-      typeof wanted === 'string' ? await createBackend(wanted, { threads, kv, device }) : wanted;
+      typeof wanted === 'string' ? await createBackend(wanted, { threads, kv, device, onNotice }) : wanted;
     if (typeof wanted === 'string') closers.push(() => backend.dispose());
     const model = await createModel(container, backend, modelOptions);
     closers.push(model.dispose.bind(model));

@@ -5,8 +5,6 @@ import { DuobitError } from '@duobit/format';
 /** A TensorFlow.js backend that can be asked for. */
 export type TfjsDevice = 'tensorflow' | 'webgpu' | 'wasm' | 'cpu';
 
-export const TFJS_DEVICES: readonly TfjsDevice[] = ['tensorflow', 'webgpu', 'wasm', 'cpu'];
-
 /** Options of `createNodeTfjsBackend`. */
 export interface NodeTfjsOptions {
   /** Default: DUOBIT_TFJS_DEVICE from the environment, else 'auto', the first that loads. */

@@ -107,6 +107,21 @@ describe('loadModel', () => {
     await unquantized.dispose();
   });
 
+  it.skipIf(hasGpu)("tells the caller's handler what the backend tells", async () => {
+    const setting = process.env.DUOBIT_NATIVE;
+    process.env.DUOBIT_NATIVE = join(folder, 'none.node');
+    const lines: string[] = [];
+    try {
+      const model = await loadModel(path, { contextLength: 16, onNotice: (line) => lines.push(line) });
+      expect(model.backendName).toBe('wasm');
+      await model.dispose();
+    } finally {
+      if (setting === undefined) delete process.env.DUOBIT_NATIVE;
+      else process.env.DUOBIT_NATIVE = setting;
+    }
+    expect(lines).toEqual([expect.stringContaining('using wasm')]);
+  });
+
   it('reports a missing file, a folder, garbage and a cut file', async () => {
     expect((await errorOf(() => loadModel(join(folder, 'none.duo')))).code).toBe('SOURCE_MISSING');
     expect((await errorOf(() => loadModel(folder))).code).toBe('SOURCE_IS_DIRECTORY');

@@ -163,7 +163,7 @@ interface WatchedDevice {
   addEventListener(type: 'uncapturederror', listener: (event: { readonly error: unknown }) => void): void;
 }
 
-async function loadTensorFlow(): Promise<typeof TensorFlow> {
+export async function loadTensorFlow(): Promise<typeof TensorFlow> {
   const loaded = (await import('@tensorflow/tfjs')) as typeof TensorFlow & { default?: typeof TensorFlow };
   const tf = loaded.default ?? loaded;
   // Without its checks of every call, and without its advice to install a package that may be there.

@@ -172,6 +172,18 @@ describe('options and engines', () => {
     });
   });
 
+  it('leaves in force what was before it, whatever order several are disposed of in', async () => {
+    const { tf } = await openEngine({ device: 'cpu' });
+    const first = await openTfjsBackend({ device: 'wasm' });
+    const second = await openTfjsBackend({ device: 'wasm' });
+    await expect(openTfjsBackend({ device: 'tensorflow' })).rejects.toMatchObject({ code: 'ENGINE_ABSENT' });
+    await first.dispose();
+    await first.dispose();
+    expect(tf.getBackend()).toBe('wasm');
+    await second.dispose();
+    expect(tf.getBackend()).toBe('cpu');
+  });
+
   it('goes on when another engine has been opened since', async () => {
     const source = makeTinyModel({ seed: 7, linear: 'w11', embedding: 'int4' });
     const cpu = await createModel(source, await openTfjsBackend({ device: 'cpu' }), { contextLength: 8 });

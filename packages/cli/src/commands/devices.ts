@@ -16,7 +16,7 @@ export function addDevicesCommand(program: Command, context: Context): void {
     .description('List the backends that this machine has, and why it does not have the rest.')
     .addOption(
       new Option('--timeout <seconds>', 'how long a backend may take to answer')
-        .argParser(decimal(0.1))
+        .argParser(decimal(0.1, 86_400))
         .default(2.5),
     )
     .action((options: Options) => runDevices(context, options));

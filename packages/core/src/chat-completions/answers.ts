@@ -171,8 +171,13 @@ export function createId(prefix: string, separator = '-'): string {
   return `${prefix}${separator}${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }
 
+/** Whether an answer may go on where it ended. */
+export function isCut(reason: FinishReason): boolean {
+  return reason !== 'eos' && reason !== 'stop';
+}
+
 export function nameReason(reason: FinishReason): 'stop' | 'length' {
-  return reason === 'length' || reason === 'context' ? 'length' : 'stop';
+  return isCut(reason) ? 'length' : 'stop';
 }
 
 /** @throws DuobitError `ABORTED` for an answer that was not to be streamed */

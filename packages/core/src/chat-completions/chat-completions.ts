@@ -11,6 +11,7 @@ import {
   endQuietly,
   type FinishEvent,
   type Heading,
+  isCut,
   mergeChoices,
   nameReason,
   refuseAborted,
@@ -87,11 +88,11 @@ async function* runChoice(
 ): AsyncGenerator<ChoiceStep, void, undefined> {
   const seed = options.seed + index;
   const calls = tools.length > 0 ? new ToolCallReader(tools, mostCalls) : null;
-  const read = ({ text, kind }: GenerationEvent): AnswerPiece => {
-    if (!calls) return { content: text, calls: [] };
-    const piece = calls.push(text);
-    if (kind !== 'finish') return piece;
-    const last = calls.flush();
+  const read = (event: GenerationEvent): AnswerPiece => {
+    if (!calls) return { content: event.text, calls: [] };
+    const piece = calls.push(event.text);
+    if (event.kind !== 'finish') return piece;
+    const last = calls.flush(isCut(event.reason));
     return { content: piece.content + last.content, calls: [...piece.calls, ...last.calls] };
   };
   const settings: GenerateOptions = { ...options, seed, signal };
@@ -102,6 +103,11 @@ async function* runChoice(
       logprobs: event.kind === 'token' && event.logprobs ? writeLogprobs(event.logprobs) : null,
       finish: event.kind === 'finish' ? event : null,
     };
+}
+
+/** An answer that was cut off says so, whatever it has: another call may have begun. */
+function nameFinish({ reason }: FinishEvent, isCall: boolean): ChatFinishReason {
+  return isCall && !isCut(reason) ? 'tool_calls' : nameReason(reason);
 }
 
 async function completeAnswer(
@@ -139,7 +145,7 @@ async function completeAnswer(
         ...(isCall && { tool_calls: calls }),
       },
       logprobs: job.options.logprobs === undefined ? null : { content: logprobs, refusal: null },
-      finish_reason: isCall ? ('tool_calls' as const) : nameReason(finish.reason),
+      finish_reason: nameFinish(finish, isCall),
     };
   });
   return { ...heading, choices, usage: countUsage(ends, job.choices) };
@@ -176,7 +182,7 @@ async function* streamAnswer(
       yield write(index, { tool_calls: [{ index: count + i, ...call }] });
     begun.set(index, count + calls.length);
     if (!finish || finish.reason === 'aborted') continue;
-    yield write(index, {}, null, count + calls.length > 0 ? 'tool_calls' : nameReason(finish.reason));
+    yield write(index, {}, null, nameFinish(finish, count + calls.length > 0));
     ends.push(finish);
   }
   if (job.includeUsage && ends.length === job.choices)

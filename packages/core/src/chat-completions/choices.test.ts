@@ -199,6 +199,27 @@ describe('tools', () => {
     expect(plain.choices[0]!.message).toEqual({ role: 'assistant', content: words.join(''), refusal: null });
   });
 
+  it('that a limit cuts off are left out, and the reason is told', async () => {
+    const request = { messages: USER, tools: [TOOL] };
+    for (const [reason, finish_reason, rest] of [
+      ['length', 'length', ''],
+      ['context', 'length', ''],
+      ['eos', 'tool_calls', '<tool_call>\n{"name": "add", "arg'],
+    ] as const) {
+      const words = [CALL, '\n<tool_call>', '\n{"name": "add", "arg'];
+      const { completions } = play({ words, ending: '', reason });
+      const [choice] = (await completions.create(request)).choices;
+      expect(choice).toMatchObject({ finish_reason, message: { content: rest || null } });
+      expect(choice!.message.tool_calls).toHaveLength(1);
+      const deltas = (await takeAll(completions.create({ ...request, stream: true }))).map(
+        ({ choices }) => choices[0]!,
+      );
+      expect(deltas.map(({ delta }) => delta.content ?? '').join('')).toBe(rest);
+      expect(deltas.flatMap(({ delta }) => delta.tool_calls ?? [])).toHaveLength(1);
+      expect(deltas.at(-1)).toMatchObject({ finish_reason });
+    }
+  });
+
   it('hold the answer to a call where one is asked for', async () => {
     const { completions, calls } = play({}, { grammars: NEVER });
     const other = { type: 'function', function: { name: 'now' } } as const;

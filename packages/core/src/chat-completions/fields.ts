@@ -138,7 +138,7 @@ export function readFlag(fields: Fields, name: string, where = name): boolean {
   return value;
 }
 
-export function readNumber(fields: Fields, name: string, where = name): number | undefined {
+function readNumber(fields: Fields, name: string, where = name): number | undefined {
   const value = fields[name];
   if (isAbsent(value)) return undefined;
   if (typeof value !== 'number') throw invalid(where, `it is a ${typeof value}`, 'Give a number');

@@ -4,7 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { ToolCallReader } from './tool-calls.ts';
 
 /** Reads a text in pieces; ids differ each time. */
-function read(text: string, pieces: readonly number[] = [text.length], most = Number.POSITIVE_INFINITY) {
+function read(
+  text: string,
+  pieces: readonly number[] = [text.length],
+  most = Number.POSITIVE_INFINITY,
+  isCut = false,
+) {
   const reader = new ToolCallReader(['add', 'now'], most);
   const found = { content: '', calls: [] as string[], ids: [] as string[] };
   const take = ({ content, calls }: ReturnType<ToolCallReader['push']>): void => {
@@ -20,7 +25,7 @@ function read(text: string, pieces: readonly number[] = [text.length], most = Nu
     take(reader.push(rest.slice(0, length)));
     rest = rest.slice(length);
   }
-  take(reader.flush());
+  take(reader.flush(isCut));
   return found;
 }
 
@@ -52,21 +57,46 @@ const CASES: readonly [text: string, content: string, calls: readonly string[]][
   ['{', '{', []],
 ];
 
+/** What is left of texts that a limit cut off. */
+const CUT: typeof CASES = [
+  ['Just text.', 'Just text.', []],
+  ['<tool_call>\n', '', []],
+  ['<tool_call>{"name": "add", "argu', '', []],
+  [`<tool_call>\n${ADD}\n</tool_call>\n<tool_call>\n{"name": "now", "arguments"`, '', ['add({"a":1})']],
+  [`<tool_call>${ADD}</tool_call><tool`, '', ['add({"a":1})']],
+  [`Let me see. <tool_call>${ADD}</tool`, 'Let me see. ', []],
+  [`<tool_call>${ADD}`, '', ['add({"a":1})']],
+  ['<tool_call>{"name": "other"}</tool_call> and', '<tool_call>{"name": "other"}</tool_call> and', []],
+  [`[TOOL_CALLS] [${ADD}, {"na`, '', []],
+  // Without a mark, the name of a tool tells a call from an answer in JSON.
+  ['{"name": "add", "parameters": {"a', '', []],
+  ['{"name": "Ada", "ag', '{"name": "Ada", "ag', []],
+  ['{"na', '{"na', []],
+];
+
 describe('calls in answers', () => {
   it('are found, and all else is text', () => {
     for (const [text, content, calls] of CASES) expect(read(text), text).toMatchObject({ content, calls });
   });
 
+  it('are no text when a limit cuts them off', () => {
+    for (const [text, content, calls] of CUT)
+      expect(read(text, [text.length], 9, true), text).toMatchObject({ content, calls });
+  });
+
   it('do not depend on how the text is cut', () => {
     fc.assert(
       fc.property(
-        fc.constantFrom(...CASES),
+        fc.oneof(
+          fc.tuple(fc.constantFrom(...CASES), fc.constant(false)),
+          fc.tuple(fc.constantFrom(...CUT), fc.constant(true)),
+        ),
         fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 12 }),
-        ([text, content, calls], pieces) => {
-          expect(read(text, pieces)).toMatchObject({ content, calls });
+        ([[text, content, calls], isCut], pieces) => {
+          expect(read(text, pieces, 9, isCut)).toMatchObject({ content, calls });
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 800 },
     );
   });
 
@@ -75,7 +105,7 @@ describe('calls in answers', () => {
     expect(reader.push('Well, <to').content).toBe('Well, ');
     expect(reader.push('ol_call>').content).toBe('');
     expect(reader.push(`${ADD}</tool_call>`).calls).toHaveLength(1);
-    expect(reader.flush()).toEqual({ content: '', calls: [] });
+    expect(reader.flush(false)).toEqual({ content: '', calls: [] });
     expect(new ToolCallReader(['add'], 9).push('{"age"').content).toBe('{"age"');
   });
 

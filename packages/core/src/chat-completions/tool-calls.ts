@@ -46,17 +46,20 @@ export class ToolCallReader {
     return this.#read(false);
   }
 
-  /** Gives what is held back, at the end of the text. */
-  flush(): AnswerPiece {
-    return this.#read(true);
+  /**
+   * Gives what is held back, at the end of the text.
+   * @param isCut it did not end by itself: of a call that has begun, or may have, nothing is given
+   */
+  flush(isCut: boolean): AnswerPiece {
+    return this.#read(true, isCut);
   }
 
-  #read(isLast: boolean): AnswerPiece {
+  #read(isLast: boolean, isCut = false): AnswerPiece {
     let content = '';
     const calls: ChatToolCall[] = [];
     for (;;) {
       if (this.#end === undefined) {
-        content += this.#takeText(isLast);
+        content += this.#takeText(isLast, isCut);
         if (this.#end === undefined) return { content, calls };
       }
       const end = this.#end;
@@ -68,7 +71,7 @@ export class ToolCallReader {
         calls.push(...found.slice(0, Math.max(0, this.#most - this.#count)));
         this.#count += found.length;
         this.#isBlank = true;
-      } else {
+      } else if (at >= 0 || !isCut || !this.#isCall(body)) {
         content += this.#begin + body + (at < 0 ? '' : end);
         this.#isBlank = false;
       }
@@ -78,7 +81,7 @@ export class ToolCallReader {
   }
 
   /** What is sure to be text; sets `#end` where a call begins behind it. */
-  #takeText(isLast: boolean): string {
+  #takeText(isLast: boolean, isCut: boolean): string {
     const found = findMark(this.#held);
     if (found) {
       const text = this.#held.slice(0, found.at);
@@ -91,7 +94,7 @@ export class ToolCallReader {
       if (start === BARE) [this.#begin, this.#end] = ['', null];
       if (start === BARE || (!isLast && BARE.startsWith(start))) return '';
     }
-    const kept = isLast ? 0 : longestBeginning(this.#held, BEGINS);
+    const kept = isLast && !isCut ? 0 : longestBeginning(this.#held, BEGINS);
     const text = this.#held.slice(0, this.#held.length - kept);
     if (this.#isBlank && !isLast && text.trim() === '') return '';
     this.#held = this.#held.slice(text.length);
@@ -104,6 +107,11 @@ export class ToolCallReader {
     const released = isBeside && (this.#count > 0 || text.trim() === '') ? text.trimStart() : text;
     if (released.trim() !== '') this.#isBlank = false;
     return released;
+  }
+
+  /** Whether what does not end is a call: it has a mark, or the name of a tool. */
+  #isCall(body: string): boolean {
+    return this.#begin !== '' || this.#names.has(/"name"\s*:\s*"([^"]*)"/.exec(body)?.[1] ?? '');
   }
 
   /** Null for what is not JSON of one call, or of several in a list, of tools there are, with arguments that are an object. */

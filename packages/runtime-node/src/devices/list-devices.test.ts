@@ -8,16 +8,18 @@ import { listDevices, probeApart, summarizeFindings } from './list-devices.ts';
 const broken = new URL('./testing/broken-probe.mjs', import.meta.url);
 
 describe('listDevices', () => {
-  const setting = process.env.DUOBIT_NATIVE;
+  const { DUOBIT_NATIVE, DUOBIT_ISA } = process.env;
   afterEach(() => {
-    delete process.env.DUOBIT_NATIVE;
-    if (setting !== undefined) process.env.DUOBIT_NATIVE = setting;
+    for (const [name, value] of Object.entries({ DUOBIT_NATIVE, DUOBIT_ISA }))
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
   });
 
-  it.each(['as it is', 'off'])(
+  it.each(['as it is', 'off', 'asked for what there is not'])(
     'lists every backend, with native %s, and what auto really takes',
     async (native) => {
       if (native === 'off') process.env.DUOBIT_NATIVE = native;
+      else if (native !== 'as it is') process.env.DUOBIT_ISA = 'sse9';
       const { auto, obstacle, devices } = await listDevices();
       const names = [...new Set(devices.map(({ backend }) => backend))];
       expect(names).toEqual(['cuda', 'webgpu', 'native', 'wasm', 'tfjs', 'reference']);
@@ -37,6 +39,18 @@ describe('listDevices', () => {
         if (device.available) await (await opened).dispose();
         else await expect(opened).rejects.toThrow(device.reason!);
       }
+    },
+  );
+});
+
+describe('a time limit', () => {
+  it.each([Number.POSITIVE_INFINITY, Number.NaN, 0, -1, 2 ** 31, 'x'])(
+    'that timers do not take is refused: %s',
+    async (timeout) => {
+      await expect(listDevices({ timeout: timeout as number })).rejects.toMatchObject({
+        code: 'BACKEND_OPTION',
+        where: 'timeout',
+      });
     },
   );
 });

@@ -1,6 +1,7 @@
 // Lists the backends of this machine: which there are, why not the rest, and which one 'auto' would take. Drivers are opened in
 // processes of their own, so that one that crashes or hangs costs a line in the list and nothing else.
 import { fork } from 'node:child_process';
+import { DuobitError } from '@duobit/format';
 import { type AutomaticChoice, chooseAutomatic } from '../backends.ts';
 import type { NativeSupport } from '../native/backend.ts';
 import { absent, type DeviceEntry, type Finding, GROUPS, type Group } from './entries.ts';
@@ -10,7 +11,9 @@ export type { DeviceEntry } from './entries.ts';
 
 /** Options of `listDevices`. */
 export interface ListDevicesOptions {
-  /** How long a probe may take, in milliseconds, before its backend counts as not available. Default 2500. */
+  /**
+   * How long a probe may take, in milliseconds, before its backend counts as not available: more than 0, at most 2^31 - 1. Default 2500.
+   */
   readonly timeout?: number | undefined;
 }
 
@@ -28,9 +31,16 @@ export interface DeviceList {
  * Opens every backend for a moment and says what it found; what is not available has its reason. Takes little longer than the
  * timeout at most, leaves nothing open, and never throws for what a backend does. From sources that have not been built probes run
  * in this process, one after the other and without a time limit.
+ * @throws DuobitError `BACKEND_OPTION` for a timeout that is none
  */
 export async function listDevices(options: ListDevicesOptions = {}): Promise<DeviceList> {
   const { timeout = 2500 } = options;
+  if (!(timeout > 0 && timeout <= LONGEST_TIMEOUT))
+    throw new DuobitError(
+      'BACKEND_OPTION',
+      `timeout is ${timeout}; it must be more than 0 and at most ${LONGEST_TIMEOUT}`,
+      { where: 'timeout', remedy: 'Choose a number of milliseconds' },
+    );
   const findings: Finding[] = [];
   const isBuilt = !import.meta.url.endsWith('.ts');
   const groups = (Object.keys(GROUPS) as Group[]).filter((group) => group !== 'here' || !isBuilt);
@@ -43,6 +53,9 @@ export async function listDevices(options: ListDevicesOptions = {}): Promise<Dev
   } else for (const group of groups) await probeGroup(group, tell);
   return summarizeFindings(findings);
 }
+
+/** What timers take: longer ones end at once. */
+const LONGEST_TIMEOUT = 2 ** 31 - 1;
 
 /** In the order in which they are listed. */
 const ORDER = ['cuda', 'webgpu', 'native', 'wasm', 'tfjs', 'reference'];
@@ -57,9 +70,10 @@ export function summarizeFindings(findings: readonly Finding[]): DeviceList {
         ENGINES.indexOf(a.engine ?? '') - ENGINES.indexOf(b.engine ?? ''),
     );
   const find = (backend: string): Finding => findings.find(({ entry }) => entry.backend === backend)!;
-  // Where the probe of the addon did not come to an end there is no more than its entry.
+  // Where the probe of the addon did not come to an end, or could not open it, its entry says more than what the addon can do.
   const { native, entry } = find('native');
-  const support: NativeSupport = native ?? { available: false, reason: entry.reason ?? 'not probed' };
+  const support: NativeSupport =
+    entry.available && native ? native : { available: false, reason: entry.reason ?? 'not probed' };
   const { backend, obstacle } = chooseAutomatic(
     () => find('cuda').entry,
     () => support,

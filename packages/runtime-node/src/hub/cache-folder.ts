@@ -1,4 +1,4 @@
-// Where downloaded models lie, and how the cache's failures are told.
+// Where downloaded models lie, and whatever else can be had again; and how the cache's failures are told.
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DuobitError } from '@duobit/format';
@@ -10,7 +10,8 @@ import type { Environment } from './network.ts';
  */
 export function findCacheFolder(
   env: Environment = process.env,
-  platform: NodeJS.Platform = process.platform,
+  // Not NodeJS.Platform: the declarations of this package need no types of Node's.
+  platform: string = process.platform,
 ): string {
   if (env.DUOBIT_CACHE?.trim()) return resolve(env.DUOBIT_CACHE.trim());
   const home = env.HOME ?? homedir();

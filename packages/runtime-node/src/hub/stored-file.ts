@@ -15,7 +15,7 @@ import {
 import { cacheFailure, systemCode } from './cache-folder.ts';
 
 /** The name of a file that is not whole. No data file begins with a dot, so it is nobody else's. */
-export const partialName = (name: string): string => `.${name}.part`;
+const partialName = (name: string): string => `.${name}.part`;
 
 export async function sizeOf(path: string): Promise<number | null> {
   return stat(path).then(

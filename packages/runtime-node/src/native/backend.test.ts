@@ -65,6 +65,9 @@ describe('an addon that cannot be used', () => {
     process.env.DUOBIT_ISA = 'scalar';
     expect((await open()).name).toBe('native');
     expect(lines).toHaveLength(1);
+    process.env.DUOBIT_ISA = 'sse9';
+    expect((await open()).name).toBe('wasm');
+    expect(lines[1]).toContain('DUOBIT_ISA');
   });
 
   it('a missing file is no different', async () => {

@@ -9,12 +9,14 @@ import {
   checkSlot,
   checkTokens,
   checkWrite,
+  disposed,
   type ExecutionPlan,
   KV_PRECISIONS,
   type KvPrecision,
   listPlanWeights,
   listSymmetricSums,
   mirrorUpper,
+  notRun,
   type PrepareOptions,
   type Program,
   type RunRequest,
@@ -85,7 +87,7 @@ export async function createNativeBackend(options: NativeBackendOptions = {}): P
     throw badOption('kv', `kv is "${String(kv)}"`, `Use one of: ${KV_PRECISIONS.join(', ')}`);
   const isa = chooseInstructionSet(addon, options.isa ?? process.env.DUOBIT_ISA);
   const pool = inMemory('threads', () => addon.createPool(threads));
-  let disposed = false;
+  let isDisposed = false;
   return {
     name: 'native',
     threads,
@@ -93,12 +95,12 @@ export async function createNativeBackend(options: NativeBackendOptions = {}): P
     instructionSet: isa,
     maxSequences: MOST_SEQUENCES,
     async prepare(plan, weights, prepareOptions) {
-      if (disposed) throw disposedError('the backend');
+      if (isDisposed) throw disposed('backend');
       return prepareProgram({ addon, pool, isa, kv }, plan, weights, prepareOptions);
     },
     async dispose() {
-      if (!disposed) addon.disposePool(pool);
-      disposed = true;
+      if (!isDisposed) addon.disposePool(pool);
+      isDisposed = true;
     },
   };
 }
@@ -129,12 +131,6 @@ export function chooseInstructionSet(addon: Addon, wanted: string | undefined): 
       remedy: `Use one of: ${present.join(', ')}`,
     });
   return wanted;
-}
-
-function disposedError(what: string): DuobitError {
-  return new DuobitError('BACKEND_DISPOSED', `${what} was used after dispose()`, {
-    remedy: 'Create a new one',
-  });
 }
 
 function outOfMemory(what: string): DuobitError {
@@ -285,11 +281,7 @@ class NativeProgram implements Program {
       mirrorUpper(sums, this.#symmetric.get(name) ?? 0);
       return sums;
     }
-    if (this.#latest === null)
-      throw new DuobitError('RUN_INVALID', `slot "${name}" was read before a successful run`, {
-        where: name,
-        remedy: 'Run the program first',
-      });
+    if (this.#latest === null) throw notRun(name);
     const { rows, logitRows } = this.#latest;
     return this.#addon.read(handle, slot, this.#logitSlots.has(name) ? logitRows : rows);
   }
@@ -307,7 +299,7 @@ class NativeProgram implements Program {
   }
 
   #alive(): ProgramHandle {
-    if (!this.#handle) throw disposedError('the program');
+    if (!this.#handle) throw disposed('program');
     return this.#handle;
   }
 }

@@ -16,9 +16,9 @@ export interface NodeWebGpuOptions {
   readonly kv?: KvPrecision | undefined;
   /** Device features to do without. Default: uses all. */
   readonly variant?: Partial<Variant> | undefined;
-  /** Default: measured once for an adapter, and kept in the user's cache folder. */
+  /** Default: measured once for an adapter, and kept in the cache folder. */
   readonly tuning?: Tuning | undefined;
-  /** Where measurements are kept; null measures nothing. Default: a file, webgpu-tuning.json. */
+  /** Where measurements are kept; null measures nothing. Default: webgpu-tuning.json in `findCacheFolder()`. */
   readonly tuningStore?: TuningStore | null | undefined;
   /** Dawn's switches, as `webgpu` takes them: 'enable-dawn-features=skip_validation', 'adapter=…'. */
   readonly dawn?: readonly string[] | undefined;

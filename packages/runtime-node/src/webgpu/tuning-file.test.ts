@@ -2,14 +2,17 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { cacheFolder, createTuningFile } from './tuning-file.ts';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createTuningFile } from './tuning-file.ts';
 
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'duobit-tuning-'));
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(() => {
+  vi.unstubAllEnvs();
+  return rm(folder, { recursive: true });
+});
 
 describe('createTuningFile', () => {
   it('keeps a value a key in a folder that it makes, and leaves nothing else there', async () => {
@@ -41,10 +44,9 @@ describe('createTuningFile', () => {
     expect([keys.length, keys[0], keys.at(-1)]).toEqual([32, 'key 8', 'key 39']);
   });
 
-  it("lies in the platform's folder for caches", () => {
-    expect(cacheFolder('linux', { XDG_CACHE_HOME: '/cache' })).toBe('/cache');
-    expect(cacheFolder('linux', {})).toMatch(/\.cache$/);
-    expect(cacheFolder('darwin', {})).toMatch(/Library\/Caches$/);
-    expect(cacheFolder('win32', { LOCALAPPDATA: 'C:\\Local' })).toBe('C:\\Local');
+  it('lies beside the downloaded models', async () => {
+    vi.stubEnv('DUOBIT_CACHE', folder);
+    await createTuningFile().write('one', 'x');
+    expect(await readdir(folder)).toEqual(['webgpu-tuning.json']);
   });
 });

@@ -1,22 +1,13 @@
-// Keeps what was measured of adapters in one file of the user's cache folder.
+// Keeps what was measured of adapters in one file of the cache folder.
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TuningStore } from '@duobit/runtime-web';
+import { findCacheFolder } from '../hub/cache-folder.ts';
 
 /** Most adapters and states of kernels that are kept; the oldest go first. */
 const MOST_ENTRIES = 32;
 
-/** The folder where a platform's programs keep what they can do without. */
-export function cacheFolder(
-  platform: NodeJS.Platform = process.platform,
-  env: NodeJS.ProcessEnv = process.env,
-): string {
-  if (platform === 'win32') return env.LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local');
-  return env.XDG_CACHE_HOME || join(homedir(), platform === 'darwin' ? 'Library/Caches' : '.cache');
-}
-
-export function createTuningFile(path = join(cacheFolder(), 'duobit', 'webgpu-tuning.json')): TuningStore {
+export function createTuningFile(path = join(findCacheFolder(), 'webgpu-tuning.json')): TuningStore {
   const readAll = async (): Promise<Record<string, string>> => {
     try {
       return { ...JSON.parse(await readFile(path, 'utf8')) };

@@ -7,7 +7,7 @@ import type { Knee, Operations } from './operations.ts';
 const LAST_CODE = 15;
 
 /** lo and step of each row [rows, 1], and (x - lo) / step. */
-export function measureRows(
+function measureRows(
   tf: typeof TensorFlow,
   x: Tensor2D,
   clips: Tensor1D,
