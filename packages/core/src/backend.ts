@@ -40,7 +40,9 @@ export interface RunRequest extends RunPart {
 
 /** Some of the largest logits, the best first, and of equal ones the one that comes first. */
 export interface TopLogits {
+  /** [count]: places in the row, which are token ids. */
   readonly indices: Uint32Array;
+  /** [count]: the logit at each. */
   readonly values: Float32Array;
 }
 
@@ -57,29 +59,53 @@ export interface LogitSums {
   readonly sums: Float64Array;
 }
 
-/** A plan compiled for one device with its weights in place. Calls must not overlap. */
+/**
+ * A plan compiled for one device with its weights in place. Calls must not overlap.
+ * @throws DuobitError from every method but `dispose`: `RUN_INVALID` as each says; `BACKEND_DISPOSED` after `dispose` of the program;
+ * `BACKEND_DEVICE_LOST` and `BACKEND_FAILED` where a device can be lost or refuse a command
+ */
 export interface Program {
   /** Packed weight bytes held on the device, for accounting. */
   readonly weightBytes: number;
-  /** Fills the first rows of a slot ('tokens': Int32Array; others: Float32Array, row-major). */
+  /**
+   * Fills the first rows of a slot ('tokens': Int32Array; others: Float32Array, row-major).
+   * @throws DuobitError `RUN_INVALID` for a slot that does not exist or cannot be written, another array, or no whole rows
+   */
   write(slot: string, values: Float32Array | Int32Array): Promise<void>;
-  /** Runs the plan on some rows, whose keys and values stay in the cache. */
+  /**
+   * Runs the plan on some rows, whose keys and values stay in the cache. A run that fails leaves nothing to read.
+   * @throws DuobitError `RUN_INVALID` for rows, positions or sequences that were not prepared, or a token outside the vocabulary;
+   * `BACKEND_THREAD_LOST`
+   */
   run(request: RunRequest): Promise<void>;
-  /** Copies a slot's rows of the latest run out: rows * width values ('stat': width; 'a4': decoded values x^). */
+  /**
+   * Copies a slot's rows of the latest run out: rows * width values ('stat': width; 'a4': decoded values x^).
+   * @throws DuobitError `RUN_INVALID` for a slot that does not exist, or before a successful run ('stat': at any time)
+   */
   read(slot: string): Promise<Float32Array>;
   /**
    * The largest value in a row (by default the first) of a slot of `logits`, and its place: the first of equal ones. A value that is
    * not a number counts as the largest. Backends have it whose memory is far from the caller's.
+   * @throws DuobitError `RUN_INVALID` where the latest run computed no such row of logits; `BACKEND_UNSUPPORTED` for a row but the first on
+   * a backend that has one sequence
    */
   readBest?(slot: string, row?: number): Promise<{ readonly index: number; readonly value: number }>;
   /**
    * The `count` largest values in a row (by default the first) of a slot of `logits`, at most `MOST_TOP` and as many as there are, by the rules
    * of `readBest`.
+   * @throws DuobitError as `readBest`, and `RUN_INVALID` for another count
    */
   readTop?(slot: string, count: number, row?: number): Promise<TopLogits>;
-  /** The sums of a row (by default the first) of a slot of `logits`. Backends that have it have `readTop` and `readPart`, too. */
+  /**
+   * The sums of a row (by default the first) of a slot of `logits`. Backends that have it have `readTop` and `readPart`, too.
+   * @param temperature above 0, finite
+   * @throws DuobitError as `readBest`, and `RUN_INVALID` for another temperature
+   */
   readSums?(slot: string, temperature: number, row?: number): Promise<LogitSums>;
-  /** `count` logits of a row (by default the first) of a slot of `logits`, from the one of token `first` on. */
+  /**
+   * `count` logits, 1 or more, of a row (by default the first) of a slot of `logits`, from the one of token `first` on.
+   * @throws DuobitError as `readBest`, and `RUN_INVALID` for a range that is not inside the row
+   */
   readPart?(slot: string, first: number, count: number, row?: number): Promise<Float32Array>;
   /** Frees all that it holds. A second call does nothing. */
   dispose(): Promise<void>;
@@ -108,7 +134,11 @@ export interface Backend {
   readonly refinements?: readonly ActivationRefinement[] | undefined;
   /** KV caches that a program of it can have; Infinity: as many as there is memory for. Absent: 1. */
   readonly maxSequences?: number | undefined;
-  /** Compiles a plan for this device and puts the weights that it needs there. Slow, and done once. */
+  /**
+   * Compiles a plan for this device and puts the weights that it needs there. Slow, and done once.
+   * @throws DuobitError `BACKEND_OPTION` for options; `PLAN_INVALID`, `PLANE_MISSING`, `PLANE_LENGTH` for a plan or weights that contradict
+   * themselves; `BACKEND_UNSUPPORTED`, `BACKEND_OUT_OF_MEMORY`, `BACKEND_DEVICE_LOST`, `BACKEND_DISPOSED`; what `weights` throws
+   */
   prepare(plan: ExecutionPlan, weights: WeightReader, options: PrepareOptions): Promise<Program>;
   /** Frees all that it holds. A second call does nothing. */
   dispose(): Promise<void>;

@@ -1,6 +1,7 @@
 // Chat templates: the Jinja text a model carries turns messages into the prompt it was trained on.
 import { DuobitError } from '@duobit/format';
 import { compileTemplate } from './bounded-template.ts';
+import { showValue } from './option-checks.ts';
 import { writeToolsOut } from './tool-messages.ts';
 
 /** A turn of a conversation. */
@@ -54,21 +55,11 @@ export function compileChatTemplate(
   tokens: Readonly<Record<string, string>>,
   source: string,
 ): RenderChat {
-  let render: (variables: Readonly<Record<string, unknown>>) => string;
-  try {
-    render = compileTemplate(text);
-  } catch (cause) {
-    throw new DuobitError(
-      'CHAT_TEMPLATE_INVALID',
-      `the chat template cannot be parsed: ${messageOf(cause)}`,
-      {
-        source,
-        where: 'chat template',
-        remedy: 'Prompt the model with plain text, or use a model with a working template',
-        cause,
-      },
-    );
-  }
+  const render = parseTemplate(
+    text,
+    source,
+    'Prompt the model with plain text, or use a model with a working template',
+  );
   // Names that only tools have: a template that writes them knows both tools and their answers.
   const knowsTools = /\btools\b/.test(text);
   return (messages, options = {}) => {
@@ -94,6 +85,32 @@ export function compileChatTemplate(
       );
     }
   };
+}
+
+/**
+ * Checks a template that a caller gives.
+ * @throws DuobitError `CHAT_TEMPLATE_INVALID`
+ */
+export function checkChatTemplate(text: unknown, source: string): void {
+  if (typeof text !== 'string' || text === '')
+    throw new DuobitError('CHAT_TEMPLATE_INVALID', `the chat template is ${showValue(text)}`, {
+      source,
+      where: 'chatTemplate',
+      remedy: "Give the text of a Jinja template, or leave it out for the model's own",
+    });
+  parseTemplate(text, source, "Correct it, or leave it out for the model's own");
+}
+
+function parseTemplate(text: string, source: string, remedy: string): ReturnType<typeof compileTemplate> {
+  try {
+    return compileTemplate(text);
+  } catch (cause) {
+    throw new DuobitError(
+      'CHAT_TEMPLATE_INVALID',
+      `the chat template cannot be parsed: ${messageOf(cause)}`,
+      { source, where: 'chat template', remedy, cause },
+    );
+  }
 }
 
 function messageOf(cause: unknown): string {

@@ -1,8 +1,9 @@
 // The decoding loop: prompt in, tokens and text out, one at a time, until something ends it.
-import { type Architecture, DuobitError, type SpecialTokens } from '@duobit/format';
-import { checkAdjustments, type LogitAdjustments } from './logit-adjustments.ts';
-import { MOST_LOGPROBS, readLogprobs } from './logprobs.ts';
-import { resolveSampler, type SamplerOptions } from './sampler.ts';
+import type { SpecialTokens } from '@duobit/format';
+import { listStops } from './generate-options.ts';
+import type { LogitAdjustments } from './logit-adjustments.ts';
+import { readLogprobs } from './logprobs.ts';
+import type { SamplerOptions } from './sampler.ts';
 import { createStopMatcher } from './stop-matcher.ts';
 import type { StreamDecoder } from './stream-decoder.ts';
 import type { Grammar, Grammars, TokenConstraint } from './token-constraint.ts';
@@ -12,8 +13,8 @@ import { createTokenStep, type StepReader } from './token-step.ts';
 export interface GenerateOptions extends SamplerOptions, LogitAdjustments {
   /** Most tokens to generate. Default 256. */
   readonly maxTokens?: number | undefined;
-  /** Texts that end generation; they are not part of the output. */
-  readonly stop?: readonly string[] | undefined;
+  /** A text that ends generation, or several; they are not part of the output. */
+  readonly stop?: string | readonly string[] | undefined;
   /** Ends generation with reason 'aborted' before the next token. */
   readonly signal?: AbortSignal | undefined;
   /** Goes on after an end-of-text token, for benchmarks. */
@@ -97,52 +98,6 @@ export interface Decoder extends StepReader {
 }
 
 /**
- * @param hasGrammars whether the model makes constraints without `options.grammars`
- * @throws DuobitError `MODEL_OPTION`, `SAMPLER_OPTION`
- */
-export function checkGenerateOptions(
-  options: GenerateOptions,
-  hasTokenizer: boolean,
-  hasGrammars = false,
-): void {
-  resolveSampler(options);
-  checkAdjustments(options);
-  const { maxTokens = 256, stop = [], logprobs = 0, grammar, grammars } = options;
-  if (!Number.isInteger(maxTokens) || maxTokens < 0)
-    throw new DuobitError(
-      'MODEL_OPTION',
-      `maxTokens is ${maxTokens}; it must be a whole number, zero or more`,
-      {
-        where: 'maxTokens',
-        remedy: 'Choose how many tokens to generate',
-      },
-    );
-  if (!Number.isInteger(logprobs) || logprobs < 0 || logprobs > MOST_LOGPROBS)
-    throw new DuobitError(
-      'MODEL_OPTION',
-      `logprobs is ${logprobs}; it must be a whole number from 0 to ${MOST_LOGPROBS}`,
-      { where: 'logprobs', remedy: 'Ask for fewer, or leave it out' },
-    );
-  if (grammar !== undefined && grammars === undefined && !hasGrammars)
-    throw new DuobitError('MODEL_OPTION', 'a grammar was given, and nothing that makes constraints of it', {
-      where: 'grammar',
-      remedy: 'Give createGrammars() of @duobit/grammar as grammars, too',
-    });
-  if (stop.some((text) => text === ''))
-    throw new DuobitError('MODEL_OPTION', 'a stop string is empty', {
-      where: 'stop',
-      remedy: 'Leave it out',
-    });
-  if (hasTokenizer) return;
-  const needsText = stop.length > 0 ? 'stop' : grammar !== undefined ? 'grammar' : null;
-  if (needsText !== null)
-    throw new DuobitError('MODEL_OPTION', `${needsText} needs text, and the model carries no tokenizer`, {
-      where: needsText,
-      remedy: 'Leave it out',
-    });
-}
-
-/**
  * Generates after a prompt that `checkPrompt` has let through.
  * @throws what the backend and the sampler throw.
  */
@@ -151,13 +106,13 @@ export async function* generateTokens(
   prompt: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
-  const { maxTokens = 256, stop = [], ignoreEos = false, logprobs } = options;
+  const { maxTokens = 256, ignoreEos = false, logprobs } = options;
   const { cached, contextLength, specialTokens, stream, constraint } = decoder;
   const step = createTokenStep(decoder, { ...options, keepsLogits: logprobs !== undefined });
   const seen = new Set(prompt);
   const counts = new Map<number, number>();
   const history = { seen, counts };
-  const matcher = createStopMatcher(stop);
+  const matcher = createStopMatcher(listStops(options.stop));
   const describe = (token: number, logits: Float32Array): TokenLogprobs => {
     const { of, top } = readLogprobs(logits, logprobs!);
     const tell = (id: number): TokenLogprob => ({
@@ -228,36 +183,4 @@ export async function* generateTokens(
     cachedTokens: cached,
     timings: { prefillTokens, prefillSeconds, decodeTokens, decodeSeconds },
   };
-}
-
-/** What to do about a text that the context cannot hold: one as long as the model's own cannot be made longer. */
-export function adviseShorter(what: string, contextLength: number, longest: number): string {
-  return contextLength < longest
-    ? `Shorten ${what}, or load the model with a larger context length, at most ${longest}`
-    : `Shorten ${what}: the model has no larger context`;
-}
-
-/** @throws DuobitError `PROMPT_EMPTY`, `CONTEXT_TOO_LONG`, `PROMPT_TOKEN` */
-export function checkPrompt(
-  prompt: readonly number[],
-  contextLength: number,
-  { contextLength: longest, vocabularySize }: Pick<Architecture, 'contextLength' | 'vocabularySize'>,
-): void {
-  if (prompt.length === 0)
-    throw new DuobitError('PROMPT_EMPTY', 'the prompt has no tokens, and the model adds none', {
-      where: 'prompt',
-      remedy: 'Give at least one character',
-    });
-  if (prompt.length > contextLength)
-    throw new DuobitError(
-      'CONTEXT_TOO_LONG',
-      `the prompt has ${prompt.length} tokens; the context holds ${contextLength}`,
-      { where: 'prompt', remedy: adviseShorter('the prompt', contextLength, longest) },
-    );
-  const unknown = prompt.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabularySize));
-  if (unknown !== undefined)
-    throw new DuobitError('PROMPT_TOKEN', `${unknown} is no token of the vocabulary of ${vocabularySize}`, {
-      where: 'prompt',
-      remedy: "Use the model's own tokenizer",
-    });
 }

@@ -31,6 +31,8 @@ export {
   checkTokens,
   checkTop,
   checkWrite,
+  disposed,
+  notRun,
 } from './backends/checks.ts';
 export { decodedSlots } from './backends/decoded-slots.ts';
 export { listSymmetricSums, mirrorUpper } from './backends/gram.ts';
@@ -79,14 +81,14 @@ export type {
 } from './chat-completions/types.ts';
 export type { ChatMessage, ChatTemplateOptions, TemplateTool, TemplateToolCall } from './chat-template.ts';
 export { exponential } from './exponential.ts';
-export {
-  checkGenerateOptions,
-  type FinishReason,
-  type GenerateOptions,
-  type GenerationEvent,
-  type Timings,
-  type TokenLogprob,
-  type TokenLogprobs,
+export { checkGenerateOptions, type GenerateFacts } from './generate-options.ts';
+export type {
+  FinishReason,
+  GenerateOptions,
+  GenerationEvent,
+  Timings,
+  TokenLogprob,
+  TokenLogprobs,
 } from './generation.ts';
 export type { LogitAdjustments } from './logit-adjustments.ts';
 export { logitOfKey, sortTop } from './logit-keys.ts';

@@ -8,15 +8,10 @@ import {
 } from '@duobit/format';
 import type { Backend, KvPrecision, Program } from './backend.ts';
 import { buildPlan, listPlanWeights } from './build-plan.ts';
-import type { ChatMessage, TemplateTool } from './chat-template.ts';
-import {
-  adviseShorter,
-  checkGenerateOptions,
-  checkPrompt,
-  type GenerateOptions,
-  type GenerationEvent,
-  generateTokens,
-} from './generation.ts';
+import { type ChatMessage, checkChatTemplate, type TemplateTool } from './chat-template.ts';
+import { adviseShorter, checkGenerateOptions, checkPrompt, checkPromptKind } from './generate-options.ts';
+import { type GenerateOptions, type GenerationEvent, generateTokens } from './generation.ts';
+import { checkSignal, isObject, optionInvalid, showValue } from './option-checks.ts';
 import { readOutlierColumns, splitOutliers, tensorOf } from './outliers.ts';
 import type { DistantLogits } from './partial-sampler.ts';
 import type { ExecutionPlan } from './plan.ts';
@@ -71,7 +66,7 @@ export interface ForwardOptions {
 export type Prompt =
   | string
   | readonly ChatMessage[]
-  | { readonly messages: readonly ChatMessage[]; readonly tools: readonly TemplateTool[] }
+  | { readonly messages: readonly ChatMessage[]; readonly tools?: readonly TemplateTool[] | undefined }
   | { readonly tokens: readonly number[] };
 
 /**
@@ -112,26 +107,37 @@ export interface Model {
   /**
    * Runs tokens and returns their logits: [tokens, vocabulary] for 'all', [1, vocabulary] for 'last', none for 'none'. Has the model to
    * itself.
-   * @throws DuobitError `CONTEXT_TOO_LONG`, `PROMPT_EMPTY`, `MODEL_BUSY`, `MODEL_DISPOSED`, `RUN_INVALID`
+   * @throws DuobitError `MODEL_OPTION`, `CONTEXT_TOO_LONG`, `PROMPT_EMPTY`, `MODEL_BUSY`, `MODEL_DISPOSED`, `RUN_INVALID` for what is no token
    */
   forward(tokens: ArrayLike<number>, options?: ForwardOptions): Promise<Float32Array>;
   /** Frees what the model holds on the backend. Backend and source belong to the caller. */
   dispose(): Promise<void>;
 }
 
+const ACTIVATIONS: readonly ModelOptions['activations'][] = ['a4', 'f16'];
 const DEFAULT_CONTEXT = 2048;
 const DEFAULT_ROWS = 64;
+const LOGITS: readonly NonNullable<ForwardOptions['logits']>[] = ['none', 'last', 'all'];
 
 /**
  * Loads a model onto a backend, one tensor at a time.
- * @throws DuobitError `MODEL_OPTION`, `ABORTED`, `TOKENIZER_INVALID`, `OUTLIER_INDEX`; what `buildPlan`, the source and the backend throw.
+ * @throws DuobitError `MODEL_OPTION`, `ABORTED`, `TOKENIZER_INVALID`, `OUTLIER_INDEX`; `CHAT_TEMPLATE_INVALID` for a chat template among the
+ * options, while a model's own is parsed when it is used; what `buildPlan`, the source and the backend throw.
  */
 export async function createModel(
   source: ModelSource,
   backend: Backend,
   options: ModelOptions = {},
 ): Promise<Model> {
-  const { signal, onLoad, activations, quantizers } = options;
+  const { signal, onLoad, activations, quantizers, chatTemplate } = options;
+  checkSignal(signal);
+  if (activations !== undefined && !ACTIVATIONS.includes(activations))
+    throw optionInvalid(
+      'activations',
+      `activations is ${showValue(activations)}; there are '${ACTIVATIONS.join("' and '")}'`,
+      'Choose one of these, or leave it out',
+    );
+  if (chatTemplate !== undefined) checkChatTemplate(chatTemplate, source.name);
   const longest = source.architecture.contextLength;
   const capacity = options.contextLength ?? Math.min(longest, DEFAULT_CONTEXT);
   checkCount('contextLength', capacity, 1, longest);
@@ -140,10 +146,10 @@ export async function createModel(
   checkCount('queue', queue, 0, Number.POSITIVE_INFINITY);
   const { maxSequences = 1 } = backend;
   if (sequences > maxSequences)
-    throw new DuobitError(
-      'MODEL_OPTION',
+    throw optionInvalid(
+      'sequences',
       `${sequences} sequences were asked for; the ${backend.name} backend has ${maxSequences}`,
-      { where: 'sequences', remedy: 'Load with fewer sequences, or on another backend' },
+      'Load with fewer sequences, or on another backend',
     );
   const maxRows = Math.min(options.maxRows ?? DEFAULT_ROWS, sequences * capacity);
   checkCount('maxRows', maxRows, 1, sequences * capacity);
@@ -178,10 +184,11 @@ export async function createModel(
 function checkCount(name: string, value: number, least: number, most: number): void {
   if (Number.isInteger(value) && value >= least && value <= most) return;
   const range = most === Number.POSITIVE_INFINITY ? `${least} or more` : `from ${least} to ${most}`;
-  throw new DuobitError('MODEL_OPTION', `${name} is ${value}; it must be a whole number ${range}`, {
-    where: name,
-    remedy: 'Choose a value the model allows',
-  });
+  throw optionInvalid(
+    name,
+    `${name} is ${showValue(value)}; it must be a whole number ${range}`,
+    'Choose a value the model allows',
+  );
 }
 
 class LoadedModel implements Model {
@@ -242,7 +249,7 @@ class LoadedModel implements Model {
   }
 
   generate(prompt: Prompt, options: GenerateOptions = {}): AsyncIterable<GenerationEvent> {
-    checkGenerateOptions(options, this.hasTokenizer);
+    checkGenerateOptions(options, this);
     return this.#generate(prompt, options);
   }
 
@@ -278,6 +285,14 @@ class LoadedModel implements Model {
 
   async forward(tokens: ArrayLike<number>, options: ForwardOptions = {}): Promise<Float32Array> {
     const { position = 0, logits = 'last' } = options;
+    if (!LOGITS.includes(logits))
+      throw optionInvalid(
+        'logits',
+        `logits is ${showValue(logits)}; there are '${LOGITS.join("', '")}'`,
+        'Choose one of these, or leave it out',
+      );
+    if (!isObject(tokens) || !Number.isInteger(tokens.length))
+      throw optionInvalid('tokens', `forward was given ${showValue(tokens)}`, 'Give a list of token ids');
     const sequence = this.#scheduler.openAlone();
     try {
       if (tokens.length === 0)
@@ -317,6 +332,7 @@ class LoadedModel implements Model {
   }
 
   #encode(prompt: Prompt): readonly number[] {
+    checkPromptKind(prompt);
     if (typeof prompt === 'string') return this.#encodeText(prompt);
     if ('tokens' in prompt) return prompt.tokens;
     const { messages, tools } = 'messages' in prompt ? prompt : { messages: prompt, tools: undefined };

@@ -1,5 +1,5 @@
-// Chooses the next token from as little of the logits as decides it, where they lie in memory far away. The choice is that of `sampleToken`
-// from all logits, to the last random number (docs/numerics.md "Sampling"): where it could be another, all are read.
+// Chooses the next token while reading as few logits as possible from the device. The result is exactly that of `sampleToken` on all logits,
+// with the same random number; where rounding could change it, all logits are read (docs/numerics.md "Sampling").
 import { type LogitSums, MOST_TOP, type TopLogits } from './backend.ts';
 import { exponential } from './exponential.ts';
 import { adjustLogits, isAllowed } from './logit-adjustments.ts';
@@ -35,10 +35,10 @@ export interface Circumstances {
 export type PartialSampler = (logits: DistantLogits) => Promise<() => number>;
 
 /** Candidates that are read first where it is not known how many count, and then. */
-const CANDIDATES = [128, MOST_TOP];
+const CANDIDATE_COUNTS = [128, MOST_TOP];
 
 /** Of two logits the lesser can have the larger weight, by what `exponential` is off, 8 units in the last place between them. */
-const CLEARLY = 1 - 16 * Number.EPSILON;
+const CLEARLY_LESS = 1 - 16 * Number.EPSILON;
 
 /**
  * @returns null where all logits count
@@ -50,7 +50,7 @@ export function choosePartialSampler(
   { vocabularySize, hasSums }: { readonly vocabularySize: number; readonly hasSums: boolean },
 ): PartialSampler | null {
   const settings = resolveSampler(options);
-  const needed = countNeeded(settings, about.history.size);
+  const needed = countCandidates(settings, about.history.size);
   if (needed === 1 && !about.allowed)
     return async (logits) => {
       const best = await logits.best();
@@ -59,19 +59,22 @@ export function choosePartialSampler(
   if (needed !== null)
     return needed >= vocabularySize || needed > MOST_TOP
       ? null
-      : (logits) => sampleNeeded(logits, settings, about, needed);
+      : (logits) => sampleTopK(logits, settings, about, needed);
   if (settings.repetitionPenalty !== 1) return null;
-  if (settings.topP === 1 && settings.minP > 0) return (logits) => sampleLikely(logits, settings, about);
+  if (settings.topP === 1 && settings.minP > 0) return (logits) => sampleMinP(logits, settings, about);
   if (!hasSums || about.allowed) return null;
-  const sample = settings.topP < 1 ? sampleShare : sampleAny;
+  const sample = settings.topP < 1 ? sampleTopP : sampleByTemperature;
   return (logits) => sample(logits, settings, about);
 }
 
 /**
- * How many of the most likely tokens that may come hold all that sampling looks at, so that `sampleTop` chooses from them as `sampleToken`
- * does from all; null where that depends on the logits: without top-k every token may count, and a penalty below 1 can lift any.
+ * How many of the most likely tokens that may come hold all that sampling looks at, so that `sampleCandidates` chooses from them as
+ * `sampleToken` does from all; null where that depends on the logits: without top-k every token may count, and a penalty below 1 can lift any.
  */
-function countNeeded({ temperature, topK, repetitionPenalty }: SamplerSettings, seen: number): number | null {
+function countCandidates(
+  { temperature, topK, repetitionPenalty }: SamplerSettings,
+  seen: number,
+): number | null {
   if (repetitionPenalty < 1 || (temperature > 0 && topK === 0)) return null;
   // Each token that a penalty lowers makes room for one more.
   const lowered = repetitionPenalty === 1 ? 0 : seen;
@@ -80,7 +83,7 @@ function countNeeded({ temperature, topK, repetitionPenalty }: SamplerSettings, 
 }
 
 /** As `sampleToken` of all logits, from so many of the most likely that no other counts. */
-function sampleTop(
+function sampleCandidates(
   { indices, values }: TopLogits,
   history: Iterable<number>,
   settings: SamplerSettings,
@@ -96,36 +99,37 @@ function sampleTop(
   return ids[sampleToken(logits, seen, settings, random)]!;
 }
 
-/** Where so many of the most likely tokens hold all that counts. */
-async function sampleNeeded(
+/** Under top-k, and greedily under a grammar or a penalty: so many of the most likely tokens hold all that counts. */
+async function sampleTopK(
   logits: DistantLogits,
   settings: SamplerSettings,
   about: Circumstances,
   needed: number,
 ): Promise<() => number> {
   // Not all of these may come.
-  const count = about.allowed ? (CANDIDATES.find((most) => most >= 2 * needed) ?? MOST_TOP) : needed;
+  const count = about.allowed ? (CANDIDATE_COUNTS.find((most) => most >= 2 * needed) ?? MOST_TOP) : needed;
   if (count < logits.vocabularySize) {
     const top = keepAllowed(await logits.top(count), about.allowed);
-    if (top.indices.length >= needed) return () => sampleTop(top, about.history, settings, about.random);
+    if (top.indices.length >= needed)
+      return () => sampleCandidates(top, about.history, settings, about.random);
   }
   return sampleAll(logits, settings, about);
 }
 
 /** Under min-p alone, tokens count down to a weight. */
-async function sampleLikely(
+async function sampleMinP(
   logits: DistantLogits,
   settings: SamplerSettings,
   about: Circumstances,
 ): Promise<() => number> {
   const { temperature, minP } = settings;
-  for (const count of CANDIDATES) {
+  for (const count of CANDIDATE_COUNTS) {
     if (count >= logits.vocabularySize) break;
     const top = await logits.top(count);
     const kept = keepAllowed(top, about.allowed);
     const [best = Number.NaN, last] = [kept.values[0], top.values.at(-1)!];
-    if (exponential((last - best) / temperature) < CLEARLY * minP)
-      return () => sampleTop(kept, [], settings, about.random);
+    if (exponential((last - best) / temperature) < CLEARLY_LESS * minP)
+      return () => sampleCandidates(kept, [], settings, about.random);
   }
   return sampleAll(logits, settings, about);
 }
@@ -140,7 +144,7 @@ function keepAllowed(top: TopLogits, allowed: Int32Array | null): TopLogits {
 }
 
 /** Under top-p, the most likely tokens count that reach a share of the sum of all weights. */
-async function sampleShare(
+async function sampleTopP(
   logits: DistantLogits,
   settings: SamplerSettings,
   about: Circumstances,
@@ -148,10 +152,10 @@ async function sampleShare(
   const { temperature, topP, minP } = settings;
   const { highest, sums } = await logits.sums(temperature);
   const total = sums.reduce((sum, part) => sum + part, 0);
-  for (const count of CANDIDATES) {
+  for (const count of CANDIDATE_COUNTS) {
     if (count >= logits.vocabularySize || !Number.isFinite(highest)) break;
     const { indices, values } = await logits.top(count);
-    const kept = countShare(values, temperature, topP * total, doubtOf(logits.vocabularySize, total));
+    const kept = countTopP(values, temperature, topP * total, roundingBound(logits.vocabularySize, total));
     if (kept !== null)
       return () => indices[drawFrom(values.subarray(0, kept), temperature, minP, about.random())]!;
   }
@@ -159,18 +163,18 @@ async function sampleShare(
 }
 
 /** How many of the largest logits reach a sum of weights; null where that is in doubt, or more than there are. */
-function countShare(values: Float32Array, temperature: number, target: number, doubt: number): number | null {
+function countTopP(values: Float32Array, temperature: number, target: number, bound: number): number | null {
   let reached = 0;
   for (let i = 0; i < values.length; i++) {
     reached += exponential((values[i]! - values[0]!) / temperature);
-    if (Math.abs(reached - target) <= doubt) return null;
+    if (Math.abs(reached - target) <= bound) return null;
     if (reached > target) return i + 1;
   }
   return null;
 }
 
 /** With a temperature alone all tokens count: sums lead to the part where the one is that is drawn. */
-async function sampleAny(
+async function sampleByTemperature(
   logits: DistantLogits,
   settings: SamplerSettings,
   about: Circumstances,
@@ -187,28 +191,28 @@ async function sampleAny(
   while (part + 1 < sums.length && reached + sums[part]! <= target) reached += sums[part++]!;
   const first = part * partLength;
   const values = await logits.part(first, Math.min(partLength, logits.vocabularySize - first));
-  const place = findReaching(
+  const place = findDrawn(
     values,
     highest,
     temperature,
     target - reached,
-    doubtOf(logits.vocabularySize, total),
+    roundingBound(logits.vocabularySize, total),
   );
   return place === null ? sampleAll(logits, settings, drawn) : () => first + place;
 }
 
 /** The place where weights, from the first on, go past a sum; null where that is in doubt. */
-function findReaching(
+function findDrawn(
   values: Float32Array,
   highest: number,
   temperature: number,
   target: number,
-  doubt: number,
+  bound: number,
 ): number | null {
   let left = target;
   for (let i = 0; i < values.length; i++) {
     const weight = exponential((values[i]! - highest) / temperature);
-    if (left < weight) return left > doubt && weight - left > doubt ? i : null;
+    if (left < weight) return left > bound && weight - left > bound ? i : null;
     left -= weight;
   }
   return null;
@@ -228,6 +232,6 @@ async function sampleAll(
  * One order is n u T off; taking weights off again, to find one, n u T more. A weight w = exp -x is 8 u w off by `exponential`, and 2 u x w
  * by its argument, which is less than u. Of both sides: less than (6 n + 16) u T; 16 n u T leaves room where n is 2 or more.
  */
-function doubtOf(size: number, total: number): number {
+function roundingBound(size: number, total: number): number {
   return 8 * Number.EPSILON * size * total;
 }

@@ -2,6 +2,7 @@
 // penalty, temperature, top-k, top-p, min-p, draw; each filter sees the distribution that the one before left.
 import { DuobitError } from '@duobit/format';
 import { exponential } from './exponential.ts';
+import { showValue } from './option-checks.ts';
 
 /** How the next token is chosen. */
 export interface SamplerOptions {
@@ -33,21 +34,27 @@ export type SamplerSettings = { readonly [K in keyof SamplerOptions]-?: number }
 export function resolveSampler(options: SamplerOptions): SamplerSettings {
   const { temperature = 0, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = 0 } = options;
   const check = (name: string, value: number, valid: boolean, range: string): void => {
-    if (!valid)
-      throw new DuobitError('SAMPLER_OPTION', `${name} is ${value}; it must be ${range}`, {
+    // Comparisons make numbers of null and of texts.
+    if (typeof value !== 'number' || !valid)
+      throw new DuobitError('SAMPLER_OPTION', `${name} is ${showValue(value)}; it must be ${range}`, {
         where: name,
         remedy: `Choose ${name} in its range`,
       });
   };
-  check('temperature', temperature, temperature >= 0 && Number.isFinite(temperature), 'zero or more');
+  check(
+    'temperature',
+    temperature,
+    temperature >= 0 && Number.isFinite(temperature),
+    'a number, zero or more',
+  );
   check('topK', topK, Number.isInteger(topK) && topK >= 0, 'a whole number, zero or more');
-  check('topP', topP, topP >= 0 && topP <= 1, 'from 0 to 1');
-  check('minP', minP, minP >= 0 && minP <= 1, 'from 0 to 1');
+  check('topP', topP, topP >= 0 && topP <= 1, 'a number from 0 to 1');
+  check('minP', minP, minP >= 0 && minP <= 1, 'a number from 0 to 1');
   check(
     'repetitionPenalty',
     repetitionPenalty,
     repetitionPenalty >= LEAST_PENALTY && repetitionPenalty <= 1 / LEAST_PENALTY,
-    `from ${LEAST_PENALTY} to ${1 / LEAST_PENALTY}`,
+    `a number from ${LEAST_PENALTY} to ${1 / LEAST_PENALTY}`,
   );
   check('seed', seed, Number.isSafeInteger(seed), 'a whole number below 2^53');
   return { temperature, topK, topP, minP, repetitionPenalty, seed };

@@ -4,7 +4,7 @@ import { DuobitError } from '@duobit/format';
 import type { Program, RunPart } from './backend.ts';
 import { checkTokens } from './backends/checks.ts';
 import { nextTurn } from './event-loop.ts';
-import { createCaches, forgetFrom, noteTokens, type SequenceCache, takeCache } from './sequence-cache.ts';
+import { chooseCache, createCaches, forgetFrom, noteTokens, type SequenceCache } from './sequence-cache.ts';
 import { SLOTS } from './slots.ts';
 
 export interface SchedulerOptions {
@@ -135,10 +135,7 @@ export class Scheduler {
   openAlone(): Sequence {
     if (this.#disposed) throw this.#disposedError();
     if (this.#open.size > 0) throw this.#busy('forward');
-    const cache = this.#caches[0]!;
-    cache.isTaken = true;
-    this.#alone = new OpenSequence(this, cache, undefined);
-    this.#open.add(this.#alone);
+    this.#alone = this.#begin(this.#caches[0]!, undefined);
     return this.#alone;
   }
 
@@ -152,8 +149,9 @@ export class Scheduler {
 
   /** For sequences. */
   submit(sequence: OpenSequence, run: SequenceRun<unknown>): void {
+    // As they were given: the array makes whole numbers of all.
+    checkTokens(run.tokens, this.#options.vocabularySize);
     const tokens = new Int32Array(run.tokens);
-    checkTokens(tokens, this.#options.vocabularySize);
     const { position, logits, search } = run;
     this.#requests.push({ sequence, tokens, position, logits, search, done: 0, chunks: [] });
     if (!this.#isServing) void this.#serve();
@@ -175,12 +173,15 @@ export class Scheduler {
     return this.#alone === null && this.#open.size < this.#caches.length;
   }
 
-  #take(prompt: readonly number[], signal: AbortSignal | undefined): OpenSequence {
-    const sequence = new OpenSequence(
-      this,
-      takeCache(this.#caches, prompt, this.#options.reusePrefix),
-      signal,
-    );
+  /** At once; async so that what goes wrong is told to who waited, and not to who gave the cache back. */
+  async #take(prompt: readonly number[], signal: AbortSignal | undefined): Promise<OpenSequence> {
+    return this.#begin(chooseCache(this.#caches, prompt, this.#options.reusePrefix), signal);
+  }
+
+  #begin(cache: SequenceCache, signal: AbortSignal | undefined): OpenSequence {
+    // Taken once nothing can fail any more, as only a sequence gives its cache back.
+    const sequence = new OpenSequence(this, cache, signal);
+    cache.isTaken = true;
     this.#open.add(sequence);
     return sequence;
   }
@@ -360,9 +361,9 @@ class OpenSequence implements Sequence {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#signal?.removeEventListener('abort', this.#onAbort);
     this.settle(null);
     this.#scheduler.release(this);
+    this.#signal?.removeEventListener('abort', this.#onAbort);
   }
 }
 

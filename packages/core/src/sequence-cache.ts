@@ -19,7 +19,7 @@ export function createCaches(count: number): SequenceCache[] {
  * token of a prompt counts as new, as its logits are wanted.
  * @param reuses false: nothing is kept
  */
-export function takeCache(
+export function chooseCache(
   caches: readonly SequenceCache[],
   prompt: readonly number[],
   reuses: boolean,
@@ -33,7 +33,6 @@ export function takeCache(
       return more > 0 || (more === 0 && other.lastUsed < best.lastUsed) ? other : best;
     });
   cache.tokens.length = shared(cache);
-  cache.isTaken = true;
   return cache;
 }
 

@@ -38,6 +38,9 @@ export type Grammar =
       readonly single: boolean;
     };
 
+/** All that there are. */
+export const GRAMMAR_KINDS: readonly Grammar['kind'][] = ['json-object', 'json-schema', 'tool-calls'];
+
 /** What a grammar needs to know of a model's tokens; one object for all texts of a model. */
 export interface GrammarVocabulary {
   /** Logits of the model. */

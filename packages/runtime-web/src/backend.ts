@@ -2,6 +2,7 @@
 /// <reference types="@webgpu/types" />
 import {
   type Backend,
+  disposed,
   type ExecutionPlan,
   KV_PRECISIONS,
   type KvPrecision,
@@ -54,7 +55,7 @@ export async function createWebGpuBackend(options: WebGpuBackendOptions): Promis
   const tuning =
     options.tuning ?? (await tuneDevice(open, kv, tuningStore, createStopwatch(open, kv, { pipelines })));
   const engine = { open, pipelines, kv, tuning };
-  let disposed = false;
+  let isDisposed = false;
   return {
     name: 'webgpu',
     threads: 1,
@@ -66,16 +67,13 @@ export async function createWebGpuBackend(options: WebGpuBackendOptions): Promis
       return pipelines.created;
     },
     async prepare(plan, weights, prepareOptions) {
-      if (disposed)
-        throw new DuobitError('BACKEND_DISPOSED', 'the backend was used after dispose()', {
-          remedy: 'Create a new one',
-        });
+      if (isDisposed) throw disposed('backend');
       open.check();
       return new WebGpuProgram(engine, await preparePlan(engine, plan, weights, { ...prepareOptions }));
     },
     async dispose() {
-      if (!disposed) open.destroy();
-      disposed = true;
+      if (!isDisposed) open.destroy();
+      isDisposed = true;
     },
   };
 }

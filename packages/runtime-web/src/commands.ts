@@ -1,5 +1,6 @@
 // What a program asks of its device: steps are encoded into one command buffer until something is to be read, which joins it.
 /// <reference types="@webgpu/types" />
+import { disposed } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 import { MAP_READ, padTo, USAGE } from './constants.ts';
 import { attentionShare } from './context.ts';
@@ -41,10 +42,7 @@ export class Commands {
 
   /** @throws DuobitError `BACKEND_DISPOSED`, `BACKEND_DEVICE_LOST` */
   check(): void {
-    if (this.#isDisposed)
-      throw new DuobitError('BACKEND_DISPOSED', 'the program was used after dispose()', {
-        remedy: 'Create a new one',
-      });
+    if (this.#isDisposed) throw disposed('program');
     this.#engine.open.check();
   }
 

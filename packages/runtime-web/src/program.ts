@@ -11,6 +11,7 @@ import {
   logitOfKey,
   MOST_TOP,
   mirrorUpper,
+  notRun,
   type Program,
   type RunRequest,
   sortTop,
@@ -144,11 +145,7 @@ export class WebGpuProgram implements Program {
       mirrorUpper(sums, this.#symmetric.get(name) ?? 0);
       return sums;
     }
-    if (this.#rows === null)
-      throw new DuobitError('RUN_INVALID', `slot "${name}" was read before a successful run`, {
-        where: name,
-        remedy: 'Run the program first',
-      });
+    if (this.#rows === null) throw notRun(name);
     const rows = searches.has(name) ? this.#rows.logits : this.#rows.all;
     if (rows === 0) return new Float32Array(0);
     const tokens = this.#tokens.get(name);

@@ -1,6 +1,14 @@
 // A backend that survives the loss of its device: it is opened again, programs are prepared again from their weights, and what their
 // caches held is run again, so that whoever uses a program goes on as if nothing had been.
-import type { Backend, ExecutionPlan, PrepareOptions, Program, RunRequest, WeightReader } from '@duobit/core';
+import {
+  type Backend,
+  disposed,
+  type ExecutionPlan,
+  type PrepareOptions,
+  type Program,
+  type RunRequest,
+  type WeightReader,
+} from '@duobit/core';
 import { DuobitError } from '@duobit/format';
 
 /** Options of `createRecoveringBackend`. */
@@ -194,11 +202,11 @@ class RecoveringProgram implements Program {
       await program?.dispose();
       // The next call opens another one.
       if (isLoss(error)) this.#held = { ...this.#held, backend };
-      throw this.#disposed ? disposedError() : notLoadedAgain(error);
+      throw this.#disposed ? disposed('program') : notLoadedAgain(error);
     }
     if (this.#disposed) {
       await program.dispose();
-      throw disposedError();
+      throw disposed('program');
     }
     await this.#held.program.dispose();
     this.#held = { backend, program };
@@ -235,10 +243,4 @@ function lostForGood(message: string, cause: unknown): DuobitError {
 function notLoadedAgain(cause: unknown): DuobitError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return lostForGood(`the GPU device was lost, and the model cannot be loaded again: ${reason}`, cause);
-}
-
-function disposedError(): DuobitError {
-  return new DuobitError('BACKEND_DISPOSED', 'the program was used after dispose()', {
-    remedy: 'Create a new one',
-  });
 }

@@ -367,7 +367,7 @@ export function oneSequenceCases(): ConformanceCase[] {
       run: async (backend) => {
         const source = makeTinyModel({ seed: 163 });
         const options = { capacity: 4, maxRows: 2, sequences: 2 };
-        await demandCode('PLAN_INVALID', 'two sequences', () =>
+        await demandCode('BACKEND_OPTION', 'two sequences', () =>
           backend.prepare(buildPlan(source), (name) => source.readTensor(name), options),
         );
       },

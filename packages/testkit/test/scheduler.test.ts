@@ -183,6 +183,27 @@ describe('generations at the same time', () => {
     expect((await write(model, 'D')).tokens).toHaveLength(6);
   });
 
+  it('give their cache back when their signal fails, at once or after waiting', async () => {
+    const model = await load({ sequences: 1, queue: 1 });
+    const broken = (most: number): AbortSignal => {
+      let count = 0;
+      const addEventListener = (): void => {
+        if (++count > most) throw new Error('no listeners');
+      };
+      return { aborted: false, addEventListener, removeEventListener() {} } as unknown as AbortSignal;
+    };
+    await expect(write(model, 'A', { signal: broken(0) })).rejects.toThrow('no listeners');
+    const held = await begin(model, 'B');
+    const waiting = write(model, 'C', { signal: broken(1) });
+    await held.return?.();
+    await expect(waiting).rejects.toThrow('no listeners');
+    expect((await write(model, 'D')).tokens).toHaveLength(6);
+    await model.forward([1]);
+    const stuck = { aborted: false, addEventListener() {}, removeEventListener: broken(0).addEventListener };
+    await expect(write(model, 'E', { signal: stuck as unknown as AbortSignal })).rejects.toThrow();
+    expect((await write(model, 'F')).tokens).toHaveLength(6);
+  });
+
   it('that are aborted during a run end at once, and their cache is not believed', async () => {
     const stop = new AbortController();
     const { backend, runs } = watched((_, index) => {

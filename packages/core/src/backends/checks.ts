@@ -11,22 +11,34 @@ function planInvalid(message: string, where: string): DuobitError {
   return new DuobitError('PLAN_INVALID', message, { where, remedy: 'Build the plan with buildPlan' });
 }
 
+function optionInvalid(message: string, where: string, remedy: string): DuobitError {
+  return new DuobitError('BACKEND_OPTION', message, { where, remedy });
+}
+
 function runInvalid(message: string, where: string, remedy: string): DuobitError {
   return new DuobitError('RUN_INVALID', message, { where, remedy });
 }
 
 /**
  * @param maxSequences `Backend.maxSequences`
- * @throws DuobitError `PLAN_INVALID` when capacity, maxRows or sequences is not a positive integer, or there are more sequences than
- * the backend can have.
+ * @throws DuobitError `BACKEND_OPTION` when capacity, maxRows or sequences is not a positive whole number, or there are more sequences
+ * than the backend can have.
  */
 export function checkPrepareOptions(options: PrepareOptions, maxSequences = 1): void {
   const { capacity, maxRows, sequences = 1 } = options;
   for (const [field, value] of Object.entries({ capacity, maxRows, sequences }))
     if (!Number.isSafeInteger(value) || value < 1)
-      throw planInvalid(`${field} is ${value}; it must be a positive integer`, field);
+      throw optionInvalid(
+        `${field} is ${value}; it must be a positive whole number`,
+        field,
+        'Give a positive whole number',
+      );
   if (sequences > maxSequences)
-    throw planInvalid(`${sequences} sequences were asked for; this backend has ${maxSequences}`, 'sequences');
+    throw optionInvalid(
+      `${sequences} sequences were asked for; this backend has at most ${maxSequences}`,
+      'sequences',
+      'Prepare fewer, or on another backend',
+    );
 }
 
 /**
@@ -272,9 +284,9 @@ export function checkTop(plan: ExecutionPlan, name: string, count: number): void
   const most = Math.min(MOST_TOP, checkSlot(plan, name).width);
   if (!Number.isInteger(count) || count < 1 || count > most)
     throw runInvalid(
-      `${count} of the largest values of slot "${name}"; there are 1 to ${most}`,
+      `asked for the ${count} largest values of slot "${name}"; it allows 1 to ${most}`,
       name,
-      'Ask for fewer',
+      'Ask for a number in this range',
     );
 }
 
@@ -284,16 +296,20 @@ export function checkPart(plan: ExecutionPlan, name: string, first: number, coun
   const isWithin = Number.isInteger(first) && Number.isInteger(count) && first >= 0 && first + count <= width;
   if (!isWithin || count < 1)
     throw runInvalid(
-      `${count} values from ${first} on of slot "${name}", which is ${width} wide`,
+      `asked for ${count} values of slot "${name}" from place ${first} on; it is ${width} wide`,
       name,
-      'Ask for some that are there',
+      'Ask for a range inside the slot',
     );
 }
 
 /** @throws DuobitError `RUN_INVALID` where softmax has no such temperature. */
 export function checkTemperature(temperature: number): void {
   if (!(temperature > 0 && temperature < Number.POSITIVE_INFINITY))
-    throw runInvalid(`sums at the temperature ${temperature}`, 'temperature', 'Choose one above zero');
+    throw runInvalid(
+      `temperature is ${temperature}; it must be finite and above zero`,
+      'temperature',
+      'Choose one above zero',
+    );
 }
 
 /**
@@ -303,16 +319,28 @@ export function checkTemperature(temperature: number): void {
 export function checkLogitsRow(name: string, row: number, rows: number): void {
   if (!Number.isInteger(row) || row < 0 || row >= rows)
     throw runInvalid(
-      `row ${row} of "${name}" was asked for; it has logits of ${rows}`,
+      `row ${row} of "${name}" was asked for; the latest run computed ${rows} rows of logits`,
       name,
-      'Run the program with logits first',
+      'Ask for a row that was computed, counted from 0, or run the program with logits first',
     );
 }
 
+/** For a slot that is read where no run has filled it. */
+export function notRun(slot: string): DuobitError {
+  return runInvalid(`slot "${slot}" was read before a successful run`, slot, 'Run the program first');
+}
+
+/** For what is used after `dispose()`. */
+export function disposed(what: 'program' | 'backend'): DuobitError {
+  return new DuobitError('BACKEND_DISPOSED', `the ${what} was used after dispose()`, {
+    remedy: what === 'program' ? 'Prepare a new one' : 'Create a new one',
+  });
+}
+
 /** @throws DuobitError `RUN_INVALID` naming the first token id outside 0 … vocabularySize - 1. */
-export function checkTokens(tokens: Int32Array, vocabularySize: number): void {
+export function checkTokens(tokens: ArrayLike<number>, vocabularySize: number): void {
   for (let row = 0; row < tokens.length; row++)
-    if (tokens[row]! < 0 || tokens[row]! >= vocabularySize)
+    if (!Number.isInteger(tokens[row]) || tokens[row]! < 0 || tokens[row]! >= vocabularySize)
       throw runInvalid(
         `token ${tokens[row]} in row ${row} is outside the vocabulary of ${vocabularySize}`,
         'tokens',

@@ -89,7 +89,7 @@ function createRemoteModel(link: Link, facts: ModelFacts): WorkerModel {
   const model = {
     ...facts,
     generate(prompt: Prompt, options: GenerateOptions = {}): AsyncIterable<GenerationEvent> {
-      checkGenerateOptions({ ...options, grammars: undefined }, facts.hasTokenizer, facts.hasGrammars);
+      checkGenerateOptions({ ...options, grammars: undefined }, facts);
       return generate(prompt, options);
     },
     dispose(): Promise<void> {

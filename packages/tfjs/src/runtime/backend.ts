@@ -4,12 +4,14 @@ import {
   type Backend,
   checkPlan,
   checkPrepareOptions,
+  disposed,
   type KvPrecision,
   listPlanWeights,
   type WeightReader,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import { type Device, type Engine, openEngine } from '../engine.ts';
+import type * as TensorFlow from '@tensorflow/tfjs-core';
+import { type Device, type Engine, loadTensorFlow, openEngine } from '../engine.ts';
 import { putInForce, TfjsProgram } from './program.ts';
 import { type HeldWeight, holdWeight } from './weights.ts';
 
@@ -32,8 +34,21 @@ export interface OpenTfjsOptions extends TfjsBackendOptions {
   readonly onNotice?: ((line: string) => void) | undefined;
 }
 
+/** For each open backend of `openTfjsBackend`, in order, what TensorFlow.js ran on before it; undefined: on nothing yet. */
+const opened: { before: string | undefined }[] = [];
+
+/** Puts in force again what was before a backend, or leaves that to the one that was opened after it. */
+async function leave(tf: typeof TensorFlow, entry: (typeof opened)[number]): Promise<void> {
+  const index = opened.indexOf(entry);
+  if (index < 0) return;
+  opened.splice(index, 1);
+  const next = opened[index];
+  if (next) next.before = entry.before;
+  else if (entry.before && tf.getBackend() !== entry.before) await tf.setBackend(entry.before);
+}
+
 /**
- * Opens TensorFlow.js and makes a backend of it.
+ * Opens TensorFlow.js and makes a backend of it. Once disposed of, it leaves in force what was before it.
  * @throws DuobitError `ENGINE_ABSENT` when the device that was asked for, or any, cannot be opened; `BACKEND_OPTION`
  */
 export async function openTfjsBackend(options: OpenTfjsOptions = {}): Promise<Backend> {
@@ -47,7 +62,23 @@ export async function openTfjsBackend(options: OpenTfjsOptions = {}): Promise<Ba
     );
   // cuBLAS reads it when it starts; products of 11 bits are none of f32.
   process.env.NVIDIA_TF32_OVERRIDE ??= '0';
-  return createTfjsBackend(await openEngine({ device, among: RUNTIME_DEVICES, onNotice }), { kv });
+  const tf = await loadTensorFlow();
+  const entry = { before: tf.getBackend() };
+  opened.push(entry);
+  try {
+    const engine = await openEngine({ device, among: RUNTIME_DEVICES, onNotice });
+    const backend = createTfjsBackend(engine, { kv });
+    return {
+      ...backend,
+      async dispose() {
+        await backend.dispose();
+        await leave(tf, entry);
+      },
+    };
+  } catch (error) {
+    await leave(tf, entry);
+    throw error;
+  }
 }
 
 /**
@@ -58,7 +89,7 @@ export async function openTfjsBackend(options: OpenTfjsOptions = {}): Promise<Ba
 export function createTfjsBackend(engine: Engine, options: TfjsBackendOptions = {}): Backend {
   checkKv(options.kv);
   const programs = new Set<TfjsProgram>();
-  let disposed = false;
+  let isDisposed = false;
   return {
     name: 'tfjs',
     threads: 1,
@@ -66,10 +97,7 @@ export function createTfjsBackend(engine: Engine, options: TfjsBackendOptions = 
     instructionSet: engine.name,
     refinements: REFINEMENTS,
     async prepare(plan, read, prepareOptions) {
-      if (disposed)
-        throw new DuobitError('BACKEND_DISPOSED', 'the backend was used after dispose()', {
-          remedy: 'Create a new one',
-        });
+      if (isDisposed) throw disposed('backend');
       checkPrepareOptions(prepareOptions);
       const held = new Map<string, HeldWeight>();
       try {
@@ -91,7 +119,7 @@ export function createTfjsBackend(engine: Engine, options: TfjsBackendOptions = 
       }
     },
     async dispose() {
-      disposed = true;
+      isDisposed = true;
       for (const program of programs) await program.dispose();
       programs.clear();
     },

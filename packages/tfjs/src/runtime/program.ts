@@ -4,14 +4,15 @@ import {
   checkSlot,
   checkTokens,
   checkWrite,
+  disposed,
   type ExecutionPlan,
   listSymmetricSums,
   mirrorUpper,
+  notRun,
   type PrepareOptions,
   type Program,
   type RunRequest,
 } from '@duobit/core';
-import { DuobitError } from '@duobit/format';
 import type * as TensorFlow from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import type { Engine } from '../engine.ts';
@@ -116,11 +117,7 @@ export class TfjsProgram implements Program {
       mirrorUpper(sums, this.#symmetric.get(slot) ?? 0);
       return sums;
     }
-    if (this.#rows === null)
-      throw new DuobitError('RUN_INVALID', `slot "${slot}" was read before a successful run`, {
-        where: slot,
-        remedy: 'Run the program first',
-      });
+    if (this.#rows === null) throw notRun(slot);
     if (kind === 'tokens') return Float32Array.from(this.#tokens.get(slot)!.subarray(0, this.#rows));
     const rows = this.#logitRows.get(slot) ?? this.#rows;
     if (rows === 0) return new Float32Array(0);
@@ -236,9 +233,6 @@ export class TfjsProgram implements Program {
   }
 
   #checkAlive(): void {
-    if (this.#disposed)
-      throw new DuobitError('BACKEND_DISPOSED', 'the program was used after dispose()', {
-        remedy: 'Prepare a new one',
-      });
+    if (this.#disposed) throw disposed('program');
   }
 }

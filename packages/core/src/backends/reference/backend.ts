@@ -1,10 +1,19 @@
 // The reference backend: a plain interpreter of plans in double precision. It defines what results are right; other
 // backends are measured against it. Slow by intent.
-import { DuobitError, rotateInput } from '@duobit/format';
+import { rotateInput } from '@duobit/format';
 import type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from '../../backend.ts';
 import { listPlanWeights } from '../../build-plan.ts';
 import type { ExecutionPlan, Operation } from '../../plan.ts';
-import { checkPlan, checkPrepareOptions, checkRun, checkSlot, checkTokens, checkWrite } from '../checks.ts';
+import {
+  checkPlan,
+  checkPrepareOptions,
+  checkRun,
+  checkSlot,
+  checkTokens,
+  checkWrite,
+  disposed,
+  notRun,
+} from '../checks.ts';
 import { listPlaces, listWanted } from '../run-rows.ts';
 import {
   addOuterProduct,
@@ -126,11 +135,7 @@ class ReferenceProgram implements Program {
     this.#checkAlive();
     const { kind, width } = checkSlot(this.#plan, slot);
     if (kind === 'stat') return Float32Array.from(this.#sums.get(slot)!);
-    if (this.#rows === null)
-      throw new DuobitError('RUN_INVALID', `slot "${slot}" was read before a successful run`, {
-        where: slot,
-        remedy: 'Run the program first',
-      });
+    if (this.#rows === null) throw notRun(slot);
     const rows = this.#logitRows.get(slot) ?? this.#rows;
     if (kind === 'f32') return this.#floats.get(slot)!.slice(0, rows * width);
     if (kind === 'tokens') return Float32Array.from(this.#tokens.get(slot)!.subarray(0, rows));
@@ -269,9 +274,6 @@ class ReferenceProgram implements Program {
   }
 
   #checkAlive(): void {
-    if (this.#disposed)
-      throw new DuobitError('BACKEND_DISPOSED', 'the program was used after dispose()', {
-        remedy: 'Prepare a new one',
-      });
+    if (this.#disposed) throw disposed('program');
   }
 }

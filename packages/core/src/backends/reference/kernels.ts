@@ -57,7 +57,7 @@ export function decodeRow({ codes, lo, step }: CodedRow, out: Float32Array): voi
 }
 
 /** Nearest integer, ties to even; exact for every f32. */
-export function roundTiesToEven(value: number): number {
+function roundTiesToEven(value: number): number {
   const below = Math.floor(value);
   const rest = value - below;
   if (rest !== 0.5) return rest < 0.5 ? below : below + 1;

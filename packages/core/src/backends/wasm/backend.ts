@@ -5,7 +5,15 @@ import type { Backend, PrepareOptions, Program, RunRequest, WeightReader } from 
 import { listPlanWeights } from '../../build-plan.ts';
 import type { ExecutionPlan } from '../../plan.ts';
 import { readWeights } from '../../read-weights.ts';
-import { checkPlan, checkPrepareOptions, checkRun, checkSlot, checkWrite } from '../checks.ts';
+import {
+  checkPlan,
+  checkPrepareOptions,
+  checkRun,
+  checkSlot,
+  checkWrite,
+  disposed,
+  notRun,
+} from '../checks.ts';
 import { listSymmetricSums, mirrorUpper } from '../gram.ts';
 import { type CompiledPlan, compilePlan, type MatrixWeight } from './compile.ts';
 import { Heap } from './heap.ts';
@@ -41,7 +49,7 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
   const helpers = await startHelpers(threads - 1);
   const shared = helpers.size > 0;
   const module = await compileKernels({ shared, relaxed: relaxedSimd });
-  let disposed = false;
+  let isDisposed = false;
   return {
     name: 'wasm',
     get threads() {
@@ -50,11 +58,11 @@ export async function createWasmBackend(options: WasmBackendOptions = {}): Promi
     kv: 'f32',
     maxSequences: Number.POSITIVE_INFINITY,
     async prepare(plan, weights, prepareOptions) {
-      if (disposed) throw disposedError('the backend');
+      if (isDisposed) throw disposed('backend');
       return prepareProgram({ module, helpers, shared }, plan, weights, prepareOptions);
     },
     async dispose() {
-      disposed = true;
+      isDisposed = true;
       await helpers.dispose();
     },
   };
@@ -110,12 +118,6 @@ function isUsed(plan: ExecutionPlan, name: string, kind: 'a4' | 'f32'): boolean 
     (operation) =>
       operation.op === 'w11MatMul' && operation.weight === name && plan.slots[operation.input]?.kind === kind,
   );
-}
-
-function disposedError(what: string): DuobitError {
-  return new DuobitError('BACKEND_DISPOSED', `${what} was used after dispose()`, {
-    remedy: 'Create a new one',
-  });
 }
 
 /** A program's memory and what runs on it. */
@@ -184,11 +186,7 @@ class WasmProgram implements Program {
       mirrorUpper(sums, this.#symmetric.get(name) ?? 0);
       return sums;
     }
-    if (this.#rows === null)
-      throw new DuobitError('RUN_INVALID', `slot "${name}" was read before a successful run`, {
-        where: name,
-        remedy: 'Run the program first',
-      });
+    if (this.#rows === null) throw notRun(name);
     const rows = compiled.logitSlots.has(name) ? this.#rows.logits : this.#rows.all;
     if (slot.kind === 'tokens') return Float32Array.from(heap.integers(slot.pointer, rows));
     return slot.kind === 'a4' ? decodeCodes(heap, slot, rows) : copyRows(heap, slot, rows);
@@ -200,7 +198,7 @@ class WasmProgram implements Program {
   }
 
   #alive(): Held {
-    if (!this.#held) throw disposedError('the program');
+    if (!this.#held) throw disposed('program');
     return this.#held;
   }
 }

@@ -24,7 +24,7 @@ const KINDS = [
   'gram',
 ] as const;
 
-export type StepKind = (typeof KINDS)[number];
+type StepKind = (typeof KINDS)[number];
 
 const LAST_BY_ROW = KINDS.indexOf('add');
 const LAST_PRODUCT = KINDS.indexOf('int4');
@@ -78,7 +78,7 @@ function isProduct(step: Step): boolean {
 }
 
 /** Parts steps into phases. Row-by-row steps in a row share one: a row stays with the thread that took it. */
-export function arrangePhases(steps: readonly Step[]): Step[][] {
+function arrangePhases(steps: readonly Step[]): Step[][] {
   const phases: Step[][] = [];
   for (const step of steps) {
     const phase = phases.at(-1);
@@ -107,7 +107,7 @@ export const LEAVING_WORD = CONTROL_WORD + 8;
 const TABLES_WORD = CONTROL_WORD + 12;
 export const TURN_WORD = CONTROL_WORD + 16;
 
-export interface ThreadScratch {
+interface ThreadScratch {
   readonly threads: number;
   readonly pointer: number;
   /** Bytes a thread. */

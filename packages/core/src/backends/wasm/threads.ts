@@ -46,7 +46,7 @@ else self.onmessage = ({ data }) => serve(data);
 `;
 
 /** Whether this engine, here and now, has memory that threads may share: browsers want cross-origin isolation for it. */
-export function canShareMemory(): boolean {
+function canShareMemory(): boolean {
   return typeof SharedArrayBuffer === 'function' && globalThis.crossOriginIsolated !== false;
 }
 
