@@ -102,8 +102,31 @@ function makeUnitInteger(
 /** Where kernels for one row divide it otherwise: in whole quads and not, on both sides of what they hold of it in registers. */
 const LONG_COLUMNS = [2048, 2050, 2980, 4096, 4100] as const;
 
+/**
+ * Columns and outputs of one row. So many outputs that the warps of a GPU's blocks share them otherwise: all of them one tile, fewer each,
+ * or several rounds, with few multiprocessors (the emulator of CUDA) or with more than a hundred; and columns for all warps that share one.
+ */
+const MANY_OUTPUTS = [
+  [1100, 100],
+  [1100, 200],
+  [300, 700],
+  [1100, 2200],
+  [500, 4300],
+  [200, 18_000],
+] as const;
+
 export function exactCases(): ConformanceCase[] {
   const cases: ConformanceCase[] = [];
+  for (const [columns, rows] of MANY_OUTPUTS)
+    cases.push({
+      name: `integer sums of one row are exact, K ${columns}, N ${rows}`,
+      run: async (backend) => {
+        const random = createRandom(rows);
+        const tensor = makeW11('w', rows, columns, { ...SMALL_LEVELS, groupSize: 64, offsets: true }, random);
+        const row = drawPositiveRow(random, columns);
+        await demandExact(backend, 'W(1+1)', twiceCodedPlan(tensor, PLAIN), tensor, row);
+      },
+    });
   for (const columns of LONG_COLUMNS)
     cases.push({
       name: `integer sums of one long row are exact, K ${columns}`,
