@@ -8,7 +8,7 @@ import {
   type KvPrecision,
 } from '@duobit/core';
 import { DuobitError } from '@duobit/format';
-import { type CudaSupport, createCudaBackend, cudaSupport } from './cuda/backend.ts';
+import { createCudaBackend, cudaSupport } from './cuda/backend.ts';
 import { createNativeBackend, type NativeSupport, nativeSupport } from './native/backend.ts';
 import { createNodeTfjsBackend, type TfjsDevice } from './tfjs.ts';
 import { createNodeWebGpuBackend } from './webgpu/backend.ts';
@@ -71,7 +71,8 @@ export async function createBackend(
   switch (name) {
     case 'auto': {
       const { backend, obstacle } = chooseAutomatic(cudaSupport, nativeSupport);
-      if (obstacle !== null && process.env.DUOBIT_NATIVE !== 'off') onNotice(`note: ${obstacle}`);
+      if (obstacle !== null && (isCudaAsked() || process.env.DUOBIT_NATIVE !== 'off'))
+        onNotice(`note: ${obstacle}`);
       return createBackend(backend, { threads, kv });
     }
     case 'cuda':
@@ -97,18 +98,29 @@ export async function createBackend(
 /** What 'auto' takes. */
 export interface AutomaticChoice {
   readonly backend: 'cuda' | 'native' | 'wasm';
-  /** Why it is 'wasm'; null for the others. That there is no GPU is no news. */
+  /** Why it is 'wasm', or not the GPU for which the environment has settings; else null. That there is no GPU is no news. */
   readonly obstacle: string | null;
 }
 
 /** Decides for 'auto'. The second is only asked where there is no GPU. */
 export function chooseAutomatic(
-  cuda: () => Pick<CudaSupport, 'available'>,
+  cuda: () => { readonly available: boolean; readonly reason?: string | null | undefined },
   native: () => NativeSupport,
 ): AutomaticChoice {
-  if (cuda().available) return { backend: 'cuda', obstacle: null };
-  const obstacle = whyNotNative(native());
-  return { backend: obstacle === null ? 'native' : 'wasm', obstacle };
+  const { available, reason } = cuda();
+  if (available) return { backend: 'cuda', obstacle: null };
+  const notNative = whyNotNative(native());
+  const backend = notNative === null ? 'native' : 'wasm';
+  const notCuda = isCudaAsked() && reason ? `${reason}, using ${backend}` : null;
+  const obstacles = [notCuda, notNative].filter((obstacle) => obstacle !== null);
+  return { backend, obstacle: obstacles.length === 0 ? null : obstacles.join('; ') };
+}
+
+/** Whether the environment says how a GPU is to be used. */
+function isCudaAsked(): boolean {
+  return Object.entries(process.env).some(
+    ([name, value]) => /^DUOBIT_CUDA/.test(name) && value !== '' && value?.toLowerCase() !== 'off',
+  );
 }
 
 /** Null where 'native' is the faster choice. Its plain C++ runs everywhere, but at a fraction of the speed of wasm. */

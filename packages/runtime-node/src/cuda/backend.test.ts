@@ -21,9 +21,12 @@ const { path: library, reason } = buildEmulator();
 
 describe('without a driver', () => {
   it('says why in one line, and auto takes another backend', async () => {
-    for (const missing of ['/nowhere/libcuda.so.1', 'off']) {
+    for (const [missing, said] of [
+      ['/nowhere/libcuda.so.1', '"/nowhere/libcuda.so.1" is no CUDA driver'],
+      ['OFF', 'switched off by DUOBIT_CUDA'],
+    ] as const) {
       const support = cudaSupport(missing);
-      expect(support).toMatchObject({ available: false });
+      expect(support).toMatchObject({ available: false, reason: expect.stringContaining(said) });
       if (!support.available) expect(support.reason).not.toContain('\n');
       await expect(createCudaBackend({ library: missing })).rejects.toMatchObject({
         code: 'BACKEND_UNSUPPORTED',

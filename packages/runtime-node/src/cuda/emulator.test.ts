@@ -44,7 +44,7 @@ function launch(
 const CHOSEN: readonly [kv: KvPrecision, names: RegExp][] = [
   [
     'f32',
-    /largest logits|decoding, read in any order: [Wp]|texts written at the same time|whole model, W\(1\+1\)A4 on rotated|rotateInput.*1000|integer sums.*K (172|576)/,
+    /largest logits|decoding, read in any order: [Wp]|texts written at the same time|whole model, W\(1\+1\)A4 on rotated|rotateInput.*1000|integer sums.*K (172|576)|sums of one row.*N (200|700)/,
   ],
   ['f16', /attention over long contexts/],
   ['int4', /several sequences: rotary/],

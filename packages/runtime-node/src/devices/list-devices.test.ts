@@ -1,6 +1,6 @@
 // What the list of devices says: all backends in order, a reason for each that is missing, 'auto' as it is really taken; and probes
 // that crash, hang and say nothing.
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { BACKEND_NAMES, createBackend } from '../backends.ts';
 import { absent, type Finding, present } from './entries.ts';
 import { listDevices, probeApart, summarizeFindings } from './list-devices.ts';
@@ -95,5 +95,14 @@ describe('a probe that is broken', () => {
       auto: 'wasm',
       obstacle: expect.stringContaining('SIGILL'),
     });
+    // Who has settings for a GPU is told that it is not used.
+    vi.stubEnv('DUOBIT_CUDA', '/nowhere');
+    expect(summarizeFindings(found(false, true))).toMatchObject({
+      auto: 'native',
+      obstacle: 'no GPU, using native',
+    });
+    vi.stubEnv('DUOBIT_CUDA', 'off');
+    expect(summarizeFindings(found(false, true)).obstacle).toBeNull();
+    vi.unstubAllEnvs();
   });
 });
