@@ -222,9 +222,9 @@ describe('quantize, when it cannot', () => {
     }
     expect(await read()).toEqual(before);
     for (let i = 0; i < 2; i++) await quantize(model, join(model, 'model.duo'));
-    expect(await validateContainer(await createFileSource(join(model, 'model.duo')))).toMatchObject({
-      ok: true,
-    });
+    const written = await createFileSource(join(model, 'model.duo'));
+    expect(await validateContainer(written)).toMatchObject({ ok: true });
+    await written.close();
   });
 
   it('refuses a tokenizer with ids beyond the embedding, and headers beyond the format, before it calibrates', async () => {
