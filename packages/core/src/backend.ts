@@ -40,9 +40,9 @@ export interface RunRequest extends RunPart {
 
 /** Some of the largest logits, the best first, and of equal ones the one that comes first. */
 export interface TopLogits {
-  /** [count]: places in the row, which are token ids. */
+  /** Places in the row, which are token ids: `[count]`. */
   readonly indices: Uint32Array;
-  /** [count]: the logit at each. */
+  /** The logit at each: `[count]`. */
   readonly values: Float32Array;
 }
 
