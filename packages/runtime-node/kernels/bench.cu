@@ -37,28 +37,26 @@ struct RateArgs {
   int rounds;
 };
 
-/** How fast tensor cores multiply bytes by way of mma.sync, nothing else in the way: 12 products a round and warp. */
-KERNEL(mma_rate, RateArgs, 256) {
+/** 12 products a round and warp, with nothing else in the way. */
+template <typename Multiply>
+DEVICE void multiplyOften(const RateArgs& args, const Multiply& multiply) {
   int c[12][4] = {};
   const u32 a = threadIdx.x * 0x01030507u, b = threadIdx.x * 0x02040608u + 1;
   for (int i = 0; i < args.rounds; ++i)
 #pragma unroll
-    for (int k = 0; k < 12; ++k) multiplyTiles(c[k], a, a ^ 1, a ^ 2, a ^ 3, b, b ^ 1);
+    for (int k = 0; k < 12; ++k) multiply(c[k], a, b);
   int sum = 0;
 #pragma unroll
   for (int k = 0; k < 12; ++k) sum += c[k][0] ^ c[k][1] ^ c[k][2] ^ c[k][3];
   if (sum == 0x7654321) args.out[0] = sum;
 }
 
+/** How fast tensor cores multiply bytes by way of mma.sync. */
+KERNEL(mma_rate, RateArgs, 256) {
+  multiplyOften(args, [](int (&c)[4], u32 a, u32 b) { multiplyTiles(c, a, a ^ 1, a ^ 2, a ^ 3, b, b ^ 1); });
+}
+
 /** The same of bits, 256 columns at a time. */
 KERNEL(bits_rate, RateArgs, 256) {
-  int c[12][4] = {};
-  const u32 a = threadIdx.x * 0x01030507u, b = threadIdx.x * 0x02040608u + 1;
-  for (int i = 0; i < args.rounds; ++i)
-#pragma unroll
-    for (int k = 0; k < 12; ++k) multiplyBits(c[k], a, a ^ 1, a ^ 2, a ^ 3, b, b ^ 1);
-  int sum = 0;
-#pragma unroll
-  for (int k = 0; k < 12; ++k) sum += c[k][0] ^ c[k][1] ^ c[k][2] ^ c[k][3];
-  if (sum == 0x7654321) args.out[0] = sum;
+  multiplyOften(args, [](int (&c)[4], u32 a, u32 b) { multiplyBits(c, a, a ^ 1, a ^ 2, a ^ 3, b, b ^ 1); });
 }

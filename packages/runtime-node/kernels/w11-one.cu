@@ -155,7 +155,7 @@ DEVICE Begun begin(const W11Args& a, char* ring) {
 }
 
 /** Where a thread works, of what does not depend on the row: behind the row every instruction counts. */
-struct Post {
+struct ThreadPlace {
   /** The item of the warp's group, or one past all; and the warp's first unit of it. */
   int item, unit;
   /** A lane's words of a unit in the ring's first slot; of planes; of the sums that it leaves, and of those that it ends. */
@@ -163,9 +163,9 @@ struct Post {
 };
 
 template <int G, bool OFFSETS>
-DEVICE Post takePost(const W11Args& a, const char* ring) {
+DEVICE ThreadPlace placeThread(const W11Args& a, const char* ring) {
   SHARED(float, partial, 2 * ROUND_BYTES / 4);
-  Post p;
+  ThreadPlace p;
   p.item = forgotten(blockIdx.x + (warpOf() >> a.shift) * static_cast<int>(gridDim.x));
   p.unit = forgotten(firstUnit(a, 0));
   p.words = wordsOfLane(ring + warpOf() * UnitSlot<G, OFFSETS>::BYTES);
@@ -177,7 +177,7 @@ DEVICE Post takePost(const W11Args& a, const char* ring) {
 
 /** All that a block multiplies; planes and params are in shared memory. */
 template <int G, bool OFFSETS>
-DEVICE void multiplyOne(const W11Args& a, Begun& begun, Post& post, const float2& params) {
+DEVICE void multiplyOne(const W11Args& a, Begun& begun, ThreadPlace& mine, const float2& params) {
   typedef Ring<G, OFFSETS> R;
   const int units = unitsOf(a), apart = atOnceOf(a) * static_cast<int>(gridDim.x);
   int slot = 0;
@@ -185,15 +185,15 @@ DEVICE void multiplyOne(const W11Args& a, Begun& begun, Post& post, const float2
   for (int round = 0;; ++round) {
     // Two sets of sums: one is filled while the other may still be read.
     const int set = (round & 1) * ROUND_BYTES;
-    if (post.item < itemsOf(a))
+    if (mine.item < itemsOf(a))
 #pragma unroll 1
       for (int part = 0; part < partsOf(a); ++part) {
         float acc = 0;
 #pragma unroll 1
-        for (int unit = part == 0 ? post.unit : firstUnit(a, 1); unit < units; unit += 1 << a.shift) {
-          const UnitSlot<G, OFFSETS> place{post.words + slot};
+        for (int unit = part == 0 ? mine.unit : firstUnit(a, 1); unit < units; unit += 1 << a.shift) {
+          const UnitSlot<G, OFFSETS> place{mine.words + slot};
           u32 plane;
-          loadShared(plane, post.planes + unit * (4 * UNIT_PLANES));
+          loadShared(plane, mine.planes + unit * (4 * UNIT_PLANES));
           waitForCopies<UNITS_AHEAD(G) - 1>();
           acc = multiplyUnit<G, OFFSETS>(acc, takeUnit(place), plane);
           // Into the place of what was just used.
@@ -202,12 +202,12 @@ DEVICE void multiplyOne(const W11Args& a, Begun& begun, Post& post, const float2
         }
         acc *= laneScale();
         acc += __shfl_xor_sync(FULL, acc, 1);
-        if ((laneOf() & 1) == 0) storeShared(post.left + set + part * PART_BYTES, acc);
+        if ((laneOf() & 1) == 0) storeShared(mine.left + set + part * PART_BYTES, acc);
       }
     __syncthreads();
-    finishItems(a, params, begun.ends, post.sums + set);
+    finishItems(a, params, begun.ends, mine.sums + set);
     if (itemOf(a, round + 1, 0) < 0) return;
-    post.item += apart;
+    mine.item += apart;
     begun.ends = beginEnds(a, round + 1);
     loadBefore(begun.ends, a);
   }
@@ -238,9 +238,9 @@ DEVICE void multiplyRow(const W11RowArgs& args) {
   const bool writes = blockIdx.x == gridDim.x - 1;
   const float2 range = rangeOf(makeRow(r, 0, v, other, *shared, writes), r, *shared);
   quantizeRow(v, range, r, unitsOfPart(r.width, 0, 1), planes);
-  Post post = takePost<G, OFFSETS>(a, ring);
+  ThreadPlace mine = placeThread<G, OFFSETS>(a, ring);
   __syncthreads();
-  multiplyOne<G, OFFSETS>(a, begun, post, range);
+  multiplyOne<G, OFFSETS>(a, begun, mine, range);
   if (writes && r.codes) writeCodes(planes, range, r, 0, unitsOfPart(r.width, 0, 1));
 }
 
@@ -257,9 +257,9 @@ DEVICE void multiplyNarrow(const W11RowArgs& args) {
   awaitInputs();
   takeNarrow<ONE_WARPS, UNITS>(row, r);
   loadBefore(begun.ends, a);
-  Post post = takePost<G, OFFSETS>(a, ring);
+  ThreadPlace mine = placeThread<G, OFFSETS>(a, ring);
   const float2 range = codeNarrow<ONE_WARPS, UNITS>(r, row, planes, *shared);
-  multiplyOne<G, OFFSETS>(a, begun, post, range);
+  multiplyOne<G, OFFSETS>(a, begun, mine, range);
 }
 
 /** One row whose planes are there already. */
@@ -268,7 +268,7 @@ DEVICE void multiplyPlanes(const W11Args& a) {
   SHARED_BYTES(ring);
   SHARED(float2, params, 1);
   Begun begun = begin<G, OFFSETS>(a, ring);
-  Post post = takePost<G, OFFSETS>(a, ring);
+  ThreadPlace mine = placeThread<G, OFFSETS>(a, ring);
   awaitInputs();
   loadBefore(begun.ends, a);
   uint4* const planes = reinterpret_cast<uint4*>(ring + Ring<G, OFFSETS>::BYTES);
@@ -277,7 +277,7 @@ DEVICE void multiplyPlanes(const W11Args& a) {
   if (threadIdx.x == 0) *params = make_float2(a.params[0], a.params[1]);
   __syncthreads();
   beginNext();
-  multiplyOne<G, OFFSETS>(a, begun, post, *params);
+  multiplyOne<G, OFFSETS>(a, begun, mine, *params);
 }
 
 // Numbers are of the columns that a row has at most.
